@@ -1,0 +1,1 @@
+//! A signed federation client to the one homeserver that has the same server name.

@@ -1,0 +1,129 @@
+//! The key-value store that rows are written to and read from.
+
+pub mod memory;
+pub mod rocks;
+pub mod sqlite;
+
+use std::path::PathBuf;
+
+use super::trees::Tree;
+
+/// A row of a tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The tree.
+    pub tree: &'static Tree,
+    /// The key.
+    pub key: Vec<u8>,
+    /// The value.
+    pub value: Vec<u8>,
+}
+
+/// Key and value, as scans give them.
+pub type Entry = (Box<[u8]>, Box<[u8]>);
+
+/// A set of trees over a storage engine. Keys are ordered by unsigned bytes. Calls block: use it outside of async tasks.
+pub trait KvStore: Send {
+    /// Writes rows in one batch; a row with the key of an earlier one replaces it.
+    ///
+    /// # Errors
+    ///
+    /// The engine's.
+    fn write(&mut self, rows: Vec<Row>) -> Result<(), KvError>;
+
+    /// The value of a key.
+    ///
+    /// # Errors
+    ///
+    /// The engine's.
+    fn get(&self, tree: &'static Tree, key: &[u8]) -> Result<Option<Vec<u8>>, KvError>;
+
+    /// All rows of a tree whose key begins with `prefix`, in order. A tree that was never written to is empty.
+    ///
+    /// # Errors
+    ///
+    /// The engine's; the iterator ends after an error.
+    fn scan<'a>(
+        &'a self,
+        tree: &'static Tree,
+        prefix: &[u8],
+    ) -> Result<Box<dyn Iterator<Item = Result<Entry, KvError>> + 'a>, KvError>;
+
+    /// Names of trees in the store that [`super::trees::TREES`] does not list. Normally none.
+    ///
+    /// # Errors
+    ///
+    /// The engine's.
+    fn foreign_trees(&self) -> Result<Vec<String>, KvError>;
+
+    /// Makes everything durable. To be called after the last write.
+    ///
+    /// # Errors
+    ///
+    /// The engine's, a full disk among them.
+    fn finish(&mut self) -> Result<(), KvError>;
+}
+
+/// The engines that a stock Conduit opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Backend {
+    /// Conduit's default.
+    Rocksdb,
+    /// `database_backend = "sqlite"`.
+    Sqlite,
+}
+
+/// Whether a store is made or opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// A new store in a directory that holds none.
+    Create,
+    /// An existing store, for reading only.
+    Read,
+}
+
+/// Opens the store of `backend` in `directory`.
+///
+/// # Errors
+///
+/// [`KvError::Open`].
+pub fn open(
+    backend: Backend,
+    directory: &std::path::Path,
+    mode: Mode,
+) -> Result<Box<dyn KvStore>, KvError> {
+    Ok(match backend {
+        Backend::Rocksdb => Box::new(rocks::RocksStore::open(directory, mode)?),
+        Backend::Sqlite => Box::new(sqlite::SqliteStore::open(directory, mode)?),
+    })
+}
+
+/// Why the store failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KvError {
+    /// The store can't be opened.
+    #[error("opening the database in `{}`: {reason}", path.display())]
+    Open {
+        /// The directory.
+        path: PathBuf,
+        /// What the engine says.
+        reason: String,
+    },
+    /// A read failed.
+    #[error("reading tree `{tree}`: {reason}")]
+    Read {
+        /// The tree.
+        tree: &'static str,
+        /// What the engine says.
+        reason: String,
+    },
+    /// A write failed.
+    #[error("writing to the database in `{}`: {reason}", path.display())]
+    Write {
+        /// The directory.
+        path: PathBuf,
+        /// What the engine says.
+        reason: String,
+    },
+}

@@ -1,0 +1,1 @@
+//! `homeserver.yaml` and `conduit.toml`: only what a migration needs of them.

@@ -1,0 +1,14 @@
+//! The dump: a directory of JSON files that holds a Synapse's data, and nothing of Conduit.
+//!
+//! `docs/dump-format.md` describes it for readers; [`format`] is the same in types. [`DumpWriter`] writes a dump (the
+//! manifest last), [`DumpReader`] reads one (checksums first).
+
+pub mod format;
+pub mod names;
+mod reader;
+mod run;
+mod writer;
+
+pub use reader::{DumpReader, ReadError, RoomReader};
+pub use run::{DumpError, dump};
+pub use writer::{DumpWriter, RoomWriter, WriteError};

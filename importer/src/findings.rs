@@ -1,0 +1,53 @@
+//! Findings: things an operator must know or decide, as values; all are collected and shown together.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// How much a finding matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    /// The migration must not go on.
+    Blocking,
+    /// Something will not be as it was; look at it.
+    Warning,
+    /// Good to know.
+    Note,
+}
+
+/// One finding.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Finding {
+    /// How much it matters.
+    pub severity: Severity,
+    /// A stable code: `C…` from checks, `I…` from the import, `V…` from verify. Never reused.
+    pub code: &'static str,
+    /// What it is about: a user, a room, a tree and key. Never a secret.
+    pub subject: String,
+    /// What was found.
+    pub text: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let severity = match self.severity {
+            Severity::Blocking => "error",
+            Severity::Warning => "warning",
+            Severity::Note => "note",
+        };
+        write!(f, "{severity} {}: {}: {}", self.code, self.subject, self.text)?;
+        if self.remedy.is_empty() { Ok(()) } else { write!(f, "\n  hint: {}", self.remedy) }
+    }
+}
+
+/// The exit code that a set of findings asks for.
+pub fn exit_code(findings: &[Finding]) -> u8 {
+    match findings.iter().map(|finding| finding.severity).min() {
+        Some(Severity::Blocking) => crate::cli::exit::BLOCKING,
+        Some(Severity::Warning) => crate::cli::exit::WARNINGS,
+        Some(Severity::Note) | None => crate::cli::exit::CLEAN,
+    }
+}

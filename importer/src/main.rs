@@ -1,0 +1,3 @@
+//! The command `importer`.
+
+fn main() {}

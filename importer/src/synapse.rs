@@ -1,0 +1,104 @@
+//! Reading a Synapse. Two sources behind one trait give the same dump: its [`database`], and its [`api`]s.
+//!
+//! Synapse's data is only ever read; the API source makes login tokens and gives them back.
+
+pub mod api;
+pub mod database;
+pub mod push_rules;
+
+use async_trait::async_trait;
+use ruma::{OwnedRoomId, OwnedUserId};
+
+use crate::{
+    dump::{
+        DumpWriter, WriteError,
+        format::{DumpServer, DumpUser, SourceInfo},
+    },
+    tally::Tally,
+};
+
+/// A Synapse that can be read.
+///
+/// Obligations: what was read equals what was written plus what was skipped, in `tally`; a broken item is skipped with
+/// its id and a reason, and never ends the run; an error ends it.
+#[async_trait]
+pub trait Source: Send {
+    /// What this source is.
+    fn info(&self) -> SourceInfo;
+
+    /// What belongs to the server as a whole.
+    ///
+    /// # Errors
+    ///
+    /// If the source can't be read any further.
+    async fn server(&mut self, tally: &mut Tally) -> Result<DumpServer, SourceError>;
+
+    /// All local accounts: guests, deactivated and application services' ones too. Sorted.
+    ///
+    /// # Errors
+    ///
+    /// If the source can't be read any further.
+    async fn users(&mut self, tally: &mut Tally) -> Result<Vec<OwnedUserId>, SourceError>;
+
+    /// One account with all it owns. `None`: skipped, in `tally`.
+    ///
+    /// # Errors
+    ///
+    /// If the source can't be read any further.
+    async fn user(
+        &mut self,
+        user_id: &OwnedUserId,
+        tally: &mut Tally,
+    ) -> Result<Option<DumpUser>, SourceError>;
+
+    /// All rooms that a local user is or was in, is invited to or knocks at. Sorted.
+    ///
+    /// # Errors
+    ///
+    /// If the source can't be read any further.
+    async fn rooms(&mut self, tally: &mut Tally) -> Result<Vec<OwnedRoomId>, SourceError>;
+
+    /// Writes one room: calls [`DumpWriter::room`], gives states, outliers and the timeline to the room writer, calls
+    /// [`DumpWriter::finish_room`]. Or skips it, in `tally`.
+    ///
+    /// # Errors
+    ///
+    /// If the source can't be read, or the dump can't be written any further.
+    async fn room(
+        &mut self,
+        room_id: &OwnedRoomId,
+        writer: &mut DumpWriter,
+        tally: &mut Tally,
+    ) -> Result<(), SourceError>;
+
+    /// Ends reading: transactions, login tokens. Called after an error or an interruption as well.
+    ///
+    /// # Errors
+    ///
+    /// If something could not be given back; the message names it.
+    async fn close(&mut self) -> Result<(), SourceError>;
+}
+
+/// Why a source can't be read any further.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SourceError {
+    /// The database source's.
+    #[error(transparent)]
+    Database(#[from] database::DatabaseError),
+    /// The API source's.
+    #[error(transparent)]
+    Api(#[from] api::ApiError),
+    /// The dump could not be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+/// How much of each room's timeline is dumped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum History {
+    /// The newest events of each room, 50 at least; the rest is left for later.
+    Recent,
+    /// Everything.
+    Full,
+}

@@ -1,0 +1,2 @@
+//! End-to-end tests, one binary: it links once and shares the laboratory.
+#![cfg(test)]
