@@ -9,6 +9,9 @@ mod reader;
 mod run;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 pub use reader::{DumpReader, ReadError, RoomReader};
 pub use run::{DumpError, dump};
 pub use writer::{DumpWriter, RoomWriter, WriteError};

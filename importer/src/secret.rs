@@ -30,7 +30,6 @@ pub mod option {
     /// # Errors
     ///
     /// The serializer's.
-    #[expect(clippy::ref_option, reason = "serde passes a reference to the field")]
     pub fn serialize<S: Serializer>(
         secret: &Option<SecretString>,
         serializer: S,

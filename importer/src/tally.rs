@@ -133,9 +133,6 @@ impl Tally {
         }
         let kinds: std::collections::BTreeSet<_> =
             self.read.keys().chain(accounted.keys()).copied().collect();
-        kinds
-            .into_iter()
-            .filter(|kind| self.read.get(kind) != accounted.get(kind))
-            .collect()
+        kinds.into_iter().filter(|kind| self.read.get(kind) != accounted.get(kind)).collect()
     }
 }

@@ -124,6 +124,7 @@ pub struct DumpAppservice {
 
 /// `users/NAME.json`: one local account with all it owns. Contains secrets.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "Synapse's flags, independent of each other")]
 pub struct DumpUser {
     /// The full user id.
     pub user_id: OwnedUserId,

@@ -48,7 +48,7 @@ mod tests {
 
     #[test]
     fn names_are_readable_and_safe() {
-        assert_eq!(file_stem("@alice:example.org"), "alice-ddf8b4b4b9fd2f8f0b2d");
+        assert_eq!(file_stem("@alice:example.org"), "alice-86f01aef21b1acd3f772");
     }
 
     #[test]

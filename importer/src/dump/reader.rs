@@ -29,19 +29,26 @@ pub enum ReadError {
         path: PathBuf,
     },
     /// The dump was written by a version of the importer that this one does not know.
-    #[error("the dump has format version {found}, this importer reads version {}; dump again with this importer", format::VERSION)]
+    #[error(
+        "the dump has format version {found}, this importer reads version {}; dump again with this importer",
+        format::VERSION
+    )]
     Version {
         /// The manifest's version.
         found: u64,
     },
     /// A file that the manifest names is not there.
-    #[error("the dump lacks `{path}`, which its manifest names; copy the dump again, whole, or dump again")]
+    #[error(
+        "the dump lacks `{path}`, which its manifest names; copy the dump again, whole, or dump again"
+    )]
     Missing {
         /// The file, below the dump's directory.
         path: String,
     },
     /// A file is not what was written.
-    #[error("`{path}` is not the file that was dumped ({what} differs from the manifest); copy the dump again or dump again")]
+    #[error(
+        "`{path}` is not the file that was dumped ({what} differs from the manifest); copy the dump again or dump again"
+    )]
     Changed {
         /// The file, below the dump's directory.
         path: String,
@@ -49,7 +56,9 @@ pub enum ReadError {
         what: &'static str,
     },
     /// A manifest path that leads out of the dump, or names no file of a dump.
-    #[error("the manifest names `{path}`, which is no path of a dump; the dump is damaged, dump again")]
+    #[error(
+        "the manifest names `{path}`, which is no path of a dump; the dump is damaged, dump again"
+    )]
     ForeignPath {
         /// The path.
         path: String,
@@ -85,7 +94,9 @@ pub enum ReadError {
         expected: &'static str,
     },
     /// A file that holds another item than its name says.
-    #[error("`{path}` holds `{found}`, whose file would have another name; the dump is damaged, dump again")]
+    #[error(
+        "`{path}` holds `{found}`, whose file would have another name; the dump is damaged, dump again"
+    )]
     WrongName {
         /// The file.
         path: String,
@@ -102,27 +113,23 @@ pub struct DumpReader {
 }
 
 impl DumpReader {
+    /// The number of bytes that [`Self::open`] will check.
+    ///
+    /// # Errors
+    ///
+    /// Those of an unreadable manifest.
+    pub fn size(directory: &Path) -> Result<u64, ReadError> {
+        let manifest = read_manifest(directory)?;
+        Ok(manifest.files.iter().fold(0, |sum: u64, file| sum.saturating_add(file.bytes)))
+    }
+
     /// Opens a dump and checks every file against the manifest. `progress` is called with the number of bytes checked.
     ///
     /// # Errors
     ///
     /// Any [`ReadError`] but those of single items.
     pub fn open(directory: &Path, mut progress: impl FnMut(u64)) -> Result<Self, ReadError> {
-        let path = directory.join("manifest.json");
-        let text = std::fs::read(&path).map_err(|source| {
-            if source.kind() == io::ErrorKind::NotFound {
-                ReadError::NoManifest { path: directory.to_owned() }
-            } else {
-                ReadError::Io { path: path.clone(), source }
-            }
-        })?;
-        let parse_error = |source| ReadError::Parse { path: path.clone(), line: 1, source };
-        let version: serde_json::Value = serde_json::from_slice(&text).map_err(parse_error)?;
-        let found = version.get("version").and_then(serde_json::Value::as_u64).unwrap_or(0);
-        if found != u64::from(format::VERSION) {
-            return Err(ReadError::Version { found });
-        }
-        let manifest: Manifest = serde_json::from_slice(&text).map_err(parse_error)?;
+        let manifest = read_manifest(directory)?;
         for entry in &manifest.files {
             check_file(directory, entry, &mut progress)?;
         }
@@ -174,7 +181,11 @@ impl DumpReader {
     }
 
     fn paths<'a>(&'a self, prefix: &'static str) -> impl Iterator<Item = &'a str> {
-        self.manifest.files.iter().map(|entry| entry.path.as_str()).filter(move |p| p.starts_with(prefix))
+        self.manifest
+            .files
+            .iter()
+            .map(|entry| entry.path.as_str())
+            .filter(move |p| p.starts_with(prefix))
     }
 
     fn whole<T: DeserializeOwned>(&self, name: &str) -> Result<T, ReadError> {
@@ -263,7 +274,10 @@ impl RoomReader {
         self.section(Section::Timeline)
     }
 
-    fn section<T: DeserializeOwned>(&mut self, section: Section) -> Result<Items<'_, T>, ReadError> {
+    fn section<T: DeserializeOwned>(
+        &mut self,
+        section: Section,
+    ) -> Result<Items<'_, T>, ReadError> {
         loop {
             if self.open.is_some() {
                 while self.item_line()?.is_some() {}
@@ -273,7 +287,9 @@ impl RoomReader {
                 .into_iter()
                 .find(|s| self.text == format!("\"{}\":[", s.name()).as_bytes());
             let Some(found) = found.filter(|found| *found <= section) else {
-                return Err(self.layout("the next of `\"states\":[`, `\"outliers\":[`, `\"timeline\":[`"));
+                return Err(
+                    self.layout("the next of `\"states\":[`, `\"outliers\":[`, `\"timeline\":[`")
+                );
             };
             self.open = Some(found);
             if found == section {
@@ -336,6 +352,24 @@ impl<T: DeserializeOwned> Iterator for Items<'_, T> {
             source,
         }))
     }
+}
+
+fn read_manifest(directory: &Path) -> Result<Manifest, ReadError> {
+    let path = directory.join("manifest.json");
+    let text = std::fs::read(&path).map_err(|source| {
+        if source.kind() == io::ErrorKind::NotFound {
+            ReadError::NoManifest { path: directory.to_owned() }
+        } else {
+            ReadError::Io { path: path.clone(), source }
+        }
+    })?;
+    let parse_error = |source| ReadError::Parse { path: path.clone(), line: 1, source };
+    let version: serde_json::Value = serde_json::from_slice(&text).map_err(parse_error)?;
+    let found = version.get("version").and_then(serde_json::Value::as_u64).unwrap_or(0);
+    if found != u64::from(format::VERSION) {
+        return Err(ReadError::Version { found });
+    }
+    serde_json::from_slice(&text).map_err(parse_error)
 }
 
 fn check_file(

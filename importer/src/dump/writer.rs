@@ -50,10 +50,12 @@ pub enum WriteError {
 
 /// The sections of a room file, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[expect(missing_docs, reason = "the names of the arrays")]
 pub enum Section {
+    /// Room states.
     States,
+    /// Events outside the timeline.
     Outliers,
+    /// The timeline.
     Timeline,
 }
 
