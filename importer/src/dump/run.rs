@@ -23,7 +23,7 @@ pub enum DumpError {
     #[error(transparent)]
     Write(#[from] WriteError),
     /// The operator interrupted the run.
-    #[error("interrupted; the directory holds an unfinished dump, remove it before the next try")]
+    #[error("interrupted; there is no dump, run the command again")]
     Interrupted,
 }
 
@@ -32,7 +32,7 @@ pub enum DumpError {
 ///
 /// # Errors
 ///
-/// [`DumpError`]; the directory then holds no manifest.
+/// [`DumpError`]; there is no dump then.
 pub async fn dump(
     source: &mut dyn Source,
     directory: &Path,

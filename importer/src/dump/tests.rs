@@ -11,7 +11,7 @@ use super::{
     },
     names,
 };
-use crate::tally::Tally;
+use crate::{partial::PartialError, tally::Tally};
 
 const ROOM: &str = "!a/..:example.org";
 
@@ -162,13 +162,23 @@ fn secrets_do_not_print() {
 fn a_directory_that_holds_something_is_refused() {
     let (_scratch, directory) = write();
     let error = DumpWriter::create(&directory).unwrap_err();
-    assert!(matches!(error, WriteError::NotEmpty { .. }));
+    assert!(matches!(error, WriteError::Partial(PartialError::NotEmpty { .. })));
+}
+
+#[test]
+fn an_unfinished_dump_has_no_name() {
+    let scratch = tempfile::tempdir().unwrap();
+    let directory = scratch.path().join("dump");
+    let mut writer = DumpWriter::create(&directory).unwrap();
+    writer.server(&server()).unwrap();
+    drop(writer);
+    assert!(!directory.exists());
 }
 
 #[test]
 fn an_item_given_twice_is_an_error() {
     let scratch = tempfile::tempdir().unwrap();
-    let mut writer = DumpWriter::create(scratch.path()).unwrap();
+    let mut writer = DumpWriter::create(&scratch.path().join("dump")).unwrap();
     writer.user(&user()).unwrap();
     assert!(matches!(writer.user(&user()), Err(WriteError::Twice { id }) if id.contains("alice")));
 }

@@ -14,17 +14,15 @@ use super::{
     format::{DumpEvent, DumpRoom, DumpServer, DumpState, DumpUser, FileEntry, Manifest},
     names,
 };
+use crate::partial::{Partial, PartialError};
 
 /// Why a dump could not be written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WriteError {
-    /// The directory holds something already.
-    #[error("`{}` is not empty; name a new directory for the dump, or remove what is there", path.display())]
-    NotEmpty {
-        /// The directory.
-        path: PathBuf,
-    },
+    /// The directory can't be made or completed.
+    #[error(transparent)]
+    Partial(#[from] PartialError),
     /// The operating system refused.
     #[error("writing `{}`", path.display())]
     Io {
@@ -73,30 +71,29 @@ impl Section {
     }
 }
 
-/// Writes a dump into a new directory.
+/// Writes a dump into a new directory, which appears under its name when the dump is complete.
 #[derive(Debug)]
 pub struct DumpWriter {
-    directory: PathBuf,
+    directory: Partial,
     files: Vec<FileEntry>,
 }
 
 impl DumpWriter {
-    /// Makes the directory (mode 0700), which must be absent or empty.
+    /// Begins a dump in `directory`, which must be absent or empty.
     ///
     /// # Errors
     ///
-    /// [`WriteError::NotEmpty`], [`WriteError::Io`].
+    /// [`WriteError::Partial`], [`WriteError::Io`].
     pub fn create(directory: &Path) -> Result<Self, WriteError> {
-        let io_error = |source| WriteError::Io { path: directory.to_owned(), source };
-        make_directory(directory).map_err(io_error)?;
-        if directory.read_dir().map_err(io_error)?.next().is_some() {
-            return Err(WriteError::NotEmpty { path: directory.to_owned() });
-        }
+        let directory = Partial::create(directory)?;
         for name in ["users", "rooms"] {
-            let path = directory.join(name);
-            make_directory(&path).map_err(|source| WriteError::Io { path, source })?;
+            let path = directory.path().join(name);
+            DirBuilder::new()
+                .mode(0o700)
+                .create(&path)
+                .map_err(|source| WriteError::Io { path, source })?;
         }
-        Ok(Self { directory: directory.to_owned(), files: Vec::new() })
+        Ok(Self { directory, files: Vec::new() })
     }
 
     /// Writes `server.json`.
@@ -124,7 +121,7 @@ impl DumpWriter {
     /// [`WriteError::Io`], [`WriteError::Twice`].
     pub fn room(&mut self, room: &DumpRoom) -> Result<RoomWriter, WriteError> {
         let mut file = HashingFile::create(
-            &self.directory,
+            self.directory.path(),
             names::room(room.room_id.as_str()),
             room.room_id.as_str(),
         )?;
@@ -147,28 +144,25 @@ impl DumpWriter {
         Ok(())
     }
 
-    /// Writes the manifest, with the entries of all files, and makes everything durable.
+    /// Writes the manifest, with the entries of all files, makes everything durable, and gives the directory its name.
     ///
     /// # Errors
     ///
-    /// [`WriteError::Io`].
+    /// [`WriteError::Io`], [`WriteError::Partial`].
     pub fn finish(mut self, mut manifest: Manifest) -> Result<Manifest, WriteError> {
         self.files.sort_by(|a, b| a.path.cmp(&b.path));
         manifest.files = std::mem::take(&mut self.files);
         manifest.tally.skipped.sort();
-        let name = "manifest.json.partial";
-        let mut file = HashingFile::create(&self.directory, name.into(), name)?;
+        let name = "manifest.json";
+        let mut file = HashingFile::create(self.directory.path(), name.into(), name)?;
         file.write(&to_vec_pretty(&manifest))?;
         file.finish()?;
-        let path = self.directory.join("manifest.json");
-        std::fs::rename(self.directory.join(name), &path)
-            .and_then(|()| File::open(&self.directory)?.sync_all())
-            .map_err(|source| WriteError::Io { path, source })?;
+        self.directory.finish()?;
         Ok(manifest)
     }
 
     fn whole(&mut self, path: String, id: &str, value: &impl Serialize) -> Result<(), WriteError> {
-        let mut file = HashingFile::create(&self.directory, path, id)?;
+        let mut file = HashingFile::create(self.directory.path(), path, id)?;
         file.write(&to_vec_pretty(value))?;
         file.write(b"\n")?;
         self.files.push(file.finish()?);
@@ -299,11 +293,6 @@ impl HashingFile {
             .map_err(|source| WriteError::Io { path, source })?;
         Ok(FileEntry { path: name, bytes, sha256: hex::encode(hash.finalize()) })
     }
-}
-
-/// Makes a directory with mode 0700, or tightens nothing if it is there.
-fn make_directory(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 #[expect(clippy::expect_used, reason = "these types have string keys and no failing serializer")]
