@@ -1,2 +1,4 @@
 //! End-to-end tests, one binary: it links once and shares the laboratory.
 #![cfg(test)]
+
+mod on_disk;

@@ -1,1 +1,3 @@
 //! The harness of the end-to-end tests: a real Synapse, and a real Conduit if one is given.
+
+pub mod fixture;

@@ -4,7 +4,15 @@ pub mod memory;
 pub mod rocks;
 pub mod sqlite;
 
-use std::path::PathBuf;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fs::DirBuilder,
+    io,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+};
 
 use super::trees::Tree;
 
@@ -21,6 +29,9 @@ pub struct Row {
 
 /// Key and value, as scans give them.
 pub type Entry = (Box<[u8]>, Box<[u8]>);
+
+/// Rows of a scan.
+pub type Entries<'a> = Box<dyn Iterator<Item = Result<Entry, KvError>> + 'a>;
 
 /// A set of trees over a storage engine. Keys are ordered by unsigned bytes. Calls block: use it outside of async tasks.
 pub trait KvStore: Send {
@@ -43,11 +54,7 @@ pub trait KvStore: Send {
     /// # Errors
     ///
     /// The engine's; the iterator ends after an error.
-    fn scan<'a>(
-        &'a self,
-        tree: &'static Tree,
-        prefix: &[u8],
-    ) -> Result<Box<dyn Iterator<Item = Result<Entry, KvError>> + 'a>, KvError>;
+    fn scan<'a>(&'a self, tree: &'static Tree, prefix: &[u8]) -> Result<Entries<'a>, KvError>;
 
     /// Names of trees in the store that [`super::trees::TREES`] does not list. Normally none.
     ///
@@ -73,6 +80,31 @@ pub enum Backend {
     Sqlite,
 }
 
+impl std::fmt::Display for Backend {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Rocksdb => "rocksdb",
+            Self::Sqlite => "sqlite",
+        })
+    }
+}
+
+/// The engine of the database in a directory, told by file names as Conduit does (src/database/mod.rs:222-272).
+pub fn detect(directory: &Path) -> Option<Backend> {
+    if directory.join("IDENTITY").exists() {
+        Some(Backend::Rocksdb)
+    } else if directory.join("conduit.db").exists() {
+        Some(Backend::Sqlite)
+    } else {
+        None
+    }
+}
+
+/// Makes a directory that only its owner can read, if there is none.
+fn make_directory(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
 /// Whether a store is made or opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -87,11 +119,22 @@ pub enum Mode {
 /// # Errors
 ///
 /// [`KvError::Open`].
-pub fn open(
-    backend: Backend,
-    directory: &std::path::Path,
-    mode: Mode,
-) -> Result<Box<dyn KvStore>, KvError> {
+pub fn open(backend: Backend, directory: &Path, mode: Mode) -> Result<Box<dyn KvStore>, KvError> {
+    let error = |reason: String| KvError::Open { path: directory.to_owned(), reason };
+    match (mode, detect(directory)) {
+        (Mode::Read, None) => {
+            return Err(error("there is no Conduit database; name the directory of one".into()));
+        }
+        (Mode::Read, Some(found)) if found != backend => {
+            return Err(error(format!("it is a {found} database; say `--backend {found}`")));
+        }
+        (Mode::Create, Some(found)) => {
+            return Err(error(format!(
+                "it holds a {found} database already; name a new directory"
+            )));
+        }
+        _ => {}
+    }
     Ok(match backend {
         Backend::Rocksdb => Box::new(rocks::RocksStore::open(directory, mode)?),
         Backend::Sqlite => Box::new(sqlite::SqliteStore::open(directory, mode)?),

@@ -1,12 +1,109 @@
-//! The table of all 86 trees of a Conduit database of version 18.
+//! The table of all 86 trees of a Conduit database of version 18: how keys and values are laid out, and whether the
+//! importer writes them. `docs/on-disk-format.md` explains each, with its source in Conduit and the test that pins it.
 
-use super::layout::Part;
+use std::{cmp::Ordering, fmt};
+
+use super::layout::{
+    Field::{
+        self, Bytes, Hash, Json, Literal, Sep, Sigil, Text, TextBefore, Texts, U32, U64, U64s, Zero,
+    },
+    Fields, Layout, Misfit,
+    Order::{AsSent, Fields as Ordered, Sorted},
+    Part,
+};
 
 /// A tree: its name, and how its keys and values are laid out.
 #[derive(Debug)]
 pub struct Tree {
     /// The name of the column family (RocksDB) or table (SQLite).
     pub name: &'static str,
+    /// The layout of keys.
+    pub key: Layout,
+    /// The layout of values.
+    pub value: Layout,
+    /// Whether the importer writes rows.
+    pub written: Written,
+}
+
+/// Whether the importer writes a tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// It does.
+    Yes,
+    /// It leaves the tree empty, for this reason.
+    No(&'static str),
+}
+
+/// A row whose key or value does not have the form of its tree.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("decoding {what} of `{tree}` ({hex}): {misfit}")]
+pub struct DecodeError {
+    /// The tree.
+    pub tree: &'static str,
+    /// `key` or `value`.
+    pub what: &'static str,
+    /// The bytes of the *key*, in hexadecimal, unless the key is a secret; values may be as well.
+    pub hex: String,
+    /// What was expected.
+    pub misfit: Misfit,
+}
+
+impl Tree {
+    /// Encodes a key from its parts, in the order of the layout. Separators are added here.
+    ///
+    /// # Panics
+    ///
+    /// If the parts don't fit the layout: a mistake of the caller, not of the data.
+    pub fn key(&self, parts: &[Part<'_>]) -> Vec<u8> {
+        self.encode(self.key, parts)
+    }
+
+    /// Encodes a value from its parts, like [`Self::key`].
+    ///
+    /// # Panics
+    ///
+    /// If the parts don't fit the layout.
+    pub fn value(&self, parts: &[Part<'_>]) -> Vec<u8> {
+        self.encode(self.value, parts)
+    }
+
+    #[expect(clippy::panic, reason = "the caller names parts that the layout does not have")]
+    fn encode(&self, layout: Layout, parts: &[Part<'_>]) -> Vec<u8> {
+        let Some(bytes) = layout.encode(parts) else {
+            panic!("`{}` takes {layout}, not {} parts of other kinds", self.name, parts.len());
+        };
+        bytes
+    }
+
+    /// Decodes a key.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`]. Any bytes are fine as input.
+    pub fn decode_key<'a>(&self, key: &'a [u8]) -> Result<Fields<'a>, DecodeError> {
+        self.key.decode(key).map_err(|misfit| self.error("key", key, misfit))
+    }
+
+    /// Decodes a value; `key` is for the message only.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`]. Any bytes are fine as input.
+    pub fn decode_value<'a>(&self, key: &[u8], value: &'a [u8]) -> Result<Fields<'a>, DecodeError> {
+        self.value.decode(value).map_err(|misfit| self.error("value", key, misfit))
+    }
+
+    fn error(&self, what: &'static str, key: &[u8], misfit: Misfit) -> DecodeError {
+        let secret = [&TOKEN_USERDEVICEID, &SENDERKEY_PUSHER, &OPENIDTOKEN_EXPIRESATUSERID];
+        let hex = if secret.contains(&self) { "<secret>".into() } else { hex::encode(key) };
+        DecodeError { tree: self.name, what, hex, misfit }
+    }
+}
+
+impl fmt::Display for Tree {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
 }
 
 impl PartialEq for Tree {
@@ -18,381 +115,216 @@ impl PartialEq for Tree {
 impl Eq for Tree {}
 
 impl PartialOrd for Tree {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
 impl Ord for Tree {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+    fn cmp(&self, other: &Self) -> Ordering {
         self.name.cmp(other.name)
     }
 }
 
-impl Tree {
-    /// Encodes a key from its parts, in the order of the layout. Separators are added here.
-    ///
-    /// # Panics
-    ///
-    /// If the parts don't fit the layout: a mistake of the caller, not of the data.
-    pub fn key(&self, _parts: &[Part<'_>]) -> Vec<u8> {
-        todo!()
-    }
-
-    /// Encodes a value from its parts, like [`Self::key`].
-    ///
-    /// # Panics
-    ///
-    /// If the parts don't fit the layout.
-    pub fn value(&self, _parts: &[Part<'_>]) -> Vec<u8> {
-        todo!()
-    }
+/// The tree of that name.
+pub fn find(name: &str) -> Option<&'static Tree> {
+    TREES.into_iter().find(|tree| tree.name == name)
 }
 
-/// See `docs/on-disk-format.md`.
-pub static ALIAS_ROOMID: Tree = Tree { name: "alias_roomid" };
-
-/// See `docs/on-disk-format.md`.
-pub static ALIAS_USERID: Tree = Tree { name: "alias_userid" };
-
-/// See `docs/on-disk-format.md`.
-pub static ALIASID_ALIAS: Tree = Tree { name: "aliasid_alias" };
-
-/// See `docs/on-disk-format.md`.
-pub static BACKUPID_ALGORITHM: Tree = Tree { name: "backupid_algorithm" };
-
-/// See `docs/on-disk-format.md`.
-pub static BACKUPID_ETAG: Tree = Tree { name: "backupid_etag" };
-
-/// See `docs/on-disk-format.md`.
-pub static BACKUPKEYID_BACKUP: Tree = Tree { name: "backupkeyid_backup" };
-
-/// See `docs/on-disk-format.md`.
-pub static BLOCKED_SERVERNAME_MEDIAID: Tree = Tree { name: "blocked_servername_mediaid" };
-
-/// See `docs/on-disk-format.md`.
-pub static DISABLEDROOMIDS: Tree = Tree { name: "disabledroomids" };
-
-/// See `docs/on-disk-format.md`.
-pub static EVENTID_OUTLIERPDU: Tree = Tree { name: "eventid_outlierpdu" };
-
-/// See `docs/on-disk-format.md`.
-pub static EVENTID_PDUID: Tree = Tree { name: "eventid_pduid" };
-
-/// See `docs/on-disk-format.md`.
-pub static EVENTID_SHORTEVENTID: Tree = Tree { name: "eventid_shorteventid" };
-
-/// See `docs/on-disk-format.md`.
-pub static FILEHASH_METADATA: Tree = Tree { name: "filehash_metadata" };
-
-/// See `docs/on-disk-format.md`.
-pub static FILEHASH_SERVERNAME_MEDIAID: Tree = Tree { name: "filehash_servername_mediaid" };
-
-/// See `docs/on-disk-format.md`.
-pub static FILEHASH_THUMBNAILID: Tree = Tree { name: "filehash_thumbnailid" };
-
-/// See `docs/on-disk-format.md`.
-pub static GLOBAL: Tree = Tree { name: "global" };
-
-/// See `docs/on-disk-format.md`.
-pub static ID_APPSERVICEREGISTRATIONS: Tree = Tree { name: "id_appserviceregistrations" };
-
-/// See `docs/on-disk-format.md`.
-pub static KEYCHANGEID_USERID: Tree = Tree { name: "keychangeid_userid" };
-
-/// See `docs/on-disk-format.md`.
-pub static KEYID_KEY: Tree = Tree { name: "keyid_key" };
-
-/// See `docs/on-disk-format.md`.
-pub static LAZYLOADEDIDS: Tree = Tree { name: "lazyloadedids" };
-
-/// See `docs/on-disk-format.md`.
-pub static ONETIMEKEYID_ONETIMEKEYS: Tree = Tree { name: "onetimekeyid_onetimekeys" };
-
-/// See `docs/on-disk-format.md`.
-pub static OPENIDTOKEN_EXPIRESATUSERID: Tree = Tree { name: "openidtoken_expiresatuserid" };
-
-/// See `docs/on-disk-format.md`.
-pub static PDUID_PDU: Tree = Tree { name: "pduid_pdu" };
-
-/// See `docs/on-disk-format.md`.
-pub static PRESENCEID_PRESENCE: Tree = Tree { name: "presenceid_presence" };
-
-/// See `docs/on-disk-format.md`.
-pub static PUBLICROOMIDS: Tree = Tree { name: "publicroomids" };
-
-/// See `docs/on-disk-format.md`.
-pub static READRECEIPTID_READRECEIPT: Tree = Tree { name: "readreceiptid_readreceipt" };
-
-/// See `docs/on-disk-format.md`.
-pub static REFERENCEDEVENTS: Tree = Tree { name: "referencedevents" };
-
-/// See `docs/on-disk-format.md`.
-pub static ROOMID_INVITEDCOUNT: Tree = Tree { name: "roomid_invitedcount" };
-
-/// See `docs/on-disk-format.md`.
-pub static ROOMID_JOINEDCOUNT: Tree = Tree { name: "roomid_joinedcount" };
-
-/// See `docs/on-disk-format.md`.
-pub static ROOMID_PDULEAVES: Tree = Tree { name: "roomid_pduleaves" };
-
-/// See `docs/on-disk-format.md`.
-pub static ROOMID_SHORTROOMID: Tree = Tree { name: "roomid_shortroomid" };
-
-/// See `docs/on-disk-format.md`.
-pub static ROOMID_SHORTSTATEHASH: Tree = Tree { name: "roomid_shortstatehash" };
-
-/// See `docs/on-disk-format.md`.
-pub static ROOMSERVERIDS: Tree = Tree { name: "roomserverids" };
-
-/// See `docs/on-disk-format.md`.
-pub static ROOMSYNCTOKEN_SHORTSTATEHASH: Tree = Tree { name: "roomsynctoken_shortstatehash" };
-
-/// See `docs/on-disk-format.md`.
-pub static ROOMUSERDATAID_ACCOUNTDATA: Tree = Tree { name: "roomuserdataid_accountdata" };
-
-/// See `docs/on-disk-format.md`.
-pub static ROOMUSERID_INVITECOUNT: Tree = Tree { name: "roomuserid_invitecount" };
-
-/// See `docs/on-disk-format.md`.
-pub static ROOMUSERID_JOINED: Tree = Tree { name: "roomuserid_joined" };
-
-/// See `docs/on-disk-format.md`.
-pub static ROOMUSERID_KNOCKCOUNT: Tree = Tree { name: "roomuserid_knockcount" };
-
-/// See `docs/on-disk-format.md`.
-pub static ROOMUSERID_LASTPRIVATEREADUPDATE: Tree = Tree { name: "roomuserid_lastprivatereadupdate" };
-
-/// See `docs/on-disk-format.md`.
-pub static ROOMUSERID_LEFTCOUNT: Tree = Tree { name: "roomuserid_leftcount" };
-
-/// See `docs/on-disk-format.md`.
-pub static ROOMUSERID_PRIVATEREAD: Tree = Tree { name: "roomuserid_privateread" };
-
-/// See `docs/on-disk-format.md`.
-pub static ROOMUSERONCEJOINEDIDS: Tree = Tree { name: "roomuseroncejoinedids" };
-
-/// See `docs/on-disk-format.md`.
-pub static ROOMUSERTYPE_ROOMUSERDATAID: Tree = Tree { name: "roomusertype_roomuserdataid" };
-
-/// See `docs/on-disk-format.md`.
-pub static SENDERKEY_PUSHER: Tree = Tree { name: "senderkey_pusher" };
-
-/// See `docs/on-disk-format.md`.
-pub static SERVER_SIGNINGKEYS: Tree = Tree { name: "server_signingkeys" };
-
-/// See `docs/on-disk-format.md`.
-pub static SERVERCURRENTEVENT_DATA: Tree = Tree { name: "servercurrentevent_data" };
-
-/// See `docs/on-disk-format.md`.
-pub static SERVERNAME_EDUCOUNT: Tree = Tree { name: "servername_educount" };
-
-/// See `docs/on-disk-format.md`.
-pub static SERVERNAME_USERLOCALPART_MEDIAID: Tree = Tree { name: "servername_userlocalpart_mediaid" };
-
-/// See `docs/on-disk-format.md`.
-pub static SERVERNAMEEVENT_DATA: Tree = Tree { name: "servernameevent_data" };
-
-/// See `docs/on-disk-format.md`.
-pub static SERVERNAMEMEDIAID_METADATA: Tree = Tree { name: "servernamemediaid_metadata" };
-
-/// See `docs/on-disk-format.md`.
-pub static SERVERNAMEMEDIAID_USERLOCALPART: Tree = Tree { name: "servernamemediaid_userlocalpart" };
-
-/// See `docs/on-disk-format.md`.
-pub static SERVERROOMIDS: Tree = Tree { name: "serverroomids" };
-
-/// See `docs/on-disk-format.md`.
-pub static SHORTEVENTID_AUTHCHAIN: Tree = Tree { name: "shorteventid_authchain" };
-
-/// See `docs/on-disk-format.md`.
-pub static SHORTEVENTID_EVENTID: Tree = Tree { name: "shorteventid_eventid" };
-
-/// See `docs/on-disk-format.md`.
-pub static SHORTEVENTID_SHORTSTATEHASH: Tree = Tree { name: "shorteventid_shortstatehash" };
-
-/// See `docs/on-disk-format.md`.
-pub static SHORTSTATEHASH_STATEDIFF: Tree = Tree { name: "shortstatehash_statediff" };
-
-/// See `docs/on-disk-format.md`.
-pub static SHORTSTATEKEY_STATEKEY: Tree = Tree { name: "shortstatekey_statekey" };
-
-/// See `docs/on-disk-format.md`.
-pub static SOFTFAILEDEVENTIDS: Tree = Tree { name: "softfailedeventids" };
-
-/// See `docs/on-disk-format.md`.
-pub static STATEHASH_SHORTSTATEHASH: Tree = Tree { name: "statehash_shortstatehash" };
-
-/// See `docs/on-disk-format.md`.
-pub static STATEKEY_SHORTSTATEKEY: Tree = Tree { name: "statekey_shortstatekey" };
-
-/// See `docs/on-disk-format.md`.
-pub static THREADID_USERIDS: Tree = Tree { name: "threadid_userids" };
-
-/// See `docs/on-disk-format.md`.
-pub static THUMBNAILID_METADATA: Tree = Tree { name: "thumbnailid_metadata" };
-
-/// See `docs/on-disk-format.md`.
-pub static TODEVICEID_EVENTS: Tree = Tree { name: "todeviceid_events" };
-
-/// See `docs/on-disk-format.md`.
-pub static TOFROM_RELATION: Tree = Tree { name: "tofrom_relation" };
-
-/// See `docs/on-disk-format.md`.
-pub static TOKEN_USERDEVICEID: Tree = Tree { name: "token_userdeviceid" };
-
-/// See `docs/on-disk-format.md`.
-pub static TOKENIDS: Tree = Tree { name: "tokenids" };
-
-/// See `docs/on-disk-format.md`.
-pub static USERDEVICEID_METADATA: Tree = Tree { name: "userdeviceid_metadata" };
-
-/// See `docs/on-disk-format.md`.
-pub static USERDEVICEID_TOKEN: Tree = Tree { name: "userdeviceid_token" };
-
-/// See `docs/on-disk-format.md`.
-pub static USERDEVICESESSIONID_UIAAINFO: Tree = Tree { name: "userdevicesessionid_uiaainfo" };
-
-/// See `docs/on-disk-format.md`.
-pub static USERDEVICETXNID_RESPONSE: Tree = Tree { name: "userdevicetxnid_response" };
-
-/// See `docs/on-disk-format.md`.
-pub static USERFILTERID_FILTER: Tree = Tree { name: "userfilterid_filter" };
-
-/// See `docs/on-disk-format.md`.
-pub static USERID_AVATARURL: Tree = Tree { name: "userid_avatarurl" };
-
-/// See `docs/on-disk-format.md`.
-pub static USERID_BLURHASH: Tree = Tree { name: "userid_blurhash" };
-
-/// See `docs/on-disk-format.md`.
-pub static USERID_DEVICELISTVERSION: Tree = Tree { name: "userid_devicelistversion" };
-
-/// See `docs/on-disk-format.md`.
-pub static USERID_DISPLAYNAME: Tree = Tree { name: "userid_displayname" };
-
-/// See `docs/on-disk-format.md`.
-pub static USERID_LASTONETIMEKEYUPDATE: Tree = Tree { name: "userid_lastonetimekeyupdate" };
-
-/// See `docs/on-disk-format.md`.
-pub static USERID_LASTPRESENCEUPDATE: Tree = Tree { name: "userid_lastpresenceupdate" };
-
-/// See `docs/on-disk-format.md`.
-pub static USERID_MASTERKEYID: Tree = Tree { name: "userid_masterkeyid" };
-
-/// See `docs/on-disk-format.md`.
-pub static USERID_PASSWORD: Tree = Tree { name: "userid_password" };
-
-/// See `docs/on-disk-format.md`.
-pub static USERID_SELFSIGNINGKEYID: Tree = Tree { name: "userid_selfsigningkeyid" };
-
-/// See `docs/on-disk-format.md`.
-pub static USERID_USERSIGNINGKEYID: Tree = Tree { name: "userid_usersigningkeyid" };
-
-/// See `docs/on-disk-format.md`.
-pub static USERROOMID_HIGHLIGHTCOUNT: Tree = Tree { name: "userroomid_highlightcount" };
-
-/// See `docs/on-disk-format.md`.
-pub static USERROOMID_INVITESTATE: Tree = Tree { name: "userroomid_invitestate" };
-
-/// See `docs/on-disk-format.md`.
-pub static USERROOMID_JOINED: Tree = Tree { name: "userroomid_joined" };
-
-/// See `docs/on-disk-format.md`.
-pub static USERROOMID_KNOCKSTATE: Tree = Tree { name: "userroomid_knockstate" };
-
-/// See `docs/on-disk-format.md`.
-pub static USERROOMID_LEFTSTATE: Tree = Tree { name: "userroomid_leftstate" };
-
-/// See `docs/on-disk-format.md`.
-pub static USERROOMID_NOTIFICATIONCOUNT: Tree = Tree { name: "userroomid_notificationcount" };
-
-/// All trees, sorted by name.
-pub static TREES: [&Tree; 86] = [
-    &ALIAS_ROOMID,
-    &ALIAS_USERID,
-    &ALIASID_ALIAS,
-    &BACKUPID_ALGORITHM,
-    &BACKUPID_ETAG,
-    &BACKUPKEYID_BACKUP,
-    &BLOCKED_SERVERNAME_MEDIAID,
-    &DISABLEDROOMIDS,
-    &EVENTID_OUTLIERPDU,
-    &EVENTID_PDUID,
-    &EVENTID_SHORTEVENTID,
-    &FILEHASH_METADATA,
-    &FILEHASH_SERVERNAME_MEDIAID,
-    &FILEHASH_THUMBNAILID,
-    &GLOBAL,
-    &ID_APPSERVICEREGISTRATIONS,
-    &KEYCHANGEID_USERID,
-    &KEYID_KEY,
-    &LAZYLOADEDIDS,
-    &ONETIMEKEYID_ONETIMEKEYS,
-    &OPENIDTOKEN_EXPIRESATUSERID,
-    &PDUID_PDU,
-    &PRESENCEID_PRESENCE,
-    &PUBLICROOMIDS,
-    &READRECEIPTID_READRECEIPT,
-    &REFERENCEDEVENTS,
-    &ROOMID_INVITEDCOUNT,
-    &ROOMID_JOINEDCOUNT,
-    &ROOMID_PDULEAVES,
-    &ROOMID_SHORTROOMID,
-    &ROOMID_SHORTSTATEHASH,
-    &ROOMSERVERIDS,
-    &ROOMSYNCTOKEN_SHORTSTATEHASH,
-    &ROOMUSERDATAID_ACCOUNTDATA,
-    &ROOMUSERID_INVITECOUNT,
-    &ROOMUSERID_JOINED,
-    &ROOMUSERID_KNOCKCOUNT,
-    &ROOMUSERID_LASTPRIVATEREADUPDATE,
-    &ROOMUSERID_LEFTCOUNT,
-    &ROOMUSERID_PRIVATEREAD,
-    &ROOMUSERONCEJOINEDIDS,
-    &ROOMUSERTYPE_ROOMUSERDATAID,
-    &SENDERKEY_PUSHER,
-    &SERVER_SIGNINGKEYS,
-    &SERVERCURRENTEVENT_DATA,
-    &SERVERNAME_EDUCOUNT,
-    &SERVERNAME_USERLOCALPART_MEDIAID,
-    &SERVERNAMEEVENT_DATA,
-    &SERVERNAMEMEDIAID_METADATA,
-    &SERVERNAMEMEDIAID_USERLOCALPART,
-    &SERVERROOMIDS,
-    &SHORTEVENTID_AUTHCHAIN,
-    &SHORTEVENTID_EVENTID,
-    &SHORTEVENTID_SHORTSTATEHASH,
-    &SHORTSTATEHASH_STATEDIFF,
-    &SHORTSTATEKEY_STATEKEY,
-    &SOFTFAILEDEVENTIDS,
-    &STATEHASH_SHORTSTATEHASH,
-    &STATEKEY_SHORTSTATEKEY,
-    &THREADID_USERIDS,
-    &THUMBNAILID_METADATA,
-    &TODEVICEID_EVENTS,
-    &TOFROM_RELATION,
-    &TOKEN_USERDEVICEID,
-    &TOKENIDS,
-    &USERDEVICEID_METADATA,
-    &USERDEVICEID_TOKEN,
-    &USERDEVICESESSIONID_UIAAINFO,
-    &USERDEVICETXNID_RESPONSE,
-    &USERFILTERID_FILTER,
-    &USERID_AVATARURL,
-    &USERID_BLURHASH,
-    &USERID_DEVICELISTVERSION,
-    &USERID_DISPLAYNAME,
-    &USERID_LASTONETIMEKEYUPDATE,
-    &USERID_LASTPRESENCEUPDATE,
-    &USERID_MASTERKEYID,
-    &USERID_PASSWORD,
-    &USERID_SELFSIGNINGKEYID,
-    &USERID_USERSIGNINGKEYID,
-    &USERROOMID_HIGHLIGHTCOUNT,
-    &USERROOMID_INVITESTATE,
-    &USERROOMID_JOINED,
-    &USERROOMID_KNOCKSTATE,
-    &USERROOMID_LEFTSTATE,
-    &USERROOMID_NOTIFICATIONCOUNT,
+// Shapes that several trees share.
+type Shape = &'static [&'static [Field]];
+const NOTHING: Shape = &[&[]];
+const NUMBER: Shape = &[&[U64("number")]];
+const COUNT: Shape = &[&[U64("count")]];
+const ROOM: Shape = &[&[Text("room")]];
+const USER: Shape = &[&[Text("user")]];
+const USER_ROOM: Shape = &[&[Text("user"), Sep, Text("room")]];
+const ROOM_USER: Shape = &[&[Text("room"), Sep, Text("user")]];
+const USER_DEVICE: Shape = &[&[Text("user"), Sep, Text("device")]];
+const USER_KEY: Shape = &[&[Text("user"), Sep, Text("key")]];
+const EVENT: Shape = &[&[Text("event")]];
+const BACKUP: Shape = &[&[Text("user"), Sep, Text("version")]];
+const MEDIA: Shape = &[&[Text("server"), Sep, Text("media")]];
+const AS_SENT: Shape = &[&[Json("json", AsSent)]];
+const SORTED: Shape = &[&[Json("json", Sorted)]];
+/// Normal: short room id, count. Backfilled: short room id, zero, 2^64 − 1 − count
+/// (src/service/rooms/timeline/mod.rs:284-286, 1393-1396).
+const PDU_ID: Shape =
+    &[&[U64("short_room"), U64("count")], &[U64("short_room"), Zero, U64("backfilled")]];
+/// Content hash, file name, content type; a last separator allows unauthenticated downloads.
+const FILE: Shape = &[
+    &[Hash("sha256"), Text("filename"), Sep, Text("content_type")],
+    &[Hash("sha256"), Text("filename"), Sep, Text("content_type"), Sep],
 ];
+/// Destination, then a PDU's id or a count (src/service/sending/mod.rs:56-79).
+const QUEUE: Shape = &[
+    &[Sigil("appservice", b'+'), Sep, U64("count")],
+    &[Sigil("appservice", b'+'), Sep, U64("short_room"), U64("count")],
+    &[Sigil("appservice", b'+'), Sep, U64("short_room"), Zero, U64("backfilled")],
+    &[Sigil("user", b'$'), Sep, Text("pushkey"), Sep, U64("count")],
+    &[Sigil("user", b'$'), Sep, Text("pushkey"), Sep, U64("short_room"), U64("count")],
+    &[Sigil("user", b'$'), Sep, Text("pushkey"), Sep, U64("short_room"), Zero, U64("backfilled")],
+    &[Text("server"), Sep, U64("count")],
+    &[Text("server"), Sep, U64("short_room"), U64("count")],
+    &[Text("server"), Sep, U64("short_room"), Zero, U64("backfilled")],
+];
+const QUEUED: Shape = &[&[], &[Json("json", AsSent)]];
+
+const YES: Written = Written::Yes;
+const CACHE: Written = Written::No("a cache that Conduit fills");
+const PASSING: Written = Written::No("lives for minutes");
+const UNREAD: Written = Written::No("Conduit writes it and never reads it");
+const QUEUES: Written = Written::No("nothing is waiting to be sent");
+
+macro_rules! trees {
+    ($($constant:ident $name:literal $key:expr => $value:expr, $written:expr;)*) => {
+        $(
+            #[doc = concat!("`", $name, "`")]
+            pub static $constant: Tree =
+                Tree { name: $name, key: Layout($key), value: Layout($value), written: $written };
+        )*
+
+        /// All trees, sorted by name.
+        pub static TREES: [&Tree; 86] = [$(&$constant),*];
+    };
+}
+
+trees! {
+    ALIAS_ROOMID "alias_roomid" &[&[Text("alias_localpart")]] => ROOM, YES;
+    ALIAS_USERID "alias_userid" &[&[Text("alias_localpart")]] => USER, YES;
+    ALIASID_ALIAS "aliasid_alias" &[&[Text("room"), Sep, U64("count")]] => &[&[Text("alias")]], YES;
+    BACKUPID_ALGORITHM "backupid_algorithm" BACKUP => &[&[Json("json", Ordered(&["algorithm", "auth_data"]))]], YES;
+    BACKUPID_ETAG "backupid_etag" BACKUP => COUNT, YES;
+    BACKUPKEYID_BACKUP "backupkeyid_backup"
+        &[&[Text("user"), Sep, Text("version"), Sep, Text("room"), Sep, Text("session")]] => AS_SENT, YES;
+    BLOCKED_SERVERNAME_MEDIAID "blocked_servername_mediaid" MEDIA => &[&[U64("seconds"), Text("reason")]], YES;
+    DISABLEDROOMIDS "disabledroomids" ROOM => NOTHING, YES;
+    EVENTID_OUTLIERPDU "eventid_outlierpdu" EVENT => SORTED, YES;
+    EVENTID_PDUID "eventid_pduid" EVENT => PDU_ID, YES;
+    EVENTID_SHORTEVENTID "eventid_shorteventid" EVENT => &[&[U64("short_event")]], YES;
+    FILEHASH_METADATA "filehash_metadata" &[&[Hash("sha256")]] =>
+        &[&[U64("bytes"), U64("created_seconds"), U64("last_access_seconds")]], YES;
+    FILEHASH_SERVERNAME_MEDIAID "filehash_servername_mediaid"
+        &[&[Hash("sha256"), Text("server"), Sep, Text("media")]] => NOTHING, YES;
+    FILEHASH_THUMBNAILID "filehash_thumbnailid"
+        &[&[Hash("sha256"), Text("server"), Sep, Text("media"), Sep, U32("width"), U32("height")]] => NOTHING,
+        Written::No("Conduit makes thumbnails when they are asked for");
+    GLOBAL "global" &[&[Literal("c")], &[Literal("version")], &[Literal("u")], &[Literal("keypair")], &[Text("name")]] =>
+        &[&[U64("number")], &[Text("version"), Sep, Bytes("pkcs8")]], YES;
+    ID_APPSERVICEREGISTRATIONS "id_appserviceregistrations" &[&[Text("id")]] => &[&[Text("yaml")]], YES;
+    KEYCHANGEID_USERID "keychangeid_userid" &[&[Text("room_or_user"), Sep, U64("count")]] => USER, YES;
+    KEYID_KEY "keyid_key" USER_KEY => AS_SENT, YES;
+    LAZYLOADEDIDS "lazyloadedids"
+        &[&[Text("user"), Sep, Text("device"), Sep, Text("room"), Sep, Text("member")]] => NOTHING, CACHE;
+    ONETIMEKEYID_ONETIMEKEYS "onetimekeyid_onetimekeys"
+        &[&[Text("user"), Sep, Text("device"), Sep, Text("quoted_key")]] => AS_SENT, YES;
+    OPENIDTOKEN_EXPIRESATUSERID "openidtoken_expiresatuserid" &[&[Text("token")]] =>
+        &[&[U64("expires_ms"), Text("user")]], PASSING;
+    PDUID_PDU "pduid_pdu" PDU_ID => SORTED, YES;
+    PRESENCEID_PRESENCE "presenceid_presence" &[&[Text("room"), Sep, U64("count"), Sep, Text("user")]] => AS_SENT,
+        Written::No("Conduit clears it at every start");
+    PUBLICROOMIDS "publicroomids" ROOM => NOTHING, YES;
+    READRECEIPTID_READRECEIPT "readreceiptid_readreceipt"
+        &[&[Text("room"), Sep, U64("count"), Sep, Text("user")]] => AS_SENT, YES;
+    REFERENCEDEVENTS "referencedevents" &[&[TextBefore("room", b'$'), Text("event")]] => NOTHING, YES;
+    ROOMID_INVITEDCOUNT "roomid_invitedcount" ROOM => NUMBER, YES;
+    ROOMID_JOINEDCOUNT "roomid_joinedcount" ROOM => NUMBER, YES;
+    ROOMID_PDULEAVES "roomid_pduleaves" &[&[Text("room"), Sep, Text("event")]] => EVENT, YES;
+    ROOMID_SHORTROOMID "roomid_shortroomid" ROOM => &[&[U64("short_room")]], YES;
+    ROOMID_SHORTSTATEHASH "roomid_shortstatehash" ROOM => &[&[U64("short_state_hash")]], YES;
+    ROOMSERVERIDS "roomserverids" &[&[Text("room"), Sep, Text("server")]] => NOTHING, YES;
+    ROOMSYNCTOKEN_SHORTSTATEHASH "roomsynctoken_shortstatehash" &[&[U64("short_room"), U64("count")]] =>
+        &[&[U64("short_state_hash")]], CACHE;
+    ROOMUSERDATAID_ACCOUNTDATA "roomuserdataid_accountdata"
+        &[&[Text("room"), Sep, Text("user"), Sep, U64("count"), Sep, Text("type")]] => AS_SENT, YES;
+    ROOMUSERID_INVITECOUNT "roomuserid_invitecount" ROOM_USER => COUNT, YES;
+    ROOMUSERID_JOINED "roomuserid_joined" ROOM_USER => NOTHING, YES;
+    ROOMUSERID_KNOCKCOUNT "roomuserid_knockcount" ROOM_USER => COUNT, YES;
+    ROOMUSERID_LASTPRIVATEREADUPDATE "roomuserid_lastprivatereadupdate" ROOM_USER => COUNT, UNREAD;
+    ROOMUSERID_LEFTCOUNT "roomuserid_leftcount" ROOM_USER => COUNT, YES;
+    ROOMUSERID_PRIVATEREAD "roomuserid_privateread" ROOM_USER => COUNT, UNREAD;
+    ROOMUSERONCEJOINEDIDS "roomuseroncejoinedids" USER_ROOM => NOTHING, YES;
+    ROOMUSERTYPE_ROOMUSERDATAID "roomusertype_roomuserdataid"
+        &[&[Text("room"), Sep, Text("user"), Sep, Text("type")]] =>
+        &[&[Text("room"), Sep, Text("user"), Sep, U64("count"), Sep, Text("type")]], YES;
+    SENDERKEY_PUSHER "senderkey_pusher" &[&[Text("user"), Sep, Text("pushkey")]] => AS_SENT, YES;
+    SERVER_SIGNINGKEYS "server_signingkeys" &[&[Text("server")]] => AS_SENT, CACHE;
+    SERVERCURRENTEVENT_DATA "servercurrentevent_data" QUEUE => QUEUED, QUEUES;
+    SERVERNAME_EDUCOUNT "servername_educount" &[&[Text("server")]] => COUNT, YES;
+    SERVERNAME_USERLOCALPART_MEDIAID "servername_userlocalpart_mediaid"
+        &[&[Text("server"), Sep, Text("localpart"), Sep, Text("media")]] => NOTHING, YES;
+    SERVERNAMEEVENT_DATA "servernameevent_data" QUEUE => QUEUED, QUEUES;
+    SERVERNAMEMEDIAID_METADATA "servernamemediaid_metadata" MEDIA => FILE, YES;
+    SERVERNAMEMEDIAID_USERLOCALPART "servernamemediaid_userlocalpart" MEDIA => &[&[Text("localpart")]], YES;
+    SERVERROOMIDS "serverroomids" &[&[Text("server"), Sep, Text("room")]] => NOTHING, YES;
+    SHORTEVENTID_AUTHCHAIN "shorteventid_authchain" &[&[U64("short_event")]] => &[&[U64s("short_events")]], CACHE;
+    SHORTEVENTID_EVENTID "shorteventid_eventid" &[&[U64("short_event")]] => EVENT, YES;
+    SHORTEVENTID_SHORTSTATEHASH "shorteventid_shortstatehash" &[&[U64("short_event")]] =>
+        &[&[U64("short_state_hash")]], YES;
+    SHORTSTATEHASH_STATEDIFF "shortstatehash_statediff" &[&[U64("short_state_hash")]] =>
+        &[&[U64("parent"), U64s("diff")]], YES;
+    SHORTSTATEKEY_STATEKEY "shortstatekey_statekey" &[&[U64("short_state_key")]] =>
+        &[&[Text("type"), Sep, Text("state_key")]], YES;
+    SOFTFAILEDEVENTIDS "softfailedeventids" EVENT => NOTHING, YES;
+    STATEHASH_SHORTSTATEHASH "statehash_shortstatehash" &[&[Hash("state_hash")]] =>
+        &[&[U64("short_state_hash")]], CACHE;
+    STATEKEY_SHORTSTATEKEY "statekey_shortstatekey" &[&[Text("type"), Sep, Text("state_key")]] =>
+        &[&[U64("short_state_key")]], YES;
+    THREADID_USERIDS "threadid_userids" PDU_ID => &[&[Texts("users")]], YES;
+    THUMBNAILID_METADATA "thumbnailid_metadata"
+        &[&[Text("server"), Sep, Text("media"), Sep, U32("width"), U32("height")]] => FILE,
+        Written::No("Conduit makes thumbnails when they are asked for");
+    TODEVICEID_EVENTS "todeviceid_events" &[&[Text("user"), Sep, Text("device"), Sep, U64("count")]] => SORTED, YES;
+    TOFROM_RELATION "tofrom_relation" &[&[U64("to_count"), U64("from_count")]] => NOTHING, YES;
+    TOKEN_USERDEVICEID "token_userdeviceid" &[&[Text("token")]] => USER_DEVICE, YES;
+    TOKENIDS "tokenids" &[
+        &[U64("token_short_room"), Text("word"), Sep, U64("short_room"), U64("count")],
+        &[U64("token_short_room"), Text("word"), Sep, U64("short_room"), Zero, U64("backfilled")],
+    ] => NOTHING, YES;
+    USERDEVICEID_METADATA "userdeviceid_metadata" USER_DEVICE =>
+        &[&[Json("json", Ordered(&["device_id", "display_name", "last_seen_ip", "last_seen_ts"]))]], YES;
+    USERDEVICEID_TOKEN "userdeviceid_token" USER_DEVICE => &[&[Text("token")]], YES;
+    USERDEVICESESSIONID_UIAAINFO "userdevicesessionid_uiaainfo"
+        &[&[Text("user"), Sep, Text("device"), Sep, Text("session")]] => AS_SENT, PASSING;
+    USERDEVICETXNID_RESPONSE "userdevicetxnid_response"
+        &[&[Text("user"), Sep, Text("device"), Sep, Text("txn")]] => EVENT, PASSING;
+    USERFILTERID_FILTER "userfilterid_filter" &[&[Text("user"), Sep, Text("filter")]] => AS_SENT, YES;
+    USERID_AVATARURL "userid_avatarurl" USER => &[&[Text("mxc")]], YES;
+    USERID_BLURHASH "userid_blurhash" USER => &[&[Text("blurhash")]],
+        Written::No("Synapse has none");
+    USERID_DEVICELISTVERSION "userid_devicelistversion" USER => &[&[U64("version")]], YES;
+    USERID_DISPLAYNAME "userid_displayname" USER => &[&[Text("displayname")]], YES;
+    USERID_LASTONETIMEKEYUPDATE "userid_lastonetimekeyupdate" USER => COUNT, UNREAD;
+    USERID_LASTPRESENCEUPDATE "userid_lastpresenceupdate" USER => &[&[U64("ms")]], UNREAD;
+    USERID_MASTERKEYID "userid_masterkeyid" USER => USER_KEY, YES;
+    USERID_PASSWORD "userid_password" USER => &[&[Text("hash")]], YES;
+    USERID_SELFSIGNINGKEYID "userid_selfsigningkeyid" USER => USER_KEY, YES;
+    USERID_USERSIGNINGKEYID "userid_usersigningkeyid" USER => USER_KEY, YES;
+    USERROOMID_HIGHLIGHTCOUNT "userroomid_highlightcount" &[
+        &[Sigil("user", b'@'), Sep, Text("room")],
+        &[Sigil("room", b'!'), Sep, Text("user")],
+    ] => NUMBER, YES;
+    USERROOMID_INVITESTATE "userroomid_invitestate" USER_ROOM => AS_SENT, YES;
+    USERROOMID_JOINED "userroomid_joined" USER_ROOM => NOTHING, YES;
+    USERROOMID_KNOCKSTATE "userroomid_knockstate" USER_ROOM => AS_SENT, YES;
+    USERROOMID_LEFTSTATE "userroomid_leftstate" USER_ROOM => AS_SENT, YES;
+    USERROOMID_NOTIFICATIONCOUNT "userroomid_notificationcount" USER_ROOM => NUMBER, YES;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_sorted_and_constants_are_the_names_in_capitals() {
+        assert!(TREES.windows(2).all(|pair| pair[0].name < pair[1].name));
+    }
+
+    #[test]
+    fn a_pdu_id_is_the_short_room_id_and_the_count() {
+        assert_eq!(
+            hex::encode(PDUID_PDU.key(&[Part::U64(0x6a), Part::U64(0xb2)])),
+            "000000000000006a00000000000000b2"
+        );
+    }
+}

@@ -1,35 +1,50 @@
-use super::{Entry, KvError, KvStore, Mode, Row};
+//! A store in memory: the reference for the others, and what tests use.
+
+use std::collections::BTreeMap;
+
+use super::{Entries, KvError, KvStore, Row};
 use crate::conduit::trees::Tree;
 
-/// TODO
-#[derive(Debug, Default)]
-pub struct MemoryStore {}
+/// Trees in memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MemoryStore {
+    trees: BTreeMap<&'static Tree, BTreeMap<Vec<u8>, Vec<u8>>>,
+}
 
 impl MemoryStore {
-    /// TODO
-    pub fn open(_directory: &std::path::Path, _mode: Mode) -> Result<Self, KvError> {
-        todo!()
+    /// Removes a row; whether it was there.
+    pub fn remove(&mut self, tree: &'static Tree, key: &[u8]) -> bool {
+        self.trees.get_mut(tree).is_some_and(|rows| rows.remove(key).is_some())
     }
 }
 
 impl KvStore for MemoryStore {
-    fn write(&mut self, _rows: Vec<Row>) -> Result<(), KvError> {
-        todo!()
+    fn write(&mut self, rows: Vec<Row>) -> Result<(), KvError> {
+        for Row { tree, key, value } in rows {
+            self.trees.entry(tree).or_default().insert(key, value);
+        }
+        Ok(())
     }
-    fn get(&self, _tree: &'static Tree, _key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
-        todo!()
+
+    fn get(&self, tree: &'static Tree, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
+        Ok(self.trees.get(tree).and_then(|rows| rows.get(key)).cloned())
     }
-    fn scan<'a>(
-        &'a self,
-        _tree: &'static Tree,
-        _prefix: &[u8],
-    ) -> Result<Box<dyn Iterator<Item = Result<Entry, KvError>> + 'a>, KvError> {
-        todo!()
+
+    fn scan<'a>(&'a self, tree: &'static Tree, prefix: &[u8]) -> Result<Entries<'a>, KvError> {
+        let prefix = prefix.to_vec();
+        let Some(rows) = self.trees.get(tree) else { return Ok(Box::new(std::iter::empty())) };
+        Ok(Box::new(
+            rows.range(prefix.clone()..)
+                .take_while(move |(key, _)| key.starts_with(&prefix))
+                .map(|(key, value)| Ok((key.as_slice().into(), value.as_slice().into()))),
+        ))
     }
+
     fn foreign_trees(&self) -> Result<Vec<String>, KvError> {
-        todo!()
+        Ok(Vec::new())
     }
+
     fn finish(&mut self) -> Result<(), KvError> {
-        todo!()
+        Ok(())
     }
 }

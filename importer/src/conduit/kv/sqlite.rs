@@ -1,35 +1,178 @@
-use super::{Entry, KvError, KvStore, Mode, Row};
-use crate::conduit::trees::Tree;
+//! Conduit's other engine: `conduit.db` with one table for each tree.
 
-/// TODO
-#[derive(Debug, Default)]
-pub struct SqliteStore {}
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
+
+use super::{Entries, Entry, KvError, KvStore, Mode, Row, make_directory};
+use crate::conduit::trees::{self, TREES, Tree};
+
+/// Rows that a scan reads at once.
+const PAGE: usize = 1000;
+
+/// A SQLite database.
+#[derive(Debug)]
+pub struct SqliteStore {
+    path: PathBuf,
+    connection: Connection,
+}
 
 impl SqliteStore {
-    /// TODO
-    pub fn open(_directory: &std::path::Path, _mode: Mode) -> Result<Self, KvError> {
-        todo!()
+    /// Makes or opens a database.
+    ///
+    /// # Errors
+    ///
+    /// [`KvError::Open`].
+    pub fn open(directory: &Path, mode: Mode) -> Result<Self, KvError> {
+        let path = directory.to_owned();
+        let error = |reason: String| KvError::Open { path: path.clone(), reason };
+        let file = directory.join("conduit.db");
+        let opened = match mode {
+            Mode::Create => {
+                make_directory(directory).map_err(|cause| error(cause.to_string()))?;
+                create(&file)
+            }
+            Mode::Read => Connection::open_with_flags(
+                &file,
+                OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+            ),
+        };
+        let connection = opened.map_err(|cause| error(cause.to_string()))?;
+        Ok(Self { path, connection })
+    }
+
+    fn write_error(&self, cause: &rusqlite::Error) -> KvError {
+        KvError::Write { path: self.path.clone(), reason: cause.to_string() }
+    }
+
+    fn write_rows(&mut self, rows: Vec<Row>) -> rusqlite::Result<()> {
+        let transaction = self.connection.transaction()?;
+        for row in rows {
+            // Names come from the table of trees.
+            let sql =
+                format!("INSERT OR REPLACE INTO {} (key, value) VALUES (?, ?)", row.tree.name);
+            transaction.prepare_cached(&sql)?.execute(params![row.key, row.value])?;
+        }
+        transaction.commit()
+    }
+
+    /// Up to [`PAGE`] rows with the prefix, from `from` on, or after it.
+    fn page(
+        &self,
+        tree: &'static Tree,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+    ) -> rusqlite::Result<Vec<Entry>> {
+        if !self.has(tree)? {
+            return Ok(Vec::new());
+        }
+        let comparison = if after.is_some() { ">" } else { ">=" };
+        let sql = format!(
+            "SELECT key, value FROM {} WHERE key {comparison} ? ORDER BY key LIMIT {PAGE}",
+            tree.name
+        );
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let rows = statement.query_map(params![after.unwrap_or(prefix)], |row| {
+            Ok((row.get::<_, Vec<u8>>(0)?.into(), row.get::<_, Vec<u8>>(1)?.into()))
+        })?;
+        let belongs = |row: &rusqlite::Result<Entry>| {
+            row.as_ref().map_or(true, |(key, _)| key.starts_with(prefix))
+        };
+        rows.take_while(belongs).collect()
+    }
+
+    fn has(&self, tree: &Tree) -> rusqlite::Result<bool> {
+        let sql = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?";
+        self.connection.prepare_cached(sql)?.exists([tree.name])
     }
 }
 
 impl KvStore for SqliteStore {
-    fn write(&mut self, _rows: Vec<Row>) -> Result<(), KvError> {
-        todo!()
+    fn write(&mut self, rows: Vec<Row>) -> Result<(), KvError> {
+        self.write_rows(rows).map_err(|cause| self.write_error(&cause))
     }
-    fn get(&self, _tree: &'static Tree, _key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
-        todo!()
+
+    fn get(&self, tree: &'static Tree, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
+        let read = || {
+            if !self.has(tree)? {
+                return Ok(None);
+            }
+            let sql = format!("SELECT value FROM {} WHERE key = ?", tree.name);
+            self.connection
+                .prepare_cached(&sql)?
+                .query_row(params![key], |row| row.get(0))
+                .optional()
+        };
+        read().map_err(|cause| read_error(tree, &cause))
     }
-    fn scan<'a>(
-        &'a self,
-        _tree: &'static Tree,
-        _prefix: &[u8],
-    ) -> Result<Box<dyn Iterator<Item = Result<Entry, KvError>> + 'a>, KvError> {
-        todo!()
+
+    fn scan<'a>(&'a self, tree: &'static Tree, prefix: &[u8]) -> Result<Entries<'a>, KvError> {
+        let prefix = prefix.to_vec();
+        let mut page = Vec::new().into_iter();
+        let mut last: Option<Box<[u8]>> = None;
+        let mut more = true;
+        Ok(Box::new(std::iter::from_fn(move || {
+            if page.len() == 0 && more {
+                match self.page(tree, &prefix, last.as_deref()) {
+                    Ok(rows) => {
+                        more = rows.len() == PAGE;
+                        page = rows.into_iter();
+                    }
+                    Err(cause) => {
+                        more = false;
+                        return Some(Err(read_error(tree, &cause)));
+                    }
+                }
+            }
+            let entry: Entry = page.next()?;
+            last = Some(entry.0.clone());
+            Some(Ok(entry))
+        })))
     }
+
     fn foreign_trees(&self) -> Result<Vec<String>, KvError> {
-        todo!()
+        let read = || {
+            let sql = "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name";
+            self.connection
+                .prepare(sql)?
+                .query_map([], |row| row.get::<_, String>(0))?
+                .collect::<rusqlite::Result<Vec<_>>>()
+        };
+        let names = read()
+            .map_err(|cause| KvError::Read { tree: "sqlite_master", reason: cause.to_string() })?;
+        Ok(names.into_iter().filter(|name| trees::find(name).is_none()).collect())
     }
+
     fn finish(&mut self) -> Result<(), KvError> {
-        todo!()
+        // Conduit's mode. Also the moment at which everything is on disk.
+        self.connection
+            .pragma_update(None, "synchronous", "FULL")
+            .and_then(|()| self.connection.pragma_update(None, "journal_mode", "WAL"))
+            .and_then(|()| self.connection.pragma_update(None, "wal_checkpoint", "TRUNCATE"))
+            .map_err(|cause| self.write_error(&cause))
     }
+}
+
+fn read_error(tree: &Tree, cause: &rusqlite::Error) -> KvError {
+    KvError::Read { tree: tree.name, reason: cause.to_string() }
+}
+
+/// The tables as Conduit makes them (src/database/abstraction/sqlite.rs:50-60, 108-116).
+fn create(file: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(file)?;
+    connection.pragma_update(None, "page_size", 2048)?;
+    // An interrupted import starts anew: no journal is needed while it runs.
+    connection.pragma_update(None, "journal_mode", "OFF")?;
+    connection.pragma_update(None, "synchronous", "OFF")?;
+    for tree in TREES {
+        connection.execute(
+            &format!(
+                "CREATE TABLE IF NOT EXISTS {} ( \"key\" BLOB PRIMARY KEY, \"value\" BLOB NOT NULL )",
+                tree.name
+            ),
+            [],
+        )?;
+    }
+    connection.set_prepared_statement_cache_capacity(2 * TREES.len());
+    Ok(connection)
 }

@@ -1,0 +1,144 @@
+//! Rows for people: decoded, as JSON lines.
+
+use std::io::{self, Write};
+
+use serde_json::{Map, Value as Json, json};
+
+use super::{
+    kv::{KvError, KvStore},
+    layout::{Fields, Value},
+    trees::{TREES, Tree},
+};
+
+/// Why rows could not be shown.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InspectError {
+    /// The database could not be read.
+    #[error(transparent)]
+    Kv(#[from] KvError),
+    /// Nobody takes the output.
+    #[error("writing the output")]
+    Output(#[from] io::Error),
+}
+
+/// Writes each row of `tree`, or of all trees, as a line `{"tree", "key": {…}, "value": {…}}`; a row that doesn't decode
+/// as `{"tree", "key_hex", "value_hex", "error"}`. Unless `secrets`, what lets somebody act as a user or as the server is
+/// shown as `<secret>`.
+///
+/// # Errors
+///
+/// [`InspectError`].
+pub fn inspect(
+    store: &dyn KvStore,
+    tree: Option<&'static Tree>,
+    secrets: bool,
+    out: &mut dyn Write,
+) -> Result<(), InspectError> {
+    let trees: Vec<_> = tree.map_or_else(|| TREES.to_vec(), |tree| vec![tree]);
+    for tree in trees {
+        for row in store.scan(tree, &[])? {
+            let (key, value) = row?;
+            serde_json::to_writer(&mut *out, &line(tree, &key, &value, secrets))
+                .map_err(io::Error::from)?;
+            out.write_all(b"\n")?;
+        }
+    }
+    Ok(())
+}
+
+fn line(tree: &'static Tree, key: &[u8], value: &[u8], secrets: bool) -> Json {
+    let decoded =
+        tree.decode_key(key).and_then(|fields| Ok((fields, tree.decode_value(key, value)?)));
+    match decoded {
+        Ok((key_fields, value_fields)) => json!({
+            "tree": tree.name,
+            "key": object(tree, &key_fields, secrets),
+            "value": object(tree, &value_fields, secrets),
+        }),
+        Err(error) => json!({
+            "tree": tree.name,
+            "key_hex": if secrets { hex::encode(key) } else { error.hex },
+            "value_hex": if secrets { hex::encode(value) } else { "<secret>".into() },
+            "error": error.misfit.to_string(),
+        }),
+    }
+}
+
+/// Names of fields that hold secrets, wherever they are.
+const SECRET: [&str; 5] = ["token", "pkcs8", "hash", "pushkey", "yaml"];
+
+fn object(tree: &Tree, fields: &Fields<'_>, secrets: bool) -> Json {
+    let mut object = Map::new();
+    for (name, value) in fields.iter() {
+        let secret = SECRET.contains(name) && *value != Value::Text("");
+        let whole = tree.name == "senderkey_pusher" && *name == "json";
+        let shown =
+            if (secret || whole) && !secrets { json!("<secret>") } else { show(name, value) };
+        object.insert((*name).to_owned(), shown);
+    }
+    Json::Object(object)
+}
+
+fn show(name: &str, value: &Value<'_>) -> Json {
+    match value {
+        Value::Text(text) if name == "json" => {
+            serde_json::from_str(text).unwrap_or_else(|_| json!(text))
+        }
+        Value::Text(text) => json!(text),
+        Value::U64(number) => json!(number),
+        Value::U32(number) => json!(number),
+        Value::Bytes(bytes) => json!(hex::encode(bytes)),
+        Value::U64s(numbers) => json!(numbers),
+        Value::Texts(texts) => json!(texts),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conduit::{
+        kv::{Row, memory::MemoryStore},
+        layout::Part,
+        trees,
+    };
+
+    fn shown(secrets: bool) -> String {
+        let mut store = MemoryStore::default();
+        let user = Part::Text("@a:x");
+        let device = Part::Text("D");
+        let row = |tree: &'static Tree, key: &[Part<'_>], value: Vec<u8>| Row {
+            tree,
+            key: tree.key(key),
+            value,
+        };
+        let rows = vec![
+            row(&trees::USERDEVICEID_TOKEN, &[user, device], b"syt_a".to_vec()),
+            row(&trees::TOKEN_USERDEVICEID, &[Part::Text("syt_a")], b"@a:x\xffD".to_vec()),
+            row(&trees::USERID_PASSWORD, &[user], b"$argon2".to_vec()),
+            row(&trees::USERID_PASSWORD, &[Part::Text("@b:x")], Vec::new()),
+            row(&trees::ROOMID_JOINEDCOUNT, &[Part::Text("!r")], vec![1]),
+        ];
+        store.write(rows).unwrap();
+        let mut out = Vec::new();
+        inspect(&store, None, secrets, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn rows_are_lines_and_secrets_are_hidden() {
+        insta::assert_snapshot!(shown(false), @r#"
+        {"error":"expected u64 number","key_hex":"2172","tree":"roomid_joinedcount","value_hex":"<secret>"}
+        {"key":{"token":"<secret>"},"tree":"token_userdeviceid","value":{"device":"D","user":"@a:x"}}
+        {"key":{"device":"D","user":"@a:x"},"tree":"userdeviceid_token","value":{"token":"<secret>"}}
+        {"key":{"user":"@a:x"},"tree":"userid_password","value":{"hash":"<secret>"}}
+        {"key":{"user":"@b:x"},"tree":"userid_password","value":{"hash":""}}
+        "#);
+    }
+
+    #[test]
+    fn secrets_are_shown_on_demand() {
+        let all = shown(true);
+        assert!(all.contains("syt_a") && all.contains("$argon2"), "{all}");
+    }
+}
