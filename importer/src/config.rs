@@ -1,1 +1,3 @@
 //! `homeserver.yaml` and `conduit.toml`: only what a migration needs of them.
+
+pub mod synapse;

@@ -1,0 +1,162 @@
+//! `homeserver.yaml`: only what a migration needs of it.
+//!
+//! Several files make one configuration, as with Synapse's `-c a.yaml -c b.yaml`: a top-level key of a later file replaces
+//! the whole key of an earlier one. A directory stands for its `*.yaml` files, sorted. Relative paths mean what they
+//! mean to Synapse, which resolves them against the directory it runs in; what is not found from the present directory
+//! is looked for beside the file that names it.
+
+mod database;
+mod document;
+mod error;
+mod keys;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
+
+use ruma::OwnedServerName;
+use secrecy::SecretString;
+use serde_json::Value;
+
+pub use self::{
+    database::{DatabaseConfig, PostgresConfig},
+    error::ConfigError,
+    keys::parse_signing_keys,
+};
+use self::{
+    document::{Document, read_text, scalar},
+    keys::OldKey,
+};
+use crate::dump::format::{DumpAppservice, DumpOldSigningKey, DumpSigningKey};
+
+/// What a migration needs of Synapse's configuration.
+#[derive(Clone, Debug)]
+pub struct SynapseConfig {
+    /// `server_name`.
+    pub server_name: OwnedServerName,
+    /// Where Synapse's `main` tables are.
+    pub database: DatabaseConfig,
+    /// Where the tables of room states are, if elsewhere (`databases` with several `data_stores`).
+    pub state_database: Option<DatabaseConfig>,
+    /// The first key of `signing_key_path` or `signing_key`: the one that signs.
+    pub signing_key: DumpSigningKey,
+    /// Further keys of that file: still published as valid, but not signing.
+    pub further_signing_keys: Vec<DumpSigningKey>,
+    /// `old_signing_keys`, sorted by id.
+    pub old_signing_keys: Vec<DumpOldSigningKey>,
+    /// `password_config.pepper`, if it is not empty.
+    pub password_pepper: Option<SecretString>,
+    /// `media_store_path`.
+    pub media_store_path: PathBuf,
+    /// The files of `app_service_config_files`, in their order.
+    pub appservices: Vec<DumpAppservice>,
+    /// Whether another service does logins (Matrix Authentication Service): tokens, passwords and single sign-on ids are
+    /// then not in Synapse's database.
+    pub delegated_auth: bool,
+    /// Whether Synapse runs in several processes.
+    pub workers: bool,
+    /// The switches of `experimental_features` that are on.
+    pub experimental_features: BTreeSet<String>,
+}
+
+impl SynapseConfig {
+    /// Reads the configuration and the files it names: signing key and application services.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`]; each names the file or key, none holds a value.
+    pub fn read(files: &[PathBuf]) -> Result<Self, ConfigError> {
+        let document = Document::read(files)?;
+        let server_name: OwnedServerName =
+            document.get("server_name")?.ok_or(ConfigError::Missing { key: "server_name" })?;
+        let (database, state_database) = database::read(&document)?;
+        let mut keys = keys::read(&document, server_name.as_str())?.into_iter();
+        let signing_key = keys.next().ok_or(ConfigError::Missing { key: "signing_key_path" })?;
+        Ok(Self {
+            server_name,
+            database,
+            state_database,
+            signing_key,
+            further_signing_keys: keys.collect(),
+            old_signing_keys: document
+                .get::<BTreeMap<String, OldKey>>("old_signing_keys")?
+                .unwrap_or_default()
+                .into_iter()
+                .map(|(key_id, old)| old.named(key_id))
+                .collect(),
+            password_pepper: pepper(&document)?,
+            media_store_path: media_store_path(&document)?,
+            appservices: appservices(&document)?,
+            delegated_auth: delegated_auth(&document)?,
+            workers: workers(&document)?,
+            experimental_features: experimental_features(&document)?,
+        })
+    }
+}
+
+type Section = BTreeMap<String, Value>;
+
+fn pepper(document: &Document) -> Result<Option<SecretString>, ConfigError> {
+    let section: Section = document.get("password_config")?.unwrap_or_default();
+    Ok(section
+        .get("pepper")
+        .and_then(scalar)
+        .filter(|pepper| !pepper.is_empty())
+        .map(SecretString::from))
+}
+
+fn media_store_path(document: &Document) -> Result<PathBuf, ConfigError> {
+    let path: Option<PathBuf> = document.get("media_store_path")?;
+    Ok(match path {
+        Some(path) => document.resolve("media_store_path", &path),
+        None => PathBuf::from("media_store"),
+    })
+}
+
+fn appservices(document: &Document) -> Result<Vec<DumpAppservice>, ConfigError> {
+    let key = "app_service_config_files";
+    let files: Vec<PathBuf> = document.get(key)?.unwrap_or_default();
+    files.iter().map(|file| appservice(&document.resolve(key, file))).collect()
+}
+
+/// Reads one registration. Its text is kept as it stands, comments included.
+fn appservice(path: &Path) -> Result<DumpAppservice, ConfigError> {
+    let text = read_text(path)?;
+    let registration: Section = document::parse(path, &text)?;
+    let id = registration.get("id").and_then(scalar);
+    match id {
+        Some(id) => Ok(DumpAppservice { id, registration: text.into() }),
+        None => Err(ConfigError::Registration { path: path.to_owned() }),
+    }
+}
+
+fn delegated_auth(document: &Document) -> Result<bool, ConfigError> {
+    let service: Section = document.get("matrix_authentication_service")?.unwrap_or_default();
+    let experimental: Section = document.get("experimental_features")?.unwrap_or_default();
+    let msc3861 = experimental.get("msc3861").and_then(|section| section.get("enabled"));
+    Ok([service.get("enabled"), msc3861].into_iter().flatten().any(is_on))
+}
+
+fn workers(document: &Document) -> Result<bool, ConfigError> {
+    let instances: Section = document.get("instance_map")?.unwrap_or_default();
+    let redis: Section = document.get("redis")?.unwrap_or_default();
+    Ok(!instances.is_empty() || redis.get("enabled").is_some_and(is_on))
+}
+
+fn experimental_features(document: &Document) -> Result<BTreeSet<String>, ConfigError> {
+    let section: Section = document.get("experimental_features")?.unwrap_or_default();
+    Ok(section.into_iter().filter(|(_, value)| is_on(value)).map(|(name, _)| name).collect())
+}
+
+/// YAML 1.1, which Synapse reads, has more words for *true* than YAML 1.2.
+fn is_on(value: &Value) -> bool {
+    match value {
+        Value::Bool(on) => *on,
+        Value::String(word) => matches!(word.to_ascii_lowercase().as_str(), "true" | "yes" | "on"),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

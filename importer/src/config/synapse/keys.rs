@@ -1,0 +1,85 @@
+//! Signing keys, present and old.
+
+use std::path::PathBuf;
+
+use base64::{
+    Engine,
+    alphabet::STANDARD,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+use serde::Deserialize;
+
+use super::{
+    ConfigError,
+    document::{Document, read_text},
+};
+use crate::dump::format::{DumpOldSigningKey, DumpSigningKey};
+
+/// Unpadded base64 is what Synapse writes; what an operator pasted may have padding.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new()
+        .with_encode_padding(false)
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// A value of `old_signing_keys`.
+#[derive(Deserialize)]
+pub(super) struct OldKey {
+    key: String,
+    expired_ts: u64,
+}
+
+impl OldKey {
+    pub(super) fn named(self, key_id: String) -> DumpOldSigningKey {
+        let public_key = self.key.trim_end_matches('=').to_owned();
+        DumpOldSigningKey { key_id, public_key, expired_ts: self.expired_ts }
+    }
+}
+
+/// The keys of `signing_key`, or else of the file `signing_key_path`, which is by default named after the server.
+pub(super) fn read(
+    document: &Document,
+    server_name: &str,
+) -> Result<Vec<DumpSigningKey>, ConfigError> {
+    if let Some(text) = document.get::<String>("signing_key")? {
+        return parse_signing_keys("signing_key", &text);
+    }
+    let (key, path) = match document.get::<PathBuf>("signing_key_path")? {
+        Some(path) => ("signing_key_path", path),
+        None => ("server_name", PathBuf::from(format!("{server_name}.signing.key"))),
+    };
+    let path = document.resolve(key, &path);
+    parse_signing_keys(&path.display().to_string(), &read_text(&path)?)
+}
+
+/// Reads the text of a key file: lines `ed25519 VERSION SEED`, the seed being 32 bytes in base64. Synapse signs with the
+/// first one. `source_name` names the file in errors.
+///
+/// # Errors
+///
+/// [`ConfigError::SigningKey`] if a line is something else, or if there is none.
+pub fn parse_signing_keys(
+    source_name: &str,
+    text: &str,
+) -> Result<Vec<DumpSigningKey>, ConfigError> {
+    let error = |line| ConfigError::SigningKey { source_name: source_name.to_owned(), line };
+    let keys = text
+        .lines()
+        .zip(1..)
+        .filter(|(line, _)| !line.trim().is_empty())
+        .map(|(line, number)| parse_line(line).ok_or_else(|| error(number)))
+        .collect::<Result<Vec<_>, _>>()?;
+    if keys.is_empty() { Err(error(1)) } else { Ok(keys) }
+}
+
+fn parse_line(line: &str) -> Option<DumpSigningKey> {
+    let mut words = line.split_whitespace();
+    let (Some("ed25519"), Some(version), Some(seed), None) =
+        (words.next(), words.next(), words.next(), words.next())
+    else {
+        return None;
+    };
+    let seed = BASE64.decode(seed).ok().filter(|seed| seed.len() == 32)?;
+    Some(DumpSigningKey { version: version.to_owned(), seed: BASE64.encode(seed).into() })
+}
