@@ -1,6 +1,163 @@
-//! Synapse's database as a source: SQLite and PostgreSQL.
+//! Synapse's database as a source: SQLite and PostgreSQL, in one read-only snapshot.
+//!
+//! Nothing is asked of Synapse itself. It may run meanwhile, but what it writes after the beginning is not read; see
+//! [`connection`] for what the two engines do until then.
 
-/// Why the database can't be read.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum DatabaseError {}
+mod connection;
+mod error;
+mod items;
+mod rooms;
+mod row;
+mod schema;
+mod server;
+mod users;
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use ruma::{OwnedRoomId, OwnedUserId};
+
+use self::{connection::Connection, schema::Schema, users::Signature};
+pub use self::{error::DatabaseError, schema::SUPPORTED};
+use super::{History, Source, SourceError};
+use crate::{
+    config::synapse::{DatabaseConfig, SynapseConfig},
+    dump::{
+        DumpWriter,
+        format::{DumpServer, DumpUser, SourceInfo},
+    },
+    tally::Tally,
+};
+
+/// Synapse's database.
+#[derive(Debug)]
+pub struct DatabaseSource {
+    main: Connection,
+    /// The connection to the state tables, if they are in a database of their own. Its snapshot is younger, which does
+    /// no harm: a state group never changes.
+    state: Option<Connection>,
+    schema: Schema,
+    config: SynapseConfig,
+    history: History,
+    /// Milliseconds since the epoch: what is over by then is expired.
+    now_ts: u64,
+    /// Signatures of users on others' keys, by the user who was signed, once read.
+    foreign_signatures: Option<BTreeMap<OwnedUserId, Vec<Signature>>>,
+    /// The position of the device list stream, once read; 0 if nothing has ever been sent.
+    device_list_stream_id: Option<u64>,
+}
+
+impl DatabaseSource {
+    /// Opens the database that the configuration names, and checks that it can be read. `now_ts` is the present time in
+    /// milliseconds since the epoch.
+    ///
+    /// # Errors
+    ///
+    /// Any [`DatabaseError`].
+    pub async fn open(
+        config: &SynapseConfig,
+        history: History,
+        now_ts: u64,
+    ) -> Result<Self, DatabaseError> {
+        let mut main = Connection::open(&config.database).await?;
+        let schema = Schema::read(&mut main, &place(&config.database)).await?;
+        check_server_name(&mut main, config.server_name.as_str()).await?;
+        let state = match &config.state_database {
+            Some(database) => Some(Connection::open(database).await?),
+            None => None,
+        };
+        Ok(Self {
+            main,
+            state,
+            schema,
+            config: config.clone(),
+            history,
+            now_ts,
+            foreign_signatures: None,
+            device_list_stream_id: None,
+        })
+    }
+
+    /// Background updates that Synapse has not finished, sorted. None of them concerns what is read.
+    pub fn pending_background_updates(&self) -> &[String] {
+        &self.schema.pending_updates
+    }
+}
+
+/// The database's name for messages.
+fn place(config: &DatabaseConfig) -> String {
+    match config {
+        DatabaseConfig::Sqlite { path } => format!("`{}`", path.display()),
+        DatabaseConfig::Postgres(config) => {
+            format!(
+                "the PostgreSQL database `{}`",
+                config.database.as_deref().unwrap_or("(default)")
+            )
+        }
+    }
+}
+
+/// Refuses a database of another server. One without any user belongs to nobody yet.
+async fn check_server_name(db: &mut Connection, server_name: &str) -> Result<(), DatabaseError> {
+    // The length test is the exact form of "ends with": names hold `_`, which LIKE takes for any character.
+    let own =
+        "SELECT name FROM users WHERE substr(name, length(name) - length($1) + 1) = $1 LIMIT 1";
+    if !db.rows("users", own, &[format!(":{server_name}").as_str().into()]).await?.is_empty() {
+        return Ok(());
+    }
+    let any = db.rows("users", "SELECT name FROM users ORDER BY name LIMIT 1", &[]).await?;
+    match any.first() {
+        None => Ok(()),
+        Some(row) => Err(DatabaseError::ServerName {
+            configured: server_name.to_owned(),
+            found: row.label(),
+        }),
+    }
+}
+
+#[async_trait]
+impl Source for DatabaseSource {
+    fn info(&self) -> SourceInfo {
+        SourceInfo {
+            kind: self.main.kind(),
+            synapse_version: None,
+            schema_version: u32::try_from(self.schema.version).ok(),
+        }
+    }
+
+    async fn server(&mut self, tally: &mut Tally) -> Result<DumpServer, SourceError> {
+        Ok(self.read_server(tally).await?)
+    }
+
+    async fn users(&mut self, tally: &mut Tally) -> Result<Vec<OwnedUserId>, SourceError> {
+        Ok(self.read_users(tally).await?)
+    }
+
+    async fn user(
+        &mut self,
+        user_id: &OwnedUserId,
+        tally: &mut Tally,
+    ) -> Result<Option<DumpUser>, SourceError> {
+        Ok(self.read_user(user_id, tally).await?)
+    }
+
+    async fn rooms(&mut self, tally: &mut Tally) -> Result<Vec<OwnedRoomId>, SourceError> {
+        Ok(self.read_rooms(tally).await?)
+    }
+
+    async fn room(
+        &mut self,
+        room_id: &OwnedRoomId,
+        writer: &mut DumpWriter,
+        tally: &mut Tally,
+    ) -> Result<(), SourceError> {
+        self.read_room(room_id, writer, tally).await
+    }
+
+    async fn close(&mut self) -> Result<(), SourceError> {
+        if let Some(state) = &mut self.state {
+            state.end().await?;
+        }
+        Ok(self.main.end().await?)
+    }
+}

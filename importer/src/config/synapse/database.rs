@@ -63,7 +63,10 @@ pub(super) fn read(
         return Ok((entry.connection(document, "database")?, None));
     }
     if let Some(path) = document.get::<PathBuf>("database_path")? {
-        return Ok((DatabaseConfig::Sqlite { path: document.resolve("database_path", &path) }, None));
+        return Ok((
+            DatabaseConfig::Sqlite { path: document.resolve("database_path", &path) },
+            None,
+        ));
     }
     let entries: BTreeMap<String, Entry> =
         document.get("databases")?.ok_or(ConfigError::Missing { key: "database" })?;

@@ -25,7 +25,9 @@ impl Document {
             for file in files(path)? {
                 let mapping: BTreeMap<String, Value> = parse(&file, &read_text(&file)?)?;
                 let directory = file.parent().unwrap_or(Path::new("")).to_owned();
-                keys.extend(mapping.into_iter().map(|(key, value)| (key, (value, directory.clone()))));
+                keys.extend(
+                    mapping.into_iter().map(|(key, value)| (key, (value, directory.clone()))),
+                );
             }
         }
         Ok(Self { keys })

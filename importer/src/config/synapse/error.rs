@@ -27,19 +27,25 @@ pub enum ConfigError {
         line: u64,
     },
     /// A key that must be there is not.
-    #[error("the configuration has no `{key}`; give all files that Synapse is started with (`-c`), in the same order")]
+    #[error(
+        "the configuration has no `{key}`; give all files that Synapse is started with (`-c`), in the same order"
+    )]
     Missing {
         /// The key.
         key: &'static str,
     },
     /// A key holds something else than Synapse's documentation says.
-    #[error("`{key}` of the configuration has a form that Synapse would not take either; correct it")]
+    #[error(
+        "`{key}` of the configuration has a form that Synapse would not take either; correct it"
+    )]
     Form {
         /// The key.
         key: String,
     },
     /// A database that is not supported.
-    #[error("`{key}` of the configuration names the database engine `{engine}`; only `sqlite3` and `psycopg2` (PostgreSQL) are known")]
+    #[error(
+        "`{key}` of the configuration names the database engine `{engine}`; only `sqlite3` and `psycopg2` (PostgreSQL) are known"
+    )]
     Engine {
         /// The key.
         key: String,
@@ -52,7 +58,9 @@ pub enum ConfigError {
     )]
     DataStores,
     /// Not a signing key.
-    #[error("`{source_name}`, line {line}: expected `ed25519 VERSION SEED` with a seed of 32 bytes in base64; use the key file of the running Synapse")]
+    #[error(
+        "`{source_name}`, line {line}: expected `ed25519 VERSION SEED` with a seed of 32 bytes in base64; use the key file of the running Synapse"
+    )]
     SigningKey {
         /// The file, or `signing_key`.
         source_name: String,

@@ -1,0 +1,48 @@
+//! Counting: what is read is written or skipped.
+
+use super::row::{FromRow, Row};
+use crate::tally::{Kind, Tally};
+
+/// Items of one kind that belong to one user or room.
+pub(super) struct Items<'a> {
+    tally: &'a mut Tally,
+    kind: Kind,
+    owner: &'a str,
+}
+
+impl<'a> Items<'a> {
+    pub(super) fn new(tally: &'a mut Tally, kind: Kind, owner: &'a str) -> Self {
+        Self { tally, kind, owner }
+    }
+
+    /// Counts rows as read and skips those that don't decode.
+    pub(super) fn decode<T: FromRow>(&mut self, rows: &[Row]) -> Vec<T> {
+        self.read(rows.len());
+        rows.iter()
+            .filter_map(|row| match row.decode() {
+                Ok(item) => Some(item),
+                Err(broken) => {
+                    self.skip(&row.label(), broken.reason, broken.to_string());
+                    None
+                }
+            })
+            .collect()
+    }
+
+    pub(super) fn read(&mut self, number: usize) {
+        self.tally.read(self.kind, count(number));
+    }
+
+    pub(super) fn written(&mut self, number: usize) {
+        self.tally.written(self.kind, count(number));
+    }
+
+    /// Skips an item, named by its owner and itself.
+    pub(super) fn skip(&mut self, item: &str, reason: &str, detail: impl Into<String>) {
+        self.tally.skip(self.kind, format!("{} {item}", self.owner), reason, detail);
+    }
+}
+
+pub(super) fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}

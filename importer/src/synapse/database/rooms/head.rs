@@ -1,0 +1,210 @@
+//! The head of a room's file.
+
+use ruma::{OwnedEventId, OwnedRoomAliasId, OwnedUserId, RoomId};
+use serde_json::value::RawValue;
+
+use super::{
+    super::{DatabaseError, DatabaseSource, items::Items},
+    StoredEvent, Timeline,
+    event::{COLUMNS, Pdu, TABLES},
+    states::{self, Entries},
+};
+use crate::{
+    dump::format::{DumpAlias, DumpMember, DumpRoom},
+    tally::{Kind, Tally},
+};
+
+/// A room's head, with what is needed to go on.
+pub(super) struct Head {
+    pub(super) room: DumpRoom,
+    /// The state that becomes the first one.
+    pub(super) current: Option<Entries>,
+    pub(super) timeline: Timeline,
+}
+
+impl DatabaseSource {
+    pub(super) async fn head(
+        &mut self,
+        room_id: &RoomId,
+        tally: &mut Tally,
+    ) -> Result<Head, DatabaseError> {
+        let (room_version, published) = self.room_row(room_id).await?;
+        if published {
+            tally.read(Kind::PublishedRoom, 1);
+            tally.written(Kind::PublishedRoom, 1);
+        }
+        let extremities = self.extremities(room_id).await?;
+        let current = self.current_state(room_id, &extremities).await?;
+        let positions: Vec<_> = extremities.iter().map(|event| event.position).collect();
+        let timeline = Timeline::read(&mut self.main, room_id, self.history, &positions).await?;
+        let mut forward_extremities: Vec<OwnedEventId> =
+            extremities.into_iter().map(|event| event.event_id).collect();
+        forward_extremities.sort();
+        Ok(Head {
+            room: DumpRoom {
+                room_id: room_id.to_owned(),
+                room_version,
+                published,
+                aliases: self.aliases(room_id, tally).await?,
+                current_state: current.is_some().then_some(1),
+                forward_extremities,
+                earlier_events: Some(timeline.earlier),
+                local_members: self.local_members(room_id, tally).await?,
+            },
+            current,
+            timeline,
+        })
+    }
+
+    /// Version, and whether the room is in the directory.
+    async fn room_row(
+        &mut self,
+        room_id: &RoomId,
+    ) -> Result<(Option<String>, bool), DatabaseError> {
+        let sql = "SELECT room_version, is_public FROM rooms WHERE room_id = $1";
+        let rows = self.main.rows("rooms", sql, &[room_id.as_str().into()]).await?;
+        let (version, published) = rows
+            .first()
+            .and_then(|row| row.decode::<(Option<String>, bool)>().ok())
+            .unwrap_or_default();
+        match version.filter(|version| !version.is_empty()) {
+            Some(version) => Ok((Some(version), published)),
+            None => Ok((self.version_by_create_event(room_id).await?, published)),
+        }
+    }
+
+    /// Databases from before 2020 may not have the version in `rooms`.
+    async fn version_by_create_event(
+        &mut self,
+        room_id: &RoomId,
+    ) -> Result<Option<String>, DatabaseError> {
+        #[derive(serde::Deserialize)]
+        struct Create {
+            content: Content,
+        }
+        #[derive(serde::Deserialize)]
+        struct Content {
+            room_version: Option<String>,
+        }
+        let sql = "SELECT e.event_id, ej.json FROM events e JOIN event_json ej ON ej.event_id = e.event_id \
+                   LEFT JOIN rejections r ON r.event_id = e.event_id \
+                   WHERE r.event_id IS NULL AND e.room_id = $1 AND e.type = 'm.room.create'";
+        let rows = self.main.rows("events", sql, &[room_id.as_str().into()]).await?;
+        let create = rows
+            .first()
+            .and_then(|row| row.decode::<(OwnedEventId, Box<RawValue>)>().ok())
+            .and_then(|(_, json)| serde_json::from_str::<Create>(json.get()).ok());
+        Ok(create.map(|create| create.content.room_version.unwrap_or_else(|| "1".into())))
+    }
+
+    /// Forward extremities that a timeline can have, newest last.
+    async fn extremities(&mut self, room_id: &RoomId) -> Result<Vec<StoredEvent>, DatabaseError> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM {TABLES} JOIN event_forward_extremities x ON x.event_id = e.event_id \
+             WHERE x.room_id = $1 AND e.room_id = $1 ORDER BY e.stream_ordering"
+        );
+        let rows =
+            self.main.rows("event_forward_extremities", &sql, &[room_id.as_str().into()]).await?;
+        let events = rows.iter().filter_map(|row| StoredEvent::decode(row).ok());
+        Ok(events
+            .filter(|event| !event.outlier && !event.rejected && !event.metadata.soft_failed)
+            .collect())
+    }
+
+    /// The state after the newest events. Synapse forgets which it is when the last local user leaves: then it is that
+    /// after the newest extremity, or the newest event, which is that leave.
+    async fn current_state(
+        &mut self,
+        room_id: &RoomId,
+        extremities: &[StoredEvent],
+    ) -> Result<Option<Entries>, DatabaseError> {
+        let mut entries = Entries::new();
+        let sql = "SELECT type, state_key, event_id FROM current_state_events WHERE room_id = $1";
+        self.main
+            .each("current_state_events", sql, &[room_id.as_str().into()], |row| {
+                type Columns = (String, String, OwnedEventId);
+                if let Ok((kind, state_key, event_id)) = row.decode::<Columns>() {
+                    entries.insert((kind, state_key), event_id);
+                }
+            })
+            .await?;
+        if entries.is_empty() {
+            let group = match extremities.iter().rev().find_map(|event| event.group) {
+                Some(group) => Some(group),
+                None => self.newest_group(room_id).await?,
+            };
+            if let Some(group) = group {
+                entries = states::whole(self.states_db(), group).await?;
+            }
+        }
+        Ok(Some(entries).filter(|entries| !entries.is_empty()))
+    }
+
+    async fn newest_group(&mut self, room_id: &RoomId) -> Result<Option<i64>, DatabaseError> {
+        let sql = format!(
+            "SELECT sg.state_group FROM {TABLES} WHERE e.room_id = $1 AND NOT e.outlier AND r.event_id IS NULL \
+             AND sg.state_group IS NOT NULL ORDER BY e.stream_ordering DESC LIMIT 1"
+        );
+        let rows = self.main.rows("events", &sql, &[room_id.as_str().into()]).await?;
+        Ok(rows.first().and_then(|row| row.decode().ok()).map(|(group,)| group))
+    }
+
+    async fn aliases(
+        &mut self,
+        room_id: &RoomId,
+        tally: &mut Tally,
+    ) -> Result<Vec<DumpAlias>, DatabaseError> {
+        let sql = "SELECT room_alias, creator FROM room_aliases WHERE room_id = $1";
+        let rows = self.main.rows("room_aliases", sql, &[room_id.as_str().into()]).await?;
+        let mut items = Items::new(tally, Kind::Alias, room_id.as_str());
+        let mut aliases = Vec::new();
+        for (alias, creator) in items.decode::<(OwnedRoomAliasId, Option<String>)>(&rows) {
+            if alias.server_name() == self.config.server_name {
+                let creator = creator.and_then(|creator| OwnedUserId::try_from(creator).ok());
+                aliases.push(DumpAlias { alias, creator });
+            } else {
+                items.skip(
+                    alias.as_str(),
+                    "foreign-alias",
+                    "the alias belongs to another server name",
+                );
+            }
+        }
+        items.written(aliases.len());
+        aliases.sort();
+        Ok(aliases)
+    }
+
+    async fn local_members(
+        &mut self,
+        room_id: &RoomId,
+        tally: &mut Tally,
+    ) -> Result<Vec<DumpMember>, DatabaseError> {
+        let sql = "SELECT l.user_id, l.membership, l.event_id, m.forgotten, \
+                   CASE WHEN l.membership IN ('invite', 'knock') THEN ej.json END \
+                   FROM local_current_membership l \
+                   LEFT JOIN room_memberships m ON m.event_id = l.event_id \
+                   LEFT JOIN event_json ej ON ej.event_id = l.event_id WHERE l.room_id = $1";
+        let table = "local_current_membership";
+        let rows = self.main.rows(table, sql, &[room_id.as_str().into()]).await?;
+        let mut items = Items::new(tally, Kind::Membership, room_id.as_str());
+        type Member = (OwnedUserId, String, OwnedEventId, bool, Option<Box<RawValue>>);
+        let mut members = Vec::new();
+        for (user_id, membership, event_id, forgotten, json) in items.decode::<Member>(&rows) {
+            if user_id.server_name() != self.config.server_name {
+                items.skip(
+                    user_id.as_str(),
+                    "foreign-user",
+                    "the user belongs to another server name",
+                );
+                continue;
+            }
+            let key = format!("{membership}_room_state");
+            let stripped_state = json.and_then(|json| Pdu::unsigned_list(&json, &key));
+            members.push(DumpMember { user_id, membership, event_id, forgotten, stripped_state });
+        }
+        items.written(members.len());
+        members.sort_by(|a, b| a.user_id.cmp(&b.user_id));
+        Ok(members)
+    }
+}

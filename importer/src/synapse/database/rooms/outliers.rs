@@ -1,0 +1,123 @@
+//! Events outside the timeline that the dump needs: state, auth chains, pending invites.
+
+use std::collections::BTreeMap;
+
+use ruma::OwnedEventId;
+
+use super::{
+    super::{DatabaseError, DatabaseSource, items::Items},
+    Room, StoredEvent,
+    event::{COLUMNS, TABLES},
+    skip_broken,
+};
+use crate::{
+    dump::RoomWriter,
+    synapse::SourceError,
+    tally::{Kind, Tally},
+};
+
+/// Events fetched at a time.
+const BATCH: usize = 100;
+
+/// What the database says about an id.
+enum Found {
+    Event(Box<StoredEvent>),
+    Broken(super::BrokenRow),
+}
+
+impl DatabaseSource {
+    /// Writes the needed events that are not in the timeline, and whatever their auth chains need.
+    pub(super) async fn write_outliers(
+        &mut self,
+        room: &mut Room,
+        file: &mut RoomWriter,
+        tally: &mut Tally,
+    ) -> Result<(), SourceError> {
+        let mut waiting = std::mem::take(&mut room.needed);
+        waiting.extend(room.timeline.soft_failed(&mut self.main).await?);
+        let mut seen = waiting.clone();
+        let mut items = Items::new(tally, Kind::Outlier, room.room_id.as_str());
+        while !waiting.is_empty() {
+            let batch: Vec<OwnedEventId> =
+                std::iter::from_fn(|| waiting.pop_first()).take(BATCH).collect();
+            let events = self.outliers(room, &batch, &mut items).await?;
+            let redactions = self.redactions(&room.room_id, &events).await?;
+            for event in &events {
+                let redacted_by = redactions.of(event, &room.bans);
+                match event.dump(room.version.as_deref(), None, redacted_by) {
+                    Ok(event) => {
+                        file.outlier(&event)?;
+                        items.written(1);
+                    }
+                    Err(unredactable) => items.skip(
+                        event.event_id.as_str(),
+                        unredactable.reason(),
+                        unredactable.to_string(),
+                    ),
+                }
+                // The auth events of an invite from elsewhere are elsewhere.
+                if !event.metadata.out_of_band_membership {
+                    let auth_events = event.pdu.auth_events.iter();
+                    let new: Vec<_> =
+                        auth_events.filter(|id| !seen.contains(*id)).cloned().collect();
+                    seen.extend(new.iter().cloned());
+                    waiting.extend(new);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Fetches events, and leaves out those of the timeline.
+    async fn outliers(
+        &mut self,
+        room: &Room,
+        event_ids: &[OwnedEventId],
+        items: &mut Items<'_>,
+    ) -> Result<Vec<StoredEvent>, DatabaseError> {
+        let sql = format!("SELECT {COLUMNS} FROM {TABLES} WHERE e.event_id IN ($IDS)");
+        let ids: Vec<_> = event_ids.iter().map(|id| id.as_str()).collect();
+        let rows = self.main.rows_in("events", &sql, &ids).await?;
+        let mut found: BTreeMap<String, Found> = rows
+            .iter()
+            .map(|row| {
+                let event = StoredEvent::decode(row);
+                (
+                    row.label(),
+                    event.map_or_else(Found::Broken, |event| Found::Event(Box::new(event))),
+                )
+            })
+            .collect();
+        let mut events = Vec::new();
+        for event_id in event_ids {
+            match found.remove(event_id.as_str()) {
+                Some(Found::Event(event)) if event.room_id != room.room_id => {
+                    items.read(1);
+                    items.skip(
+                        event_id.as_str(),
+                        "event-foreign",
+                        "the event belongs to another room",
+                    );
+                }
+                Some(Found::Event(event)) if event.rejected => {
+                    items.read(1);
+                    items.skip(event_id.as_str(), "event-rejected", "Synapse rejected the event");
+                }
+                Some(Found::Event(event)) if room.timeline.contains(&event) => {}
+                Some(Found::Event(event)) => {
+                    items.read(1);
+                    events.push(*event);
+                }
+                Some(Found::Broken(broken)) => {
+                    items.read(1);
+                    skip_broken(items, event_id.as_str(), &broken);
+                }
+                None => {
+                    items.read(1);
+                    items.skip(event_id.as_str(), "event-missing", "the room's state or an auth chain needs the event, and Synapse does not have it");
+                }
+            }
+        }
+        Ok(events)
+    }
+}

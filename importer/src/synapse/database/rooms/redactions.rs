@@ -1,0 +1,118 @@
+//! Which events are redacted: those that Synapse would show redacted.
+
+use std::collections::BTreeMap;
+
+use ruma::{OwnedEventId, RoomId};
+use serde_json::value::RawValue;
+
+use super::{
+    super::{DatabaseError, DatabaseSource},
+    Position, StoredEvent,
+    event::Metadata,
+};
+
+/// A redaction that was not rejected, in the same room as its target.
+#[derive(Debug)]
+struct Redaction {
+    event_id: OwnedEventId,
+    sender: String,
+    /// It holds only for events of its sender's server. From room version 3 on, a redaction by somebody without the
+    /// power to redact is accepted, as its target may not be known yet.
+    own_server_only: bool,
+}
+
+/// Redactions by their targets, oldest first.
+#[derive(Debug)]
+pub(super) struct Redactions(BTreeMap<OwnedEventId, Vec<Redaction>>);
+
+/// A ban or kick that redacts all earlier events of a user (MSC4293).
+#[derive(Debug)]
+pub(super) struct BanRedaction {
+    event_id: OwnedEventId,
+    user_id: String,
+    /// Events from this stream ordering on are not redacted.
+    end: Option<i64>,
+}
+
+impl DatabaseSource {
+    /// The redactions of some events of a room.
+    pub(super) async fn redactions(
+        &mut self,
+        room_id: &RoomId,
+        events: &[StoredEvent],
+    ) -> Result<Redactions, DatabaseError> {
+        let sql = "SELECT x.event_id, x.redacts, e.room_id, e.sender, ej.internal_metadata \
+                   FROM redactions x JOIN events e ON e.event_id = x.event_id \
+                   JOIN event_json ej ON ej.event_id = x.event_id \
+                   LEFT JOIN rejections r ON r.event_id = x.event_id \
+                   WHERE r.event_id IS NULL AND x.redacts IN ($IDS) ORDER BY e.stream_ordering";
+        let ids: Vec<_> = events.iter().map(|event| event.event_id.as_str()).collect();
+        let rows = self.main.rows_in("redactions", sql, &ids).await?;
+        let mut redactions: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for row in &rows {
+            type Columns = (OwnedEventId, OwnedEventId, String, String, Box<RawValue>);
+            let Ok((event_id, redacts, room, sender, metadata)) = row.decode::<Columns>() else {
+                continue;
+            };
+            if room == room_id.as_str() {
+                let own_server_only = Metadata::parse(&metadata).recheck_redaction;
+                let redaction = Redaction { event_id, sender, own_server_only };
+                redactions.entry(redacts).or_default().push(redaction);
+            }
+        }
+        Ok(Redactions(redactions))
+    }
+
+    /// Bans and kicks of a room that redact.
+    pub(super) async fn ban_redactions(
+        &mut self,
+        room_id: &RoomId,
+    ) -> Result<Vec<BanRedaction>, DatabaseError> {
+        if !self.schema.has_table("room_ban_redactions") {
+            return Ok(Vec::new());
+        }
+        let sql = "SELECT b.redacting_event_id, b.user_id, b.redact_end_ordering FROM room_ban_redactions b \
+                   JOIN events e ON e.event_id = b.redacting_event_id AND e.room_id = b.room_id \
+                   LEFT JOIN rejections r ON r.event_id = e.event_id \
+                   WHERE r.event_id IS NULL AND b.room_id = $1 ORDER BY b.user_id";
+        let rows = self.main.rows("room_ban_redactions", sql, &[room_id.as_str().into()]).await?;
+        Ok(rows
+            .iter()
+            .filter_map(|row| row.decode().ok())
+            .map(|(event_id, user_id, end)| BanRedaction { event_id, user_id, end })
+            .collect())
+    }
+}
+
+impl Redactions {
+    /// What redacted an event. Synapse never redacts a create event.
+    pub(super) fn of(&self, event: &StoredEvent, bans: &[BanRedaction]) -> Option<OwnedEventId> {
+        if event.is_create() {
+            return None;
+        }
+        let sender = event.pdu.sender.as_str();
+        let redactions = self.0.get(&event.event_id).into_iter().flatten();
+        let valid = |redaction: &&Redaction| {
+            !redaction.own_server_only || server(&redaction.sender) == server(sender)
+        };
+        let by_redaction = redactions.filter(valid).map(|redaction| &redaction.event_id);
+        let by_ban = bans.iter().filter(|ban| ban.covers(event)).map(|ban| &ban.event_id);
+        by_redaction.chain(by_ban).next().cloned()
+    }
+}
+
+impl BanRedaction {
+    fn covers(&self, event: &StoredEvent) -> bool {
+        let ended = match (self.end, event.position) {
+            (Some(end), Position::Live { stream } | Position::Backfilled { stream, .. }) => {
+                stream >= end
+            }
+            (None, _) => false,
+        };
+        self.user_id == event.pdu.sender && !ended
+    }
+}
+
+fn server(user_id: &str) -> Option<&str> {
+    user_id.split_once(':').map(|(_, server)| server)
+}

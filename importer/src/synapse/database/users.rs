@@ -1,0 +1,270 @@
+//! Accounts: the row in `users` and what hangs on it.
+//!
+//! A query of one user goes by an index of Synapse's, so a dump takes time in proportion to what it writes.
+
+mod account_data;
+mod backups;
+mod clients;
+mod devices;
+mod keys;
+mod receipts;
+
+use std::collections::BTreeMap;
+
+use ruma::{OwnedUserId, UserId};
+use secrecy::SecretString;
+use serde_json::value::RawValue;
+
+pub(super) use self::keys::Signature;
+use super::{
+    DatabaseError, DatabaseSource,
+    connection::Connection,
+    items::{Items, count},
+    schema::Schema,
+};
+use crate::{
+    dump::format::{DumpAccountData, DumpExternalId, DumpProfile, DumpThreepid, DumpUser},
+    synapse::push_rules,
+    tally::{Kind, Tally},
+};
+
+impl DatabaseSource {
+    pub(super) async fn read_users(
+        &mut self,
+        tally: &mut Tally,
+    ) -> Result<Vec<OwnedUserId>, DatabaseError> {
+        let rows = self.main.rows("users", "SELECT name FROM users", &[]).await?;
+        let mut items = Items::new(tally, Kind::User, "account");
+        let mut users = Vec::with_capacity(rows.len());
+        for (user_id,) in items.decode::<(OwnedUserId,)>(&rows) {
+            if user_id.server_name() == self.config.server_name {
+                users.push(user_id);
+            } else {
+                items.skip(user_id.as_str(), "foreign-user", "the account belongs to another server name; a server has only accounts of its own name");
+            }
+        }
+        users.sort();
+        Ok(users)
+    }
+
+    pub(super) async fn read_user(
+        &mut self,
+        user_id: &OwnedUserId,
+        tally: &mut Tally,
+    ) -> Result<Option<DumpUser>, DatabaseError> {
+        let Some(mut user) = account(&mut self.main, &self.schema, user_id, tally).await? else {
+            return Ok(None);
+        };
+        let db = &mut self.main;
+        user.erased = !db
+            .rows(
+                "erased_users",
+                "SELECT user_id FROM erased_users WHERE user_id = $1",
+                &[user_id.as_str().into()],
+            )
+            .await?
+            .is_empty();
+        user.profile = profile(db, &self.schema, user_id, tally).await?;
+        user.threepids = threepids(db, user_id, tally).await?;
+        user.external_ids = external_ids(db, user_id, tally).await?;
+        user.account_data =
+            account_data::read(db, user_id, &self.config.experimental_features, tally).await?;
+        let rules = account_data::push_rules(db, user_id, tally).await?;
+        let features = &self.config.experimental_features;
+        user.push_rules = push_rules::tree(user_id, &rules, features).ok();
+        user.pushers = clients::pushers(db, &self.schema, user_id, tally).await?;
+        user.filters = clients::filters(db, user_id, tally).await?;
+        user.key_backups = backups::read(db, user_id, tally).await?;
+        user.receipts = receipts::read(db, &self.schema, user_id, tally).await?;
+        user.devices = self.devices(user_id, tally).await?;
+        user.cross_signing_keys = self.cross_signing_keys(user_id, tally).await?;
+        user.device_list_stream_id = self.device_list_stream_id().await?;
+        Ok(Some(user))
+    }
+}
+
+/// The row in `users`.
+async fn account(
+    db: &mut Connection,
+    schema: &Schema,
+    user_id: &UserId,
+    tally: &mut Tally,
+) -> Result<Option<DumpUser>, DatabaseError> {
+    let sql = format!(
+        "SELECT name, password_hash, creation_ts, admin, is_guest, appservice_id, consent_version, user_type, \
+         deactivated, shadow_banned, {}, {}, {} FROM users WHERE name = $1",
+        schema.column("users", "approved", "NULL"),
+        schema.column("users", "locked", "FALSE"),
+        schema.column("users", "suspended", "FALSE"),
+    );
+    let rows = db.rows("users", &sql, &[user_id.as_str().into()]).await?;
+    let decoded = rows.first().map(|row| {
+        type Account = (
+            OwnedUserId,
+            Option<String>,
+            Option<i64>,
+            bool,
+            bool,
+            Option<String>,
+            Option<String>,
+            Option<String>,
+            bool,
+            bool,
+            Option<i64>,
+            bool,
+            bool,
+        );
+        row.decode::<Account>()
+    });
+    let (
+        user_id,
+        hash,
+        created,
+        admin,
+        guest,
+        appservice_id,
+        consent_version,
+        user_type,
+        deactivated,
+        shadow_banned,
+        approved,
+        locked,
+        suspended,
+    ) = match decoded {
+        Some(Ok(account)) => account,
+        Some(Err(broken)) => {
+            tally.skip(Kind::User, user_id.as_str(), broken.reason, broken.to_string());
+            return Ok(None);
+        }
+        None => {
+            tally.skip(
+                Kind::User,
+                user_id.as_str(),
+                "user-missing",
+                "the account has no row in `users`",
+            );
+            return Ok(None);
+        }
+    };
+    // Synapse has an empty hash for accounts of application services.
+    let password_hash = hash.filter(|hash| !hash.is_empty());
+    if password_hash.is_some() {
+        tally.read(Kind::PasswordHash, 1);
+        tally.written(Kind::PasswordHash, 1);
+    }
+    Ok(Some(DumpUser {
+        user_id,
+        admin,
+        deactivated,
+        erased: false,
+        guest,
+        locked,
+        suspended,
+        shadow_banned,
+        // NULL: from before approvals.
+        awaiting_approval: approved == Some(0),
+        user_type,
+        appservice_id,
+        // The one time in seconds.
+        created_ts: created.and_then(|s| u64::try_from(s).ok()).map(|s| s.saturating_mul(1000)),
+        password_hash: password_hash.map(SecretString::from),
+        profile: DumpProfile::default(),
+        threepids: Vec::new(),
+        external_ids: Vec::new(),
+        consent_version,
+        account_data: DumpAccountData::default(),
+        push_rules: None,
+        devices: Vec::new(),
+        pushers: Vec::new(),
+        filters: BTreeMap::new(),
+        cross_signing_keys: BTreeMap::new(),
+        device_list_stream_id: None,
+        key_backups: Vec::new(),
+        receipts: Vec::new(),
+    }))
+}
+
+async fn profile(
+    db: &mut Connection,
+    schema: &Schema,
+    user_id: &UserId,
+    tally: &mut Tally,
+) -> Result<DumpProfile, DatabaseError> {
+    // `jsonb` on PostgreSQL.
+    let fields = schema.column("profiles", "fields", "NULL");
+    let sql = format!(
+        "SELECT user_id, displayname, avatar_url, CAST({fields} AS TEXT) FROM profiles WHERE user_id = $1"
+    );
+    let rows = db.rows("profiles", &sql, &[user_id.localpart().into()]).await?;
+    let mut profile = DumpProfile::default();
+    let Some(row) = rows.first() else { return Ok(profile) };
+    let mut items = Items::new(tally, Kind::ProfileField, user_id.as_str());
+    type Profile = (String, Option<String>, Option<String>, Option<Box<RawValue>>);
+    match row.decode::<Profile>() {
+        Ok((_, displayname, avatar_url, fields)) => {
+            let fields: Option<BTreeMap<String, Box<RawValue>>> = fields
+                .map_or(Some(BTreeMap::new()), |fields| serde_json::from_str(fields.get()).ok());
+            if fields.is_none() {
+                items.read(1);
+                items.skip("fields", "json-invalid", "column `fields` is no JSON object");
+            }
+            profile = DumpProfile { displayname, avatar_url, fields: fields.unwrap_or_default() };
+        }
+        Err(broken) => {
+            items.read(1);
+            items.skip(&broken.column, broken.reason, broken.to_string());
+        }
+    }
+    let standard = [&profile.displayname, &profile.avatar_url].into_iter().flatten().count();
+    let number = standard.saturating_add(profile.fields.len());
+    items.read(number);
+    items.written(number);
+    Ok(profile)
+}
+
+async fn threepids(
+    db: &mut Connection,
+    user_id: &UserId,
+    tally: &mut Tally,
+) -> Result<Vec<DumpThreepid>, DatabaseError> {
+    let sql =
+        "SELECT address, medium, validated_at, added_at FROM user_threepids WHERE user_id = $1";
+    let rows = db.rows("user_threepids", sql, &[user_id.as_str().into()]).await?;
+    let mut items = Items::new(tally, Kind::ThirdPartyId, user_id.as_str());
+    let mut threepids: Vec<_> = items
+        .decode::<(String, String, u64, u64)>(&rows)
+        .into_iter()
+        .map(|(address, medium, validated_ts, added_ts)| DumpThreepid {
+            medium,
+            address,
+            validated_ts,
+            added_ts,
+        })
+        .collect();
+    items.written(threepids.len());
+    threepids.sort();
+    Ok(threepids)
+}
+
+async fn external_ids(
+    db: &mut Connection,
+    user_id: &UserId,
+    tally: &mut Tally,
+) -> Result<Vec<DumpExternalId>, DatabaseError> {
+    let sql = "SELECT auth_provider, external_id FROM user_external_ids WHERE user_id = $1";
+    let rows = db.rows("user_external_ids", sql, &[user_id.as_str().into()]).await?;
+    let mut items = Items::new(tally, Kind::ExternalId, user_id.as_str());
+    let mut ids: Vec<_> = items
+        .decode::<(String, String)>(&rows)
+        .into_iter()
+        .map(|(auth_provider, external_id)| DumpExternalId { auth_provider, external_id })
+        .collect();
+    items.written(ids.len());
+    ids.sort();
+    Ok(ids)
+}
+
+/// Counts the entries of a map of maps.
+fn entries<K, L, V>(maps: &BTreeMap<K, BTreeMap<L, V>>) -> u64 {
+    maps.values().map(|map| count(map.len())).fold(0, u64::saturating_add)
+}

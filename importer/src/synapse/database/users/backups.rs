@@ -1,0 +1,84 @@
+//! Key backups.
+
+use std::collections::BTreeMap;
+
+use ruma::UserId;
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::entries;
+use crate::{
+    dump::format::DumpKeyBackup,
+    synapse::database::{DatabaseError, connection::Connection, items::Items},
+    tally::{Kind, Tally},
+};
+
+/// A session as `GET /_matrix/client/v3/room_keys/keys` gives it.
+#[derive(Serialize)]
+struct Session {
+    first_message_index: u64,
+    forwarded_count: u64,
+    is_verified: bool,
+    session_data: Box<RawValue>,
+}
+
+type Rooms = BTreeMap<String, BTreeMap<String, Box<RawValue>>>;
+
+/// All versions that have not been deleted; the keys of deleted ones are gone.
+pub(super) async fn read(
+    db: &mut Connection,
+    user_id: &UserId,
+    tally: &mut Tally,
+) -> Result<Vec<DumpKeyBackup>, DatabaseError> {
+    let sql = "SELECT version, algorithm, auth_data, etag FROM e2e_room_keys_versions \
+               WHERE user_id = $1 AND deleted = 0 ORDER BY version";
+    let rows = db.rows("e2e_room_keys_versions", sql, &[user_id.as_str().into()]).await?;
+    let mut items = Items::new(tally, Kind::KeyBackup, user_id.as_str());
+    let versions = items.decode::<(i64, String, Box<RawValue>, Option<i64>)>(&rows);
+    items.written(versions.len());
+    let mut backups = Vec::with_capacity(versions.len());
+    for (version, algorithm, auth_data, etag) in versions {
+        backups.push(DumpKeyBackup {
+            version: version.to_string(),
+            algorithm,
+            auth_data,
+            etag: etag.unwrap_or(0).to_string(),
+            rooms: sessions(db, user_id, version, tally).await?,
+        });
+    }
+    Ok(backups)
+}
+
+async fn sessions(
+    db: &mut Connection,
+    user_id: &UserId,
+    version: i64,
+    tally: &mut Tally,
+) -> Result<Rooms, DatabaseError> {
+    let sql = "SELECT session_id, room_id, first_message_index, forwarded_count, is_verified, session_data \
+               FROM e2e_room_keys WHERE user_id = $1 AND version = $2";
+    let owner = format!("{user_id} version {version}");
+    let mut items = Items::new(tally, Kind::KeyBackupSession, &owner);
+    let mut rooms = Rooms::new();
+    db.each("e2e_room_keys", sql, &[user_id.as_str().into(), version.into()], |row| {
+        type Columns = (String, String, u64, u64, bool, Box<RawValue>);
+        for (
+            session_id,
+            room_id,
+            first_message_index,
+            forwarded_count,
+            is_verified,
+            session_data,
+        ) in items.decode::<Columns>(std::slice::from_ref(&row))
+        {
+            let session =
+                Session { first_message_index, forwarded_count, is_verified, session_data };
+            if let Ok(session) = to_raw_value(&session) {
+                rooms.entry(room_id).or_default().insert(session_id, session);
+            }
+        }
+    })
+    .await?;
+    tally.written(Kind::KeyBackupSession, entries(&rooms));
+    Ok(rooms)
+}

@@ -1,0 +1,93 @@
+//! Pushers and filters.
+
+use std::collections::BTreeMap;
+
+use ruma::UserId;
+use serde_json::value::RawValue;
+
+use crate::{
+    dump::format::DumpPusher,
+    synapse::database::{DatabaseError, connection::Connection, items::Items, schema::Schema},
+    tally::{Kind, Tally},
+};
+
+pub(super) async fn pushers(
+    db: &mut Connection,
+    schema: &Schema,
+    user_id: &UserId,
+    tally: &mut Tally,
+) -> Result<Vec<DumpPusher>, DatabaseError> {
+    let sql = format!(
+        "SELECT app_id, pushkey, kind, app_display_name, device_display_name, profile_tag, lang, data, \
+         COALESCE({}, TRUE), {} FROM pushers WHERE user_name = $1 ORDER BY app_id, pushkey",
+        schema.column("pushers", "enabled", "TRUE"),
+        // An untyped NULL has no type to read on PostgreSQL.
+        schema.column("pushers", "device_id", "CAST(NULL AS TEXT)"),
+    );
+    let rows = db.rows("pushers", &sql, &[user_id.as_str().into()]).await?;
+    let mut items = Items::new(tally, Kind::Pusher, user_id.as_str());
+    type Pusher = (
+        String,
+        String,
+        String,
+        String,
+        String,
+        Option<String>,
+        Option<String>,
+        Box<RawValue>,
+        bool,
+        Option<String>,
+    );
+    let mut pushers: Vec<_> = items
+        .decode::<Pusher>(&rows)
+        .into_iter()
+        .map(
+            |(
+                app_id,
+                pushkey,
+                kind,
+                app_display_name,
+                device_display_name,
+                profile_tag,
+                lang,
+                data,
+                enabled,
+                device_id,
+            )| {
+                // Sorted here: PostgreSQL sorts by the database's collation.
+                let order = (app_id.clone(), pushkey.clone());
+                (
+                    order,
+                    DumpPusher {
+                        pushkey: pushkey.into(),
+                        app_id,
+                        kind,
+                        app_display_name,
+                        device_display_name,
+                        profile_tag,
+                        lang: lang.unwrap_or_default(),
+                        data,
+                        enabled,
+                        device_id,
+                    },
+                )
+            },
+        )
+        .collect();
+    items.written(pushers.len());
+    pushers.sort_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(pushers.into_iter().map(|(_, pusher)| pusher).collect())
+}
+
+pub(super) async fn filters(
+    db: &mut Connection,
+    user_id: &UserId,
+    tally: &mut Tally,
+) -> Result<BTreeMap<String, Box<RawValue>>, DatabaseError> {
+    let sql = "SELECT filter_id, filter_json FROM user_filters WHERE user_id = $1";
+    let rows = db.rows("user_filters", sql, &[user_id.localpart().into()]).await?;
+    let mut items = Items::new(tally, Kind::Filter, user_id.as_str());
+    let filters = items.decode::<(i64, Box<RawValue>)>(&rows);
+    items.written(filters.len());
+    Ok(filters.into_iter().map(|(id, filter)| (id.to_string(), filter)).collect())
+}

@@ -1,0 +1,202 @@
+//! Devices with their tokens, keys and messages.
+
+use std::collections::BTreeMap;
+
+use ruma::{OwnedUserId, UserId};
+use serde_json::value::RawValue;
+
+use crate::{
+    dump::format::{DumpAccessToken, DumpDevice, DumpFallbackKey},
+    synapse::database::{
+        DatabaseError, DatabaseSource, connection::Connection, items::Items, row::FromRow,
+    },
+    tally::{Kind, Tally},
+};
+
+type Devices = BTreeMap<String, DumpDevice>;
+
+impl DatabaseSource {
+    pub(super) async fn devices(
+        &mut self,
+        user_id: &OwnedUserId,
+        tally: &mut Tally,
+    ) -> Result<Vec<DumpDevice>, DatabaseError> {
+        let now_ts = self.now_ts;
+        let db = &mut self.main;
+        let mut devices = devices(db, user_id, tally).await?;
+        access_tokens(db, user_id, now_ts, &mut devices, tally).await?;
+        one_time_keys(db, user_id, &mut devices, tally).await?;
+        fallback_keys(db, user_id, &mut devices, tally).await?;
+        to_device(db, user_id, &mut devices, tally).await?;
+        let sql = "SELECT device_id FROM dehydrated_devices WHERE user_id = $1";
+        for row in db.rows("dehydrated_devices", sql, &[user_id.as_str().into()]).await? {
+            if let Some(device) = devices.get_mut(&row.label()) {
+                device.dehydrated = true;
+            }
+        }
+        self.device_keys(user_id, &mut devices, tally).await?;
+        Ok(devices.into_values().collect())
+    }
+}
+
+/// Rows of `devices`, without the hidden ones: those are cross-signing keys.
+async fn devices(
+    db: &mut Connection,
+    user_id: &UserId,
+    tally: &mut Tally,
+) -> Result<Devices, DatabaseError> {
+    let sql = "SELECT device_id, display_name, last_seen, ip FROM devices \
+               WHERE user_id = $1 AND NOT COALESCE(hidden, FALSE)";
+    let rows = db.rows("devices", sql, &[user_id.as_str().into()]).await?;
+    let mut items = Items::new(tally, Kind::Device, user_id.as_str());
+    let decoded = items.decode::<(String, Option<String>, Option<u64>, Option<String>)>(&rows);
+    items.written(decoded.len());
+    Ok(decoded
+        .into_iter()
+        .map(|(device_id, display_name, last_seen_ts, last_seen_ip)| {
+            (
+                device_id.clone(),
+                DumpDevice {
+                    device_id,
+                    display_name,
+                    last_seen_ts,
+                    last_seen_ip,
+                    access_tokens: Vec::new(),
+                    keys: None,
+                    one_time_keys: BTreeMap::new(),
+                    fallback_keys: BTreeMap::new(),
+                    to_device: Vec::new(),
+                    dehydrated: false,
+                },
+            )
+        })
+        .collect())
+}
+
+async fn access_tokens(
+    db: &mut Connection,
+    user_id: &UserId,
+    now_ts: u64,
+    devices: &mut Devices,
+    tally: &mut Tally,
+) -> Result<(), DatabaseError> {
+    // The id comes first: it names the row in messages, the token must not.
+    let sql = "SELECT id, device_id, token, valid_until_ms, puppets_user_id, last_validated, refresh_token_id \
+               FROM access_tokens WHERE user_id = $1 ORDER BY id";
+    let rows = db.rows("access_tokens", sql, &[user_id.as_str().into()]).await?;
+    let mut items = Items::new(tally, Kind::AccessToken, user_id.as_str());
+    type Token =
+        (i64, Option<String>, String, Option<u64>, Option<String>, Option<u64>, Option<i64>);
+    for (id, device_id, token, valid_until_ts, puppets, last_used_ts, refresh_token_id) in
+        items.decode::<Token>(&rows)
+    {
+        let id = format!("token {id}");
+        if puppets.is_some() {
+            items.skip(
+                &id,
+                "login-as-token",
+                "an administrator's token to act as another user; it has no device",
+            );
+        } else if valid_until_ts.is_some_and(|until| until <= now_ts) {
+            items.skip(&id, "token-expired", "the token is no longer valid");
+        } else if let Some(device) = device_id.and_then(|id| devices.get_mut(&id)) {
+            device.access_tokens.push(DumpAccessToken {
+                token: token.into(),
+                valid_until_ts,
+                refreshable: refresh_token_id.is_some(),
+                last_used_ts,
+            });
+            items.written(1);
+        } else {
+            items.skip(
+                &id,
+                "token-without-device",
+                "the token belongs to no device; its user has to log in again",
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Reads rows whose first column is the device id, and gives each to its device.
+async fn by_device<T: FromRow>(
+    db: &mut Connection,
+    (table, sql): (&'static str, &str),
+    (user_id, kind): (&UserId, Kind),
+    devices: &mut Devices,
+    tally: &mut Tally,
+    give: impl Fn(&mut DumpDevice, T) + Send,
+) -> Result<(), DatabaseError> {
+    let rows = db.rows(table, sql, &[user_id.as_str().into()]).await?;
+    let mut items = Items::new(tally, kind, user_id.as_str());
+    for row in &rows {
+        let device_id = row.label();
+        for item in items.decode(std::slice::from_ref(row)) {
+            match devices.get_mut(&device_id) {
+                Some(device) => {
+                    give(device, item);
+                    items.written(1);
+                }
+                None => {
+                    items.skip(&device_id, "device-missing", "the device does not exist any more")
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn one_time_keys(
+    db: &mut Connection,
+    user_id: &UserId,
+    devices: &mut Devices,
+    tally: &mut Tally,
+) -> Result<(), DatabaseError> {
+    let table = "e2e_one_time_keys_json";
+    let sql = "SELECT device_id, algorithm, key_id, key_json FROM e2e_one_time_keys_json WHERE user_id = $1";
+    type Key = (String, String, String, Box<RawValue>);
+    by_device(db, (table, sql), (user_id, Kind::OneTimeKey), devices, tally, |device, key: Key| {
+        let (_, algorithm, key_id, key) = key;
+        device.one_time_keys.insert(format!("{algorithm}:{key_id}"), key);
+    })
+    .await
+}
+
+async fn fallback_keys(
+    db: &mut Connection,
+    user_id: &UserId,
+    devices: &mut Devices,
+    tally: &mut Tally,
+) -> Result<(), DatabaseError> {
+    let table = "e2e_fallback_keys_json";
+    let sql = "SELECT device_id, algorithm, key_id, key_json, used FROM e2e_fallback_keys_json WHERE user_id = $1";
+    type Key = (String, String, String, Box<RawValue>, bool);
+    by_device(db, (table, sql), (user_id, Kind::FallbackKey), devices, tally, |device, key: Key| {
+        let (_, algorithm, key_id, key, used) = key;
+        device.fallback_keys.insert(format!("{algorithm}:{key_id}"), DumpFallbackKey { key, used });
+    })
+    .await
+}
+
+async fn to_device(
+    db: &mut Connection,
+    user_id: &UserId,
+    devices: &mut Devices,
+    tally: &mut Tally,
+) -> Result<(), DatabaseError> {
+    let table = "device_inbox";
+    let sql =
+        "SELECT device_id, message_json FROM device_inbox WHERE user_id = $1 ORDER BY stream_id";
+    type Message = (String, Box<RawValue>);
+    by_device(
+        db,
+        (table, sql),
+        (user_id, Kind::ToDeviceMessage),
+        devices,
+        tally,
+        |device, (_, message): Message| {
+            device.to_device.push(message);
+        },
+    )
+    .await
+}

@@ -1,0 +1,191 @@
+//! Public keys of devices and users, with the signatures that Synapse keeps beside them.
+
+use std::collections::BTreeMap;
+
+use ruma::{OwnedUserId, UserId};
+use serde_json::{
+    Map, Value,
+    value::{RawValue, to_raw_value},
+};
+
+use crate::{
+    dump::format::DumpDevice,
+    synapse::database::{DatabaseError, DatabaseSource, items::Items},
+    tally::{Kind, Tally},
+};
+
+/// A row of `e2e_cross_signing_signatures`.
+#[derive(Clone, Debug)]
+pub(in crate::synapse::database) struct Signature {
+    signer: String,
+    key_id: String,
+    /// A device id, or the public half of a cross-signing key.
+    target: String,
+    signature: String,
+}
+
+impl DatabaseSource {
+    /// Merges the signatures of the user's own keys into the keys of the user's devices.
+    pub(super) async fn device_keys(
+        &mut self,
+        user_id: &OwnedUserId,
+        devices: &mut BTreeMap<String, DumpDevice>,
+        tally: &mut Tally,
+    ) -> Result<(), DatabaseError> {
+        let signatures = self.own_signatures(user_id).await?;
+        let sql = "SELECT device_id, key_json FROM e2e_device_keys_json WHERE user_id = $1";
+        let rows = self.main.rows("e2e_device_keys_json", sql, &[user_id.as_str().into()]).await?;
+        let mut items = Items::new(tally, Kind::DeviceKeys, user_id.as_str());
+        for (device_id, keys) in items.decode::<(String, Box<RawValue>)>(&rows) {
+            let Some(device) = devices.get_mut(&device_id) else {
+                items.skip(&device_id, "device-missing", "the device does not exist any more");
+                continue;
+            };
+            let own = signatures.iter().filter(|signature| signature.target == device_id);
+            match merge(&keys, own) {
+                Some(keys) => {
+                    device.keys = Some(keys);
+                    items.written(1);
+                }
+                None => {
+                    items.skip(&device_id, "keys-invalid", "the device's keys are no JSON object")
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The newest key of each type, with all signatures. Older ones stay in the table.
+    pub(super) async fn cross_signing_keys(
+        &mut self,
+        user_id: &OwnedUserId,
+        tally: &mut Tally,
+    ) -> Result<BTreeMap<String, Box<RawValue>>, DatabaseError> {
+        let mut signatures = self.own_signatures(user_id).await?;
+        signatures.extend(self.foreign_signatures(user_id).await?);
+        let sql = "SELECT keytype, keydata FROM e2e_cross_signing_keys k WHERE user_id = $1 AND stream_id = \
+                   (SELECT MAX(stream_id) FROM e2e_cross_signing_keys n \
+                    WHERE n.user_id = k.user_id AND n.keytype = k.keytype)";
+        let rows =
+            self.main.rows("e2e_cross_signing_keys", sql, &[user_id.as_str().into()]).await?;
+        let mut items = Items::new(tally, Kind::CrossSigningKey, user_id.as_str());
+        let mut keys = BTreeMap::new();
+        for (keytype, key) in items.decode::<(String, Box<RawValue>)>(&rows) {
+            let public = public_keys(&key);
+            let merged = merge(
+                &key,
+                signatures.iter().filter(|signature| public.contains(&signature.target)),
+            );
+            match merged.filter(|_| !public.is_empty()) {
+                Some(key) => {
+                    keys.insert(keytype, key);
+                    items.written(1);
+                }
+                None => {
+                    items.skip(&keytype, "keys-invalid", "the cross-signing key has no public key")
+                }
+            }
+        }
+        Ok(keys)
+    }
+
+    async fn own_signatures(&mut self, user_id: &UserId) -> Result<Vec<Signature>, DatabaseError> {
+        let sql = "SELECT user_id, key_id, target_device_id, signature FROM e2e_cross_signing_signatures \
+                   WHERE user_id = $1 AND target_user_id = $1";
+        let table = "e2e_cross_signing_signatures";
+        let rows = self.main.rows(table, sql, &[user_id.as_str().into()]).await?;
+        let decoded = rows.iter().filter_map(|row| row.decode().ok());
+        Ok(decoded
+            .map(|(signer, key_id, target, signature)| Signature {
+                signer,
+                key_id,
+                target,
+                signature,
+            })
+            .collect())
+    }
+
+    /// Signatures of other users on this user's keys. No index leads from the signed user to them, so all of the server's
+    /// are read once.
+    async fn foreign_signatures(
+        &mut self,
+        user_id: &OwnedUserId,
+    ) -> Result<Vec<Signature>, DatabaseError> {
+        if self.foreign_signatures.is_none() {
+            let server_name = self.config.server_name.clone();
+            let sql = "SELECT target_user_id, user_id, key_id, target_device_id, signature \
+                       FROM e2e_cross_signing_signatures WHERE user_id <> target_user_id";
+            let mut all: BTreeMap<OwnedUserId, Vec<Signature>> = BTreeMap::new();
+            self.main
+                .each("e2e_cross_signing_signatures", sql, &[], |row| {
+                    type Columns = (OwnedUserId, String, String, String, String);
+                    let Ok((user_id, signer, key_id, target, signature)) = row.decode::<Columns>()
+                    else {
+                        return;
+                    };
+                    if user_id.server_name() == server_name {
+                        let signature = Signature { signer, key_id, target, signature };
+                        all.entry(user_id).or_default().push(signature);
+                    }
+                })
+                .await?;
+            self.foreign_signatures = Some(all);
+        }
+        let all = self.foreign_signatures.as_ref();
+        Ok(all.and_then(|all| all.get(user_id)).cloned().unwrap_or_default())
+    }
+
+    /// The position of the server's device list stream. It bounds what other servers have seen of any user: they get it
+    /// with every answer to a query of a user's devices.
+    pub(super) async fn device_list_stream_id(&mut self) -> Result<Option<u64>, DatabaseError> {
+        if self.device_list_stream_id.is_none() {
+            let mut position = 0;
+            for (table, sql) in [
+                ("device_lists_stream", "SELECT MAX(stream_id) FROM device_lists_stream"),
+                ("user_signature_stream", "SELECT MAX(stream_id) FROM user_signature_stream"),
+                (
+                    "device_lists_outbound_pokes",
+                    "SELECT MAX(stream_id) FROM device_lists_outbound_pokes",
+                ),
+                (
+                    "device_lists_changes_in_room",
+                    "SELECT MAX(stream_id) FROM device_lists_changes_in_room",
+                ),
+            ] {
+                if self.schema.has_table(table) {
+                    let rows = self.main.rows(table, sql, &[]).await?;
+                    let newest = rows.first().and_then(|row| row.decode::<(u64,)>().ok());
+                    position = newest.map_or(0, |(newest,)| newest).max(position);
+                }
+            }
+            self.device_list_stream_id = Some(position);
+        }
+        Ok(self.device_list_stream_id.filter(|position| *position > 0))
+    }
+}
+
+/// `keys` with signatures added; `None` if it is no object.
+fn merge<'a>(
+    keys: &RawValue,
+    signatures: impl Iterator<Item = &'a Signature>,
+) -> Option<Box<RawValue>> {
+    let mut keys: Map<String, Value> = serde_json::from_str(keys.get()).ok()?;
+    for Signature { signer, key_id, signature, .. } in signatures {
+        let all = keys.entry("signatures").or_insert_with(|| Value::Object(Map::new()));
+        let by_signer =
+            all.as_object_mut()?.entry(signer).or_insert_with(|| Value::Object(Map::new()));
+        by_signer.as_object_mut()?.insert(key_id.clone(), Value::String(signature.clone()));
+    }
+    to_raw_value(&keys).ok()
+}
+
+/// The values of `keys`.
+fn public_keys(key: &RawValue) -> Vec<String> {
+    #[derive(serde::Deserialize)]
+    struct Key {
+        keys: BTreeMap<String, String>,
+    }
+    serde_json::from_str::<Key>(key.get())
+        .map(|key| key.keys.into_values().collect())
+        .unwrap_or_default()
+}

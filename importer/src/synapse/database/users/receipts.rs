@@ -1,0 +1,59 @@
+//! Read receipts.
+
+use ruma::{OwnedEventId, OwnedRoomId, UserId};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::{
+    dump::format::DumpReceipt,
+    synapse::database::{DatabaseError, connection::Connection, items::Items, schema::Schema},
+    tally::{Kind, Tally},
+};
+
+#[derive(Deserialize)]
+struct Data {
+    ts: u64,
+}
+
+pub(super) async fn read(
+    db: &mut Connection,
+    schema: &Schema,
+    user_id: &UserId,
+    tally: &mut Tally,
+) -> Result<Vec<DumpReceipt>, DatabaseError> {
+    let sql = format!(
+        "SELECT event_id, room_id, receipt_type, {}, data FROM receipts_linearized WHERE user_id = $1 \
+         ORDER BY stream_id",
+        schema.column("receipts_linearized", "thread_id", "CAST(NULL AS TEXT)"),
+    );
+    let rows = db.rows("receipts_linearized", &sql, &[user_id.as_str().into()]).await?;
+    let mut items = Items::new(tally, Kind::Receipt, user_id.as_str());
+    let mut receipts = std::collections::BTreeMap::new();
+    type Receipt = (OwnedEventId, OwnedRoomId, String, Option<String>, Box<RawValue>);
+    for (event_id, room_id, receipt_type, thread_id, data) in items.decode::<Receipt>(&rows) {
+        if !matches!(receipt_type.as_str(), "m.read" | "m.read.private") {
+            items.skip(
+                event_id.as_str(),
+                "receipt-type-unknown",
+                format!("no receipt of type `{receipt_type}` is known"),
+            );
+            continue;
+        }
+        let Ok(Data { ts }) = serde_json::from_str(data.get()) else {
+            items.skip(event_id.as_str(), "json-invalid", "column `data` has no `ts`");
+            continue;
+        };
+        let key = (room_id.clone(), thread_id.clone(), receipt_type.clone());
+        let receipt = DumpReceipt { room_id, thread_id, receipt_type, event_id, ts };
+        // Only a database whose indexes are broken has two for one key; the newer one counts.
+        if let Some(older) = receipts.insert(key, receipt) {
+            items.skip(
+                older.event_id.as_str(),
+                "receipt-superseded",
+                "a newer receipt of the same room, thread and type exists",
+            );
+        }
+    }
+    items.written(receipts.len());
+    Ok(receipts.into_values().collect())
+}
