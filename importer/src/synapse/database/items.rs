@@ -29,12 +29,18 @@ impl<'a> Items<'a> {
             .collect()
     }
 
+    /// Counts as read. A kind of which there is nothing has no count.
     pub(super) fn read(&mut self, number: usize) {
-        self.tally.read(self.kind, count(number));
+        if number > 0 {
+            self.tally.read(self.kind, count(number));
+        }
     }
 
+    /// Counts as written.
     pub(super) fn written(&mut self, number: usize) {
-        self.tally.written(self.kind, count(number));
+        if number > 0 {
+            self.tally.written(self.kind, count(number));
+        }
     }
 
     /// Skips an item, named by its owner and itself.
