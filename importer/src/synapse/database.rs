@@ -161,3 +161,8 @@ impl Source for DatabaseSource {
         Ok(self.main.end().await?)
     }
 }
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,8 @@
 //! On PostgreSQL, vacuum keeps the rows of the snapshot until it ends. What Synapse writes after the beginning is not
 //! read: stop it before the dump that the migration is made of.
 
+use std::path::Path;
+
 use futures_util::TryStreamExt;
 use secrecy::ExposeSecret;
 use sqlx::{
@@ -77,31 +79,12 @@ macro_rules! fetch {
 }
 
 impl Connection {
-    /// Connects and begins the transaction; the first query fixes what is seen.
+    /// Connects and begins the transaction.
     pub(super) async fn open(config: &DatabaseConfig) -> Result<Self, DatabaseError> {
-        let mut connection = match config {
-            DatabaseConfig::Sqlite { path } => {
-                if !path.exists() {
-                    return Err(DatabaseError::FileMissing { path: path.clone() });
-                }
-                let options = SqliteConnectOptions::new()
-                    .filename(path)
-                    .read_only(true)
-                    .statement_cache_capacity(STATEMENTS);
-                let connection = options.connect().await;
-                Self::Sqlite(connection.map_err(|source| match code(&source).as_deref() {
-                    // SQLITE_NOTADB
-                    Some("26") => DatabaseError::NotSynapse {
-                        place: path.display().to_string(),
-                        missing: "it is not even an SQLite database",
-                    },
-                    _ => DatabaseError::Open { path: path.clone(), source },
-                })?)
-            }
-            DatabaseConfig::Postgres(config) => Self::Postgres(postgres(config).await?),
-        };
-        connection.begin().await.map_err(query_error("beginning a transaction"))?;
-        Ok(connection)
+        match config {
+            DatabaseConfig::Sqlite { path } => Ok(Self::Sqlite(sqlite(path).await?)),
+            DatabaseConfig::Postgres(config) => Ok(Self::Postgres(postgres(config).await?)),
+        }
     }
 
     /// Which engine this is.
@@ -110,24 +93,6 @@ impl Connection {
             Self::Sqlite(_) => SourceKind::Sqlite,
             Self::Postgres(_) => SourceKind::Postgres,
         }
-    }
-
-    async fn begin(&mut self) -> Result<(), sqlx::Error> {
-        match self {
-            Self::Sqlite(connection) => {
-                sqlx::raw_sql("BEGIN").execute(connection).await?;
-            }
-            Self::Postgres(connection) => {
-                // A long dump is idle between queries while it writes.
-                sqlx::raw_sql(
-                    "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; \
-                     BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
-                )
-                .execute(connection)
-                .await?;
-            }
-        }
-        Ok(())
     }
 
     /// Ends the transaction.
@@ -207,13 +172,46 @@ fn code(error: &sqlx::Error) -> Option<String> {
     Some(error.as_database_error()?.code()?.into_owned())
 }
 
+/// SQLite looks at a file only when it is first read, which is also when the snapshot is taken.
+async fn sqlite(path: &Path) -> Result<SqliteConnection, DatabaseError> {
+    if !path.exists() {
+        return Err(DatabaseError::FileMissing { path: path.to_owned() });
+    }
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .read_only(true)
+        .statement_cache_capacity(STATEMENTS);
+    let opened = async {
+        let mut connection = options.connect().await?;
+        let begin = "BEGIN; SELECT name FROM sqlite_master LIMIT 1";
+        sqlx::raw_sql(begin).execute(&mut connection).await?;
+        Ok(connection)
+    };
+    opened.await.map_err(|source| match code(&source).as_deref() {
+        // SQLITE_NOTADB
+        Some("26") => DatabaseError::NotSynapse {
+            place: format!("`{}`", path.display()),
+            missing: "it is not even an SQLite database",
+        },
+        _ => DatabaseError::Open { path: path.to_owned(), source },
+    })
+}
+
 async fn postgres(config: &PostgresConfig) -> Result<PgConnection, DatabaseError> {
     let options = options(config)?;
     let address = match options.get_socket() {
         Some(socket) => format!("{}, port {}", socket.display(), options.get_port()),
         None => format!("{}, port {}", options.get_host(), options.get_port()),
     };
-    options.connect().await.map_err(|source| match code(&source).as_deref() {
+    // A long dump is idle between queries while it writes.
+    let begin = "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; \
+                 BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+    let opened = async {
+        let mut connection = options.connect().await?;
+        sqlx::raw_sql(begin).execute(&mut connection).await?;
+        Ok(connection)
+    };
+    opened.await.map_err(|source| match code(&source).as_deref() {
         // invalid_password, invalid_authorization_specification
         Some("28P01" | "28000") => DatabaseError::Authentication {
             address,
@@ -251,6 +249,3 @@ fn options(config: &PostgresConfig) -> Result<PgConnectOptions, DatabaseError> {
         Some(mode) => Err(DatabaseError::Tls { mode: mode.to_owned() }),
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -178,4 +178,4 @@ fn skip_broken(items: &mut Items<'_>, event_id: &str, broken: &BrokenRow) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -268,3 +268,6 @@ async fn external_ids(
 fn entries<K, L, V>(maps: &BTreeMap<K, BTreeMap<L, V>>) -> u64 {
     maps.values().map(|map| count(map.len())).fold(0, u64::saturating_add)
 }
+
+#[cfg(test)]
+pub(super) mod tests;

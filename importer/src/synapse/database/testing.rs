@@ -1,0 +1,246 @@
+//! Databases for tests: few tables, few rows, the same for both engines.
+
+mod postgres;
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, sqlite::SqliteConnectOptions};
+
+pub(super) use self::postgres::Server;
+use super::{DatabaseError, DatabaseSource};
+use crate::{
+    config::synapse::{DatabaseConfig, PostgresConfig, SynapseConfig},
+    dump::{
+        DumpReader, dump,
+        format::{DumpSigningKey, Manifest},
+    },
+    progress::Progress,
+    synapse::History,
+};
+
+const SCHEMA: &str = include_str!("testing/schema.sql");
+
+/// The time of all tests.
+pub(super) const NOW: u64 = 1_700_000_000_000;
+
+/// The SQL that makes a database.
+#[derive(Clone)]
+pub(super) struct Fixture {
+    sql: Vec<String>,
+    next_stream: i64,
+}
+
+/// An event to be stored; the fields are those that tests vary.
+#[derive(Clone)]
+pub(super) struct NewEvent<'a> {
+    pub(super) id: &'a str,
+    pub(super) kind: &'a str,
+    pub(super) state_key: Option<&'a str>,
+    pub(super) sender: &'a str,
+    pub(super) prev: &'a [&'a str],
+    pub(super) auth: &'a [&'a str],
+    pub(super) content: Value,
+    pub(super) unsigned: Value,
+    pub(super) metadata: Value,
+    pub(super) group: Option<i64>,
+    pub(super) outlier: bool,
+    /// Depth; also whether the event was backfilled, if `stream` is negative.
+    pub(super) depth: i64,
+    pub(super) stream: Option<i64>,
+}
+
+impl Default for NewEvent<'_> {
+    fn default() -> Self {
+        Self {
+            id: "$event",
+            kind: "m.room.message",
+            state_key: None,
+            sender: "@alice:own.test",
+            prev: &[],
+            auth: &[],
+            content: json!({}),
+            unsigned: json!({}),
+            metadata: json!({}),
+            group: None,
+            outlier: false,
+            depth: 1,
+            stream: None,
+        }
+    }
+}
+
+impl Fixture {
+    /// Tables, and one user.
+    pub(super) fn new() -> Self {
+        let mut fixture = Self {
+            sql: SCHEMA.split_inclusive(";\n").map(str::to_owned).collect(),
+            next_stream: 1,
+        };
+        fixture.sql("INSERT INTO schema_version VALUES (94)");
+        fixture.sql("INSERT INTO users (name, creation_ts) VALUES ('@alice:own.test', 1600000000)");
+        fixture
+    }
+
+    /// Adds a statement. `BYTES` is the type of byte strings.
+    pub(super) fn sql(&mut self, statement: &str) {
+        self.sql.push(statement.to_owned());
+    }
+
+    /// Adds an event of the room `!room:own.test`; returns its JSON.
+    pub(super) fn event(&mut self, event: &NewEvent<'_>) -> Value {
+        self.event_in("!room:own.test", event)
+    }
+
+    /// Adds an event of a room of version 10; returns its JSON without `unsigned`.
+    pub(super) fn event_in(&mut self, room: &str, event: &NewEvent<'_>) -> Value {
+        let NewEvent { id, kind, sender, depth, outlier, .. } = event;
+        let mut pdu = json!({
+            "type": kind, "sender": sender, "room_id": room, "prev_events": event.prev,
+            "auth_events": event.auth, "content": event.content, "depth": depth,
+            "origin_server_ts": 1, "hashes": {"sha256": "hash"}, "signatures": {},
+        });
+        if let Some(state_key) = event.state_key {
+            pdu["state_key"] = json!(state_key);
+            self.sql(&format!(
+                "INSERT INTO state_events VALUES ('{id}', '{room}', '{kind}', '{state_key}')"
+            ));
+        }
+        let mut stored = pdu.clone();
+        stored["unsigned"] = event.unsigned.clone();
+        let stream = event.stream.unwrap_or(self.next_stream);
+        self.next_stream = self.next_stream.max(stream.saturating_add(1));
+        self.sql(&format!(
+            "INSERT INTO events VALUES ({stream}, {depth}, '{id}', '{kind}', '{room}', {outlier}, 1, '{sender}')"
+        ));
+        self.sql(&format!(
+            "INSERT INTO event_json VALUES ('{id}', '{}', '{}', 3)",
+            event.metadata,
+            stored.to_string().replace('\'', "''")
+        ));
+        if let Some(group) = event.group {
+            self.sql(&format!("INSERT INTO event_to_state_groups VALUES ('{id}', {group})"));
+        }
+        pdu
+    }
+
+    /// Adds a state group.
+    pub(super) fn group(
+        &mut self,
+        group: i64,
+        previous: Option<i64>,
+        entries: &[(&str, &str, &str)],
+    ) {
+        if let Some(previous) = previous {
+            self.sql(&format!("INSERT INTO state_group_edges VALUES ({group}, {previous})"));
+        }
+        for (kind, state_key, event_id) in entries {
+            self.sql(&format!(
+                "INSERT INTO state_groups_state VALUES ({group}, '{kind}', '{state_key}', '{event_id}')"
+            ));
+        }
+    }
+
+    /// Writes the database as an SQLite file.
+    pub(super) async fn sqlite(&self, directory: &Path) -> DatabaseConfig {
+        let path = directory.join("homeserver.db");
+        let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+        let mut connection = options.connect().await.unwrap();
+        for statement in &self.sql {
+            let statement = statement.replace("BYTES", "BLOB");
+            sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut connection).await.unwrap();
+        }
+        connection.close().await.unwrap();
+        DatabaseConfig::Sqlite { path }
+    }
+
+    /// Writes it as a PostgreSQL database.
+    pub(super) async fn postgres(&self, server: &Server) -> DatabaseConfig {
+        let mut connection = server.options().connect().await.unwrap();
+        for statement in &self.sql {
+            let statement =
+                statement.replace("BYTES", "BYTEA").replace("fields TEXT", "fields JSONB");
+            sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut connection).await.unwrap();
+        }
+        connection.close().await.unwrap();
+        DatabaseConfig::Postgres(PostgresConfig {
+            host: Some(server.socket().display().to_string()),
+            user: Some("postgres".into()),
+            database: Some("postgres".into()),
+            ..PostgresConfig::default()
+        })
+    }
+
+    /// Dumps it through SQLite.
+    pub(super) async fn dump(&self, history: History) -> Dumped {
+        let directory = tempfile::tempdir().unwrap();
+        let database = self.sqlite(directory.path()).await;
+        dumped(&config(database), history).await
+    }
+}
+
+/// A configuration of `own.test`.
+pub(super) fn config(database: DatabaseConfig) -> SynapseConfig {
+    let seed = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    SynapseConfig {
+        server_name: "own.test".try_into().unwrap(),
+        database,
+        state_database: None,
+        signing_key: DumpSigningKey { version: "a".into(), seed: seed.into() },
+        further_signing_keys: Vec::new(),
+        old_signing_keys: Vec::new(),
+        password_pepper: None,
+        media_store_path: PathBuf::from("media"),
+        appservices: Vec::new(),
+        delegated_auth: false,
+        workers: false,
+        experimental_features: Default::default(),
+    }
+}
+
+/// What a dump holds.
+#[derive(Debug, PartialEq)]
+pub(super) struct Dumped {
+    /// Files as JSON, `users/…` and `rooms/…` by the id inside.
+    pub(super) users: Vec<Value>,
+    pub(super) rooms: Vec<Value>,
+    /// Kind, item and reason of what was skipped.
+    pub(super) skipped: Vec<(String, String, String)>,
+}
+
+/// Dumps a database; the tally must be balanced.
+pub(super) async fn dumped(config: &SynapseConfig, history: History) -> Dumped {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("dump");
+    let mut source = DatabaseSource::open(config, history, NOW).await.unwrap();
+    let manifest: Manifest =
+        dump(&mut source, &path, NOW, &Progress::Hidden, std::future::pending()).await.unwrap();
+    assert_eq!(manifest.tally.unbalanced(), [], "{:?}", manifest.tally);
+    DumpReader::open(&path, |_| {}).unwrap();
+    let files = |prefix: &str| {
+        let entries = manifest.files.iter().filter(|entry| entry.path.starts_with(prefix));
+        let mut files: Vec<Value> = entries
+            .map(|entry| {
+                serde_json::from_slice(&std::fs::read(path.join(&entry.path)).unwrap()).unwrap()
+            })
+            .collect();
+        files.sort_by_key(|file| file.get("user_id").or(file.get("room_id")).map(Value::to_string));
+        files
+    };
+    let kind = |kind| serde_json::to_value(kind).unwrap().as_str().unwrap().to_owned();
+    Dumped {
+        users: files("users/"),
+        rooms: files("rooms/"),
+        skipped: manifest
+            .tally
+            .skipped
+            .into_iter()
+            .map(|skip| (kind(skip.kind), skip.item, skip.reason))
+            .collect(),
+    }
+}
+
+/// The error of opening a database.
+pub(super) async fn refusal(config: &SynapseConfig) -> DatabaseError {
+    DatabaseSource::open(config, History::Recent, NOW).await.unwrap_err()
+}

@@ -1,0 +1,97 @@
+//! A PostgreSQL server of a test's own, if its programs are installed.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use sqlx::postgres::PgConnectOptions;
+use tempfile::TempDir;
+
+/// A server on a Unix socket in a directory of its own; stopped when dropped.
+pub(in crate::synapse::database) struct Server {
+    programs: PathBuf,
+    directory: TempDir,
+}
+
+impl Server {
+    /// Starts a server. `None`: PostgreSQL is not installed, which is said on standard output.
+    pub(in crate::synapse::database) fn start() -> Option<Self> {
+        let Some(programs) = programs() else {
+            println!("skipped: no initdb and pg_ctl of PostgreSQL found");
+            return None;
+        };
+        // The socket's path must be short.
+        let directory = tempfile::Builder::new().prefix("pg").tempdir_in("/tmp").unwrap();
+        let server = Self { programs, directory };
+        let path = server.socket().to_str().unwrap();
+        if is_root() {
+            run(Command::new("chown").args(["postgres", path]));
+        }
+        let data = format!("{path}/data");
+        run(server.command("initdb").args([
+            "-D",
+            &data,
+            "-A",
+            "trust",
+            "-U",
+            "postgres",
+            "-N",
+            "--no-locale",
+            "-E",
+            "UTF8",
+        ]));
+        let options = format!("-k {path} -c listen_addresses='' -c fsync=off");
+        let log = format!("{path}/log");
+        run(server
+            .command("pg_ctl")
+            .args(["-D", &data, "-o", &options, "-l", &log, "-w", "start"]));
+        Some(server)
+    }
+
+    pub(in crate::synapse::database) fn socket(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub(in crate::synapse::database) fn options(&self) -> PgConnectOptions {
+        PgConnectOptions::new().socket(self.socket()).username("postgres").database("postgres")
+    }
+
+    /// A program of PostgreSQL's, which refuses to run as root.
+    fn command(&self, name: &str) -> Command {
+        let program = self.programs.join(name);
+        if is_root() {
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]).arg(program);
+            command
+        } else {
+            Command::new(program)
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let data = self.socket().join("data");
+        let _stopped =
+            self.command("pg_ctl").args(["-m", "immediate", "stop", "-D"]).arg(data).output();
+    }
+}
+
+fn run(command: &mut Command) {
+    let output = command.current_dir("/").output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn is_root() -> bool {
+    let output = Command::new("id").arg("-u").output().unwrap();
+    output.stdout.trim_ascii() == b"0"
+}
+
+fn programs() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let installed = versions.map(|version| version.path().join("bin"));
+    let mut all = std::env::split_paths(&path).chain(installed);
+    all.find(|directory| directory.join("initdb").exists() && directory.join("pg_ctl").exists())
+}
