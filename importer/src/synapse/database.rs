@@ -1,7 +1,7 @@
 //! Synapse's database as a source: SQLite and PostgreSQL, in one read-only snapshot.
 //!
 //! Nothing is asked of Synapse itself. It may run meanwhile, but what it writes after the beginning is not read; see
-//! [`connection`] for what the two engines do until then.
+//! `database/connection.rs` for what the two engines do until then.
 
 mod connection;
 mod error;

@@ -33,7 +33,7 @@ use crate::{
 
 /// A room while it is read.
 struct Room {
-    room_id: OwnedRoomId,
+    id: OwnedRoomId,
     /// NULL for old pending invites.
     version: Option<String>,
     timeline: Timeline,
@@ -67,7 +67,7 @@ impl DatabaseSource {
     ) -> Result<(), SourceError> {
         let Head { room: head, current, timeline } = self.head(room_id, tally).await?;
         let mut room = Room {
-            room_id: room_id.to_owned(),
+            id: room_id.to_owned(),
             version: head.room_version.clone(),
             timeline,
             states: States::default(),
@@ -104,7 +104,7 @@ impl DatabaseSource {
             position = *last;
             let events: Vec<StoredEvent> =
                 page.into_iter().filter_map(|(_, event)| event.ok()).collect();
-            let befores = self.befores(&room.room_id, &events).await?;
+            let befores = self.befores(&room.id, &events).await?;
             for (event, before) in events.into_iter().zip(befores) {
                 if let Step::New(state) =
                     room.states.step(self.states_db(), &event.event_id, before).await?
@@ -127,7 +127,7 @@ impl DatabaseSource {
         tally: &mut Tally,
     ) -> Result<(), SourceError> {
         let mut position = room.timeline.begin;
-        let mut items = Items::new(tally, Kind::TimelineEvent, room.room_id.as_str());
+        let mut items = Items::new(tally, Kind::TimelineEvent, room.id.as_str());
         loop {
             let page = room.timeline.page(&mut self.main, position).await?;
             let Some((last, _)) = page.last() else { return Ok(()) };
@@ -143,8 +143,8 @@ impl DatabaseSource {
                     }
                 })
                 .collect();
-            let befores = self.befores(&room.room_id, &events).await?;
-            let redactions = self.redactions(&room.room_id, &events).await?;
+            let befores = self.befores(&room.id, &events).await?;
+            let redactions = self.redactions(&room.id, &events).await?;
             for (event, before) in events.iter().zip(befores) {
                 let state_before = room.states.known(&event.event_id, &before);
                 if state_before.is_none() && before != Before::Nothing {

@@ -194,7 +194,7 @@ pub(super) fn config(database: DatabaseConfig) -> SynapseConfig {
         appservices: Vec::new(),
         delegated_auth: false,
         workers: false,
-        experimental_features: Default::default(),
+        experimental_features: std::collections::BTreeSet::new(),
     }
 }
 

@@ -190,6 +190,7 @@ async fn profile(
     user_id: &UserId,
     tally: &mut Tally,
 ) -> Result<DumpProfile, DatabaseError> {
+    type Profile = (String, Option<String>, Option<String>, Option<Box<RawValue>>);
     // `jsonb` on PostgreSQL.
     let fields = schema.column("profiles", "fields", "NULL");
     let sql = format!(
@@ -199,7 +200,6 @@ async fn profile(
     let mut profile = DumpProfile::default();
     let Some(row) = rows.first() else { return Ok(profile) };
     let mut items = Items::new(tally, Kind::ProfileField, user_id.as_str());
-    type Profile = (String, Option<String>, Option<String>, Option<Box<RawValue>>);
     match row.decode::<Profile>() {
         Ok((_, displayname, avatar_url, fields)) => {
             let fields: Option<BTreeMap<String, Box<RawValue>>> = fields

@@ -180,6 +180,7 @@ impl DatabaseSource {
         room_id: &RoomId,
         tally: &mut Tally,
     ) -> Result<Vec<DumpMember>, DatabaseError> {
+        type Member = (OwnedUserId, String, OwnedEventId, bool, Option<Box<RawValue>>);
         let sql = "SELECT l.user_id, l.membership, l.event_id, m.forgotten, \
                    CASE WHEN l.membership IN ('invite', 'knock') THEN ej.json END \
                    FROM local_current_membership l \
@@ -188,7 +189,6 @@ impl DatabaseSource {
         let table = "local_current_membership";
         let rows = self.main.rows(table, sql, &[room_id.as_str().into()]).await?;
         let mut items = Items::new(tally, Kind::Membership, room_id.as_str());
-        type Member = (OwnedUserId, String, OwnedEventId, bool, Option<Box<RawValue>>);
         let mut members = Vec::new();
         for (user_id, membership, event_id, forgotten, json) in items.decode::<Member>(&rows) {
             if user_id.server_name() != self.config.server_name {

@@ -36,12 +36,12 @@ impl DatabaseSource {
         let mut waiting = std::mem::take(&mut room.needed);
         waiting.extend(room.timeline.soft_failed(&mut self.main).await?);
         let mut seen = waiting.clone();
-        let mut items = Items::new(tally, Kind::Outlier, room.room_id.as_str());
+        let mut items = Items::new(tally, Kind::Outlier, room.id.as_str());
         while !waiting.is_empty() {
             let batch: Vec<OwnedEventId> =
                 std::iter::from_fn(|| waiting.pop_first()).take(BATCH).collect();
             let events = self.outliers(room, &batch, &mut items).await?;
-            let redactions = self.redactions(&room.room_id, &events).await?;
+            let redactions = self.redactions(&room.id, &events).await?;
             for event in &events {
                 let redacted_by = redactions.of(event, &room.bans);
                 match event.dump(room.version.as_deref(), None, redacted_by) {
@@ -91,7 +91,7 @@ impl DatabaseSource {
         let mut events = Vec::new();
         for event_id in event_ids {
             match found.remove(event_id.as_str()) {
-                Some(Found::Event(event)) if event.room_id != room.room_id => {
+                Some(Found::Event(event)) if event.room_id != room.id => {
                     items.read(1);
                     items.skip(
                         event_id.as_str(),

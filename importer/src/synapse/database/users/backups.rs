@@ -19,7 +19,8 @@ struct Session {
     first_message_index: u64,
     forwarded_count: u64,
     is_verified: bool,
-    session_data: Box<RawValue>,
+    #[serde(rename = "session_data")]
+    data: Box<RawValue>,
 }
 
 type Rooms = BTreeMap<String, BTreeMap<String, Box<RawValue>>>;
@@ -62,17 +63,10 @@ async fn sessions(
     let mut rooms = Rooms::new();
     db.each("e2e_room_keys", sql, &[user_id.as_str().into(), version.into()], |row| {
         type Columns = (String, String, u64, u64, bool, Box<RawValue>);
-        for (
-            session_id,
-            room_id,
-            first_message_index,
-            forwarded_count,
-            is_verified,
-            session_data,
-        ) in items.decode::<Columns>(std::slice::from_ref(&row))
+        for (session_id, room_id, first_message_index, forwarded_count, is_verified, data) in
+            items.decode::<Columns>(std::slice::from_ref(&row))
         {
-            let session =
-                Session { first_message_index, forwarded_count, is_verified, session_data };
+            let session = Session { first_message_index, forwarded_count, is_verified, data };
             if let Ok(session) = to_raw_value(&session) {
                 rooms.entry(room_id).or_default().insert(session_id, session);
             }

@@ -17,15 +17,6 @@ pub(super) async fn pushers(
     user_id: &UserId,
     tally: &mut Tally,
 ) -> Result<Vec<DumpPusher>, DatabaseError> {
-    let sql = format!(
-        "SELECT app_id, pushkey, kind, app_display_name, device_display_name, profile_tag, lang, data, \
-         COALESCE({}, TRUE), {} FROM pushers WHERE user_name = $1 ORDER BY app_id, pushkey",
-        schema.column("pushers", "enabled", "TRUE"),
-        // An untyped NULL has no type to read on PostgreSQL.
-        schema.column("pushers", "device_id", "CAST(NULL AS TEXT)"),
-    );
-    let rows = db.rows("pushers", &sql, &[user_id.as_str().into()]).await?;
-    let mut items = Items::new(tally, Kind::Pusher, user_id.as_str());
     type Pusher = (
         String,
         String,
@@ -38,6 +29,15 @@ pub(super) async fn pushers(
         bool,
         Option<String>,
     );
+    let sql = format!(
+        "SELECT app_id, pushkey, kind, app_display_name, device_display_name, profile_tag, lang, data, \
+         COALESCE({}, TRUE), {} FROM pushers WHERE user_name = $1 ORDER BY app_id, pushkey",
+        schema.column("pushers", "enabled", "TRUE"),
+        // An untyped NULL has no type to read on PostgreSQL.
+        schema.column("pushers", "device_id", "CAST(NULL AS TEXT)"),
+    );
+    let rows = db.rows("pushers", &sql, &[user_id.as_str().into()]).await?;
+    let mut items = Items::new(tally, Kind::Pusher, user_id.as_str());
     let mut pushers: Vec<_> = items
         .decode::<Pusher>(&rows)
         .into_iter()

@@ -80,13 +80,13 @@ async fn access_tokens(
     devices: &mut Devices,
     tally: &mut Tally,
 ) -> Result<(), DatabaseError> {
+    type Token =
+        (i64, Option<String>, String, Option<u64>, Option<String>, Option<u64>, Option<i64>);
     // The id comes first: it names the row in messages, the token must not.
     let sql = "SELECT id, device_id, token, valid_until_ms, puppets_user_id, last_validated, refresh_token_id \
                FROM access_tokens WHERE user_id = $1 ORDER BY id";
     let rows = db.rows("access_tokens", sql, &[user_id.as_str().into()]).await?;
     let mut items = Items::new(tally, Kind::AccessToken, user_id.as_str());
-    type Token =
-        (i64, Option<String>, String, Option<u64>, Option<String>, Option<u64>, Option<i64>);
     for (id, device_id, token, valid_until_ts, puppets, last_used_ts, refresh_token_id) in
         items.decode::<Token>(&rows)
     {
@@ -138,7 +138,7 @@ async fn by_device<T: FromRow>(
                     items.written(1);
                 }
                 None => {
-                    items.skip(&device_id, "device-missing", "the device does not exist any more")
+                    items.skip(&device_id, "device-missing", "the device does not exist any more");
                 }
             }
         }
@@ -152,9 +152,9 @@ async fn one_time_keys(
     devices: &mut Devices,
     tally: &mut Tally,
 ) -> Result<(), DatabaseError> {
+    type Key = (String, String, String, Box<RawValue>);
     let table = "e2e_one_time_keys_json";
     let sql = "SELECT device_id, algorithm, key_id, key_json FROM e2e_one_time_keys_json WHERE user_id = $1";
-    type Key = (String, String, String, Box<RawValue>);
     by_device(db, (table, sql), (user_id, Kind::OneTimeKey), devices, tally, |device, key: Key| {
         let (_, algorithm, key_id, key) = key;
         device.one_time_keys.insert(format!("{algorithm}:{key_id}"), key);
@@ -168,9 +168,9 @@ async fn fallback_keys(
     devices: &mut Devices,
     tally: &mut Tally,
 ) -> Result<(), DatabaseError> {
+    type Key = (String, String, String, Box<RawValue>, bool);
     let table = "e2e_fallback_keys_json";
     let sql = "SELECT device_id, algorithm, key_id, key_json, used FROM e2e_fallback_keys_json WHERE user_id = $1";
-    type Key = (String, String, String, Box<RawValue>, bool);
     by_device(db, (table, sql), (user_id, Kind::FallbackKey), devices, tally, |device, key: Key| {
         let (_, algorithm, key_id, key, used) = key;
         device.fallback_keys.insert(format!("{algorithm}:{key_id}"), DumpFallbackKey { key, used });
@@ -184,10 +184,10 @@ async fn to_device(
     devices: &mut Devices,
     tally: &mut Tally,
 ) -> Result<(), DatabaseError> {
+    type Message = (String, Box<RawValue>);
     let table = "device_inbox";
     let sql =
         "SELECT device_id, message_json FROM device_inbox WHERE user_id = $1 ORDER BY stream_id";
-    type Message = (String, Box<RawValue>);
     by_device(
         db,
         (table, sql),

@@ -21,7 +21,7 @@ pub(in crate::synapse::database) struct Signature {
     key_id: String,
     /// A device id, or the public half of a cross-signing key.
     target: String,
-    signature: String,
+    value: String,
 }
 
 impl DatabaseSource {
@@ -48,7 +48,7 @@ impl DatabaseSource {
                     items.written(1);
                 }
                 None => {
-                    items.skip(&device_id, "keys-invalid", "the device's keys are no JSON object")
+                    items.skip(&device_id, "keys-invalid", "the device's keys are no JSON object");
                 }
             }
         }
@@ -82,7 +82,7 @@ impl DatabaseSource {
                     items.written(1);
                 }
                 None => {
-                    items.skip(&keytype, "keys-invalid", "the cross-signing key has no public key")
+                    items.skip(&keytype, "keys-invalid", "the cross-signing key has no public key");
                 }
             }
         }
@@ -96,12 +96,7 @@ impl DatabaseSource {
         let rows = self.main.rows(table, sql, &[user_id.as_str().into()]).await?;
         let decoded = rows.iter().filter_map(|row| row.decode().ok());
         Ok(decoded
-            .map(|(signer, key_id, target, signature)| Signature {
-                signer,
-                key_id,
-                target,
-                signature,
-            })
+            .map(|(signer, key_id, target, value)| Signature { signer, key_id, target, value })
             .collect())
     }
 
@@ -119,12 +114,12 @@ impl DatabaseSource {
             self.main
                 .each("e2e_cross_signing_signatures", sql, &[], |row| {
                     type Columns = (OwnedUserId, String, String, String, String);
-                    let Ok((user_id, signer, key_id, target, signature)) = row.decode::<Columns>()
+                    let Ok((user_id, signer, key_id, target, value)) = row.decode::<Columns>()
                     else {
                         return;
                     };
                     if user_id.server_name() == server_name {
-                        let signature = Signature { signer, key_id, target, signature };
+                        let signature = Signature { signer, key_id, target, value };
                         all.entry(user_id).or_default().push(signature);
                     }
                 })
@@ -170,11 +165,11 @@ fn merge<'a>(
     signatures: impl Iterator<Item = &'a Signature>,
 ) -> Option<Box<RawValue>> {
     let mut keys: Map<String, Value> = serde_json::from_str(keys.get()).ok()?;
-    for Signature { signer, key_id, signature, .. } in signatures {
+    for Signature { signer, key_id, value, .. } in signatures {
         let all = keys.entry("signatures").or_insert_with(|| Value::Object(Map::new()));
         let by_signer =
             all.as_object_mut()?.entry(signer).or_insert_with(|| Value::Object(Map::new()));
-        by_signer.as_object_mut()?.insert(key_id.clone(), Value::String(signature.clone()));
+        by_signer.as_object_mut()?.insert(key_id.clone(), Value::String(value.clone()));
     }
     to_raw_value(&keys).ok()
 }

@@ -21,6 +21,7 @@ pub(super) async fn read(
     user_id: &UserId,
     tally: &mut Tally,
 ) -> Result<Vec<DumpReceipt>, DatabaseError> {
+    type Receipt = (OwnedEventId, OwnedRoomId, String, Option<String>, Box<RawValue>);
     let sql = format!(
         "SELECT event_id, room_id, receipt_type, {}, data FROM receipts_linearized WHERE user_id = $1 \
          ORDER BY stream_id",
@@ -29,7 +30,6 @@ pub(super) async fn read(
     let rows = db.rows("receipts_linearized", &sql, &[user_id.as_str().into()]).await?;
     let mut items = Items::new(tally, Kind::Receipt, user_id.as_str());
     let mut receipts = std::collections::BTreeMap::new();
-    type Receipt = (OwnedEventId, OwnedRoomId, String, Option<String>, Box<RawValue>);
     for (event_id, room_id, receipt_type, thread_id, data) in items.decode::<Receipt>(&rows) {
         if !matches!(receipt_type.as_str(), "m.read" | "m.read.private") {
             items.skip(
