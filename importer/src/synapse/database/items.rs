@@ -3,7 +3,7 @@
 use super::row::{FromRow, Row};
 use crate::tally::{Kind, Tally};
 
-/// Items of one kind that belong to one user or room.
+/// Items of one kind that belong to one user or room, or to nobody (`owner` is empty).
 pub(super) struct Items<'a> {
     tally: &'a mut Tally,
     kind: Kind,
@@ -45,7 +45,8 @@ impl<'a> Items<'a> {
 
     /// Skips an item, named by its owner and itself.
     pub(super) fn skip(&mut self, item: &str, reason: &str, detail: impl Into<String>) {
-        self.tally.skip(self.kind, format!("{} {item}", self.owner), reason, detail);
+        let item = format!("{} {item}", self.owner);
+        self.tally.skip(self.kind, item.trim_start(), reason, detail);
     }
 }
 

@@ -50,7 +50,7 @@ impl DatabaseSource {
     ) -> Result<Vec<OwnedRoomId>, DatabaseError> {
         let sql = "SELECT DISTINCT room_id FROM local_current_membership";
         let rows = self.main.rows("local_current_membership", sql, &[]).await?;
-        let mut rooms: Vec<_> = Items::new(tally, Kind::Room, "room")
+        let mut rooms: Vec<_> = Items::new(tally, Kind::Room, "")
             .decode::<(OwnedRoomId,)>(&rows)
             .into_iter()
             .map(|(room_id,)| room_id)
@@ -106,8 +106,7 @@ impl DatabaseSource {
                 page.into_iter().filter_map(|(_, event)| event.ok()).collect();
             let befores = self.befores(&room.id, &events).await?;
             for (event, before) in events.into_iter().zip(befores) {
-                if let Step::New(state) =
-                    room.states.step(self.states_db(), &event.event_id, before).await?
+                if let Step::New(state) = room.states.step(self.states_db(), &event, before).await?
                 {
                     room.needed.extend(state.set.iter().map(|(_, _, event_id)| event_id.clone()));
                     file.state(&state)?;

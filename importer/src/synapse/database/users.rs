@@ -34,7 +34,7 @@ impl DatabaseSource {
         tally: &mut Tally,
     ) -> Result<Vec<OwnedUserId>, DatabaseError> {
         let rows = self.main.rows("users", "SELECT name FROM users", &[]).await?;
-        let mut items = Items::new(tally, Kind::User, "account");
+        let mut items = Items::new(tally, Kind::User, "");
         let mut users = Vec::with_capacity(rows.len());
         for (user_id,) in items.decode::<(OwnedUserId,)>(&rows) {
             if user_id.server_name() == self.config.server_name {

@@ -95,14 +95,13 @@ impl StoredEvent {
         if self.is_create() {
             return Before::Nothing;
         }
-        let Some(state_key) = &self.pdu.state_key else {
+        let Some(key) = self.state_entry() else {
             return self.group.map_or(Before::Missing, Before::Group);
         };
         if let Some(group) = self.only_prev().and_then(|prev| groups.get(prev)) {
             return Before::Group(*group);
         }
         let Some(group) = self.group else { return Before::Missing };
-        let key = (self.pdu.kind.clone(), state_key.clone());
         // Whatever else stands there came from a client or server that made it up.
         let value =
             self.pdu.replaces_state.clone().filter(|event_id| replaced.get(event_id) == Some(&key));

@@ -15,6 +15,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::{
     super::row::{BrokenRow, Row},
     Position,
+    states::Key,
 };
 use crate::dump::format::DumpEvent;
 
@@ -136,6 +137,11 @@ impl StoredEvent {
             format,
             pdu,
         })
+    }
+
+    /// Type and state key of a state event.
+    pub(super) fn state_entry(&self) -> Option<Key> {
+        Some((self.pdu.kind.clone(), self.pdu.state_key.clone()?))
     }
 
     /// Whether this is a room's first event.

@@ -100,14 +100,15 @@ impl DatabaseSource {
     /// Forward extremities that a timeline can have, newest last.
     async fn extremities(&mut self, room_id: &RoomId) -> Result<Vec<StoredEvent>, DatabaseError> {
         let sql = format!(
-            "SELECT {COLUMNS} FROM {TABLES} JOIN event_forward_extremities x ON x.event_id = e.event_id \
-             WHERE x.room_id = $1 AND e.room_id = $1 ORDER BY e.stream_ordering"
+            "SELECT {COLUMNS} FROM {TABLES} WHERE e.event_id IN \
+             (SELECT event_id FROM event_forward_extremities WHERE room_id = $1) ORDER BY e.stream_ordering"
         );
         let rows =
             self.main.rows("event_forward_extremities", &sql, &[room_id.as_str().into()]).await?;
         let events = rows.iter().filter_map(|row| StoredEvent::decode(row).ok());
         Ok(events
             .filter(|event| !event.outlier && !event.rejected && !event.metadata.soft_failed)
+            .filter(|event| event.room_id == room_id.as_str())
             .collect())
     }
 

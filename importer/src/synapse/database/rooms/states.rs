@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use ruma::{EventId, OwnedEventId};
 
 use super::{
-    super::{DatabaseError, connection::Connection},
-    Before,
+    super::{DatabaseError, connection::Connection, items::count},
+    Before, StoredEvent,
 };
 use crate::dump::format::DumpState;
 
@@ -29,6 +29,8 @@ pub(super) struct States {
     group: Option<i64>,
     /// An entry that differs from `group`, with the group's own value.
     changed: Option<(Key, Option<OwnedEventId>)>,
+    /// A group that should be `group` and one entry more: that after the last event.
+    next: Option<(i64, Key, OwnedEventId)>,
     /// Entries touched since the state with the id `base`, with their values in it.
     touched: BTreeMap<Key, Option<OwnedEventId>>,
     base: Option<u64>,
@@ -72,13 +74,16 @@ impl States {
     pub(super) async fn step(
         &mut self,
         db: &mut Connection,
-        event_id: &EventId,
+        event: &StoredEvent,
         before: Before,
     ) -> Result<Step, DatabaseError> {
         let (group, change) = match before {
             Before::Nothing => return Ok(Step::Known),
             Before::Missing => return Ok(Step::Missing),
-            Before::Group(group) if self.groups.contains_key(&group) => return Ok(Step::Known),
+            Before::Group(group) if self.groups.contains_key(&group) => {
+                self.expect(group, event);
+                return Ok(Step::Known);
+            }
             Before::Group(group) => (group, None),
             Before::Changed { group, key, value } => (group, Some((key, value))),
         };
@@ -93,10 +98,36 @@ impl States {
         let (id, state) = self.settle();
         if is_group {
             self.groups.insert(group, id);
+            self.expect(group, event);
         } else {
-            self.others.insert(event_id.to_owned(), id);
+            self.others.insert(event.event_id.clone(), id);
         }
         Ok(state.map_or(Step::Known, Step::New))
+    }
+
+    /// Notes what the group after an event should be, if `entries` is the group before it.
+    fn expect(&mut self, before: i64, event: &StoredEvent) {
+        let is_here = self.group == Some(before) && self.changed.is_none();
+        self.next = match (event.group, event.state_entry()) {
+            (Some(group), Some(key)) if is_here => Some((group, key, event.event_id.clone())),
+            _ => None,
+        };
+    }
+
+    /// Whether a group is what was expected. Every hundredth group is a whole one, which need not be read then.
+    async fn is_next(&self, db: &mut Connection, group: i64) -> Result<bool, DatabaseError> {
+        let Some((_, key, event_id)) = self.next.as_ref().filter(|(next, _, _)| *next == group)
+        else {
+            return Ok(false);
+        };
+        let sql = "SELECT COUNT(*), MAX(CASE WHEN type = $2 AND state_key = $3 THEN event_id END) \
+                   FROM state_groups_state WHERE state_group = $1";
+        let params = [group.into(), key.0.as_str().into(), key.1.as_str().into()];
+        let rows = db.rows("state_groups_state", sql, &params).await?;
+        let found = rows.first().and_then(|row| row.decode::<(u64, Option<String>)>().ok());
+        let new = usize::from(!self.entries.contains_key(key));
+        let number = count(self.entries.len().saturating_add(new));
+        Ok(found == Some((number, Some(event_id.to_string()))))
     }
 
     /// Makes `entries` a group's; *false* if the database does not hold it.
@@ -108,8 +139,11 @@ impl States {
             return Ok(self.is_room());
         }
         let Some((steps, reached)) = self.steps_to(db, group).await? else { return Ok(false) };
+        let is_next = steps == [group] && !reached && self.is_next(db, group).await?;
         self.group = Some(group);
-        if reached {
+        if let (true, Some((_, key, event_id))) = (is_next, self.next.take()) {
+            self.put(key, Some(event_id));
+        } else if reached {
             for step in steps.into_iter().rev() {
                 own_entries(db, step, |key, event_id| self.put(key, Some(event_id))).await?;
             }

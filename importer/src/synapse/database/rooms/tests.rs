@@ -486,6 +486,44 @@ async fn endless_state_groups_are_missing_states() {
 }
 
 #[tokio::test]
+async fn a_whole_group_is_what_the_database_says() {
+    let member = |user| ("m.room.member", user, "$join");
+    // The state after $name: with one entry more than before it, as always; with another one; with one too many.
+    let name = ("m.room.name", "", "$name");
+    for (group, expected) in [
+        (vec![CREATE, JOIN, name], vec!["$create", "$join", "$name"]),
+        (vec![CREATE, name, member("@bob:own.test")], vec!["$create", "$join", "$name"]),
+        (vec![CREATE, JOIN, ("m.room.name", "", "$join")], vec!["$create", "$join", "$join"]),
+        (
+            vec![CREATE, JOIN, name, member("@b:own.test")],
+            vec!["$create", "$join", "$join", "$name"],
+        ),
+    ] {
+        let mut fixture = Fixture::new();
+        room(&mut fixture);
+        fixture.event(&NewEvent {
+            id: "$name",
+            kind: "m.room.name",
+            state_key: Some(""),
+            prev: &["$join"],
+            group: Some(3),
+            ..NewEvent::default()
+        });
+        fixture.group(3, None, &group);
+        fixture.event(&NewEvent {
+            id: "$last",
+            prev: &["$name"],
+            group: Some(3),
+            ..NewEvent::default()
+        });
+        current(&mut fixture, &[CREATE]);
+        let dump = fixture.dump(History::Full).await;
+        let (_, state) = section(&dump.rooms[0], "timeline").pop().unwrap();
+        assert_eq!(state, expected, "{group:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_redacted_event_of_an_unknown_room_version_is_not_given_away() {
     let mut fixture = long_room(2);
     fixture.sql("UPDATE rooms SET room_version = 'org.example.new'");

@@ -144,8 +144,8 @@ async fn a_user_is_dumped_with_all_it_owns() {
     assert_eq!(
         skipped,
         [
-            ("user", "account @mallory:foreign.test", "foreign-user"),
-            ("user", "account no id", "id-invalid"),
+            ("user", "@mallory:foreign.test", "foreign-user"),
+            ("user", "no id", "id-invalid"),
             ("access-token", "@alice:own.test token 3", "token-expired"),
             ("access-token", "@alice:own.test token 4", "login-as-token"),
             ("access-token", "@alice:own.test token 5", "token-without-device"),
