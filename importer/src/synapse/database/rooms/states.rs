@@ -114,7 +114,8 @@ impl States {
         };
     }
 
-    /// Whether a group is what was expected. Every hundredth group is a whole one, which need not be read then.
+    /// Whether a group is what was expected: the state before an event and the event. Every hundredth group is a whole
+    /// one; if it has the expected size and holds the event, it need not be read.
     async fn is_next(&self, db: &mut Connection, group: i64) -> Result<bool, DatabaseError> {
         let Some((_, key, event_id)) = self.next.as_ref().filter(|(next, _, _)| *next == group)
         else {

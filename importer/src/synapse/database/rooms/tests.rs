@@ -486,13 +486,12 @@ async fn endless_state_groups_are_missing_states() {
 }
 
 #[tokio::test]
-async fn a_whole_group_is_what_the_database_says() {
+async fn a_whole_group_is_read_unless_it_has_the_expected_size_and_entry() {
     let member = |user| ("m.room.member", user, "$join");
-    // The state after $name: with one entry more than before it, as always; with another one; with one too many.
+    // The state after $name: one entry more than before it, as always; another entry; one too many.
     let name = ("m.room.name", "", "$name");
     for (group, expected) in [
         (vec![CREATE, JOIN, name], vec!["$create", "$join", "$name"]),
-        (vec![CREATE, name, member("@bob:own.test")], vec!["$create", "$join", "$name"]),
         (vec![CREATE, JOIN, ("m.room.name", "", "$join")], vec!["$create", "$join", "$join"]),
         (
             vec![CREATE, JOIN, name, member("@b:own.test")],
