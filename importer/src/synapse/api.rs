@@ -1,6 +1,129 @@
-//! Synapse's admin, client and federation APIs as a source.
+//! Synapse's admin, client and federation APIs as a source: for a Synapse whose database is out of reach.
+//!
+//! * The admin API gives accounts, rooms and complete events of every room.
+//! * The client API, with login tokens that the admin API makes, gives what only a user sees of itself.
+//! * Federation of the server with itself gives the state before an event.
+//!
+//! It can't give passwords, access tokens, one-time keys and pending to-device messages. The order of a timeline is by
+//! depth, then arrival, as the admin API pages; only the database knows the order of arrival alone.
+//!
+//! [`ApiSource::users`] lists the accounts, [`ApiSource::user`] notes which rooms each of them sees, [`ApiSource::rooms`]
+//! and [`ApiSource::room`] build on these notes.
 
-/// Why the APIs can't be read.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ApiError {}
+mod connection;
+mod count;
+mod error;
+mod logins;
+mod room;
+mod server;
+mod spool;
+mod user;
+mod users;
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use conduit_backfill::{Client, http::HttpOptions};
+use reqwest::Url;
+use ruma::{OwnedRoomId, OwnedServerName, OwnedUserId};
+use secrecy::SecretString;
+
+pub use self::error::ApiError;
+use self::{
+    connection::Connection,
+    logins::Logins,
+    room::{ListedRoom, Sightings},
+    server::Keys,
+};
+use super::{History, Source, SourceError};
+use crate::{
+    dump::{
+        DumpWriter,
+        format::{DumpServer, DumpUser, SourceInfo, SourceKind},
+    },
+    tally::Tally,
+};
+
+/// What is needed to read a Synapse through its APIs.
+#[derive(Clone, Debug)]
+pub struct ApiOptions {
+    /// The URL of a listener with the resources `client` and `federation`, such as `http://127.0.0.1:8008`.
+    pub homeserver: Url,
+    /// An administrator's access token.
+    pub admin_token: SecretString,
+    /// The content of the signing key file.
+    pub signing_key: SecretString,
+    /// The server name, if it shall be checked.
+    pub server_name: Option<OwnedServerName>,
+    /// How much of each timeline is read.
+    pub history: History,
+    /// Now, in milliseconds since the Unix epoch: login tokens end a week later.
+    pub now_ts: u64,
+    /// Timeouts, limits, tries.
+    pub http: HttpOptions,
+}
+
+/// A Synapse behind its APIs.
+#[derive(Debug)]
+pub struct ApiSource {
+    api: Connection,
+    federation: Client,
+    server_name: OwnedServerName,
+    admin: OwnedUserId,
+    keys: Keys,
+    synapse_version: Option<String>,
+    history: History,
+    now_ts: u64,
+    logins: Logins,
+    listed: BTreeMap<OwnedRoomId, ListedRoom>,
+    sightings: Sightings,
+    /// Synapse has `fetch_event`, since 1.140.
+    has_fetch_event: bool,
+}
+
+#[async_trait]
+impl Source for ApiSource {
+    fn info(&self) -> SourceInfo {
+        SourceInfo {
+            kind: SourceKind::Api,
+            synapse_version: self.synapse_version.clone(),
+            schema_version: None,
+        }
+    }
+
+    async fn server(&mut self, tally: &mut Tally) -> Result<DumpServer, SourceError> {
+        Ok(self.read_server(tally).await?)
+    }
+
+    async fn users(&mut self, tally: &mut Tally) -> Result<Vec<OwnedUserId>, SourceError> {
+        Ok(self.read_users(tally).await?)
+    }
+
+    async fn user(
+        &mut self,
+        user_id: &OwnedUserId,
+        tally: &mut Tally,
+    ) -> Result<Option<DumpUser>, SourceError> {
+        Ok(self.read_user(user_id, tally).await?)
+    }
+
+    async fn rooms(&mut self, tally: &mut Tally) -> Result<Vec<OwnedRoomId>, SourceError> {
+        Ok(self.read_rooms(tally).await?)
+    }
+
+    async fn room(
+        &mut self,
+        room_id: &OwnedRoomId,
+        writer: &mut DumpWriter,
+        tally: &mut Tally,
+    ) -> Result<(), SourceError> {
+        self.read_room(room_id, writer, tally).await
+    }
+
+    async fn close(&mut self) -> Result<(), SourceError> {
+        Ok(self.logins.close(&self.api).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,152 @@
+//! Why the upstream gave no answer of use, and what to do.
+
+use reqwest::{StatusCode, Url};
+use ruma::{CanonicalJsonError, EventId, OwnedEventId, OwnedRoomId, RoomId};
+use serde::Deserialize;
+
+use crate::http::{Answer, HttpError};
+
+/// Why a request failed. Texts say what to do, and tell no secret.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// The URL is not `http://…` or `https://…`.
+    #[error(
+        "the old server's URL begins with neither http:// nor https://; give one such as http://127.0.0.1:8008"
+    )]
+    BadUrl,
+    /// Nobody answers.
+    #[error(
+        "the old server does not answer at {url}; check that it runs and that the URL is right"
+    )]
+    Unreachable {
+        /// The base URL, without user and password.
+        url: String,
+        /// What happened.
+        #[source]
+        source: HttpError,
+    },
+    /// 401: the signature is not accepted.
+    #[error(
+        "the old server refuses the signature; give the signing key and the server name that it uses itself"
+    )]
+    WrongKey,
+    /// 403: no local user is in the room, or the room's server ACL denies the server itself.
+    #[error(
+        "the old server gives nothing of {room} over federation, as none of its users is in the room; use its database or its admin API"
+    )]
+    NotInRoom {
+        /// The room.
+        room: OwnedRoomId,
+    },
+    /// 403: the server denies federation with itself.
+    #[error(
+        "the old server denies federation with itself; add its own name to `federation_domain_whitelist`, or remove that setting"
+    )]
+    FederationDenied,
+    /// 404 for the endpoint itself.
+    #[error(
+        "the old server does not know the request; add the resource `federation` to the listener of this port"
+    )]
+    NoFederation,
+    /// 404: the event is unknown.
+    #[error("the old server does not know the event {event}")]
+    EventNotFound {
+        /// The event.
+        event: OwnedEventId,
+    },
+    /// 404: the room, or the event in it, is unknown or outside its timeline.
+    #[error(
+        "the old server does not know the room {room}, or not the event as part of its timeline"
+    )]
+    RoomNotFound {
+        /// The room.
+        room: OwnedRoomId,
+    },
+    /// 429, again and again.
+    #[error(
+        "the old server still asks to wait after many tries; raise `rc_federation` in its configuration"
+    )]
+    RateLimited,
+    /// The body is longer than allowed.
+    #[error(
+        "the old server's answer is longer than {limit} bytes; ask for less at once, or raise the limit"
+    )]
+    BodyTooLarge {
+        /// The limit.
+        limit: usize,
+    },
+    /// The body is no JSON, or not of the form that the endpoint has.
+    #[error(
+        "the old server's answer is not the JSON expected; check that the URL leads to a homeserver and to no other service"
+    )]
+    NotJson(#[source] serde_json::Error),
+    /// Any other status.
+    #[error("the old server answered {status}; its log says more")]
+    Status {
+        /// The status.
+        status: StatusCode,
+    },
+    /// The request can't be signed.
+    #[error("the request can't be signed")]
+    Signing(#[source] CanonicalJsonError),
+    /// The server name can't stand in a header.
+    #[error("the server name can't stand in a header; check it")]
+    Header,
+    /// The HTTP client can't be set up.
+    #[error("the HTTP client can't be set up")]
+    Http(#[source] HttpError),
+}
+
+/// What a request is about.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Subject<'a> {
+    Event(&'a EventId),
+    Room(&'a RoomId),
+}
+
+impl Subject<'_> {
+    pub(super) fn not_found(self) -> ClientError {
+        match self {
+            Self::Event(event) => ClientError::EventNotFound { event: event.to_owned() },
+            Self::Room(room) => ClientError::RoomNotFound { room: room.to_owned() },
+        }
+    }
+}
+
+impl ClientError {
+    pub(super) fn http(base: &Url, error: HttpError) -> Self {
+        match error {
+            HttpError::BodyTooLarge { limit } => Self::BodyTooLarge { limit },
+            HttpError::Request(_) => Self::Http(error),
+            source => Self::Unreachable { url: base.origin().ascii_serialization(), source },
+        }
+    }
+
+    /// The error of an answer that is no success.
+    pub(super) fn refused(answer: &Answer, subject: Subject<'_>) -> Self {
+        #[derive(Default, Deserialize)]
+        struct MatrixError {
+            #[serde(default)]
+            errcode: String,
+            #[serde(default)]
+            error: String,
+        }
+
+        // An unknown event is answered with an empty string instead of an object.
+        let error: MatrixError = serde_json::from_slice(&answer.body).unwrap_or_default();
+        match (answer.status, subject) {
+            (StatusCode::UNAUTHORIZED, _) => Self::WrongKey,
+            (StatusCode::FORBIDDEN, _) if error.error.starts_with("Federation denied") => {
+                Self::FederationDenied
+            }
+            (StatusCode::FORBIDDEN, Subject::Room(room)) => {
+                Self::NotInRoom { room: room.to_owned() }
+            }
+            (StatusCode::NOT_FOUND, _) if error.errcode == "M_UNRECOGNIZED" => Self::NoFederation,
+            (StatusCode::NOT_FOUND, subject) => subject.not_found(),
+            (StatusCode::TOO_MANY_REQUESTS, _) => Self::RateLimited,
+            (status, _) => Self::Status { status },
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! HTTP with bounded time, bounded memory and a bounded number of tries.
+
+use std::time::Duration;
+
+use reqwest::{
+    RequestBuilder, Response, StatusCode,
+    header::{HeaderMap, RETRY_AFTER},
+    redirect::Policy,
+};
+use serde::Deserialize;
+
+/// How requests are made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpOptions {
+    /// Time to connect.
+    pub connect_timeout: Duration,
+    /// Time for a whole try, from connecting to the last byte of the answer.
+    pub timeout: Duration,
+    /// Largest body of an answer, in bytes.
+    pub body_limit: usize,
+    /// Number of tries of a request, the first one included.
+    pub tries: u32,
+    /// Time before the second try; doubled before each further one.
+    pub first_delay: Duration,
+    /// Longest time before another try, also if the server asks for more.
+    pub longest_delay: Duration,
+}
+
+impl Default for HttpOptions {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(10),
+            timeout: Duration::from_secs(120),
+            body_limit: 100 << 20,
+            tries: 6,
+            first_delay: Duration::from_millis(250),
+            longest_delay: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Whether a request may reach the server twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeat {
+    /// It may: asking again changes nothing.
+    Safe,
+    /// It must not: another try follows only when the server has certainly not begun with it.
+    Unsafe,
+}
+
+/// An answer of any status, read whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// The body, no longer than the limit.
+    pub body: Vec<u8>,
+}
+
+/// Why there is no answer. No variant tells a URL, a header or a body.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HttpError {
+    /// No connection, or it broke.
+    #[error("no connection to the server")]
+    Connection(#[source] reqwest::Error),
+    /// No answer in time.
+    #[error("the server did not answer within {} s", .0.as_secs())]
+    TimedOut(Duration),
+    /// The body is longer than allowed; the rest was not read.
+    #[error("the answer is longer than {limit} bytes")]
+    BodyTooLarge {
+        /// The limit.
+        limit: usize,
+    },
+    /// The request or the client can't be built.
+    #[error("the request can't be made")]
+    Request(#[source] reqwest::Error),
+}
+
+/// An HTTP client that keeps connections open.
+///
+/// Follows no redirects and uses no proxy of the environment: signed requests and tokens go to the named server only.
+#[derive(Clone, Debug)]
+pub struct Http {
+    client: reqwest::Client,
+    options: HttpOptions,
+}
+
+impl Http {
+    /// Makes a client.
+    ///
+    /// # Errors
+    ///
+    /// [`HttpError::Request`] if the TLS backend can't be set up.
+    pub fn new(options: HttpOptions) -> Result<Self, HttpError> {
+        let client = reqwest::Client::builder()
+            .connect_timeout(options.connect_timeout)
+            .timeout(options.timeout)
+            .redirect(Policy::none())
+            .no_proxy()
+            .build()
+            .map_err(HttpError::Request)?;
+        Ok(Self { client, options })
+    }
+
+    /// Sends what `request` builds, again after connection errors, timeouts and the statuses 429 and 5xx as often as
+    /// [`HttpOptions::tries`] allows. After the last try its answer is given as it is.
+    ///
+    /// # Errors
+    ///
+    /// Any [`HttpError`], of the last try.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any time; whether the server acted on the request is then unknown.
+    pub async fn send(
+        &self,
+        repeat: Repeat,
+        request: impl Fn(&reqwest::Client) -> RequestBuilder,
+    ) -> Result<Answer, HttpError> {
+        let mut delay = self.options.first_delay;
+        for _ in 1..self.options.tries {
+            let (result, asked) = self.try_once(request(&self.client)).await;
+            if !is_worth_repeating(&result, repeat) {
+                return result;
+            }
+            let wait = asked.map_or(delay, |asked| asked.max(delay));
+            tokio::time::sleep(wait.min(self.options.longest_delay)).await;
+            delay = delay.saturating_mul(2);
+        }
+        self.try_once(request(&self.client)).await.0
+    }
+
+    /// One try, and the time that the server asks to wait before the next.
+    async fn try_once(
+        &self,
+        request: RequestBuilder,
+    ) -> (Result<Answer, HttpError>, Option<Duration>) {
+        let response = match request.send().await {
+            Ok(response) => response,
+            Err(error) => return (Err(self.error(error)), None),
+        };
+        let status = response.status();
+        let headers = response.headers().clone();
+        match read_limited(response, self.options.body_limit).await {
+            Ok(body) => {
+                let asked = wait_asked_for(status, &headers, &body);
+                (Ok(Answer { status, body }), asked)
+            }
+            Err(ReadLimitedError::TooLarge { limit }) => {
+                (Err(HttpError::BodyTooLarge { limit }), None)
+            }
+            Err(ReadLimitedError::Broken(error)) => (Err(self.error(error)), None),
+        }
+    }
+
+    fn error(&self, error: reqwest::Error) -> HttpError {
+        // The URL holds ids of users and rooms, and may hold more.
+        let error = error.without_url();
+        if error.is_builder() {
+            HttpError::Request(error)
+        } else if error.is_timeout() && !error.is_connect() {
+            HttpError::TimedOut(self.options.timeout)
+        } else {
+            HttpError::Connection(error)
+        }
+    }
+}
+
+/// Why a body could not be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadLimitedError {
+    /// It is longer than allowed; the rest was not read.
+    #[error("the body is longer than {limit} bytes")]
+    TooLarge {
+        /// The limit.
+        limit: usize,
+    },
+    /// The connection broke or the time was over.
+    #[error("the body ended early")]
+    Broken(#[source] reqwest::Error),
+}
+
+/// Reads a body of at most `limit` bytes. The announced length is not trusted: what arrives is counted.
+///
+/// # Errors
+///
+/// Any [`ReadLimitedError`].
+pub async fn read_limited(
+    mut response: Response,
+    limit: usize,
+) -> Result<Vec<u8>, ReadLimitedError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(ReadLimitedError::Broken)? {
+        if chunk.len() > limit.saturating_sub(body.len()) {
+            return Err(ReadLimitedError::TooLarge { limit });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+fn is_worth_repeating(result: &Result<Answer, HttpError>, repeat: Repeat) -> bool {
+    match (result, repeat) {
+        (Ok(answer), Repeat::Safe) => {
+            answer.status == StatusCode::TOO_MANY_REQUESTS || answer.status.is_server_error()
+        }
+        (Ok(answer), Repeat::Unsafe) => answer.status == StatusCode::TOO_MANY_REQUESTS,
+        (Err(HttpError::Connection(_) | HttpError::TimedOut(_)), Repeat::Safe) => true,
+        (Err(HttpError::Connection(error)), Repeat::Unsafe) => error.is_connect(),
+        (Err(_), _) => false,
+    }
+}
+
+/// `Retry-After` in seconds, or Matrix's `retry_after_ms`.
+fn wait_asked_for(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<Duration> {
+    #[derive(Deserialize)]
+    struct Limited {
+        retry_after_ms: u64,
+    }
+
+    if status != StatusCode::TOO_MANY_REQUESTS && !status.is_server_error() {
+        return None;
+    }
+    let header = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+    header.map(Duration::from_secs).or_else(|| {
+        let limited: Limited = serde_json::from_slice(body).ok()?;
+        Some(Duration::from_millis(limited.retry_after_ms))
+    })
+}

@@ -1,0 +1,71 @@
+//! Login tokens: taken to read as a user, given back as soon as that is done.
+//!
+//! A token is noted before it is used, so that [`Logins::close`] can give it back when a run is interrupted. One whose
+//! making was interrupted is lost; it ends by itself after [`VALIDITY_MS`].
+
+use conduit_backfill::http::Repeat;
+use ruma::UserId;
+use secrecy::SecretString;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{
+    ApiError,
+    connection::{ADMIN, As, CLIENT, Connection},
+};
+
+/// How long a token can be used, should nobody give it back: a week.
+const VALIDITY_MS: u64 = 7 * 24 * 60 * 60 * 1000;
+
+/// The tokens that are out.
+#[derive(Debug, Default)]
+pub(super) struct Logins {
+    tokens: Vec<SecretString>,
+}
+
+impl Logins {
+    /// Takes a token of a user.
+    pub(super) async fn login(
+        &mut self,
+        api: &Connection,
+        user_id: &UserId,
+        now_ts: u64,
+    ) -> Result<SecretString, ApiError> {
+        #[derive(Deserialize)]
+        struct Login {
+            access_token: SecretString,
+        }
+
+        let path = ["v1", "users", user_id.as_str(), "login"];
+        let body = json!({"valid_until_ms": now_ts.saturating_add(VALIDITY_MS)});
+        let login: Login = api.post(As::Admin, (&ADMIN, &path), &body, Repeat::Unsafe).await?;
+        self.tokens.push(login.access_token.clone());
+        Ok(login.access_token)
+    }
+
+    /// Gives all tokens back.
+    pub(super) async fn close(&mut self, api: &Connection) -> Result<(), ApiError> {
+        let mut left = Vec::new();
+        let mut fatal = None;
+        while let Some(token) = self.tokens.last().cloned() {
+            let body = Value::Object(serde_json::Map::new());
+            let path: (&[&str], &[&str]) = (&CLIENT, &["logout"]);
+            match api.post(As::User(&token), path, &body, Repeat::Safe).await {
+                Ok(Value::Object(_)) => {}
+                // A second try after a lost answer finds the token gone already.
+                Err(error) if error.has_errcode("M_UNKNOWN_TOKEN") => {}
+                Err(error) if error.ends_run() => fatal = Some(error),
+                Ok(_) | Err(_) => left.push(token),
+            }
+            if fatal.is_some() {
+                break;
+            }
+            self.tokens.pop();
+        }
+        self.tokens.extend(left);
+        match (fatal, self.tokens.len()) {
+            (_, 0) => Ok(()),
+            (_, number) => Err(ApiError::TokensLeft { number }),
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! What users saw of rooms that they are not in.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId};
+use serde_json::value::RawValue;
+
+/// What a user sees of a room that it is not in.
+#[derive(Clone, Debug)]
+pub(in crate::synapse::api) enum Seen {
+    /// An invite, with the stripped state that `/sync` shows. The event's id is known for rooms of other servers only.
+    Invite(Vec<Box<RawValue>>, Option<OwnedEventId>),
+    /// A knock, with its stripped state.
+    Knock(Vec<Box<RawValue>>),
+    /// The user left or was banned: the event and its membership, if `/sync` showed them.
+    Left(Option<(OwnedEventId, String)>),
+}
+
+/// What the users' syncs showed.
+#[derive(Debug, Default)]
+pub(in crate::synapse::api) struct Sightings {
+    synced: BTreeSet<OwnedUserId>,
+    rooms: BTreeMap<OwnedRoomId, BTreeMap<OwnedUserId, Seen>>,
+}
+
+impl Sightings {
+    /// Notes that what a user sees is known.
+    pub(in crate::synapse::api) fn synced(&mut self, user_id: &UserId) {
+        self.synced.insert(user_id.to_owned());
+    }
+
+    pub(in crate::synapse::api) fn note(
+        &mut self,
+        room_id: OwnedRoomId,
+        user_id: &UserId,
+        seen: Seen,
+    ) {
+        self.rooms.entry(room_id).or_default().insert(user_id.to_owned(), seen);
+    }
+
+    pub(in crate::synapse::api) fn rooms(&self) -> impl Iterator<Item = &OwnedRoomId> {
+        self.rooms.keys()
+    }
+
+    /// What users see of a room. It is not needed twice.
+    pub(super) fn take(&mut self, room_id: &RoomId) -> BTreeMap<OwnedUserId, Seen> {
+        self.rooms.remove(room_id).unwrap_or_default()
+    }
+
+    pub(super) fn is_synced(&self, user_id: &UserId) -> bool {
+        self.synced.contains(user_id)
+    }
+}

@@ -1,0 +1,219 @@
+//! Tags, receipts and the rooms that a user sees, by `/sync`.
+
+use std::collections::BTreeMap;
+
+use ruma::{OwnedEventId, OwnedRoomId};
+use serde::Deserialize;
+use serde_json::{json, value::RawValue};
+
+use super::own::{Events, Owner};
+use crate::{
+    dump::format::{DumpReceipt, DumpUser},
+    synapse::api::{
+        ApiError,
+        error::optional,
+        room::{Seen, Sightings},
+    },
+    tally::Kind,
+};
+
+#[derive(Default, Deserialize)]
+struct Sync {
+    #[serde(default)]
+    rooms: Rooms,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Rooms {
+    join: BTreeMap<OwnedRoomId, Joined>,
+    invite: BTreeMap<OwnedRoomId, Invited>,
+    knock: BTreeMap<OwnedRoomId, Knocked>,
+    leave: BTreeMap<OwnedRoomId, Left>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Joined {
+    account_data: Events<AccountData>,
+    ephemeral: Events<Ephemeral>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Invited {
+    invite_state: Events<Box<RawValue>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Knocked {
+    knock_state: Events<Box<RawValue>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Left {
+    account_data: Events<AccountData>,
+    timeline: Events<Member>,
+}
+
+#[derive(Deserialize)]
+struct AccountData {
+    #[serde(rename = "type")]
+    kind: String,
+    content: Box<RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Ephemeral {
+    #[serde(rename = "type")]
+    kind: String,
+    content: Box<RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Member {
+    event_id: Option<OwnedEventId>,
+    state_key: Option<String>,
+    content: MemberContent,
+}
+
+#[derive(Deserialize)]
+struct MemberContent {
+    membership: Option<String>,
+}
+
+/// Receipts of an event: type to user to the receipt.
+type Receipts = BTreeMap<OwnedEventId, BTreeMap<String, BTreeMap<String, Receipt>>>;
+
+#[derive(Deserialize)]
+struct Receipt {
+    ts: u64,
+    thread_id: Option<String>,
+}
+
+impl Owner<'_> {
+    /// An initial sync that makes nobody online and delivers nothing.
+    pub(super) async fn sync(
+        &mut self,
+        user: &mut DumpUser,
+        sightings: &mut Sightings,
+    ) -> Result<(), ApiError> {
+        let filter = json!({
+            "presence": {"types": []},
+            "account_data": {"types": []},
+            "room": {
+                "include_leave": true,
+                "account_data": {"types": ["m.tag"]},
+                "ephemeral": {"types": ["m.receipt"]},
+                "state": {"types": []},
+                "timeline": {"types": ["m.room.member"], "limit": 1},
+            },
+        })
+        .to_string();
+        let query = [("filter", filter.as_str()), ("set_presence", "offline"), ("timeout", "0")];
+        let result = self.get::<Sync>(&["sync"], &query).await;
+        let Some(sync) = self.counter.or_lost(Kind::Receipt, "", result.map(Some))? else {
+            return Ok(());
+        };
+        let Rooms { join, invite, knock, leave } = sync.rooms;
+        sightings.synced(&user.user_id);
+        for (room_id, joined) in join {
+            for event in joined.ephemeral.events {
+                if event.kind == "m.receipt" {
+                    self.receipts(user, &room_id, &event.content);
+                }
+            }
+            self.tags(user, room_id, joined.account_data);
+        }
+        user.receipts.sort();
+        self.counter.kept(Kind::Receipt, user.receipts.len());
+        let foreign = invite.keys().any(|room_id| !self.listed.contains_key(room_id));
+        let mut invites = if foreign { self.invites().await? } else { BTreeMap::new() };
+        for (room_id, invited) in invite {
+            let event_id = invites.remove(&room_id);
+            let stripped = invited.invite_state.events;
+            sightings.note(room_id, &user.user_id, Seen::Invite(stripped, event_id));
+        }
+        for (room_id, knocked) in knock {
+            sightings.note(room_id, &user.user_id, Seen::Knock(knocked.knock_state.events));
+        }
+        for (room_id, left) in leave {
+            let own = left.timeline.events.into_iter().rev().find(|event| {
+                event.state_key.as_deref() == Some(user.user_id.as_str())
+            });
+            let event = own.and_then(|own| Some((own.event_id?, own.content.membership?)));
+            sightings.note(room_id.clone(), &user.user_id, Seen::Left(event));
+            self.tags(user, room_id, left.account_data);
+        }
+        Ok(())
+    }
+
+    /// Ids of pending invites' events, which `/sync` does not show.
+    async fn invites(&mut self) -> Result<BTreeMap<OwnedRoomId, OwnedEventId>, ApiError> {
+        #[derive(Default, Deserialize)]
+        struct InitialSync {
+            rooms: Vec<Room>,
+        }
+        #[derive(Deserialize)]
+        struct Room {
+            room_id: OwnedRoomId,
+            invite: Option<Invite>,
+        }
+        #[derive(Deserialize)]
+        struct Invite {
+            event_id: OwnedEventId,
+        }
+
+        let result = optional(self.get(&["initialSync"], &[("limit", "1")]).await);
+        let sync: Option<InitialSync> = self.counter.or_lost(Kind::Membership, "", result)?;
+        let rooms = sync.unwrap_or_default().rooms.into_iter();
+        Ok(rooms.filter_map(|room| Some((room.room_id, room.invite?.event_id))).collect())
+    }
+
+    fn tags(&mut self, user: &mut DumpUser, room_id: OwnedRoomId, data: Events<AccountData>) {
+        #[derive(Default, Deserialize)]
+        struct Tags {
+            #[serde(default)]
+            tags: BTreeMap<String, Box<RawValue>>,
+        }
+
+        for event in data.events.into_iter().filter(|event| event.kind == "m.tag") {
+            let Tags { tags } = serde_json::from_str(event.content.get()).unwrap_or_default();
+            self.counter.kept(Kind::RoomAccountData, tags.len());
+            if !tags.is_empty() {
+                let room = user.account_data.rooms.entry(room_id.clone()).or_default();
+                room.insert(event.kind, event.content);
+            }
+        }
+    }
+
+    /// The user's own receipts among those of everybody.
+    fn receipts(&mut self, user: &mut DumpUser, room_id: &OwnedRoomId, content: &RawValue) {
+        let Ok(receipts) = serde_json::from_str::<Receipts>(content.get()) else {
+            self.counter.lost(
+                Kind::Receipt,
+                room_id.as_str(),
+                "receipts-unparsable",
+                "Synapse's list of receipts has not the form of the specification",
+            );
+            return;
+        };
+        for (event_id, by_type) in receipts {
+            for (receipt_type, mut by_user) in by_type {
+                let known = matches!(receipt_type.as_str(), "m.read" | "m.read.private");
+                let Some(receipt) = by_user.remove(user.user_id.as_str()).filter(|_| known) else {
+                    continue;
+                };
+                user.receipts.push(DumpReceipt {
+                    room_id: room_id.clone(),
+                    thread_id: receipt.thread_id,
+                    receipt_type,
+                    event_id: event_id.clone(),
+                    ts: receipt.ts,
+                });
+            }
+        }
+    }
+}
