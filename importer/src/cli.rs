@@ -1,3 +1,161 @@
-//! The command line: arguments in, exit code out. Each command has a file.
+//! The command line: arguments in, exit code out. Each command has a file; data goes to standard output, everything
+//! else to standard error.
 
+mod dump;
 pub mod exit;
+mod import;
+mod inspect;
+mod migrate;
+mod output;
+mod source;
+mod target;
+mod verify;
+
+use std::{
+    future::Future,
+    process::ExitCode,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+use crate::progress::Progress;
+
+/// Moves a Matrix homeserver from Synapse to Conduit under the same server name
+#[derive(Debug, Parser)]
+#[command(name = "importer", version, disable_help_subcommand = true)]
+#[command(
+    after_help = "Exit codes: 0 clean, 1 failed, 2 wrong usage, 3 Synapse could not be read, \
+    4 the dump is damaged, 5 the target can't be written, 10 blocking findings, 11 warnings"
+)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every command.
+#[derive(Clone, Copy, Debug, Args)]
+struct Global {
+    /// Form of what is written to standard output
+    #[arg(long, global = true, value_enum, default_value = "text", env = "IMPORTER_FORMAT")]
+    format: Format,
+    /// Say more on standard error; twice for everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+    /// Say nothing on standard error but errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Show no progress
+    #[arg(long, global = true, env = "IMPORTER_NO_PROGRESS")]
+    no_progress: bool,
+}
+
+/// Forms of output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    Text,
+    /// For machines: one JSON document
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Read a Synapse into a directory of JSON
+    Dump(dump::Arguments),
+    /// Write a dump into a new Conduit database
+    Import(import::Arguments),
+    /// Compare a Conduit database with a dump, or look at it alone
+    Verify(verify::Arguments),
+    /// Print the rows of a Conduit database, decoded, as JSON lines
+    Inspect(inspect::Arguments),
+    /// Dump, import and verify in one go
+    Migrate(migrate::Arguments),
+}
+
+/// Runs the command line of the process.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_log(cli.global);
+    let result = match &cli.command {
+        Command::Dump(arguments) => arguments.run(cli.global),
+        Command::Import(arguments) => arguments.run(cli.global),
+        Command::Verify(arguments) => arguments.run(cli.global),
+        Command::Inspect(arguments) => arguments.run(),
+        Command::Migrate(arguments) => arguments.run(cli.global),
+    };
+    match result {
+        Ok(code) => code.into(),
+        Err(error) => {
+            output::error(&error);
+            exit::of_error(&error).into()
+        }
+    }
+}
+
+impl Global {
+    fn progress(self) -> Progress {
+        if self.no_progress || self.quiet { Progress::Hidden } else { Progress::detect() }
+    }
+}
+
+fn start_log(global: Global) {
+    let level = match (global.quiet, global.verbose) {
+        (true, _) => "error",
+        (false, 0) => "importer=info,conduit_backfill=warn,warn",
+        (false, 1) => "importer=debug,conduit_backfill=debug,info",
+        (false, _) => "trace",
+    };
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(level))
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .without_time()
+        .init();
+}
+
+/// Milliseconds since the Unix epoch: the one look at the clock that ends up in data.
+#[expect(clippy::disallowed_methods, reason = "the one clock of data")]
+fn now_ms() -> u64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Runs async work to its end.
+fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("starting the async runtime")?
+        .block_on(work)
+}
+
+/// Completes when the operator or the system asks the process to end.
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::Cli;
+
+    #[test]
+    fn the_command_line_is_well_formed_and_every_option_has_help() {
+        let mut command = Cli::command().help_expected(true);
+        command.build();
+        command.debug_assert();
+    }
+}

@@ -1,13 +1,47 @@
 //! From a dump to the rows of a Conduit database.
+//!
+//! The same dump gives the same rows: there is no clock and no randomness here; times that must be made up are the
+//! dump's. Users come first, then the rooms, then the server's own rows; the version, without which Conduit takes the
+//! database for an old one, is last. What can't be written is counted as left out, with a reason.
+//!
+//! | finding | severity | meaning |
+//! |---|---|---|
+//! | I001 | blocking | `@conduit:NAME`, which Conduit needs for itself, is somebody's active account |
+//! | I002 | blocking | the alias `#admins:NAME`, which makes a room Conduit's admin room, is taken |
+//! | I003 | blocking | the signing key can't be used |
+//! | I004 | warning | there is no server administrator: the next user to register on Conduit becomes one |
+//! | I005 | warning | a room's version is one that Conduit can't hold |
+//! | I006 | warning | a user's localpart has capitals: Conduit lowers them on login by password |
+//! | I008 | warning | events of a room's state are missing |
+//! | I007 | note | `@conduit:NAME` was a deactivated account and becomes Conduit's own |
 
-use std::path::Path;
+mod admin_room;
+mod check;
+mod e2ee;
+mod event;
+mod push_rules;
+mod room;
+mod rows;
+mod state;
+mod user;
+
+use std::collections::BTreeSet;
+
+pub use check::check;
+use rows::Rows;
+use ruma::{OwnedRoomId, OwnedUserId};
 
 use crate::{
-    conduit::kv::{KvError, KvStore},
+    conduit::{
+        keypair::{self, KeypairError},
+        kv::{KvError, KvStore},
+        layout::Part,
+        trees,
+    },
     dump::{DumpReader, ReadError},
-    findings::Finding,
+    findings::{Finding, Severity},
     progress::Progress,
-    tally::Tally,
+    tally::{Kind, Tally},
 };
 
 /// What the import did.
@@ -35,25 +69,16 @@ pub enum ImportError {
         /// Why; at least one is blocking.
         findings: Vec<Finding>,
     },
-    /// The operating system refused.
-    #[error("writing `{}`", path.display())]
-    Io {
-        /// The file or directory.
-        path: std::path::PathBuf,
-        /// What it said.
-        #[source]
-        source: std::io::Error,
-    },
+    /// The signing key can't be used.
+    #[error(transparent)]
+    Keypair(#[from] KeypairError),
+    /// The events of the admin room could not be made.
+    #[error("making the admin room: {0}")]
+    AdminRoom(String),
 }
 
-/// Findings that make the import impossible or worth a warning, known from the dump alone.
-///
-/// # Errors
-///
-/// [`ImportError::Read`].
-pub fn check(_dump: &DumpReader) -> Result<Vec<Finding>, ImportError> {
-    todo!()
-}
+/// Database version that the importer writes (src/database/mod.rs:462).
+pub const VERSION: u64 = 18;
 
 /// Writes the whole dump into `store`, which must be empty, and finishes it.
 ///
@@ -61,18 +86,134 @@ pub fn check(_dump: &DumpReader) -> Result<Vec<Finding>, ImportError> {
 ///
 /// [`ImportError`].
 pub fn import(
-    _dump: &DumpReader,
-    _store: &mut dyn KvStore,
-    _progress: &Progress,
+    dump: &DumpReader,
+    store: &mut dyn KvStore,
+    progress: &Progress,
 ) -> Result<Imported, ImportError> {
-    todo!()
+    let findings = check(dump)?;
+    if findings.iter().any(|finding| finding.severity == Severity::Blocking) {
+        return Err(ImportError::Blocked { findings });
+    }
+    let server = dump.server()?;
+    let mut import = Import {
+        rows: Rows::new(store),
+        tally: Tally::default(),
+        server_name: server.server_name.clone(),
+        created_ts: dump.manifest().created_ts,
+        rooms: BTreeSet::new(),
+        admins: Vec::new(),
+        servers: BTreeSet::new(),
+        unlisted: BTreeSet::new(),
+        findings,
+    };
+
+    let phase = progress.phase("users", dump.number_of_users());
+    for user in dump.users() {
+        import.user(&user?)?;
+        phase.advance(1);
+    }
+    drop(phase);
+
+    let phase = progress.phase("rooms", dump.number_of_rooms());
+    for room in dump.rooms() {
+        import.room(&room?)?;
+        phase.advance(1);
+    }
+    drop(phase);
+
+    import.admin_room(&server.signing_key)?;
+    import.server(&server)?;
+    let Import { tally, findings, .. } = import;
+    Ok(Imported { tally, findings })
 }
 
-/// Whether `directory` may become a database: absent or empty.
-///
-/// # Errors
-///
-/// [`ImportError::Io`].
-pub fn is_free(_directory: &Path) -> Result<bool, ImportError> {
-    todo!()
+/// An import under way.
+struct Import<'a> {
+    rows: Rows<'a>,
+    tally: Tally,
+    server_name: String,
+    created_ts: u64,
+    /// Rooms that were imported.
+    rooms: BTreeSet<OwnedRoomId>,
+    /// Active administrators.
+    admins: Vec<(OwnedUserId, Option<String>)>,
+    /// Servers that share a room with this one.
+    servers: BTreeSet<String>,
+    /// Local users in room states whom the source does not list as members.
+    unlisted: BTreeSet<OwnedUserId>,
+    findings: Vec<Finding>,
+}
+
+impl Import<'_> {
+    /// What belongs to the server as a whole; the version last.
+    fn server(&mut self, server: &crate::dump::format::DumpServer) -> Result<(), ImportError> {
+        for room in &server.blocked_rooms {
+            self.tally.read(Kind::BlockedRoom, 1);
+            self.rows.put(&trees::DISABLEDROOMIDS, &[Part::Text(room.as_str())], &[])?;
+            self.tally.written(Kind::BlockedRoom, 1);
+        }
+        for appservice in &server.appservices {
+            self.tally.read(Kind::Appservice, 1);
+            self.tally.skip(
+                Kind::Appservice,
+                &appservice.id,
+                "not-yet",
+                "register it in Conduit's admin room with `register-appservice`",
+            );
+        }
+        let old = u64::try_from(server.old_signing_keys.len()).unwrap_or(u64::MAX);
+        self.tally.read(Kind::SigningKey, old.saturating_add(1));
+        for key in &server.old_signing_keys {
+            self.tally.skip(
+                Kind::SigningKey,
+                &key.key_id,
+                "not-in-conduit",
+                "a stock Conduit publishes no old keys; other servers know them already",
+            );
+        }
+        self.unlisted_users()?;
+        self.edu_positions()?;
+        let key = &server.signing_key;
+        let seed = secrecy::ExposeSecret::expose_secret(&key.seed);
+        let keypair = keypair::encode(&key.version, seed)?;
+        self.tally.written(Kind::SigningKey, 1);
+        self.rows.finish(keypair, VERSION)
+    }
+}
+
+impl Import<'_> {
+    /// Gives users that only a room's state knows a row, as Conduit does for each member (src/service/rooms/state_cache/mod.rs:37-41).
+    fn unlisted_users(&mut self) -> Result<(), ImportError> {
+        for user in std::mem::take(&mut self.unlisted) {
+            let key = trees::USERID_PASSWORD.key(&[Part::Text(user.as_str())]);
+            if self.rows.get(&trees::USERID_PASSWORD, &key)?.is_none() {
+                self.rows.put_raw(&trees::USERID_PASSWORD, key, Vec::new())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Other servers have had all receipts and device lists up to now from Synapse (src/service/sending/mod.rs:269-370).
+    fn edu_positions(&mut self) -> Result<(), ImportError> {
+        let last = self.rows.last();
+        for server in std::mem::take(&mut self.servers) {
+            if server != self.server_name {
+                let key = [Part::Text(&server)];
+                self.rows.put(&trees::SERVERNAME_EDUCOUNT, &key, &[Part::U64(last)])?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Finding {
+    fn import(
+        severity: Severity,
+        code: &'static str,
+        subject: impl Into<String>,
+        text: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Self { severity, code, subject: subject.into(), text: text.into(), remedy: remedy.into() }
+    }
 }

@@ -1,3 +1,7 @@
 //! The command `importer`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    importer::cli::main()
+}

@@ -8,6 +8,7 @@ use crate::{
     dump::{DumpReader, ReadError},
     findings::Finding,
     progress::Progress,
+    tally::Skip,
 };
 
 /// Why a database could not be verified.
@@ -53,6 +54,7 @@ pub fn structure(
 pub fn against_dump(
     _store: &dyn KvStore,
     _dump: &DumpReader,
+    _skipped: &[Skip],
     _progress: &Progress,
 ) -> Result<Verified, VerifyError> {
     todo!()

@@ -1,5 +1,12 @@
 //! Exit codes.
 
+use crate::{
+    dump::{DumpError, ReadError, WriteError},
+    import::ImportError,
+    synapse::SourceError,
+    verify::VerifyError,
+};
+
 /// All is well.
 pub const CLEAN: u8 = 0;
 /// The run failed.
@@ -15,3 +22,46 @@ pub const TARGET: u8 = 5;
 pub const BLOCKING: u8 = 10;
 /// Warnings only.
 pub const WARNINGS: u8 = 11;
+
+/// The exit code of an error that ended a command: that of the first error in its chain that has one.
+pub fn of_error(error: &anyhow::Error) -> u8 {
+    error.chain().find_map(of_cause).unwrap_or(FAILED)
+}
+
+fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
+    if let Some(error) = cause.downcast_ref::<DumpError>() {
+        return Some(match error {
+            DumpError::Source(error) => of_source(error),
+            DumpError::Write(_) => TARGET,
+            DumpError::Interrupted => FAILED,
+        });
+    }
+    if let Some(error) = cause.downcast_ref::<ImportError>() {
+        return Some(match error {
+            ImportError::Read(_) => DUMP,
+            ImportError::Blocked { .. } => BLOCKING,
+            _ => TARGET,
+        });
+    }
+    if let Some(error) = cause.downcast_ref::<VerifyError>() {
+        return Some(match error {
+            VerifyError::Read(_) => DUMP,
+            VerifyError::Kv(_) => TARGET,
+        });
+    }
+    if let Some(error) = cause.downcast_ref::<SourceError>() {
+        return Some(of_source(error));
+    }
+    let of_type = |is: bool, code: u8| is.then_some(code);
+    of_type(cause.is::<ReadError>(), DUMP)
+        .or_else(|| of_type(cause.is::<crate::partial::PartialError>(), TARGET))
+        .or_else(|| of_type(cause.is::<WriteError>(), TARGET))
+        .or_else(|| of_type(cause.is::<crate::conduit::kv::KvError>(), TARGET))
+}
+
+fn of_source(error: &SourceError) -> u8 {
+    match error {
+        SourceError::Write(_) => TARGET,
+        SourceError::Database(_) | SourceError::Api(_) => SOURCE,
+    }
+}

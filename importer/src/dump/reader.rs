@@ -165,6 +165,16 @@ impl DumpReader {
         })
     }
 
+    /// How many users there are.
+    pub fn number_of_users(&self) -> usize {
+        self.paths("users/").count()
+    }
+
+    /// How many rooms there are.
+    pub fn number_of_rooms(&self) -> usize {
+        self.paths("rooms/").count()
+    }
+
     /// All rooms, in the order of their files.
     pub fn rooms(&self) -> impl Iterator<Item = Result<RoomReader, ReadError>> + '_ {
         self.paths("rooms/").map(|path| {
@@ -235,6 +245,15 @@ impl RoomReader {
             Ok(head) => Ok(Self { path, head, lines, line: 1, text, open: None }),
             Err(source) => Err(ReadError::Parse { path, line: 1, source }),
         }
+    }
+
+    /// The same room from its beginning.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`DumpReader::rooms`].
+    pub fn reopen(&self) -> Result<Self, ReadError> {
+        Self::open(self.path.clone())
     }
 
     /// The room itself.

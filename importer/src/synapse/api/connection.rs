@@ -128,11 +128,8 @@ impl Connection {
                 None => request,
             }
         };
-        let answer = self
-            .http
-            .send(repeat, request)
-            .await
-            .map_err(|error| self.http_error(&url, error))?;
+        let answer =
+            self.http.send(repeat, request).await.map_err(|error| self.http_error(&url, error))?;
         if !answer.status.is_success() {
             return Err(refused(&url, token, &answer));
         }

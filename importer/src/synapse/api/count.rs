@@ -34,11 +34,8 @@ impl<'a> Counter<'a> {
 
     /// Skips an item that has been counted as read.
     pub(super) fn skip(&mut self, kind: Kind, item: &str, reason: &str, detail: impl Into<String>) {
-        let item = if item.is_empty() {
-            self.owner.to_owned()
-        } else {
-            format!("{} {item}", self.owner)
-        };
+        let item =
+            if item.is_empty() { self.owner.to_owned() } else { format!("{} {item}", self.owner) };
         self.tally.skip(kind, item, reason, detail);
     }
 

@@ -2,11 +2,7 @@
 
 use std::io;
 
-use conduit_backfill::{
-    ClientError,
-    client::SigningKeyError,
-    http::HttpError,
-};
+use conduit_backfill::{ClientError, client::SigningKeyError, http::HttpError};
 use reqwest::StatusCode;
 use ruma::OwnedServerName;
 
@@ -15,7 +11,9 @@ use ruma::OwnedServerName;
 #[non_exhaustive]
 pub enum ApiError {
     /// The URL is not `http://…` or `https://…`.
-    #[error("the homeserver's URL begins with neither http:// nor https://; give one such as http://127.0.0.1:8008")]
+    #[error(
+        "the homeserver's URL begins with neither http:// nor https://; give one such as http://127.0.0.1:8008"
+    )]
     BadUrl,
     /// Nobody answers.
     #[error("Synapse does not answer at {url}; check that it runs and that the URL is right")]
@@ -30,7 +28,9 @@ pub enum ApiError {
     #[error("the HTTP client can't be set up")]
     Http(#[source] HttpError),
     /// The body is longer than allowed.
-    #[error("Synapse's answer to {endpoint} is longer than {limit} bytes; read its database instead")]
+    #[error(
+        "Synapse's answer to {endpoint} is longer than {limit} bytes; read its database instead"
+    )]
     TooLong {
         /// The path.
         endpoint: String,
@@ -38,7 +38,9 @@ pub enum ApiError {
         limit: usize,
     },
     /// The body is no JSON, or not of the form that the endpoint has.
-    #[error("Synapse's answer to {endpoint} is not the JSON expected; check that the URL leads to Synapse and to no other service")]
+    #[error(
+        "Synapse's answer to {endpoint} is not the JSON expected; check that the URL leads to Synapse and to no other service"
+    )]
     NotJson {
         /// The path.
         endpoint: String,
@@ -57,28 +59,40 @@ pub enum ApiError {
         errcode: String,
     },
     /// 401 on the administrator's token.
-    #[error("Synapse does not accept the admin token; log in as an administrator and give the new access token")]
+    #[error(
+        "Synapse does not accept the admin token; log in as an administrator and give the new access token"
+    )]
     AdminToken,
     /// The token is not an administrator's.
-    #[error("the admin token belongs to {user}, who is no administrator of the server; give an administrator's token, or make the user one with `PUT /_synapse/admin/v1/users/{user}/admin`")]
+    #[error(
+        "the admin token belongs to {user}, who is no administrator of the server; give an administrator's token, or make the user one with `PUT /_synapse/admin/v1/users/{user}/admin`"
+    )]
     NotAdmin {
         /// Whose token it is.
         user: String,
     },
     /// The listener has no admin API.
-    #[error("Synapse has no admin API at this URL; give the URL of a listener with the resource `client`, not through a proxy that hides `/_synapse/admin`")]
+    #[error(
+        "Synapse has no admin API at this URL; give the URL of a listener with the resource `client`, not through a proxy that hides `/_synapse/admin`"
+    )]
     NoAdminApi,
     /// The listener does not publish keys.
-    #[error("Synapse does not publish its signing key at this URL; add the resource `federation` or `keys` to the listener")]
+    #[error(
+        "Synapse does not publish its signing key at this URL; add the resource `federation` or `keys` to the listener"
+    )]
     NoKeys,
     /// `hs_disabled` is set.
-    #[error("Synapse is frozen (`hs_disabled`), and lets only support users read as other users; make the administrator one with `PUT /_synapse/admin/v2/users/USER {{\"user_type\": \"support\"}}`")]
+    #[error(
+        "Synapse is frozen (`hs_disabled`), and lets only support users read as other users; make the administrator one with `PUT /_synapse/admin/v2/users/USER {{\"user_type\": \"support\"}}`"
+    )]
     Frozen,
     /// The signing key file can't be read.
     #[error(transparent)]
     SigningKey(#[from] SigningKeyError),
     /// The signing key is not the one that Synapse publishes.
-    #[error("wrong signing key: the file holds {given}, Synapse signs with {published}; give the file that `signing_key_path` in homeserver.yaml names")]
+    #[error(
+        "wrong signing key: the file holds {given}, Synapse signs with {published}; give the file that `signing_key_path` in homeserver.yaml names"
+    )]
     WrongSigningKey {
         /// The id in the file, and the public key.
         given: String,
@@ -97,10 +111,14 @@ pub enum ApiError {
     #[error(transparent)]
     Federation(#[from] ClientError),
     /// A scratch file can't be written or read.
-    #[error("the directory for temporary files can't be used; make room there, or name another one by TMPDIR")]
+    #[error(
+        "the directory for temporary files can't be used; make room there, or name another one by TMPDIR"
+    )]
     Spool(#[source] io::Error),
     /// Login tokens that are still valid.
-    #[error("{number} login tokens could not be given back; they end by themselves within a week, or sooner when the admin token's owner uses `POST /_matrix/client/v3/logout/all`")]
+    #[error(
+        "{number} login tokens could not be given back; they end by themselves within a week, or sooner when the admin token's owner uses `POST /_matrix/client/v3/logout/all`"
+    )]
     TokensLeft {
         /// How many.
         number: usize,

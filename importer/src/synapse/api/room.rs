@@ -161,8 +161,10 @@ impl<'a> Room<'a> {
     ) -> Result<ReadRoom, ApiError> {
         let listed = source.listed.get(id).cloned();
         let seen = source.sightings.take(id);
-        let room_version =
-            listed.as_ref().and_then(|room| room.version.clone()).or_else(|| stripped_version(&seen));
+        let room_version = listed
+            .as_ref()
+            .and_then(|room| room.version.clone())
+            .or_else(|| stripped_version(&seen));
         let mut room = Self {
             source,
             id,
@@ -235,7 +237,12 @@ impl<'a> Room<'a> {
                     Ok(event) => self.timeline_event(event).await?,
                     Err(broken) => {
                         let id = event_id(&json);
-                        self.counter.lost(Kind::TimelineEvent, &id, broken.reason(), broken.to_string());
+                        self.counter.lost(
+                            Kind::TimelineEvent,
+                            &id,
+                            broken.reason(),
+                            broken.to_string(),
+                        );
                     }
                 }
             }
@@ -305,13 +312,13 @@ impl<'a> Room<'a> {
 
     async fn finish(mut self, head: DumpRoom, listed: bool) -> Result<ReadRoom, ApiError> {
         self.needed.extend(self.states.event_ids().cloned());
-        self.needed.extend(head.local_members.iter().map(|DumpMember { event_id, .. }| event_id.clone()));
+        self.needed
+            .extend(head.local_members.iter().map(|DumpMember { event_id, .. }| event_id.clone()));
         self.read_outliers(listed).await?;
         let states = self.states.dump().count();
         self.counter.kept(Kind::State, states);
-        let spooled = self.known.iter().filter(|(id, known)| {
-            known.outlier && !self.after.contains_key(*id)
-        });
+        let spooled =
+            self.known.iter().filter(|(id, known)| known.outlier && !self.after.contains_key(*id));
         let outliers = spooled.count();
         self.counter.kept(Kind::Outlier, outliers);
         Ok(ReadRoom {

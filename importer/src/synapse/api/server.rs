@@ -54,11 +54,8 @@ impl ApiSource {
     /// Any [`ApiError`].
     pub async fn connect(options: ApiOptions) -> Result<Self, ApiError> {
         let file = signing_keys(&options.signing_key)?;
-        let api = Connection::new(
-            options.homeserver.clone(),
-            options.admin_token,
-            options.http.clone(),
-        )?;
+        let api =
+            Connection::new(options.homeserver.clone(), options.admin_token, options.http.clone())?;
         let published = published_keys(&api).await?;
         if let Some(expected) = options.server_name {
             if expected != published.server_name {
@@ -154,7 +151,8 @@ fn signing_keys(file: &SecretString) -> Result<Vec<(SigningKey, SecretString)>, 
 }
 
 async fn published_keys(api: &Connection) -> Result<PublishedKeys, ApiError> {
-    let get = Get { token: As::Nobody, api: &["_matrix", "key"], path: &["v2", "server"], query: &[] };
+    let get =
+        Get { token: As::Nobody, api: &["_matrix", "key"], path: &["v2", "server"], query: &[] };
     match api.get(get).await {
         Err(error) if error.is_absent() => Err(ApiError::NoKeys),
         other => other,

@@ -98,7 +98,8 @@ impl ApiSource {
         let user_id = user.user_id.clone();
         let mut counter = Counter::new(tally, user_id.as_str());
         if user.user_id == self.admin {
-            let mut owner = Owner { api: &self.api, token: As::Admin, counter, listed: &self.listed };
+            let mut owner =
+                Owner { api: &self.api, token: As::Admin, counter, listed: &self.listed };
             return owner.read(user, &mut self.sightings).await;
         }
         if user.locked {
@@ -109,11 +110,17 @@ impl ApiSource {
             Ok(token) => token,
             Err(error) if error.ends_run() => return Err(error),
             Err(error) => {
-                counter.lost(Kind::AccountData, "", "no-login", format!("push rules, filters, receipts and keys need a login token: {error}"));
+                counter.lost(
+                    Kind::AccountData,
+                    "",
+                    "no-login",
+                    format!("push rules, filters, receipts and keys need a login token: {error}"),
+                );
                 return Ok(());
             }
         };
-        let mut owner = Owner { api: &self.api, token: As::User(&token), counter, listed: &self.listed };
+        let mut owner =
+            Owner { api: &self.api, token: As::User(&token), counter, listed: &self.listed };
         let read = owner.read(user, &mut self.sightings).await;
         let closed = self.logins.close(&self.api).await;
         read.and(closed)

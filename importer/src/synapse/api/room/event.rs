@@ -121,8 +121,7 @@ impl Version {
 
     /// The id is part of the event; ids of unknown versions tell by having a server name.
     fn keeps_event_id(&self, id: &EventId) -> bool {
-        self.rules()
-            .map_or(id.as_str().contains(':'), |rules| rules.event_format.require_event_id)
+        self.rules().map_or(id.as_str().contains(':'), |rules| rules.event_format.require_event_id)
     }
 
     /// The create event's id makes the room id, so that the event can't hold it.
@@ -203,8 +202,7 @@ impl Event {
     pub(super) fn redact(&mut self, by: OwnedEventId, version: &Version) -> Result<(), Broken> {
         let rules = version.rules().ok_or(Broken::Unredactable)?;
         let event = canonical(&self.fields).ok_or(Broken::Unredactable)?;
-        let event =
-            redact(event, &rules.redaction, None).map_err(|_| Broken::Unredactable)?;
+        let event = redact(event, &rules.redaction, None).map_err(|_| Broken::Unredactable)?;
         let text = CanonicalJsonValue::Object(event).to_string();
         self.fields = serde_json::from_str(&text).map_err(|_| Broken::Unredactable)?;
         self.redacted_by = Some(by);

@@ -7,17 +7,10 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{
-    Room, Seen,
-    states::Entries,
-};
+use super::{Room, Seen, states::Entries};
 use crate::{
     dump::format::{DumpAlias, DumpMember},
-    synapse::api::{
-        ApiError,
-        connection::As,
-        error::optional,
-    },
+    synapse::api::{ApiError, connection::As, error::optional},
     tally::Kind,
 };
 
@@ -69,7 +62,8 @@ impl Room<'_> {
 
     async fn read_left_state(&mut self) -> Result<Entries, ApiError> {
         let mut left = Vec::new();
-        let seen: Vec<_> = self.seen.iter().map(|(user, seen)| (user.clone(), seen.clone())).collect();
+        let seen: Vec<_> =
+            self.seen.iter().map(|(user, seen)| (user.clone(), seen.clone())).collect();
         for (user, seen) in seen {
             if let Seen::Left(Some((event_id, _))) = seen {
                 if let Some(depth) = self.look_up(&event_id).await?.map(|known| known.depth) {
@@ -150,7 +144,12 @@ impl Room<'_> {
 
     fn lose_unknown_members(&mut self, events: &BTreeMap<OwnedUserId, OwnedEventId>) {
         for user in self.seen.keys().filter(|user| !events.contains_key(*user)) {
-            self.counter.lost(Kind::Membership, user.as_str(), "event-unknown", "Synapse's APIs do not tell the id of the member event; its database does");
+            self.counter.lost(
+                Kind::Membership,
+                user.as_str(),
+                "event-unknown",
+                "Synapse's APIs do not tell the id of the member event; its database does",
+            );
         }
     }
 
@@ -169,7 +168,12 @@ impl Room<'_> {
         };
         let by_event = known.as_ref().and_then(|known| known.membership.clone());
         let Some(membership) = by_event.or(told) else {
-            self.counter.lost(Kind::Membership, user_id.as_str(), "event-missing", "Synapse does not give the member event");
+            self.counter.lost(
+                Kind::Membership,
+                user_id.as_str(),
+                "event-missing",
+                "Synapse does not give the member event",
+            );
             return Ok(None);
         };
         let is_gone = matches!(membership.as_str(), "leave" | "ban");

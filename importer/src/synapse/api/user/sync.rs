@@ -140,9 +140,12 @@ impl Owner<'_> {
             sightings.note(room_id, &user.user_id, Seen::Knock(knocked.knock_state.events));
         }
         for (room_id, left) in leave {
-            let own = left.timeline.events.into_iter().rev().find(|event| {
-                event.state_key.as_deref() == Some(user.user_id.as_str())
-            });
+            let own = left
+                .timeline
+                .events
+                .into_iter()
+                .rev()
+                .find(|event| event.state_key.as_deref() == Some(user.user_id.as_str()));
             let event = own.and_then(|own| Some((own.event_id?, own.content.membership?)));
             sightings.note(room_id.clone(), &user.user_id, Seen::Left(event));
             self.tags(user, room_id, left.account_data);

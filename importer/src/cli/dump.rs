@@ -1,0 +1,62 @@
+//! `importer dump`.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::{Global, block_on, exit, interrupted, now_ms, output, source::SourceArguments};
+use crate::{
+    dump::{DumpReader, dump, format::Manifest},
+    progress::Progress,
+};
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    source: SourceArguments,
+    /// New directory for the dump
+    #[arg(long, value_name = "DIR")]
+    dump: PathBuf,
+}
+
+impl Arguments {
+    pub(super) fn run(&self, global: Global) -> anyhow::Result<u8> {
+        let manifest = write(&self.source, &self.dump, &global.progress())?;
+        output::print(global.format, &manifest, |out, manifest| {
+            writeln!(
+                out,
+                "dumped {} ({} files) to {}\n",
+                manifest.server_name,
+                manifest.files.len(),
+                self.dump.display()
+            )?;
+            output::tally(out, &manifest.tally, "dumped")?;
+            writeln!(
+                out,
+                "\nThe dump holds passwords' hashes, access tokens and the signing key: keep it as you \
+                 keep Synapse's database.\nNext: importer import --dump {} --conduit-config conduit.toml",
+                self.dump.display()
+            )
+        })?;
+        Ok(exit::CLEAN)
+    }
+}
+
+/// Reads a Synapse into a new dump.
+pub(super) fn write(
+    source: &SourceArguments,
+    directory: &Path,
+    progress: &Progress,
+) -> anyhow::Result<Manifest> {
+    block_on(async {
+        let mut source = source.open().await?;
+        Ok(dump(source.as_mut(), directory, now_ms(), progress, interrupted()).await?)
+    })
+}
+
+/// Opens a dump, checking its files.
+pub(super) fn open(directory: &Path, progress: &Progress) -> anyhow::Result<DumpReader> {
+    let bytes = DumpReader::size(directory)?;
+    let phase = progress.phase("checksums", usize::try_from(bytes).unwrap_or(usize::MAX));
+    Ok(DumpReader::open(directory, |checked| phase.advance(checked))?)
+}

@@ -1,0 +1,115 @@
+//! What the commands print.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+};
+
+use serde::Serialize;
+
+use super::Format;
+use crate::{
+    findings::{Finding, Severity},
+    tally::{Kind, Tally},
+};
+
+/// Items named for each reason in text output; `--format json` names all.
+const NAMED: usize = 5;
+
+/// Prints a result to standard output: as one JSON document, or as the text that `text` writes.
+pub(super) fn print<T: Serialize>(
+    format: Format,
+    value: &T,
+    text: impl FnOnce(&mut dyn Write, &T) -> io::Result<()>,
+) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    let written = match format {
+        Format::Text => text(&mut out, value),
+        Format::Json => serde_json::to_writer_pretty(&mut out, value)
+            .map_err(io::Error::from)
+            .and_then(|()| writeln!(out)),
+    };
+    match written.and_then(|()| out.flush()) {
+        // Whoever reads the pipe has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => Ok(result?),
+    }
+}
+
+/// Prints the error that ended a command: its chain of causes, without saying anything twice.
+pub(super) fn error(error: &anyhow::Error) {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !text.ends_with(&cause) {
+            text = if text.is_empty() { cause } else { format!("{text}: {cause}") };
+        }
+    }
+    let mut err = io::stderr().lock();
+    let _nowhere_to_complain = writeln!(err, "error: {text}");
+    if let Some(crate::import::ImportError::Blocked { findings: found }) = error.downcast_ref() {
+        let _nowhere_to_complain = findings(&mut err, found);
+    }
+}
+
+/// Findings, one after the other, the worst first.
+pub(super) fn findings(out: &mut dyn Write, findings: &[Finding]) -> io::Result<()> {
+    let mut sorted: Vec<_> = findings.iter().collect();
+    sorted.sort();
+    for finding in sorted {
+        writeln!(out, "{finding}")?;
+    }
+    let count = |severity| findings.iter().filter(|f| f.severity == severity).count();
+    writeln!(
+        out,
+        "{} errors, {} warnings, {} notes",
+        count(Severity::Blocking),
+        count(Severity::Warning),
+        count(Severity::Note)
+    )
+}
+
+/// A tally as a table, and what was left out grouped by reason.
+pub(super) fn tally(out: &mut dyn Write, tally: &Tally, verb: &str) -> io::Result<()> {
+    let mut skipped: BTreeMap<Kind, u64> = BTreeMap::new();
+    let mut reasons: BTreeMap<(Kind, &str), Vec<&crate::tally::Skip>> = BTreeMap::new();
+    for skip in &tally.skipped {
+        let count = skipped.entry(skip.kind).or_default();
+        *count = count.saturating_add(1);
+        reasons.entry((skip.kind, &skip.reason)).or_default().push(skip);
+    }
+    let kinds: std::collections::BTreeSet<_> =
+        tally.read.keys().chain(tally.written.keys()).chain(skipped.keys()).collect();
+    writeln!(out, "{:<20} {:>10} {:>10} {:>10}", "", "read", verb, "left out")?;
+    for kind in kinds {
+        let of = |counts: &BTreeMap<Kind, u64>| counts.get(kind).copied().unwrap_or(0);
+        writeln!(
+            out,
+            "{:<20} {:>10} {:>10} {:>10}",
+            name(*kind),
+            of(&tally.read),
+            of(&tally.written),
+            of(&skipped)
+        )?;
+    }
+    for ((kind, reason), skips) in reasons {
+        writeln!(out, "\n{} left out: {} ({})", name(kind), reason, skips.len())?;
+        for skip in skips.iter().take(NAMED) {
+            writeln!(out, "  {}: {}", skip.item, skip.detail)?;
+        }
+        if let Some(more) = skips.len().checked_sub(NAMED).filter(|more| *more > 0) {
+            writeln!(out, "  … and {more} more (`--format json` names all)")?;
+        }
+    }
+    let unbalanced = tally.unbalanced();
+    if !unbalanced.is_empty() {
+        writeln!(out, "\nnot accounted for, which is a bug of the importer: {unbalanced:?}")?;
+    }
+    Ok(())
+}
+
+fn name(kind: Kind) -> String {
+    serde_json::to_value(kind)
+        .ok()
+        .and_then(|value| value.as_str().map(|name| name.replace('-', " ")))
+        .unwrap_or_default()
+}

@@ -1,0 +1,80 @@
+//! Which Synapse to read, and how.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::Args;
+use conduit_backfill::http::HttpOptions;
+use secrecy::SecretString;
+
+use super::now_ms;
+use crate::{
+    config::synapse::SynapseConfig,
+    synapse::{
+        History, Source, SourceError,
+        api::{ApiOptions, ApiSource},
+        database::DatabaseSource,
+    },
+};
+
+/// Arguments that name a Synapse.
+#[derive(Clone, Debug, Args)]
+pub(super) struct SourceArguments {
+    /// Synapse's configuration; its database is read. Given several times as Synapse itself would be
+    #[arg(long, value_name = "FILE", required_unless_present = "homeserver")]
+    synapse_config: Vec<PathBuf>,
+    /// Synapse's address, such as http://127.0.0.1:8008; its APIs are read
+    #[arg(long, value_name = "URL", requires_all = ["admin_token_file", "signing_key"])]
+    #[arg(conflicts_with = "synapse_config")]
+    homeserver: Option<reqwest::Url>,
+    /// File with the access token of a Synapse administrator
+    #[arg(long, value_name = "FILE", requires = "homeserver")]
+    admin_token_file: Option<PathBuf>,
+    /// Synapse's signing key file
+    #[arg(long, value_name = "FILE", requires = "homeserver")]
+    signing_key: Option<PathBuf>,
+    /// How much of each room's timeline to read
+    #[arg(long, value_enum, default_value = "recent")]
+    pub(super) history: History,
+}
+
+impl SourceArguments {
+    /// Connects to the Synapse.
+    pub(super) async fn open(&self) -> anyhow::Result<Box<dyn Source>> {
+        if let (Some(homeserver), Some(token), Some(key)) =
+            (&self.homeserver, &self.admin_token_file, &self.signing_key)
+        {
+            let admin_token = read_secret(token)?;
+            let options = ApiOptions {
+                homeserver: homeserver.clone(),
+                admin_token,
+                signing_key: read_secret(key)?,
+                server_name: None,
+                history: self.history,
+                now_ts: now_ms(),
+                http: HttpOptions::default(),
+            };
+            let source = ApiSource::connect(options).await.map_err(SourceError::from)?;
+            return Ok(Box::new(source));
+        }
+        let config = self.config()?.context("`--synapse-config` or `--homeserver` is needed")?;
+        let source = DatabaseSource::open(&config, self.history, now_ms())
+            .await
+            .map_err(SourceError::from)?;
+        Ok(Box::new(source))
+    }
+
+    /// Synapse's configuration, if it is read by its database.
+    pub(super) fn config(&self) -> anyhow::Result<Option<SynapseConfig>> {
+        if self.synapse_config.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(SynapseConfig::read(&self.synapse_config)?))
+    }
+}
+
+fn read_secret(path: &PathBuf) -> anyhow::Result<SecretString> {
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("reading `{}`", path.display()))?;
+    Ok(SecretString::from(text.trim()))
+}

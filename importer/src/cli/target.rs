@@ -1,0 +1,69 @@
+//! Which Conduit database to write or read.
+
+use std::path::PathBuf;
+
+use anyhow::bail;
+use clap::Args;
+
+use crate::{
+    conduit::kv::{self, Backend},
+    config::conduit::ConduitConfig,
+};
+
+/// Arguments that name a Conduit database.
+#[derive(Clone, Debug, Args)]
+#[group(required = true, multiple = true)]
+pub(super) struct TargetArguments {
+    /// Directory of the database
+    #[arg(long, value_name = "DIR", conflicts_with = "conduit_config")]
+    database: Option<PathBuf>,
+    /// Conduit's configuration, which names the database, its engine and the server
+    #[arg(long, value_name = "FILE")]
+    conduit_config: Option<PathBuf>,
+    /// Storage engine [default: the one found, or rocksdb]
+    #[arg(long, value_enum, requires = "database")]
+    backend: Option<Backend>,
+}
+
+/// A Conduit database on disk.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    /// Its directory.
+    pub(super) directory: PathBuf,
+    /// Its engine.
+    pub(super) backend: Backend,
+    /// The server's name, if a configuration says it.
+    pub(super) server_name: Option<String>,
+}
+
+impl TargetArguments {
+    /// Works out the database from the arguments.
+    pub(super) fn resolve(&self) -> anyhow::Result<Target> {
+        if let Some(path) = &self.conduit_config {
+            let config = ConduitConfig::read(path)?;
+            return Ok(Target {
+                directory: config.database_path,
+                backend: config.backend,
+                server_name: Some(config.server_name),
+            });
+        }
+        let Some(directory) = self.database.clone() else {
+            bail!("`--database` or `--conduit-config` is needed");
+        };
+        let backend = self.backend.or_else(|| kv::detect(&directory)).unwrap_or(Backend::Rocksdb);
+        Ok(Target { directory, backend, server_name: None })
+    }
+}
+
+impl Target {
+    /// Refuses a configuration for another server than the dump's.
+    pub(super) fn check_server_name(&self, dumped: &str) -> anyhow::Result<()> {
+        match &self.server_name {
+            Some(name) if name != dumped => bail!(
+                "Conduit's configuration is for `{name}`, the dump is of `{dumped}`; \
+                 set `server_name` to `{dumped}`"
+            ),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! `conduit.toml`: where the database is to be.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::conduit::kv::Backend;
+
+/// What a migration needs of Conduit's configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConduitConfig {
+    /// `server_name`.
+    pub server_name: String,
+    /// `database_path`.
+    pub database_path: PathBuf,
+    /// `database_backend`.
+    pub backend: Backend,
+}
+
+/// Why the configuration can't be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConduitConfigError {
+    /// The file can't be read.
+    #[error("reading Conduit's configuration `{}`", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Not TOML, or a needed setting is absent.
+    #[error("Conduit's configuration `{}`: {reason}", path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        reason: String,
+    },
+    /// An engine that Conduit no longer opens.
+    #[error("Conduit's configuration `{}` names the engine `{backend}`; the importer writes `rocksdb` and `sqlite`", path.display())]
+    Backend {
+        /// The file.
+        path: PathBuf,
+        /// The engine.
+        backend: String,
+    },
+}
+
+/// The file's form: everything is under `[global]`, other settings are ignored (src/config/mod.rs:26-125).
+#[derive(Deserialize)]
+struct File {
+    global: Global,
+}
+
+#[derive(Deserialize)]
+struct Global {
+    server_name: String,
+    database_path: PathBuf,
+    database_backend: String,
+}
+
+impl ConduitConfig {
+    /// Reads the configuration. A relative `database_path` counts from the working directory, as for Conduit.
+    ///
+    /// # Errors
+    ///
+    /// [`ConduitConfigError`].
+    pub fn read(path: &Path) -> Result<Self, ConduitConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConduitConfigError::Io { path: path.to_owned(), source })?;
+        // The whole error shows the offending line, and lines may hold secrets.
+        let file: File = toml::from_str(&text).map_err(|error| ConduitConfigError::Parse {
+            path: path.to_owned(),
+            reason: error.message().to_owned(),
+        })?;
+        let backend = match file.global.database_backend.as_str() {
+            "rocksdb" => Backend::Rocksdb,
+            "sqlite" => Backend::Sqlite,
+            other => {
+                return Err(ConduitConfigError::Backend {
+                    path: path.to_owned(),
+                    backend: other.to_owned(),
+                });
+            }
+        };
+        Ok(Self {
+            server_name: file.global.server_name,
+            database_path: file.global.database_path,
+            backend,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<ConduitConfig, String> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        ConduitConfig::read(file.path())
+            .map_err(|error| error.to_string().replace(&file.path().display().to_string(), "FILE"))
+    }
+
+    #[test]
+    fn what_is_needed_is_read_and_the_rest_ignored() {
+        let config = read(
+            "[global]\nserver_name = \"a.test\"\ndatabase_path = \"/var/lib/x\"\n\
+             database_backend = \"sqlite\"\nport = 6167\n[global.media]\nbackend = \"filesystem\"\n",
+        );
+        assert_eq!(
+            config,
+            Ok(ConduitConfig {
+                server_name: "a.test".into(),
+                database_path: "/var/lib/x".into(),
+                backend: Backend::Sqlite,
+            })
+        );
+    }
+
+    #[test]
+    fn errors_name_the_setting_and_no_secret() {
+        let without = read("[global]\nserver_name = \"a.test\"\njwt_secret = \"hush\"\n");
+        insta::assert_debug_snapshot!(without, @r#"
+        Err(
+            "Conduit's configuration `FILE`: missing field `database_path`",
+        )
+        "#);
+        let sled = read(
+            "[global]\nserver_name = \"a\"\ndatabase_path = \"/\"\ndatabase_backend = \"sled\"\n",
+        );
+        assert!(sled.unwrap_err().contains("`sled`"));
+    }
+}

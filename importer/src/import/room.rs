@@ -1,0 +1,176 @@
+//! One room. It is read twice: first to number its events (`survey`), then to write its states, outliers and timeline
+//! (`writer`). In memory are numbers and difference sets, never the events.
+//!
+//! Room for the past: if events before the first one are missing, a range of numbers is left unused for them. It is
+//! remembered nowhere but in itself: for imported rooms, all numbers between the short room id and the count of the
+//! first event of the timeline are free to be counts of that room's events. Imported rooms are those whose short room id
+//! is smaller than the admin room's, which is made last.
+
+mod index;
+mod membership;
+mod outside;
+mod patches;
+mod relations;
+mod states;
+mod survey;
+mod writer;
+
+use ruma::{RoomVersionId, room_version_rules::RoomVersionRules};
+use survey::Survey;
+
+use super::{Import, ImportError, check};
+use crate::{
+    conduit::{layout::Part, trees},
+    dump::{
+        RoomReader,
+        format::{DumpEvent, DumpRoom, DumpState},
+    },
+    tally::Kind,
+};
+
+/// Numbers left free beyond those of the missing events: forks have more events than depth says.
+const MARGIN: u64 = 1000;
+/// Most numbers left free for one room. Depths are other servers' words and may be anything.
+const MOST_RESERVED: u64 = 1 << 32;
+
+/// An item of a room.
+#[derive(Clone, Debug)]
+pub(super) enum Item {
+    State(DumpState),
+    Outlier(DumpEvent),
+    Timeline(DumpEvent),
+}
+
+/// Where a room comes from: a file of the dump, or the importer itself.
+pub(super) trait RoomSource {
+    fn head(&self) -> &DumpRoom;
+
+    /// Reads all items: states, outliers, timeline.
+    fn read(&self, visit: &mut Visit<'_>) -> Result<(), ImportError>;
+}
+
+/// What is done with each item.
+pub(super) type Visit<'a> = dyn FnMut(Item) -> Result<(), ImportError> + 'a;
+
+impl RoomSource for RoomReader {
+    fn head(&self) -> &DumpRoom {
+        self.head()
+    }
+
+    fn read(&self, visit: &mut Visit<'_>) -> Result<(), ImportError> {
+        let mut reader = self.reopen()?;
+        for state in reader.states()? {
+            visit(Item::State(state?))?;
+        }
+        for event in reader.outliers()? {
+            visit(Item::Outlier(event?))?;
+        }
+        for event in reader.timeline()? {
+            visit(Item::Timeline(event?))?;
+        }
+        Ok(())
+    }
+}
+
+impl Import<'_> {
+    /// Imports a room, or says why not. Of a room that is left out, the events are not counted one by one.
+    pub(super) fn room(&mut self, source: &dyn RoomSource) -> Result<(), ImportError> {
+        let head = source.head();
+        self.tally.read(Kind::Room, 1);
+        self.tally.read(Kind::Alias, len(&head.aliases));
+        self.tally.read(Kind::PublishedRoom, u64::from(head.published));
+        self.tally.read(Kind::Membership, len(&head.local_members));
+        let rules = rules(head);
+        if head.current_state.is_none() && (rules.is_some() || head.room_version.is_none()) {
+            return self.outside(source, rules.as_ref());
+        }
+        let Some(rules) = rules else {
+            let version = head.room_version.as_deref().unwrap_or("unknown");
+            let detail =
+                format!("Conduit can't hold version {version}; upgrade the room on Synapse first");
+            self.left_out(head, "room-version-unsupported", &detail);
+            return Ok(());
+        };
+        let survey = Survey::of(source, &rules, &mut self.rows)?;
+        if let Some((reason, detail)) = survey.obstacle(head) {
+            self.left_out(head, reason, detail);
+            return Ok(());
+        }
+        let Some(room) = writer::write(self, source, &rules, survey)? else {
+            self.left_out(
+                head,
+                "state-incomplete",
+                "the state of its events lacks the create event",
+            );
+            return Ok(());
+        };
+        self.aliases(head)?;
+        if head.published {
+            self.rows.mark(&trees::PUBLICROOMIDS, &[Part::Text(room.as_str())])?;
+            self.tally.written(Kind::PublishedRoom, 1);
+        }
+        self.tally.written(Kind::Room, 1);
+        self.rooms.insert(room);
+        Ok(())
+    }
+
+    fn aliases(&mut self, head: &DumpRoom) -> Result<(), ImportError> {
+        let room = head.room_id.as_str();
+        for alias in &head.aliases {
+            if alias.alias.server_name() != self.server_name.as_str() {
+                let detail = "it is another server's alias";
+                self.tally.skip(Kind::Alias, alias.alias.as_str(), "alias-not-local", detail);
+                continue;
+            }
+            let localpart = Part::Text(alias.alias.alias());
+            self.rows.put(&trees::ALIAS_ROOMID, &[localpart], &[Part::Text(room)])?;
+            if let Some(creator) = &alias.creator {
+                self.rows.put(
+                    &trees::ALIAS_USERID,
+                    &[localpart],
+                    &[Part::Text(creator.as_str())],
+                )?;
+            }
+            let count = self.rows.next();
+            let key = [Part::Text(room), Part::U64(count)];
+            self.rows.put(&trees::ALIASID_ALIAS, &key, &[Part::Text(alias.alias.as_str())])?;
+            self.tally.written(Kind::Alias, 1);
+        }
+        Ok(())
+    }
+
+    /// Counts a room as left out, with all that hangs on it but its events.
+    fn left_out(&mut self, head: &DumpRoom, reason: &str, detail: &str) {
+        self.attachments_left_out(head, reason, detail);
+        let room = head.room_id.as_str();
+        self.tally.skip(Kind::Room, room, reason, detail);
+        for member in &head.local_members {
+            let item = format!("{} in {room}", member.user_id);
+            self.tally.skip(Kind::Membership, item, reason, detail);
+        }
+    }
+
+    /// The same for aliases and the place in the directory alone.
+    fn attachments_left_out(&mut self, head: &DumpRoom, reason: &str, detail: &str) {
+        let room = head.room_id.as_str();
+        for alias in &head.aliases {
+            self.tally.skip(Kind::Alias, alias.alias.as_str(), reason, format!("alias of {room}"));
+        }
+        if head.published {
+            self.tally.skip(Kind::PublishedRoom, room, reason, detail);
+        }
+    }
+}
+
+/// The rules of the room's version, if Conduit can hold it.
+fn rules(head: &DumpRoom) -> Option<RoomVersionRules> {
+    let version = head
+        .room_version
+        .as_deref()
+        .filter(|_| check::is_supported(head.room_version.as_deref()))?;
+    RoomVersionId::try_from(version).ok()?.rules()
+}
+
+fn len<T>(items: &[T]) -> u64 {
+    u64::try_from(items.len()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,233 @@
+//! Who is in a room: the membership trees, counts and servers, from the present state; for local users, Synapse's own
+//! table of memberships decides.
+//!
+//! | present membership | rows |
+//! |---|---|
+//! | join | joined (both directions) |
+//! | invite, knock | stripped state and count; remote users have an empty stripped state |
+//! | leave, ban | an empty state and a count; none if a local user has forgotten the room |
+//!
+//! Everybody who ever joined has a row that says so, and every remote user an account without password
+//! (src/service/rooms/state_cache/mod.rs:28-202, src/database/key_value/rooms/state_cache.rs:18-180).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ruma::{EventId, OwnedEventId, OwnedUserId, RoomId, UserId};
+use serde_json::Value;
+
+use crate::{
+    conduit::{
+        layout::Part,
+        trees::{self, Tree},
+    },
+    dump::format::{DumpMember, DumpRoom},
+    import::{
+        ImportError,
+        event::{self, Event},
+        rows::Rows,
+    },
+    tally::{Kind, Tally},
+};
+
+/// State that goes into an invite, in Conduit's order.
+const STRIPPED: [&str; 7] = [
+    "m.room.create",
+    "m.room.name",
+    "m.room.avatar",
+    "m.room.topic",
+    "m.room.join_rules",
+    "m.room.canonical_alias",
+    "m.room.encryption",
+];
+
+/// The members of one room.
+#[derive(Debug)]
+pub(super) struct Members<'a> {
+    room: &'a RoomId,
+    server_name: &'a str,
+    /// Local users by Synapse's table.
+    local: BTreeMap<&'a UserId, &'a DumpMember>,
+    /// Local users who are joined by the present state.
+    joined_in_state: BTreeSet<OwnedUserId>,
+    /// Local users of the present state whom the table lacks, who have accounts nobody knows of.
+    unlisted: BTreeSet<OwnedUserId>,
+    /// Present state that goes into invites, by type.
+    stripped: BTreeMap<&'static str, Value>,
+    /// Stripped member events of the table's invites and knocks.
+    invites: BTreeMap<OwnedEventId, Value>,
+    servers: BTreeSet<String>,
+    joined: u64,
+    invited: u64,
+}
+
+impl<'a> Members<'a> {
+    pub(super) fn new(head: &'a DumpRoom, server_name: &'a str) -> Self {
+        let local = head.local_members.iter().map(|member| (&*member.user_id, member)).collect();
+        Self {
+            room: &head.room_id,
+            server_name,
+            local,
+            joined_in_state: BTreeSet::new(),
+            unlisted: BTreeSet::new(),
+            stripped: BTreeMap::new(),
+            invites: BTreeMap::new(),
+            servers: BTreeSet::new(),
+            joined: 0,
+            invited: 0,
+        }
+    }
+
+    /// Looks at an event of the room; `is_current` if it is in the present state.
+    pub(super) fn event(
+        &mut self,
+        event: &Event,
+        is_current: bool,
+        rows: &mut Rows<'_>,
+    ) -> Result<(), ImportError> {
+        if is_current && event.state_key.as_deref() == Some("") {
+            let kind = STRIPPED.into_iter().find(|kind| *kind == event.kind);
+            self.stripped.extend(kind.map(|kind| (kind, event.stripped())));
+        }
+        let Some((user, membership)) = event.membership() else { return Ok(()) };
+        if membership == "join" {
+            let key = [Part::Text(user.as_str()), Part::Text(self.room.as_str())];
+            rows.mark(&trees::ROOMUSERONCEJOINEDIDS, &key)?;
+        }
+        self.invite(&event.id, &user, || Some(event.stripped()));
+        if !is_current {
+            return Ok(());
+        }
+        if user.server_name() != self.server_name {
+            rows.put(&trees::USERID_PASSWORD, &[Part::Text(user.as_str())], &[Part::Text("")])?;
+            return self.write(&user, membership, &Value::Array(Vec::new()), rows);
+        }
+        if membership == "join" {
+            self.joined_in_state.insert(user.clone());
+        }
+        if !self.local.contains_key(&*user) {
+            self.write(&user, membership, &Value::Array(Vec::new()), rows)?;
+            self.unlisted.insert(user);
+        }
+        Ok(())
+    }
+
+    /// Remembers the member event of an invite or knock of the table.
+    pub(super) fn invite(
+        &mut self,
+        id: &EventId,
+        user: &UserId,
+        stripped: impl FnOnce() -> Option<Value>,
+    ) {
+        let wanted = self.local.get(user).filter(|member| {
+            member.event_id == id && ["invite", "knock"].contains(&member.membership.as_str())
+        });
+        let event = wanted.and_then(|_| stripped());
+        self.invites.extend(event.map(|event| (id.to_owned(), event)));
+    }
+
+    /// Writes the memberships of local users, counts and servers. Gives the servers in the room, and the local users
+    /// whom Synapse's table lacks.
+    pub(super) fn finish(
+        mut self,
+        rows: &mut Rows<'_>,
+        tally: &mut Tally,
+    ) -> Result<(BTreeSet<String>, BTreeSet<OwnedUserId>), ImportError> {
+        for member in std::mem::take(&mut self.local).into_values() {
+            match self.local_member(member, rows)? {
+                None => tally.written(Kind::Membership, 1),
+                Some((reason, detail)) => {
+                    let item = format!("{} in {}", member.user_id, self.room);
+                    tally.skip(Kind::Membership, item, reason, detail);
+                }
+            }
+        }
+        let room = Part::Text(self.room.as_str());
+        rows.put(&trees::ROOMID_JOINEDCOUNT, &[room], &[Part::U64(self.joined)])?;
+        rows.put(&trees::ROOMID_INVITEDCOUNT, &[room], &[Part::U64(self.invited)])?;
+        for server in &self.servers {
+            rows.mark(&trees::ROOMSERVERIDS, &[room, Part::Text(server)])?;
+            rows.mark(&trees::SERVERROOMIDS, &[Part::Text(server), room])?;
+        }
+        Ok((self.servers, self.unlisted))
+    }
+
+    /// Writes a local user's membership; or the reason why not.
+    fn local_member(
+        &mut self,
+        member: &DumpMember,
+        rows: &mut Rows<'_>,
+    ) -> Result<Option<(&'static str, &'static str)>, ImportError> {
+        let membership = member.membership.as_str();
+        let state = match membership {
+            "join" if !self.joined_in_state.contains(&member.user_id) => {
+                let detail = "the room's state does not say that the user is joined; join again";
+                return Ok(Some(("not-joined-in-state", detail)));
+            }
+            "leave" | "ban" if member.forgotten => {
+                return Ok(Some(("forgotten", "the user has forgotten the room")));
+            }
+            "invite" | "knock" => match self.invite_state(member) {
+                Some(state) => state,
+                None => {
+                    let detail = "its event is not in the dump; ask to be invited again";
+                    return Ok(Some(("invite-event-missing", detail)));
+                }
+            },
+            "join" | "leave" | "ban" => Vec::new(),
+            _ => return Ok(Some(("membership-unknown", "Conduit has no such membership"))),
+        };
+        self.write(&member.user_id, membership, &Value::Array(state), rows)?;
+        Ok(None)
+    }
+
+    /// What an invited or knocking user sees of the room: what came with the invite, or else the present state; and the
+    /// member event itself. `None` if that is unknown: without it nobody knows whom to join through.
+    fn invite_state(&self, member: &DumpMember) -> Option<Vec<Value>> {
+        let given = member.stripped_state.iter().flatten();
+        let mut state: Vec<_> = given
+            .filter_map(|item| event::stripped(&serde_json::from_str(item.get()).ok()?))
+            .collect();
+        if state.is_empty() {
+            state.extend(STRIPPED.iter().filter_map(|kind| self.stripped.get(kind)).cloned());
+        }
+        let own = |item: &Value| {
+            item.get("type").is_some_and(|kind| kind == "m.room.member")
+                && item.get("state_key").is_some_and(|key| key == member.user_id.as_str())
+        };
+        if let Some(event) = self.invites.get(&member.event_id) {
+            state.retain(|item| !own(item));
+            state.push(event.clone());
+        }
+        state.iter().any(own).then_some(state)
+    }
+
+    /// Writes the rows of one membership.
+    fn write(
+        &mut self,
+        user: &UserId,
+        membership: &str,
+        state: &Value,
+        rows: &mut Rows<'_>,
+    ) -> Result<(), ImportError> {
+        let user_room = [Part::Text(user.as_str()), Part::Text(self.room.as_str())];
+        let room_user = [Part::Text(self.room.as_str()), Part::Text(user.as_str())];
+        let (states, counts): (&'static Tree, &'static Tree) = match membership {
+            "join" => {
+                self.joined = self.joined.saturating_add(1);
+                self.servers.insert(user.server_name().to_string());
+                rows.mark(&trees::USERROOMID_JOINED, &user_room)?;
+                return rows.mark(&trees::ROOMUSERID_JOINED, &room_user);
+            }
+            "invite" => {
+                self.invited = self.invited.saturating_add(1);
+                (&trees::USERROOMID_INVITESTATE, &trees::ROOMUSERID_INVITECOUNT)
+            }
+            "knock" => (&trees::USERROOMID_KNOCKSTATE, &trees::ROOMUSERID_KNOCKCOUNT),
+            "leave" | "ban" => (&trees::USERROOMID_LEFTSTATE, &trees::ROOMUSERID_LEFTCOUNT),
+            _ => return Ok(()),
+        };
+        let count = rows.next();
+        rows.put(states, &user_room, &[Part::Text(&state.to_string())])?;
+        rows.put(counts, &room_user, &[Part::U64(count)])
+    }
+}

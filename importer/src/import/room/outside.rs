@@ -1,0 +1,77 @@
+//! Rooms that the server is not in: pending and refused invites and knocks.
+
+use ruma::{UserId, room_version_rules::RoomVersionRules};
+
+use super::{Item, RoomSource, membership::Members};
+use crate::{
+    conduit::{layout::Part, trees},
+    dump::format::{DumpEvent, DumpMember},
+    import::{
+        Import, ImportError,
+        event::{self, Event},
+    },
+    tally::Kind,
+};
+
+impl Import<'_> {
+    /// Writes who is invited and what came with the invite. Conduit knows such a room by these rows alone
+    /// (src/api/server_server.rs:2164-2230); it has no short room id.
+    pub(super) fn outside(
+        &mut self,
+        source: &dyn RoomSource,
+        rules: Option<&RoomVersionRules>,
+    ) -> Result<(), ImportError> {
+        let head = source.head();
+        if !head.local_members.iter().any(remains) {
+            self.left_out(head, "state-missing", "nobody is in it and its state is not known");
+            return Ok(());
+        }
+        let detail = "the server is not in the room";
+        self.attachments_left_out(head, "state-missing", detail);
+        let server_name = self.server_name.clone();
+        let mut members = Members::new(head, &server_name);
+        source.read(&mut |item| {
+            let Item::Outlier(event) = item else { return Ok(()) };
+            remember_invite(&event, &mut members);
+            self.tally.read(Kind::Outlier, 1);
+            let id = event.event_id.as_str();
+            let parsed = rules.map_or_else(
+                || Err(("room-version-unknown", "nobody knows its room's version".into())),
+                |rules| Event::parse(&event, head.room_id.as_str(), rules),
+            );
+            match parsed {
+                Ok(parsed) => {
+                    self.lone_outlier(&parsed)?;
+                    self.tally.written(Kind::Outlier, 1);
+                }
+                Err((reason, detail)) => self.tally.skip(Kind::Outlier, id, reason, detail),
+            }
+            Ok(())
+        })?;
+        members.finish(&mut self.rows, &mut self.tally)?;
+        self.tally.written(Kind::Room, 1);
+        Ok(())
+    }
+
+    fn lone_outlier(&mut self, event: &Event) -> Result<(), ImportError> {
+        let (id, short) = (Part::Text(event.id.as_str()), Part::U64(self.rows.next()));
+        self.rows.put(&trees::EVENTID_SHORTEVENTID, &[id], &[short])?;
+        self.rows.put(&trees::SHORTEVENTID_EVENTID, &[short], &[id])?;
+        let tree = &trees::EVENTID_OUTLIERPDU;
+        self.rows.put_raw(tree, tree.key(&[id]), event.stored(Default::default()))
+    }
+}
+
+fn remains(member: &DumpMember) -> bool {
+    let is_gone = ["leave", "ban"].contains(&member.membership.as_str());
+    !(is_gone && member.forgotten) && member.membership != "join"
+}
+
+/// The room's version may be unknown, so the event is taken as it is.
+fn remember_invite(event: &DumpEvent, members: &mut Members<'_>) {
+    let Ok(json) = serde_json::from_str::<serde_json::Value>(event.pdu.get()) else { return };
+    let user = json.get("state_key").and_then(serde_json::Value::as_str);
+    if let Some(user) = user.and_then(|user| <&UserId>::try_from(user).ok()) {
+        members.invite(&event.event_id, user, || event::stripped(&json));
+    }
+}

@@ -1,0 +1,148 @@
+//! The first reading of a room: which events there are, and which state each one needs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ruma::room_version_rules::RoomVersionRules;
+
+use super::{
+    Item, MARGIN, MOST_RESERVED, RoomSource,
+    index::{Index, Slot},
+};
+use crate::{
+    dump::format::{DumpEvent, DumpRoom, DumpState},
+    import::{
+        ImportError,
+        event::{self, Event, Refusal},
+        rows::Rows,
+    },
+};
+
+/// What the first reading found.
+#[derive(Debug, Default)]
+pub(super) struct Survey {
+    pub(super) index: Index,
+    /// States by id, with the last one that is based on each.
+    pub(super) states: BTreeMap<u64, u64>,
+    /// For each state event of the timeline: the state before it, its short state key, its slot. Sorted.
+    pub(super) before: Vec<(u64, u64, Slot)>,
+    /// States before events that are known to be storable; not necessarily all.
+    pub(super) used_states: BTreeSet<u64>,
+    /// Whether the create event is in the timeline.
+    pub(super) create_in_timeline: bool,
+    /// Whether there is a create event.
+    create: bool,
+    /// Depth of the first timeline event, and whether it is the create event.
+    first: Option<(u64, bool)>,
+}
+
+impl Survey {
+    pub(super) fn of(
+        source: &dyn RoomSource,
+        rules: &RoomVersionRules,
+        rows: &mut Rows<'_>,
+    ) -> Result<Self, ImportError> {
+        let mut survey = Self::default();
+        let room = source.head().room_id.clone();
+        let parse = |event: &DumpEvent| Event::parse(event, room.as_str(), rules);
+        source.read(&mut |item| {
+            match item {
+                Item::State(state) => survey.state(&state),
+                Item::Outlier(event) => survey.outlier(&event, &parse),
+                Item::Timeline(event) => survey.timeline(&event, &parse, rows)?,
+            }
+            Ok(())
+        })?;
+        survey.before.sort_unstable_by_key(|(state, key, _)| (*state, *key));
+        Ok(survey)
+    }
+
+    /// Whether a state can be used: ids ascend, and a base comes before what is based on it.
+    fn state(&mut self, state: &DumpState) {
+        let ascends = self.states.last_key_value().is_none_or(|(last, _)| *last < state.id);
+        let base = state.base.map(|base| self.states.get_mut(&base));
+        match base {
+            None if ascends => {}
+            Some(Some(last_child)) if ascends => *last_child = state.id,
+            _ => return,
+        }
+        self.states.insert(state.id, 0);
+    }
+
+    fn outlier(
+        &mut self,
+        event: &DumpEvent,
+        parse: &impl Fn(&DumpEvent) -> Result<Event, Refusal>,
+    ) {
+        if event::is_state(&event.pdu) {
+            let Ok(parsed) = parse(event) else { return };
+            self.create |= parsed.is_create();
+        }
+        self.index.add_outlier(&event.event_id);
+    }
+
+    fn timeline(
+        &mut self,
+        event: &DumpEvent,
+        parse: &impl Fn(&DumpEvent) -> Result<Event, Refusal>,
+        rows: &mut Rows<'_>,
+    ) -> Result<(), ImportError> {
+        let before = event.state_before.filter(|state| self.states.contains_key(state));
+        let is_state = event::is_state(&event.pdu);
+        let parsed = if is_state || self.used_states.is_empty() {
+            let Ok(parsed) = parse(event) else { return Ok(()) };
+            Some(parsed)
+        } else {
+            None
+        };
+        let is_first = parsed.as_ref().is_some_and(is_first);
+        self.create |= is_first;
+        if before.is_none() && !is_first {
+            if is_state {
+                self.index.add_outlier(&event.event_id);
+            }
+            return Ok(());
+        }
+        let Some(slot) = self.index.add_timeline(&event.event_id) else { return Ok(()) };
+        let Some(parsed) = parsed else { return Ok(()) };
+        self.first.get_or_insert((parsed.depth, is_first));
+        self.create_in_timeline |= is_first;
+        if let Some(before) = before.filter(|_| !is_first) {
+            self.used_states.insert(before);
+            if let Some(key) = &parsed.state_key {
+                let key = rows.short_state_key(&parsed.kind, key)?;
+                self.before.push((before, key, slot));
+            }
+        }
+        Ok(())
+    }
+
+    /// Why the room can't be imported.
+    pub(super) fn obstacle(&self, head: &DumpRoom) -> Option<(&'static str, &'static str)> {
+        if head.current_state.is_none_or(|state| !self.states.contains_key(&state)) {
+            return Some(("state-missing", "its current state is not in the dump"));
+        }
+        if !self.create {
+            return Some(("create-event-missing", "its create event is not in the dump"));
+        }
+        if !self.create_in_timeline && self.used_states.is_empty() {
+            return Some(("no-timeline", "none of its events has a known state"));
+        }
+        None
+    }
+
+    /// How many numbers to leave free for events before the first one: all that the source knows of; otherwise as many
+    /// as the depth of the first one allows, twice, for the forks.
+    pub(super) fn missing(&self, head: &DumpRoom) -> u64 {
+        let missing = match (head.earlier_events, self.first) {
+            (Some(known), _) => known,
+            (None, Some((depth, false))) => depth.saturating_mul(2),
+            (None, _) => 0,
+        };
+        if missing == 0 { 0 } else { missing.saturating_add(MARGIN).min(MOST_RESERVED) }
+    }
+}
+
+/// Whether this is the room's first event, which alone has no state before it.
+pub(super) fn is_first(event: &Event) -> bool {
+    event.is_create() && event.prev_events().next().is_none()
+}

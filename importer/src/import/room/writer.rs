@@ -1,0 +1,351 @@
+//! The second reading of a room: every row.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ruma::{
+    CanonicalJsonObject, CanonicalJsonValue, EventId, OwnedEventId, OwnedRoomId,
+    room_version_rules::RoomVersionRules,
+};
+
+use super::{
+    Item, RoomSource,
+    index::Slot,
+    membership::Members,
+    patches::{self, Patches, Place},
+    relations::{self, Relations},
+    states::States,
+    survey::{self, Survey},
+};
+use crate::{
+    conduit::{layout::Part, trees},
+    dump::format::{DumpEvent, DumpRoom, DumpState},
+    findings::{Finding, Severity},
+    import::{
+        Import, ImportError,
+        event::{Event, text},
+    },
+    tally::Kind,
+};
+
+/// Writes a room; `None` if its states turn out not to be good enough, with nothing written that makes it a room.
+pub(super) fn write(
+    import: &mut Import<'_>,
+    source: &dyn RoomSource,
+    rules: &RoomVersionRules,
+    mut survey: Survey,
+) -> Result<Option<OwnedRoomId>, ImportError> {
+    let head = source.head();
+    let rows = &mut import.rows;
+    let states = States::new(head.current_state, rows)?;
+    let short_room = rows.next();
+    rows.reserve(survey.missing(head));
+    let first_timeline = rows.take(survey.index.timeline().saturating_mul(2));
+    let first_outlier = rows.take(survey.index.outliers());
+    survey.index.number(first_outlier, first_timeline);
+    let server_name = import.server_name.clone();
+    let mut writer = Writer {
+        head,
+        rules,
+        short_room,
+        members: Members::new(head, &server_name),
+        extremities: head.forward_extremities.iter().map(|id| &**id).collect(),
+        survey,
+        states,
+        patches: Patches::default(),
+        kept: BTreeMap::new(),
+        last_state: 0,
+        next_outlier: 0,
+        next_timeline: 0,
+        last_event: None,
+    };
+    let mut suffices = None;
+    source.read(&mut |item| {
+        if let Item::State(state) = item {
+            return writer.state(state, import);
+        }
+        if !*suffices.get_or_insert_with(|| writer.states.suffice(&writer.survey)) {
+            return Ok(());
+        }
+        match item {
+            Item::State(_) => Ok(()),
+            Item::Outlier(event) => writer.outlier(&event, import),
+            Item::Timeline(event) => writer.timeline(&event, import),
+        }
+    })?;
+    if suffices != Some(true) {
+        return Ok(None);
+    }
+    writer.finish(import)?;
+    Ok(Some(head.room_id.clone()))
+}
+
+/// A room under way.
+struct Writer<'a> {
+    head: &'a DumpRoom,
+    rules: &'a RoomVersionRules,
+    short_room: u64,
+    members: Members<'a>,
+    extremities: BTreeSet<&'a EventId>,
+    survey: Survey,
+    states: States,
+    patches: Patches,
+    /// Contents and senders of state events that later ones replace, by short event id, until the last of these is
+    /// written.
+    kept: BTreeMap<u64, (CanonicalJsonValue, String)>,
+    last_state: u64,
+    next_outlier: u64,
+    next_timeline: u64,
+    /// The event written last into the timeline.
+    last_event: Option<OwnedEventId>,
+}
+
+impl Writer<'_> {
+    fn state(&mut self, state: DumpState, import: &mut Import<'_>) -> Result<(), ImportError> {
+        import.tally.read(Kind::State, 1);
+        if state.id <= self.last_state || !self.survey.states.contains_key(&state.id) {
+            let item = format!("{} of {}", state.id, self.head.room_id);
+            let detail = "it differs from a state that the dump hasn't; dump again";
+            import.tally.skip(Kind::State, item, "state-base-missing", detail);
+            return Ok(());
+        }
+        self.last_state = state.id;
+        import.tally.written(Kind::State, 1);
+        self.states.add(state, &self.survey, &mut import.rows)
+    }
+
+    fn outlier(&mut self, event: &DumpEvent, import: &mut Import<'_>) -> Result<(), ImportError> {
+        import.tally.read(Kind::Outlier, 1);
+        let skip = |import: &mut Import<'_>, reason, detail: &str| {
+            import.tally.skip(Kind::Outlier, event.event_id.as_str(), reason, detail);
+            Ok(())
+        };
+        let slot = self.survey.index.get(&event.event_id);
+        if matches!(slot, Some(Slot::Timeline(_))) {
+            return skip(import, "also-in-timeline", "it is imported as part of the timeline");
+        }
+        let parsed = match Event::parse(event, self.head.room_id.as_str(), self.rules) {
+            Ok(parsed) => parsed,
+            Err((reason, detail)) => {
+                self.survey.index.remove(&event.event_id);
+                return skip(import, reason, &detail);
+            }
+        };
+        match slot {
+            Some(slot @ Slot::Outlier(number)) if number >= self.next_outlier => {
+                self.write_outlier(&parsed, event, slot, import)?;
+                import.tally.written(Kind::Outlier, 1);
+                Ok(())
+            }
+            _ => skip(import, "duplicate-event", "the dump has it twice"),
+        }
+    }
+
+    fn timeline(&mut self, event: &DumpEvent, import: &mut Import<'_>) -> Result<(), ImportError> {
+        import.tally.read(Kind::TimelineEvent, 1);
+        let skip = |import: &mut Import<'_>, reason, detail: &str| {
+            import.tally.skip(Kind::TimelineEvent, event.event_id.as_str(), reason, detail);
+            Ok(())
+        };
+        let slot = self.survey.index.get(&event.event_id);
+        let parsed = match Event::parse(event, self.head.room_id.as_str(), self.rules) {
+            Ok(parsed) => parsed,
+            Err((reason, detail)) => {
+                self.survey.index.remove(&event.event_id);
+                return skip(import, reason, &detail);
+            }
+        };
+        let before = event.state_before.and_then(|state| self.states.hash(state));
+        let is_first = survey::is_first(&parsed);
+        match slot {
+            Some(slot @ Slot::Timeline(number)) if number >= self.next_timeline => {
+                self.next_timeline = number.saturating_add(1);
+                if before.is_some() || is_first {
+                    let before = before.filter(|_| !is_first);
+                    self.write_timeline(&parsed, event, slot, before, import)?;
+                    import.tally.written(Kind::TimelineEvent, 1);
+                    return Ok(());
+                }
+                if parsed.state_key.is_some() {
+                    self.write_outlier(&parsed, event, slot, import)?;
+                }
+                self.survey.index.remove(&event.event_id);
+            }
+            Some(slot @ Slot::Outlier(number)) if number >= self.next_outlier => {
+                self.write_outlier(&parsed, event, slot, import)?;
+            }
+            Some(Slot::Timeline(_)) => {
+                return skip(import, "duplicate-event", "the dump has it twice");
+            }
+            Some(Slot::Outlier(_)) | None => {}
+        }
+        skip(
+            import,
+            "no-state-before",
+            "without the state before it, Conduit would show it to everybody; if it is a state event, it still counts as such",
+        )
+    }
+
+    /// Writes what outliers and timeline events have in common. Gives the short event id.
+    fn write_known(
+        &mut self,
+        event: &Event,
+        slot: Slot,
+        import: &mut Import<'_>,
+    ) -> Result<u64, ImportError> {
+        let rows = &mut import.rows;
+        let short = self.survey.index.short(slot);
+        let id = Part::Text(event.id.as_str());
+        rows.put(&trees::EVENTID_SHORTEVENTID, &[id], &[Part::U64(short)])?;
+        rows.put(&trees::SHORTEVENTID_EVENTID, &[Part::U64(short)], &[id])?;
+        if let Some(state_key) = &event.state_key {
+            let key = rows.short_state_key(&event.kind, state_key)?;
+            let is_current = self.states.is_current(key, slot, &self.survey);
+            self.members.event(event, is_current, rows)?;
+            if self.states.replacements.contains_key(&short) {
+                let content = event.json.get("content").cloned();
+                let kept = content.map(|content| (short, (content, event.sender.to_string())));
+                self.kept.extend(kept);
+            }
+        }
+        Ok(short)
+    }
+
+    fn write_outlier(
+        &mut self,
+        event: &Event,
+        dumped: &DumpEvent,
+        slot: Slot,
+        import: &mut Import<'_>,
+    ) -> Result<(), ImportError> {
+        if let Slot::Outlier(number) = slot {
+            self.next_outlier = number.saturating_add(1);
+        }
+        self.write_known(event, slot, import)?;
+        let place = Place::Outlier(event.id.clone());
+        let unsigned = self.redacted_because(place, dumped).unwrap_or_default();
+        let key = [Part::Text(event.id.as_str())];
+        let tree = &trees::EVENTID_OUTLIERPDU;
+        import.rows.put_raw(tree, tree.key(&key), event.stored(unsigned))?;
+        if dumped.soft_failed {
+            import.rows.mark(&trees::SOFTFAILEDEVENTIDS, &key)?;
+        }
+        Ok(())
+    }
+
+    fn write_timeline(
+        &mut self,
+        event: &Event,
+        dumped: &DumpEvent,
+        slot: Slot,
+        before: Option<u64>,
+        import: &mut Import<'_>,
+    ) -> Result<(), ImportError> {
+        let short = self.write_known(event, slot, import)?;
+        let count = short.saturating_add(1);
+        let unsigned = self.unsigned(event, dumped, short, count, &import.server_name);
+        let rows = &mut import.rows;
+        if let Some(before) = before {
+            let tree = &trees::SHORTEVENTID_SHORTSTATEHASH;
+            rows.put(tree, &[Part::U64(short)], &[Part::U64(before)])?;
+        }
+        let room = Part::Text(self.head.room_id.as_str());
+        let pdu_id = [Part::U64(self.short_room), Part::U64(count)];
+        let tree = &trees::PDUID_PDU;
+        rows.put_raw(tree, tree.key(&pdu_id), event.stored(unsigned))?;
+        rows.put(&trees::EVENTID_PDUID, &[Part::Text(event.id.as_str())], &pdu_id)?;
+        for previous in event.prev_events() {
+            // An extremity that counted as referenced would be dropped with the next event from elsewhere
+            // (src/service/rooms/event_handler/mod.rs:894-912).
+            if !self.extremities.iter().any(|id| *id == previous) {
+                rows.mark(&trees::REFERENCEDEVENTS, &[room, Part::Text(previous)])?;
+            }
+        }
+        let earlier = |id: &EventId| self.survey.index.count(id).filter(|target| *target < count);
+        if let Some(root) = Relations::of(event).write(count, earlier, rows)? {
+            self.patches.reply(root, event);
+        }
+        relations::index_words(event, self.short_room, count, rows)?;
+        self.last_event = Some(event.id.clone());
+        Ok(())
+    }
+
+    /// What Conduit adds to an event: why it was redacted, or else what a state event replaces
+    /// (src/service/rooms/timeline/mod.rs:216-248, 756-773, src/service/pdu.rs:57-77).
+    fn unsigned(
+        &mut self,
+        event: &Event,
+        dumped: &DumpEvent,
+        short: u64,
+        count: u64,
+        server_name: &str,
+    ) -> CanonicalJsonObject {
+        let replaced = self.states.replaced.remove(&short);
+        let old = replaced.and_then(|replaced| self.kept(replaced));
+        if let Some(unsigned) = self.redacted_because(Place::Timeline(count), dumped) {
+            return unsigned;
+        }
+        let mut unsigned = CanonicalJsonObject::new();
+        if let Some((content, sender)) = old {
+            unsigned.insert("prev_content".into(), content);
+            if event.sender.server_name() == server_name {
+                unsigned.insert("prev_sender".into(), text(&sender));
+            }
+        } else if let Some(later) = replaced.and_then(|id| self.survey.index.count_of_short(id)) {
+            self.patches.replaces(count, later);
+        }
+        unsigned
+    }
+
+    /// The content and sender of a replaced event; forgotten after its last use.
+    fn kept(&mut self, short: u64) -> Option<(CanonicalJsonValue, String)> {
+        let uses = self.states.replacements.get_mut(&short)?;
+        *uses = uses.saturating_sub(1);
+        if *uses > 0 {
+            return self.kept.get(&short).cloned();
+        }
+        self.states.replacements.remove(&short);
+        self.kept.remove(&short)
+    }
+
+    fn redacted_because(&mut self, place: Place, event: &DumpEvent) -> Option<CanonicalJsonObject> {
+        let redaction = event.redacted_by.clone()?;
+        let because = patches::unknown_redaction(&redaction, &event.event_id);
+        self.patches.redacted(place, redaction);
+        let because = CanonicalJsonValue::Object(because);
+        Some(CanonicalJsonObject::from([("redacted_because".into(), because)]))
+    }
+
+    fn finish(self, import: &mut Import<'_>) -> Result<(), ImportError> {
+        let rows = &mut import.rows;
+        let room = Part::Text(self.head.room_id.as_str());
+        self.patches.apply(self.short_room, &self.survey.index, rows)?;
+        rows.put(&trees::ROOMID_SHORTROOMID, &[room], &[Part::U64(self.short_room)])?;
+        let current = Part::U64(self.states.current.short_state_hash());
+        rows.put(&trees::ROOMID_SHORTSTATEHASH, &[room], &[current])?;
+        let mut leaves = self.extremities;
+        leaves.retain(|id| self.survey.index.count(id).is_some());
+        if leaves.is_empty() {
+            leaves.extend(self.last_event.as_deref());
+        }
+        for leaf in leaves {
+            let leaf = Part::Text(leaf.as_str());
+            rows.put(&trees::ROOMID_PDULEAVES, &[room, leaf], &[leaf])?;
+        }
+        let (servers, unlisted) = self.members.finish(rows, &mut import.tally)?;
+        import.servers.extend(servers);
+        import.unlisted.extend(unlisted);
+        if let Some(first) = self.states.missing.first() {
+            import.findings.push(Finding::import(
+                Severity::Warning,
+                "I008",
+                self.head.room_id.as_str(),
+                format!(
+                    "{} events of its state are not in the dump or can't be stored, {first} among them",
+                    self.states.missing.len()
+                ),
+                "the state goes without them; if that matters, look for the events in the report and dump again",
+            ));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,200 @@
+//! Rows on their way into the store: batches, and the one counter.
+
+use std::collections::BTreeMap;
+
+use super::ImportError;
+use crate::conduit::{
+    kv::{KvStore, Row},
+    layout::Part,
+    trees::{self, Tree},
+};
+
+/// Bytes of keys and values that make a batch.
+const BATCH_BYTES: usize = 4 << 20;
+
+/// The counter before the first number is handed out.
+///
+/// New key backups get the counter's value as their version, and Conduit takes the one that is last in the order of
+/// *text* for the newest (src/database/key_value/key_backups.rs:76-126). From here on the counter's text comes after all
+/// the versions that Synapse handed out but those between 91 and 99 and the like, which are renumbered; and it stays of
+/// one length for 10¹² numbers. It is far below 2⁵³.
+pub(super) const START: u64 = 9_000_000_000_000;
+
+/// The counter never passes this by [`Rows::reserve`]: half of what [`START`] leaves.
+const LAST_RESERVED: u64 = START + 500_000_000_000;
+
+/// State keys that are remembered; more are looked up in the store.
+const REMEMBERED: usize = 300_000;
+
+/// Collects rows into batches, hands out counts and short ids.
+pub(super) struct Rows<'a> {
+    store: &'a mut dyn KvStore,
+    batch: Vec<Row>,
+    bytes: usize,
+    /// The last number handed out: counts and all kinds of short ids, as Conduit does
+    /// (src/database/key_value/globals.rs:18-33).
+    counter: u64,
+    /// Short ids of (type, state key), which all rooms share.
+    state_keys: BTreeMap<(String, String), u64>,
+    /// Whether `state_keys` are all there are.
+    all_remembered: bool,
+}
+
+impl<'a> Rows<'a> {
+    pub(super) fn new(store: &'a mut dyn KvStore) -> Self {
+        Self {
+            store,
+            batch: Vec::new(),
+            bytes: 0,
+            counter: START,
+            state_keys: BTreeMap::new(),
+            all_remembered: true,
+        }
+    }
+
+    /// A number that was never handed out.
+    pub(super) fn next(&mut self) -> u64 {
+        self.counter = self.counter.saturating_add(1);
+        self.counter
+    }
+
+    /// The first of `number` numbers in a row.
+    pub(super) fn take(&mut self, number: u64) -> u64 {
+        let first = self.counter.saturating_add(1);
+        self.counter = self.counter.saturating_add(number);
+        first
+    }
+
+    /// Leaves `number` numbers unused, or fewer if they would become too many altogether.
+    pub(super) fn reserve(&mut self, number: u64) {
+        let number = number.min(LAST_RESERVED.saturating_sub(self.counter));
+        self.counter = self.counter.saturating_add(number);
+    }
+
+    /// The last number handed out.
+    pub(super) fn last(&self) -> u64 {
+        self.counter
+    }
+
+    /// Adds a row with an empty value.
+    pub(super) fn mark(
+        &mut self,
+        tree: &'static Tree,
+        key: &[Part<'_>],
+    ) -> Result<(), ImportError> {
+        self.put_raw(tree, tree.key(key), Vec::new())
+    }
+
+    pub(super) fn put(
+        &mut self,
+        tree: &'static Tree,
+        key: &[Part<'_>],
+        value: &[Part<'_>],
+    ) -> Result<(), ImportError> {
+        self.put_raw(tree, tree.key(key), tree.value(value))
+    }
+
+    pub(super) fn put_raw(
+        &mut self,
+        tree: &'static Tree,
+        key: Vec<u8>,
+        value: Vec<u8>,
+    ) -> Result<(), ImportError> {
+        self.bytes = self.bytes.saturating_add(key.len()).saturating_add(value.len());
+        self.batch.push(Row { tree, key, value });
+        if self.bytes >= BATCH_BYTES {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// A row written before. Writes what is pending first, so don't mix it with writing many rows.
+    pub(super) fn get(
+        &mut self,
+        tree: &'static Tree,
+        key: &[u8],
+    ) -> Result<Option<Vec<u8>>, ImportError> {
+        self.flush()?;
+        Ok(self.store.get(tree, key)?)
+    }
+
+    pub(super) fn flush(&mut self) -> Result<(), ImportError> {
+        self.bytes = 0;
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        Ok(self.store.write(std::mem::take(&mut self.batch))?)
+    }
+
+    /// The short id of a (type, state key), new or known.
+    pub(super) fn short_state_key(&mut self, kind: &str, key: &str) -> Result<u64, ImportError> {
+        let pair = (kind.to_owned(), key.to_owned());
+        if let Some(short) = self.state_keys.get(&pair) {
+            return Ok(*short);
+        }
+        if self.state_keys.len() >= REMEMBERED {
+            self.flush()?;
+            self.state_keys.clear();
+            self.all_remembered = false;
+        }
+        let parts = [Part::Text(kind), Part::Text(key)];
+        let stored = if self.all_remembered {
+            None
+        } else {
+            let key = trees::STATEKEY_SHORTSTATEKEY.key(&parts);
+            self.store.get(&trees::STATEKEY_SHORTSTATEKEY, &key)?
+        };
+        let stored = stored.and_then(|value| value.try_into().ok()).map(u64::from_be_bytes);
+        let short = if let Some(short) = stored {
+            short
+        } else {
+            let short = self.next();
+            self.put(&trees::STATEKEY_SHORTSTATEKEY, &parts, &[Part::U64(short)])?;
+            self.put(&trees::SHORTSTATEKEY_STATEKEY, &[Part::U64(short)], &parts)?;
+            short
+        };
+        self.state_keys.insert(pair, short);
+        Ok(short)
+    }
+
+    /// Writes the rows of `global`, the version last, and makes everything durable.
+    pub(super) fn finish(&mut self, keypair: Vec<u8>, version: u64) -> Result<(), ImportError> {
+        let counter = self.counter.to_be_bytes().to_vec();
+        self.put_raw(&trees::GLOBAL, b"keypair".to_vec(), keypair)?;
+        self.put_raw(&trees::GLOBAL, b"c".to_vec(), counter)?;
+        self.flush()?;
+        self.put_raw(&trees::GLOBAL, b"version".to_vec(), version.to_be_bytes().to_vec())?;
+        self.flush()?;
+        Ok(self.store.finish()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conduit::kv::memory::MemoryStore;
+
+    #[test]
+    fn state_keys_that_were_forgotten_are_found_again() {
+        let mut store = MemoryStore::default();
+        let mut rows = Rows::new(&mut store);
+        let short = rows.short_state_key("m.room.member", "@a:x").unwrap();
+        rows.flush().unwrap();
+        rows.state_keys.clear();
+        rows.all_remembered = false;
+        assert_eq!(rows.short_state_key("m.room.member", "@a:x").unwrap(), short);
+        assert_ne!(rows.short_state_key("m.room.member", "@b:x").unwrap(), short);
+    }
+
+    #[test]
+    fn what_is_reserved_has_a_limit() {
+        let mut store = MemoryStore::default();
+        let mut rows = Rows::new(&mut store);
+        rows.reserve(u64::MAX);
+        assert_eq!(rows.next(), LAST_RESERVED + 1);
+        rows.reserve(7);
+        assert_eq!(rows.next(), LAST_RESERVED + 2);
+        assert_eq!(rows.take(3), LAST_RESERVED + 3);
+        assert_eq!(rows.last(), LAST_RESERVED + 5);
+    }
+}
