@@ -2,3 +2,4 @@
 #![cfg(test)]
 
 mod on_disk;
+mod verify_fixture;

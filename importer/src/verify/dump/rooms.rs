@@ -1,0 +1,272 @@
+//! Rooms of the dump and of the database.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::{Found, KvStore, Skipped, VerifyError};
+use crate::{
+    conduit::{layout::Part, trees},
+    dump::{
+        RoomReader,
+        format::{DumpEvent, DumpRoom, DumpState},
+    },
+    tally::Kind,
+    verify::{
+        events::value_of,
+        states::{self, State},
+    },
+};
+
+/// Room versions that a Conduit holds.
+const VERSIONS: std::ops::RangeInclusive<u8> = 3..=12;
+
+/// Compares a room; whether it should be in the database.
+pub(super) fn compare(
+    store: &dyn KvStore,
+    mut room: RoomReader,
+    skipped: &Skipped<'_>,
+    found: &mut Found,
+) -> Result<bool, VerifyError> {
+    let head = room.head().clone();
+    let id = head.room_id.as_str();
+    memberships(store, &head, skipped, found)?;
+    let there = value_of(store, &trees::ROOMID_SHORTROOMID, &[Part::Text(id)])?.is_some();
+    let version = head.room_version.as_deref().and_then(|version| version.parse::<u8>().ok());
+    let expected = head.current_state.is_some()
+        && version.is_some_and(|version| VERSIONS.contains(&version))
+        && !skipped.explains(Kind::Room, id);
+    if there != expected {
+        let (code, text) = if expected {
+            ("V201", "the room is missing")
+        } else {
+            ("V202", "the room should not be there")
+        };
+        found.error(code, id, text);
+    }
+    if !there || !expected {
+        return Ok(expected);
+    }
+    let states = States::read(&mut room)?;
+    let outliers = room.outliers()?.collect::<Result<Vec<_>, _>>()?;
+    for event in &outliers {
+        let item = event.event_id.as_str();
+        let stored = match value_of(store, &trees::EVENTID_OUTLIERPDU, &[Part::Text(item)])? {
+            Some(stored) => Some(stored),
+            None => timeline_pdu(store, item)?,
+        };
+        same_event(event, stored.as_deref(), Kind::Outlier, skipped, found);
+    }
+    timeline(store, &mut room, &states, skipped, found)?;
+    if let Some(expected) = head.current_state.and_then(|id| states.get(id)) {
+        let stored = states::current(store, id)?;
+        same_state(id, &expected, stored.as_ref(), skipped, found);
+    }
+    directory(store, &head, found)?;
+    Ok(true)
+}
+
+/// The states of a dumped room, expanded on demand.
+struct States(BTreeMap<u64, DumpState>);
+
+impl States {
+    fn read(room: &mut RoomReader) -> Result<Self, VerifyError> {
+        let states = room.states()?.collect::<Result<Vec<_>, _>>()?;
+        Ok(Self(states.into_iter().map(|state| (state.id, state)).collect()))
+    }
+
+    fn get(&self, id: u64) -> Option<State> {
+        let mut chain = Vec::new();
+        let mut next = Some(id);
+        while let Some(id) = next {
+            let state = self.0.get(&id)?;
+            // A base has a smaller id, so this ends.
+            next = state.base.filter(|base| *base < id);
+            chain.push(state);
+        }
+        let mut expanded = State::new();
+        for state in chain.into_iter().rev() {
+            for (kind, key) in &state.unset {
+                expanded.remove(&(kind.clone(), key.clone()));
+            }
+            for (kind, key, event) in &state.set {
+                expanded.insert((kind.clone(), key.clone()), event.to_string());
+            }
+        }
+        Some(expanded)
+    }
+}
+
+fn timeline(
+    store: &dyn KvStore,
+    room: &mut RoomReader,
+    states: &States,
+    skipped: &Skipped<'_>,
+    found: &mut Found,
+) -> Result<(), VerifyError> {
+    let id = room.head().room_id.to_string();
+    let short =
+        value_of(store, &trees::ROOMID_SHORTROOMID, &[Part::Text(&id)])?.unwrap_or_default();
+    let mut stored = Vec::new();
+    for row in store.scan(&trees::PDUID_PDU, &short)? {
+        let (_, pdu) = row?;
+        let pdu: Value = serde_json::from_slice(&pdu).unwrap_or_default();
+        stored.push(pdu.get("event_id").and_then(Value::as_str).unwrap_or_default().to_owned());
+    }
+    let mut expected = Vec::new();
+    for event in room.timeline()? {
+        let event = event?;
+        let event_id = event.event_id.as_str();
+        if skipped.explains(Kind::TimelineEvent, event_id) {
+            continue;
+        }
+        expected.push(event_id.to_owned());
+        let pdu = timeline_pdu(store, event_id)?;
+        same_event(&event, pdu.as_deref(), Kind::TimelineEvent, skipped, found);
+        if let Some(state) = event.state_before.and_then(|id| states.get(id)) {
+            let before = states::before(store, event_id)?;
+            same_state(event_id, &state, before.as_ref(), skipped, found);
+        }
+    }
+    if stored != expected {
+        let first = stored.iter().zip(&expected).position(|(a, b)| a != b);
+        let text = format!(
+            "the timeline has {} events, the dump {}; they differ from number {} on",
+            stored.len(),
+            expected.len(),
+            first.unwrap_or(stored.len().min(expected.len())).saturating_add(1)
+        );
+        found.error("V203", id, text);
+    }
+    Ok(())
+}
+
+fn timeline_pdu(store: &dyn KvStore, event: &str) -> Result<Option<Vec<u8>>, VerifyError> {
+    match value_of(store, &trees::EVENTID_PDUID, &[Part::Text(event)])? {
+        Some(pdu_id) => Ok(store.get(&trees::PDUID_PDU, &pdu_id)?),
+        None => Ok(None),
+    }
+}
+
+/// The event is stored, equal but for its id and what Conduit adds in `unsigned`; redacted exactly if the dump says so.
+fn same_event(
+    event: &DumpEvent,
+    stored: Option<&[u8]>,
+    kind: Kind,
+    skipped: &Skipped<'_>,
+    found: &mut Found,
+) {
+    let id = event.event_id.as_str();
+    if skipped.explains(kind, id) {
+        return;
+    }
+    let Some(stored) = stored else { return found.error("V201", id, "the event is missing") };
+    let plain = |json: &[u8]| {
+        let mut json: Value = serde_json::from_slice(json).unwrap_or_default();
+        let unsigned = json.as_object_mut().and_then(|json| {
+            json.remove("event_id");
+            json.remove("unsigned")
+        });
+        (json, unsigned)
+    };
+    let (in_database, unsigned) = plain(stored);
+    let (in_dump, _) = plain(event.pdu.get().as_bytes());
+    if in_database != in_dump {
+        found.error("V203", id, "the event differs");
+    }
+    let redacted = unsigned.is_some_and(|unsigned| unsigned.get("redacted_because").is_some());
+    if redacted != event.redacted_by.is_some() {
+        found.error("V203", id, "is redacted in one and not in the other");
+    }
+}
+
+/// States are equal but for events that the import left out.
+fn same_state(
+    subject: &str,
+    expected: &State,
+    stored: Option<&State>,
+    skipped: &Skipped<'_>,
+    found: &mut Found,
+) {
+    let Some(stored) = stored else { return found.error("V201", subject, "its state is missing") };
+    let left_out = |event: &str| {
+        skipped.explains(Kind::Outlier, event)
+            || skipped.explains(Kind::TimelineEvent, event)
+            || skipped.explains(Kind::State, event)
+    };
+    for (key, event) in expected {
+        if stored.get(key) != Some(event) && !left_out(event) {
+            found.error("V203", subject, format!("its state differs at ({}, {})", key.0, key.1));
+        }
+    }
+    for key in stored.keys().filter(|key| !expected.contains_key(*key)) {
+        found.error("V202", subject, format!("its state has ({}, {}) in addition", key.0, key.1));
+    }
+}
+
+fn memberships(
+    store: &dyn KvStore,
+    head: &DumpRoom,
+    skipped: &Skipped<'_>,
+    found: &mut Found,
+) -> Result<(), VerifyError> {
+    let room = head.room_id.as_str();
+    for member in &head.local_members {
+        let item = format!("{} in {room}", member.user_id);
+        let unsupported = !skipped.known
+            && head
+                .room_version
+                .as_deref()
+                .is_some_and(|v| !v.parse().is_ok_and(|v| VERSIONS.contains(&v)));
+        if unsupported || skipped.explains(Kind::Membership, &item) {
+            continue;
+        }
+        let tree = match member.membership.as_str() {
+            "join" => &trees::USERROOMID_JOINED,
+            "invite" => &trees::USERROOMID_INVITESTATE,
+            "knock" => &trees::USERROOMID_KNOCKSTATE,
+            _ => &trees::USERROOMID_LEFTSTATE,
+        };
+        let key = [Part::Text(member.user_id.as_str()), Part::Text(room)];
+        let there = value_of(store, tree, &key)?.is_some();
+        let gone = member.forgotten && tree == &trees::USERROOMID_LEFTSTATE;
+        if there == gone {
+            let text = format!("membership {} is not what the rows say", member.membership);
+            found.error("V203", item, text);
+        }
+    }
+    Ok(())
+}
+
+fn directory(store: &dyn KvStore, head: &DumpRoom, found: &mut Found) -> Result<(), VerifyError> {
+    let room = head.room_id.as_str();
+    for alias in &head.aliases {
+        let stored = value_of(store, &trees::ALIAS_ROOMID, &[Part::Text(alias.alias.alias())])?;
+        if stored.as_deref() != Some(room.as_bytes()) {
+            found.error("V203", alias.alias.as_str(), format!("does not name {room}"));
+        }
+    }
+    let published = value_of(store, &trees::PUBLICROOMIDS, &[Part::Text(room)])?.is_some();
+    if published != head.published {
+        found.error("V203", room, "is in the directory of one and not of the other");
+    }
+    Ok(())
+}
+
+/// Rooms of the database that the dump does not have, other than the admin room.
+pub(super) fn extra(
+    store: &dyn KvStore,
+    rooms: &BTreeSet<String>,
+    found: &mut Found,
+) -> Result<(), VerifyError> {
+    let admin_room = value_of(store, &trees::ALIAS_ROOMID, &[Part::Text("admins")])?;
+    for row in store.scan(&trees::ROOMID_SHORTROOMID, &[])? {
+        let (room, _) = row?;
+        let is_admin_room = admin_room.as_deref() == Some(&*room);
+        let room = String::from_utf8_lossy(&room).into_owned();
+        if !is_admin_room && !rooms.contains(&room) {
+            found.error("V202", room, "is a room that the dump does not have");
+        }
+    }
+    Ok(())
+}

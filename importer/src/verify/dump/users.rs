@@ -1,0 +1,216 @@
+//! Users of the dump and of the database.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ruma::push::Ruleset;
+use secrecy::ExposeSecret as _;
+use serde_json::Value;
+
+use super::{Found, KvStore, Skipped, VerifyError};
+use crate::{
+    conduit::{
+        layout::Part,
+        trees::{self, Tree},
+    },
+    dump::format::DumpUser,
+    tally::Kind,
+    verify::{events::value_of, users::account_data},
+};
+
+pub(super) fn compare(
+    store: &dyn KvStore,
+    user: &DumpUser,
+    skipped: &Skipped<'_>,
+    found: &mut Found,
+) -> Result<(), VerifyError> {
+    let id = user.user_id.as_str();
+    if user.user_id.localpart() == "conduit" {
+        return Ok(());
+    }
+    let of_user = [Part::Text(id)];
+    let rights = !(user.deactivated
+        || user.guest
+        || user.locked
+        || user.suspended
+        || user.shadow_banned
+        || user.awaiting_approval);
+    match value_of(store, &trees::USERID_PASSWORD, &of_user)? {
+        None => return Ok(found.error("V201", id, "the user is missing")),
+        Some(password) => {
+            let empty = user.deactivated || user.guest || user.appservice_id.is_some();
+            let hash = user.password_hash.as_ref().map(|hash| hash.expose_secret().as_bytes());
+            let expected = if empty { None } else { hash.filter(|_| rights) };
+            if password.is_empty() != empty || expected.is_some_and(|hash| hash != password) {
+                found.error("V203", id, "the password row is another one");
+            }
+        }
+    }
+    let mut equal = |tree: &'static Tree, expected: Option<&str>| -> Result<(), VerifyError> {
+        let expected = expected.filter(|text| !text.is_empty()).map(str::as_bytes);
+        if value_of(store, tree, &of_user)?.as_deref() != expected {
+            found.error("V203", id, format!("`{tree}` differs"));
+        }
+        Ok(())
+    };
+    equal(&trees::USERID_DISPLAYNAME, user.profile.displayname.as_deref())?;
+    equal(&trees::USERID_AVATARURL, user.profile.avatar_url.as_deref())?;
+    devices(store, user, rights, found)?;
+    all_account_data(store, user, skipped, found)?;
+    for pusher in user.pushers.iter().filter(|pusher| pusher.kind == "http" && pusher.enabled) {
+        let key = [of_user[0], Part::Text(pusher.pushkey.expose_secret())];
+        let item = format!("{} of {id}", pusher.app_id);
+        let there = value_of(store, &trees::SENDERKEY_PUSHER, &key)?.is_some();
+        if rights && !there && !skipped.explains(Kind::Pusher, &item) {
+            found.error("V201", item, "the pusher is missing");
+        }
+    }
+    for (filter, definition) in &user.filters {
+        let stored =
+            value_of(store, &trees::USERFILTERID_FILTER, &[of_user[0], Part::Text(filter)])?;
+        let item = format!("filter {filter} of {id}");
+        if !skipped.explains(Kind::Filter, &item) && !same_json(stored.as_deref(), definition.get())
+        {
+            found.error("V203", item, "differs or is missing");
+        }
+    }
+    Ok(())
+}
+
+fn devices(
+    store: &dyn KvStore,
+    user: &DumpUser,
+    rights: bool,
+    found: &mut Found,
+) -> Result<(), VerifyError> {
+    let id = user.user_id.as_str();
+    let mut expected = BTreeMap::new();
+    for device in user.devices.iter().filter(|device| !user.deactivated && !device.dehydrated) {
+        // The newest token that never ends.
+        let token = device.access_tokens.iter().rfind(|token| token.valid_until_ts.is_none());
+        expected.insert(device.device_id.as_str(), (device, token.filter(|_| rights)));
+    }
+    let prefix = trees::USERDEVICEID_METADATA.key(&[Part::Text(id), Part::Text("")]);
+    let mut stored = BTreeSet::new();
+    for row in store.scan(&trees::USERDEVICEID_METADATA, &prefix)? {
+        let (key, value) = row?;
+        let Ok(fields) = trees::USERDEVICEID_METADATA.decode_key(&key) else { continue };
+        let name = fields.text("device");
+        stored.insert(name.to_owned());
+        let item = format!("{name} of {id}");
+        let Some((device, token)) = expected.get(name) else {
+            found.error("V202", item, "is no device in the dump");
+            continue;
+        };
+        let metadata: Value = serde_json::from_slice(&value).unwrap_or_default();
+        let same = metadata.get("display_name").and_then(Value::as_str)
+            == device.display_name.as_deref()
+            && metadata.get("last_seen_ts").and_then(Value::as_u64) == device.last_seen_ts;
+        if !same {
+            found.error("V203", &item, "its description differs");
+        }
+        let key = [Part::Text(id), Part::Text(name)];
+        let in_database = value_of(store, &trees::USERDEVICEID_TOKEN, &key)?;
+        let in_dump = token.map(|token| token.token.expose_secret().as_bytes());
+        if in_database.as_deref() != in_dump {
+            found.error("V203", item, "its access token differs");
+        }
+    }
+    for name in expected.keys().filter(|name| !stored.contains(**name)) {
+        found.error("V201", format!("{name} of {id}"), "the device is missing");
+    }
+    Ok(())
+}
+
+fn all_account_data(
+    store: &dyn KvStore,
+    user: &DumpUser,
+    skipped: &Skipped<'_>,
+    found: &mut Found,
+) -> Result<(), VerifyError> {
+    let id = user.user_id.as_str();
+    let global = user.account_data.global.iter().map(|(kind, content)| ("", kind, content));
+    let rooms = user.account_data.rooms.iter().flat_map(|(room, types)| {
+        types.iter().map(|(kind, content)| (room.as_str(), kind, content))
+    });
+    let mut expected = BTreeSet::new();
+    for (room, kind, content) in global.chain(rooms) {
+        expected.insert((room.to_owned(), kind.clone()));
+        let item = format!("{kind} of {id} {room}");
+        let item = item.trim();
+        let counted = if room.is_empty() { Kind::AccountData } else { Kind::RoomAccountData };
+        let stored = account_data(store, room, id, kind)?;
+        let event =
+            format!("{{\"type\":{},\"content\":{}}}", Value::from(kind.as_str()), content.get());
+        if !skipped.explains(counted, item) && !same_json(stored.as_deref(), &event) {
+            found.error("V203", item, "differs or is missing");
+        }
+    }
+    for row in store.scan(&trees::ROOMUSERTYPE_ROOMUSERDATAID, &[])? {
+        let (key, _) = row?;
+        let Ok(fields) = trees::ROOMUSERTYPE_ROOMUSERDATAID.decode_key(&key) else { continue };
+        let (room, kind) = (fields.text("room"), fields.text("type"));
+        let is_push_rules = room.is_empty() && kind == "m.push_rules";
+        if fields.text("user") == id
+            && !is_push_rules
+            && !expected.contains(&(room.to_owned(), kind.to_owned()))
+        {
+            found.error("V202", format!("{kind} of {id} {room}"), "is not in the dump");
+        }
+    }
+    push_rules(store, user, skipped, found)
+}
+
+/// The rules in the database are the user's, as ruma reads both.
+fn push_rules(
+    store: &dyn KvStore,
+    user: &DumpUser,
+    skipped: &Skipped<'_>,
+    found: &mut Found,
+) -> Result<(), VerifyError> {
+    let id = user.user_id.as_str();
+    let Some(rules) = &user.push_rules else { return Ok(()) };
+    if user.deactivated || user.guest {
+        return Ok(());
+    }
+    let refused = skipped.items.iter().any(|(kind, item)| {
+        *kind == Kind::AccountData && item.starts_with("push rule") && item.ends_with(id)
+    });
+    let ruleset = |json: &Value| {
+        let global = json.get("global").or_else(|| json.get("content")?.get("global"))?;
+        serde_json::from_value::<Ruleset>(global.clone()).ok()
+    };
+    let dumped = serde_json::from_str::<Value>(rules.get()).ok().as_ref().and_then(ruleset);
+    let stored = account_data(store, "", id, "m.push_rules")?
+        .and_then(|event| serde_json::from_slice::<Value>(&event).ok())
+        .as_ref()
+        .and_then(ruleset);
+    let text = |rules: &Option<Ruleset>| serde_json::to_string(rules).unwrap_or_default();
+    // Rules that don't parse can't be compared; the import named them.
+    if !refused && dumped.is_some() && text(&dumped) != text(&stored) {
+        found.error("V203", id, "the push rules differ");
+    }
+    Ok(())
+}
+
+/// Local users of the database that the dump does not have, other than those that only a room's state knows.
+pub(super) fn extra(
+    store: &dyn KvStore,
+    users: &BTreeSet<String>,
+    server_name: &str,
+    found: &mut Found,
+) -> Result<(), VerifyError> {
+    for row in store.scan(&trees::USERID_PASSWORD, &[])? {
+        let (user, password) = row?;
+        let user = String::from_utf8_lossy(&user).into_owned();
+        let local = user.split_once(':').map(|(_, server)| server) == Some(server_name);
+        if local && !password.is_empty() && !users.contains(&user) {
+            found.error("V202", user, "is a user that the dump does not have");
+        }
+    }
+    Ok(())
+}
+
+fn same_json(stored: Option<&[u8]>, expected: &str) -> bool {
+    let stored = stored.and_then(|stored| serde_json::from_slice::<Value>(stored).ok());
+    stored.is_some() && stored == serde_json::from_str::<Value>(expected).ok()
+}

@@ -1,0 +1,261 @@
+//! Every event: form, id, hashes, signatures, auth events, its place in the indexes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
+use ruma::{
+    CanonicalJsonObject, CanonicalJsonValue, RoomVersionId, room_version_rules::RoomVersionRules,
+    serde::Base64, signatures::PublicKeyMap,
+};
+
+use super::{VerifyError, found::Found, rows::public_key};
+use crate::conduit::{
+    kv::KvStore,
+    layout::Part,
+    trees::{self, Tree},
+};
+
+/// What is remembered of an event.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) room: String,
+    pub(super) kind: String,
+    pub(super) state_key: Option<String>,
+    /// `membership` of a member event.
+    pub(super) membership: Option<String>,
+    pub(super) timeline: bool,
+    auth_events: Vec<String>,
+}
+
+/// All events by id.
+pub(super) type Events = BTreeMap<String, Known>;
+
+pub(super) fn check(
+    store: &dyn KvStore,
+    server_name: &str,
+    found: &mut Found,
+) -> Result<Events, VerifyError> {
+    let rules = room_rules(store)?;
+    let own = Own { name: server_name, key: public_key(store)? };
+    let mut events = Events::new();
+    let mut counts = BTreeSet::new();
+    for row in store.scan(&trees::PDUID_PDU, &[])? {
+        let (pdu_id, value) = row?;
+        let Some(id) = event(&value, true, &rules, &own, &mut events, found) else { continue };
+        if store.get(&trees::EVENTID_PDUID, id.as_bytes())?.as_deref() != Some(&*pdu_id) {
+            found.error("V106", &id, "`eventid_pduid` does not point to it");
+        }
+        if let Ok(fields) = trees::PDUID_PDU.decode_key(&pdu_id)
+            && fields.get("count").is_some()
+            && !counts.insert(fields.u64("count"))
+        {
+            found.error("V107", &id, "has the count of another event");
+        }
+        let is_create = events.get(&id).is_some_and(|event| event.kind == "m.room.create");
+        if !is_create && !has_state_before(store, &id)? {
+            found.error("V112", &id, "has no state before it");
+        }
+    }
+    for row in store.scan(&trees::EVENTID_PDUID, &[])? {
+        let (id, pdu_id) = row?;
+        if store.get(&trees::PDUID_PDU, &pdu_id)?.is_none() {
+            found.error("V106", String::from_utf8_lossy(&id), "points to no event");
+        }
+    }
+    for row in store.scan(&trees::EVENTID_OUTLIERPDU, &[])? {
+        let (key, value) = row?;
+        let Some(id) = event(&value, false, &rules, &own, &mut events, found) else { continue };
+        if id.as_bytes() != &*key {
+            found.error("V106", &id, "is stored under another id");
+        }
+    }
+    for (id, event) in &events {
+        for auth in event.auth_events.iter().filter(|auth| !events.contains_key(*auth)) {
+            // Invites and knocks of rooms that the server is not in come alone.
+            if rules.contains_key(&event.room) {
+                found.error("V110", id, format!("its auth event {auth} is missing"));
+            }
+        }
+    }
+    Ok(events)
+}
+
+/// This server's name and present key.
+struct Own<'a> {
+    name: &'a str,
+    key: Option<(String, Vec<u8>)>,
+}
+
+/// The rules of each room, by its create event.
+fn room_rules(store: &dyn KvStore) -> Result<BTreeMap<String, RoomVersionRules>, VerifyError> {
+    let mut rules = BTreeMap::new();
+    for tree in [&trees::PDUID_PDU, &trees::EVENTID_OUTLIERPDU] {
+        for row in store.scan(tree, &[])? {
+            let (_, value) = row?;
+            if !value.windows(15).any(|window| window == b"\"m.room.create\"") {
+                continue;
+            }
+            let Ok(json) = serde_json::from_slice::<CanonicalJsonObject>(&value) else { continue };
+            if text(&json, "type") != Some("m.room.create") {
+                continue;
+            }
+            let version = json
+                .get("content")
+                .and_then(CanonicalJsonValue::as_object)
+                .and_then(|content| text(content, "room_version"))
+                .unwrap_or("1");
+            let version = RoomVersionId::try_from(version).ok().and_then(|version| version.rules());
+            if let (Some(room), Some(version)) = (room_of(&json), version) {
+                rules.insert(room, version);
+            }
+        }
+    }
+    Ok(rules)
+}
+
+/// Checks one event and remembers it; its id.
+fn event(
+    stored: &[u8],
+    timeline: bool,
+    rules: &BTreeMap<String, RoomVersionRules>,
+    own: &Own<'_>,
+    events: &mut Events,
+    found: &mut Found,
+) -> Option<String> {
+    let json: CanonicalJsonObject = match serde_json::from_slice(stored) {
+        Ok(json) => json,
+        Err(error) => {
+            found.error("V108", "an event", format!("is no canonical JSON: {error}"));
+            return None;
+        }
+    };
+    let id = text(&json, "event_id")?.to_owned();
+    let Some(known) = read(&json, timeline) else {
+        found.error("V108", &id, "lacks what Conduit needs to read it");
+        return None;
+    };
+    if let Some(rules) = rules.get(&known.room) {
+        cryptography(&id, &json, rules, own, found);
+    }
+    if let Some(other) = events.insert(id.clone(), known) {
+        let text = if other.timeline == timeline {
+            "is stored twice"
+        } else {
+            "is both in the timeline and outside"
+        };
+        found.error("V107", &id, text);
+    }
+    Some(id)
+}
+
+/// What Conduit's typed reader needs (src/service/pdu.rs:32-54).
+fn read(json: &CanonicalJsonObject, timeline: bool) -> Option<Known> {
+    let texts = |name: &str| -> Option<Vec<String>> {
+        let array = json.get(name)?.as_array()?;
+        array.iter().map(|item| item.as_str().map(str::to_owned)).collect()
+    };
+    ruma::UserId::parse(text(json, "sender")?).ok()?;
+    let number = |name: &str| match json.get(name) {
+        Some(CanonicalJsonValue::Integer(number)) => u64::try_from(i64::from(*number)).ok(),
+        _ => None,
+    };
+    number("origin_server_ts")?;
+    number("depth")?;
+    texts("prev_events")?;
+    let content = json.get("content")?.as_object()?;
+    text(json.get("hashes")?.as_object()?, "sha256")?;
+    Some(Known {
+        room: room_of(json)?,
+        kind: text(json, "type")?.to_owned(),
+        state_key: text(json, "state_key").map(str::to_owned),
+        membership: text(content, "membership").map(str::to_owned),
+        timeline,
+        auth_events: texts("auth_events")?,
+    })
+}
+
+fn cryptography(
+    id: &str,
+    json: &CanonicalJsonObject,
+    rules: &RoomVersionRules,
+    own: &Own<'_>,
+    found: &mut Found,
+) {
+    let mut pdu = json.clone();
+    pdu.remove("event_id");
+    let unsigned = pdu.remove("unsigned");
+    let redacted = unsigned
+        .as_ref()
+        .and_then(CanonicalJsonValue::as_object)
+        .is_some_and(|unsigned| unsigned.contains_key("redacted_because"));
+    let is_hash = |pdu: &CanonicalJsonObject| {
+        ruma::signatures::reference_hash(pdu, rules)
+            .is_ok_and(|hash| id.strip_prefix('$') == Some(&hash))
+    };
+    if !is_hash(&pdu) {
+        let origin = CanonicalJsonValue::String(own.name.to_owned());
+        pdu.entry("origin".into()).or_insert(origin);
+        if !redacted || !is_hash(&pdu) {
+            return found.error("V109", id, "its id is not the hash of its content");
+        }
+        found.note("V117", id, "lost its `origin` when Conduit redacted it");
+    }
+    let sender = text(&pdu, "sender").unwrap_or_default();
+    let Some((key_id, public)) = &own.key else { return };
+    if sender.split_once(':').map(|(_, server)| server) != Some(own.name) {
+        return;
+    }
+    let signed_by_key = pdu
+        .get("signatures")
+        .and_then(CanonicalJsonValue::as_object)
+        .and_then(|signatures| signatures.get(own.name)?.as_object())
+        .is_some_and(|signatures| signatures.contains_key(key_id));
+    if !signed_by_key {
+        return found.note("V116", id, "is signed by a key of before");
+    }
+    let keys = PublicKeyMap::from([(
+        own.name.to_owned(),
+        [(key_id.clone(), Base64::new(public.clone()))].into(),
+    )]);
+    // The other servers' signatures can't be checked here; theirs are set aside.
+    if let Some(CanonicalJsonValue::Object(signatures)) = pdu.get_mut("signatures") {
+        signatures.retain(|server, _| server == own.name);
+    }
+    match ruma::signatures::verify_event(&keys, &pdu, rules) {
+        Ok(ruma::signatures::Verified::All) => {}
+        Ok(ruma::signatures::Verified::Signatures) if redacted => {}
+        Ok(_) => found.error("V109", id, "its content hash is wrong and it is not redacted"),
+        Err(error) => {
+            let public = STANDARD_NO_PAD.encode(public);
+            found.error("V109", id, format!("signature by {key_id} ({public}): {error}"));
+        }
+    }
+}
+
+fn has_state_before(store: &dyn KvStore, id: &str) -> Result<bool, VerifyError> {
+    let Some(short) = store.get(&trees::EVENTID_SHORTEVENTID, id.as_bytes())? else {
+        return Ok(false);
+    };
+    Ok(store.get(&trees::SHORTEVENTID_SHORTSTATEHASH, &short)?.is_some())
+}
+
+/// The room of an event: its `room_id`, or for create events without one (room version 12) the id made of its own.
+fn room_of(json: &CanonicalJsonObject) -> Option<String> {
+    match text(json, "room_id") {
+        Some(room) => Some(room.to_owned()),
+        None => Some(format!("!{}", text(json, "event_id")?.strip_prefix('$')?)),
+    }
+}
+
+fn text<'a>(json: &'a CanonicalJsonObject, name: &str) -> Option<&'a str> {
+    json.get(name)?.as_str()
+}
+
+/// The value of a key of texts.
+pub(super) fn value_of(
+    store: &dyn KvStore,
+    tree: &'static Tree,
+    key: &[Part<'_>],
+) -> Result<Option<Vec<u8>>, VerifyError> {
+    Ok(store.get(tree, &tree.key(key))?)
+}

@@ -1,0 +1,120 @@
+//! Pairs of trees that say the same in two directions.
+
+use super::{VerifyError, found::Found};
+use crate::conduit::{
+    kv::KvStore,
+    layout::{Fields, Part},
+    trees::{self, Tree},
+};
+
+/// How the row in the other tree looks: its key, and its value if that is determined.
+type Other = fn(&Fields<'_>, &Fields<'_>) -> Option<(Vec<u8>, Option<Vec<u8>>)>;
+
+/// Tree, tree it must agree with, and how.
+const PAIRS: [(&Tree, &Tree, Other); 17] = [
+    (&trees::EVENTID_SHORTEVENTID, &trees::SHORTEVENTID_EVENTID, |k, v| {
+        Some((number(v.u64("short_event")), Some(k.text("event").into())))
+    }),
+    (&trees::SHORTEVENTID_EVENTID, &trees::EVENTID_SHORTEVENTID, |k, v| {
+        Some((v.text("event").into(), Some(number(k.u64("short_event")))))
+    }),
+    (&trees::STATEKEY_SHORTSTATEKEY, &trees::SHORTSTATEKEY_STATEKEY, |k, v| {
+        let value = [Part::Text(k.text("type")), Part::Text(k.text("state_key"))];
+        let value = trees::SHORTSTATEKEY_STATEKEY.value(&value);
+        Some((number(v.u64("short_state_key")), Some(value)))
+    }),
+    (&trees::SHORTSTATEKEY_STATEKEY, &trees::STATEKEY_SHORTSTATEKEY, |k, v| {
+        let key = [Part::Text(v.text("type")), Part::Text(v.text("state_key"))];
+        let key = trees::STATEKEY_SHORTSTATEKEY.key(&key);
+        Some((key, Some(number(k.u64("short_state_key")))))
+    }),
+    (&trees::TOKEN_USERDEVICEID, &trees::USERDEVICEID_TOKEN, |k, v| {
+        let key = trees::USERDEVICEID_TOKEN.key(&v.parts());
+        Some((key, Some(k.text("token").into())))
+    }),
+    (&trees::USERDEVICEID_TOKEN, &trees::TOKEN_USERDEVICEID, |k, v| {
+        let value = trees::TOKEN_USERDEVICEID.value(&k.parts());
+        Some((v.text("token").into(), Some(value)))
+    }),
+    (&trees::ROOMUSERTYPE_ROOMUSERDATAID, &trees::ROOMUSERDATAID_ACCOUNTDATA, |_, v| {
+        Some((trees::ROOMUSERDATAID_ACCOUNTDATA.key(&v.parts()), None))
+    }),
+    (&trees::ROOMUSERDATAID_ACCOUNTDATA, &trees::ROOMUSERTYPE_ROOMUSERDATAID, |k, _| {
+        let key = ["room", "user", "type"].map(|name| Part::Text(k.text(name)));
+        let value = trees::ROOMUSERTYPE_ROOMUSERDATAID.value(&k.parts());
+        Some((trees::ROOMUSERTYPE_ROOMUSERDATAID.key(&key), Some(value)))
+    }),
+    (&trees::USERROOMID_JOINED, &trees::ROOMUSERID_JOINED, swapped),
+    (&trees::ROOMUSERID_JOINED, &trees::USERROOMID_JOINED, swapped),
+    (&trees::USERROOMID_INVITESTATE, &trees::ROOMUSERID_INVITECOUNT, swapped),
+    (&trees::ROOMUSERID_INVITECOUNT, &trees::USERROOMID_INVITESTATE, swapped),
+    (&trees::USERROOMID_LEFTSTATE, &trees::ROOMUSERID_LEFTCOUNT, swapped),
+    (&trees::ROOMUSERID_LEFTCOUNT, &trees::USERROOMID_LEFTSTATE, swapped),
+    (&trees::USERROOMID_KNOCKSTATE, &trees::ROOMUSERID_KNOCKCOUNT, swapped),
+    (&trees::ROOMUSERID_KNOCKCOUNT, &trees::USERROOMID_KNOCKSTATE, swapped),
+    (&trees::ROOMSERVERIDS, &trees::SERVERROOMIDS, |k, _| {
+        let key = [Part::Text(k.text("server")), Part::Text(k.text("room"))];
+        Some((trees::SERVERROOMIDS.key(&key), None))
+    }),
+];
+
+fn number(number: u64) -> Vec<u8> {
+    number.to_be_bytes().to_vec()
+}
+
+/// The other order of user and room; both trees of such a pair hold two texts and one separator.
+fn swapped(key: &Fields<'_>, _: &Fields<'_>) -> Option<(Vec<u8>, Option<Vec<u8>>)> {
+    let mut parts = key.parts();
+    parts.reverse();
+    Some((trees::USERROOMID_JOINED.key(&parts), None))
+}
+
+/// Checks all pairs, and that no short id is 0.
+pub(super) fn check(store: &dyn KvStore, found: &mut Found) -> Result<(), VerifyError> {
+    for (tree, other, expected) in PAIRS {
+        for row in store.scan(tree, &[])? {
+            let (key, value) = row?;
+            let (Ok(k), Ok(v)) = (tree.decode_key(&key), tree.decode_value(&key, &value)) else {
+                continue;
+            };
+            let Some((other_key, other_value)) = expected(&k, &v) else { continue };
+            let stored = store.get(other, &other_key)?;
+            let agrees = match (&stored, other_value) {
+                (None, _) => false,
+                (Some(_), None) => true,
+                (Some(stored), Some(expected)) => *stored == expected,
+            };
+            if !agrees {
+                let text = format!("`{other}` does not agree with a row");
+                found.error("V106", subject(tree, &k), text);
+            }
+        }
+    }
+    let short_ids = [
+        (&trees::EVENTID_SHORTEVENTID, "short_event"),
+        (&trees::STATEKEY_SHORTSTATEKEY, "short_state_key"),
+        (&trees::ROOMID_SHORTROOMID, "short_room"),
+    ];
+    for (tree, name) in short_ids {
+        let mut seen = std::collections::BTreeSet::new();
+        for row in store.scan(tree, &[])? {
+            let (key, value) = row?;
+            let Ok(fields) = tree.decode_value(&key, &value) else { continue };
+            let short = fields.u64(name);
+            if short == 0 || !seen.insert(short) {
+                found.error("V107", tree.name, format!("{short} is 0 or names two things"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A row for people, without its secrets.
+fn subject(tree: &Tree, key: &Fields<'_>) -> String {
+    let parts: Vec<_> = key
+        .iter()
+        .filter(|(name, _)| !["token", "pushkey"].contains(name))
+        .map(|(name, value)| format!("{name} {value:?}"))
+        .collect();
+    format!("{tree} {}", parts.join(" "))
+}

@@ -1,0 +1,122 @@
+//! Every row by itself, and the rows of `global`.
+
+use std::collections::BTreeMap;
+
+use ruma::signatures::Ed25519KeyPair;
+
+use super::{VerifyError, found::Found};
+use crate::conduit::{
+    kv::KvStore,
+    layout::{Fields, Part, Value},
+    trees::{self, TREES},
+};
+
+/// The version that Conduit starts on without a migration.
+const VERSION: u64 = 18;
+/// Fields that come from the one counter.
+const COUNTED: [&str; 8] = [
+    "count",
+    "short_room",
+    "short_event",
+    "short_state_key",
+    "short_state_hash",
+    "parent",
+    "to_count",
+    "from_count",
+];
+
+/// Decodes everything; counts rows by tree.
+pub(super) fn check(
+    store: &dyn KvStore,
+    server_name: &str,
+    found: &mut Found,
+) -> Result<BTreeMap<&'static str, u64>, VerifyError> {
+    for name in store.foreign_trees()? {
+        found.note("V102", name, "Conduit does not know this tree and leaves it alone");
+    }
+    let counter = global(store, found)?;
+    let mut rows = BTreeMap::new();
+    for tree in TREES {
+        let mut number: u64 = 0;
+        for row in store.scan(tree, &[])? {
+            let (key, value) = row?;
+            number = number.saturating_add(1);
+            let fields = tree.decode_key(&key).and_then(|key_fields| {
+                tree.decode_value(&key, &value).map(|value_fields| [key_fields, value_fields])
+            });
+            match fields {
+                Ok(fields) => {
+                    let highest = fields.iter().filter_map(highest).max().unwrap_or(0);
+                    if highest > counter && tree != &trees::BACKUPID_ETAG {
+                        let text = format!("{highest} is above the counter {counter}");
+                        found.error("V105", tree.name, text);
+                    }
+                }
+                Err(error) => found.error("V101", tree.name, error.to_string()),
+            }
+        }
+        if number > 0 {
+            rows.insert(tree.name, number);
+        }
+    }
+    admin_room(store, server_name, found)?;
+    Ok(rows)
+}
+
+fn highest(fields: &Fields<'_>) -> Option<u64> {
+    fields
+        .iter()
+        .filter(|(name, _)| COUNTED.contains(name))
+        .filter_map(|(_, value)| if let Value::U64(number) = value { Some(*number) } else { None })
+        .max()
+}
+
+/// The counter; 0 if there is none.
+fn global(store: &dyn KvStore, found: &mut Found) -> Result<u64, VerifyError> {
+    let number = |key: &[u8]| -> Result<Option<u64>, VerifyError> {
+        let value = store.get(&trees::GLOBAL, key)?;
+        Ok(value.and_then(|value| value.try_into().ok()).map(u64::from_be_bytes))
+    };
+    if number(b"version")? != Some(VERSION) {
+        found.error("V103", "global version", "is not 18");
+    }
+    let counter = number(b"c")?;
+    if counter.is_none() {
+        found.error("V103", "global c", "is missing");
+    }
+    if public_key(store)?.is_none() {
+        found.error("V103", "global keypair", "is missing or no ed25519 key");
+    }
+    Ok(counter.unwrap_or(0))
+}
+
+/// The server's key id and public key.
+pub(super) fn public_key(store: &dyn KvStore) -> Result<Option<(String, Vec<u8>)>, VerifyError> {
+    let Some(value) = store.get(&trees::GLOBAL, b"keypair")? else { return Ok(None) };
+    let mut parts = value.splitn(2, |byte| *byte == 0xff);
+    let (Some(version), Some(der)) = (parts.next(), parts.next()) else { return Ok(None) };
+    let Ok(version) = std::str::from_utf8(version) else { return Ok(None) };
+    let Ok(pair) = Ed25519KeyPair::from_der(der, version.to_owned()) else { return Ok(None) };
+    Ok(Some((format!("ed25519:{version}"), pair.public_key().to_vec())))
+}
+
+fn admin_room(
+    store: &dyn KvStore,
+    server_name: &str,
+    found: &mut Found,
+) -> Result<(), VerifyError> {
+    let server = format!("@conduit:{server_name}");
+    if store.get(&trees::USERID_PASSWORD, server.as_bytes())?.is_none() {
+        found.error("V104", &server, "has no row; Conduit refuses to start");
+    }
+    let room = store.get(&trees::ALIAS_ROOMID, b"admins")?.and_then(|r| String::from_utf8(r).ok());
+    let Some(room) = room else {
+        found.error("V104", format!("#admins:{server_name}"), "names no room");
+        return Ok(());
+    };
+    let key = trees::USERROOMID_JOINED.key(&[Part::Text(&server), Part::Text(&room)]);
+    if store.get(&trees::USERROOMID_JOINED, &key)?.is_none() {
+        found.error("V104", &server, format!("has not joined the admin room {room}"));
+    }
+    Ok(())
+}
