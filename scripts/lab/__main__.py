@@ -3,6 +3,9 @@
     python scripts/lab start --dir DIR [--engine sqlite|postgres]
     python scripts/lab fill --dir DIR
     python scripts/lab stop --dir DIR
+    python scripts/lab snapshot --dir DIR --output FILE [--homeserver URL]
+    python scripts/lab compare BEFORE AFTER
+    python scripts/lab conduit --dir DIR --bin CONDUIT --database DIR --before FILE --after FILE
 
 `DIR/lab.json` says where everything is. It holds passwords and access tokens of made-up people.
 A stopped laboratory can be copied; `start` moves its configuration to the new place and a free port.
@@ -12,7 +15,10 @@ import argparse
 import sys
 from pathlib import Path
 
+import compare
+import conduit
 import fill
+import snapshot
 import synapse
 from notes import Notes
 
@@ -31,6 +37,14 @@ def story(lab: Notes, _args: argparse.Namespace) -> None:
     print(f"{len(lab['users'])} users, {len(lab['rooms'])} rooms")
 
 
+def look(lab: Notes, args: argparse.Namespace) -> None:
+    snapshot.write(lab, args.homeserver, args.output)
+
+
+def move_in(lab: Notes, args: argparse.Namespace) -> int:
+    return conduit.try_out(lab, args.bin, args.database.resolve(), args.before, args.after)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/lab", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -47,9 +61,23 @@ def main() -> int:
     command("stop", stop, "stop Synapse and its database")
     command("fill", story, "tell the story of a family to an empty Synapse")
 
+    sub = command("snapshot", look, "write what every device sees")
+    sub.add_argument("--output", type=Path, required=True)
+    sub.add_argument("--homeserver", help="another server with the same users, such as the Conduit after the move")
+
+    sub = command("conduit", move_in, "start Conduit on a migrated database and compare; exit code 1 if it differs")
+    for option in ("bin", "database", "before", "after"):
+        sub.add_argument(f"--{option}", type=Path, required=True)
+
+    sub = commands.add_parser("compare", help="compare two snapshots; exit code 1 if something is unexplained")
+    sub.add_argument("before", type=Path)
+    sub.add_argument("after", type=Path)
+    sub.set_defaults(run=None)
+
     args = parser.parse_args()
-    args.run(Notes(args.dir.resolve()), args)
-    return 0
+    if args.run is None:
+        return 1 if compare.report(args.before, args.after) else 0
+    return 1 if args.run(Notes(args.dir.resolve()), args) else 0
 
 
 if __name__ == "__main__":
