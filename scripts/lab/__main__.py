@@ -1,0 +1,84 @@
+"""A laboratory: a real Synapse, filled through its own APIs with every kind of thing that moves.
+
+    python scripts/lab start --dir DIR [--engine sqlite|postgres]
+    python scripts/lab fill --dir DIR
+    python scripts/lab stop --dir DIR
+    python scripts/lab snapshot --dir DIR --output FILE [--homeserver URL]
+    python scripts/lab compare BEFORE AFTER
+    python scripts/lab conduit --dir DIR --bin CONDUIT --database DIR --before FILE --after FILE
+
+`DIR/lab.json` says where everything is. It holds passwords and access tokens of made-up people.
+A stopped laboratory can be copied; `start` moves its configuration to the new place and a free port.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import compare
+import conduit
+import fill
+import snapshot
+import synapse
+from notes import Notes
+
+
+def start(lab: Notes, args: argparse.Namespace) -> None:
+    synapse.start(lab, args.engine)
+    print(lab["base_url"])
+
+
+def stop(lab: Notes, _args: argparse.Namespace) -> None:
+    synapse.stop(lab)
+
+
+def story(lab: Notes, _args: argparse.Namespace) -> None:
+    fill.tell(lab)
+    print(f"{len(lab['users'])} users, {len(lab['rooms'])} rooms")
+
+
+def look(lab: Notes, args: argparse.Namespace) -> None:
+    snapshot.write(lab, args.homeserver, args.output)
+
+
+def move_in(lab: Notes, args: argparse.Namespace) -> int:
+    return conduit.try_out(lab, args.bin, args.database.resolve(), args.before, args.after)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="scripts/lab", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True)
+
+    def command(name: str, run, text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text)
+        sub.add_argument("--dir", type=Path, required=True, help="the laboratory's directory")
+        sub.set_defaults(run=run)
+        return sub
+
+    command("start", start, "start Synapse, at first in a new directory").add_argument(
+        "--engine", choices=["sqlite", "postgres"], help="the database of a new laboratory; default sqlite")
+    command("stop", stop, "stop Synapse and its database")
+    command("fill", story, "tell the story of a family to an empty Synapse")
+
+    sub = command("snapshot", look, "write what every device sees")
+    sub.add_argument("--output", type=Path, required=True)
+    sub.add_argument("--homeserver", help="another server with the same users, such as the Conduit after the move")
+
+    sub = command("conduit", move_in, "start Conduit on a migrated database and compare; exit code 1 if it differs")
+    for option in ("bin", "database", "before", "after"):
+        sub.add_argument(f"--{option}", type=Path, required=True)
+
+    sub = commands.add_parser("compare", help="compare two snapshots; exit code 1 if something is unexplained")
+    sub.add_argument("before", type=Path)
+    sub.add_argument("after", type=Path)
+    sub.set_defaults(run=None)
+
+    args = parser.parse_args()
+    if args.run is None:
+        return 1 if compare.report(args.before, args.after) else 0
+    return 1 if args.run(Notes(args.dir.resolve()), args) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""Conduit on a migrated database: do the same people see the same, and can they go on?"""
+
+import contextlib
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import requests
+
+import compare
+import snapshot
+from api import Client
+from notes import Notes
+from synapse import free_port
+
+START_SECONDS = 60
+# Conduit takes part in rooms of these versions only.
+OLDEST_ROOM_VERSION = 6
+
+
+def try_out(lab: Notes, binary: Path, database: Path, before: Path, after: Path) -> int:
+    """Starts Conduit twice: compares, sends into each room, looks again. Returns how much is unexplained."""
+    with running(lab, binary, database) as base_url:
+        snapshot.write(lab, base_url, after)
+        unexplained = compare.report(before, after)
+        sent = send(lab, base_url)
+        print(f"sent a message in each of {len(sent)} rooms")
+    with running(lab, binary, database) as base_url:
+        ada = client(lab, base_url)
+        lost = [nickname for nickname, (room, event) in sent.items() if event not in snapshot.history(ada, room)]
+        print(f"after the second start: {len(sent) - len(lost)} of {len(sent)} messages are there {lost or ''}")
+    return unexplained + len(lost)
+
+
+@contextlib.contextmanager
+def running(lab: Notes, binary: Path, database: Path) -> Iterator[str]:
+    """A Conduit that is stopped at the end; yields its address."""
+    port = free_port()
+    config = database.with_suffix(".toml")
+    config.write_text("\n".join([
+        "[global]", f'server_name = "{lab["server_name"]}"', f'database_path = "{database}"',
+        f'database_backend = "{"sqlite" if (database / "conduit.db").exists() else "rocksdb"}"',
+        f"port = {port}", 'address = "127.0.0.1"', "allow_federation = false", "allow_check_for_updates = false", "",
+    ]))
+    with open(database.with_suffix(".log"), "a") as log:
+        process = subprocess.Popen([binary], env={"CONDUIT_CONFIG": str(config)}, stdout=log, stderr=log,
+                                   stdin=subprocess.DEVNULL)
+    base_url = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while not answers(base_url):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise SystemExit(f"Conduit did not start; see {log.name}")
+            time.sleep(0.2)
+        yield base_url
+    finally:
+        process.terminate()
+        process.wait(START_SECONDS)
+
+
+def answers(base_url: str) -> bool:
+    try:
+        return requests.get(base_url + "/_matrix/client/versions", timeout=5).ok
+    except requests.RequestException:
+        return False
+
+
+def client(lab: Notes, base_url: str) -> Client:
+    return Client(base_url, lab["users"]["ada"]["devices"][0]["access_token"], lab["users"]["ada"]["user_id"])
+
+
+def send(lab: Notes, base_url: str) -> dict[str, tuple[str, str]]:
+    """Ada speaks in each of her rooms; returns the events by the rooms' nicknames."""
+    ada, sent = client(lab, base_url), {}
+    joined = ada.get("/joined_rooms")["joined_rooms"]
+    for nickname, room in lab["rooms"].items():
+        if room["room_id"] in joined and int(room["version"]) >= OLDEST_ROOM_VERSION:
+            sent[nickname] = room["room_id"], ada.say(room["room_id"], "Hello from Conduit")
+    return sent

@@ -1,0 +1,120 @@
+"""What each device sees of a homeserver, in a form that two servers can be compared by."""
+
+import hashlib
+import json
+from pathlib import Path
+
+from api import Client, Refused, q
+from notes import Notes
+
+PAGE = 100
+
+
+def take(lab: Notes, homeserver: str | None) -> dict:
+    """Looks through every device's token. Nothing is acknowledged: the server keeps what waits for a device."""
+    base_url = homeserver or lab["base_url"]
+    seen, media = {}, set()
+    for name, user in sorted(lab["users"].items()):
+        for number, device in enumerate(user["devices"]):
+            client = Client(base_url, device["access_token"], user["user_id"], device["device_id"])
+            seen[f"{name}/{number}"] = device_view(client, lab, media)
+    anybody = Client(base_url, lab["users"]["ada"]["devices"][0]["access_token"])
+    return {"devices": seen, "media": {uri: download(anybody, uri) for uri in sorted(media)}}
+
+
+def device_view(client: Client, lab: Notes, media: set[str]) -> dict:
+    sync = client.get("/sync", timeout=0, filter=json.dumps({"room": {"include_leave": True}}))
+    rooms = sync.get("rooms", {})
+    users = [user["user_id"] for user in lab["users"].values()]
+    profiles = {user: attempt(client, f"/profile/{q(user)}") for user in users}
+    media.update(p["avatar_url"] for p in profiles.values() if p.get("avatar_url"))
+    return {
+        "whoami": {key: value for key, value in client.get("/account/whoami").items() if key != "is_guest"},
+        "devices": {d["device_id"]: d.get("display_name") for d in client.get("/devices")["devices"]},
+        "account_data": data(sync.get("account_data", {})),
+        "to_device": sync.get("to_device", {}).get("events", []),
+        "join": {room: joined(client, room, view) for room, view in rooms.get("join", {}).items()},
+        "invite": {room: stripped(view["invite_state"]) for room, view in rooms.get("invite", {}).items()},
+        "knock": {room: stripped(view["knock_state"]) for room, view in rooms.get("knock", {}).items()},
+        "leave": sorted(rooms.get("leave", {})),
+        "profiles": profiles,
+        "keys": keys(client, users),
+        "one_time_keys": sync.get("device_one_time_keys_count"),
+        "backup": backup(client),
+        "pushers": attempt(client, "/pushers"),
+    }
+
+
+def joined(client: Client, room: str, view: dict) -> dict:
+    state = client.get(f"/rooms/{q(room)}/state")
+    return {
+        "state": {f"{event['type']}|{event['state_key']}": event["event_id"] for event in state},
+        "history": history(client, room),
+        "account_data": data(view.get("account_data", {})),
+        "receipts": receipts(view.get("ephemeral", {})),
+    }
+
+
+def history(client: Client, room: str) -> list[str]:
+    """All events that are shown to this user, newest first."""
+    found, position = [], {}
+    while True:
+        page = client.get(f"/rooms/{q(room)}/messages", dir="b", limit=PAGE, **position)
+        found += [event["event_id"] for event in page["chunk"]]
+        if not page["chunk"] or page.get("end") in (None, position.get("from")):
+            return found
+        position = {"from": page["end"]}
+
+
+def stripped(view: dict) -> dict:
+    return {f"{event['type']}|{event['state_key']}": event["content"] for event in view["events"]}
+
+
+def data(view: dict) -> dict:
+    return {event["type"]: event["content"] for event in view.get("events", [])}
+
+
+def receipts(view: dict) -> dict:
+    found = {}
+    for event in view.get("events", []):
+        if event["type"] == "m.receipt":
+            for event_id, kinds in event["content"].items():
+                for kind, users in kinds.items():
+                    for user, receipt in users.items():
+                        found[f"{kind}|{user}|{receipt.get('thread_id', '')}"] = event_id
+    return found
+
+
+def keys(client: Client, users: list[str]) -> dict:
+    answer = client.post("/keys/query", device_keys={user: [] for user in users})
+    answer.pop("failures", None)
+    for devices in answer.get("device_keys", {}).values():
+        for device in devices.values():
+            device.pop("unsigned", None)
+    return answer
+
+
+def backup(client: Client) -> dict:
+    version = attempt(client, "/room_keys/version")
+    if "version" not in version:
+        return version
+    held = client.get("/room_keys/keys", version=version["version"])
+    return {key: version[key] for key in ("algorithm", "auth_data", "version", "count")} | held
+
+
+def attempt(client: Client, path: str) -> dict:
+    """An answer, or the code of its error."""
+    try:
+        return client.get(path)
+    except Refused as refused:
+        return {"errcode": refused.body.get("errcode", refused.status)}
+
+
+def download(client: Client, uri: str) -> str:
+    path = "/_matrix/client/v1/media/download/" + uri.removeprefix("mxc://")
+    answer = client.http.get(client.base_url + path, timeout=60)
+    return hashlib.sha256(answer.content).hexdigest() if answer.ok else str(answer.status_code)
+
+
+def write(lab: Notes, homeserver: str | None, output: Path) -> None:
+    output.write_text(json.dumps(take(lab, homeserver), indent=1, ensure_ascii=False, sort_keys=True))
