@@ -6,7 +6,6 @@
 
 use std::collections::BTreeSet;
 
-use conduit_backfill::ClientError;
 use ruma::OwnedEventId;
 
 use super::{
@@ -66,9 +65,7 @@ impl Room<'_> {
         }
         let ids = match self.source.federation.state_ids(self.id, &event.id).await {
             Ok(answer) => answer.pdu_ids,
-            Err(error @ (ClientError::Unreachable { .. } | ClientError::WrongKey)) => {
-                return Err(error.into());
-            }
+            Err(error) if error.ends_run() => return Err(error.into()),
             Err(error) => {
                 tracing::warn!(room = %self.id, event = %event.id, %error, "the state before the event is computed, as federation does not give it");
                 return Ok(None);
