@@ -60,6 +60,8 @@ struct Room<'a> {
     states: States,
     /// State after each timeline event.
     after: BTreeMap<OwnedEventId, u64>,
+    /// State after the newest event read.
+    latest: Option<u64>,
     /// States that something in the dump refers to.
     used: BTreeSet<u64>,
     /// States after forks, by the states that met there.
@@ -180,6 +182,7 @@ impl<'a> Room<'a> {
             seen,
             states: States::default(),
             after: BTreeMap::new(),
+            latest: None,
             used: BTreeSet::new(),
             resolved: BTreeMap::new(),
             left_state: None,
@@ -257,6 +260,9 @@ impl<'a> Room<'a> {
     }
 
     async fn timeline_event(&mut self, event: Event) -> Result<(), ApiError> {
+        if self.after.contains_key(&event.id) {
+            return Ok(());
+        }
         let before = match self.before(&event).await? {
             Before::Nothing => None,
             Before::State(id) => Some(id),
@@ -289,6 +295,7 @@ impl<'a> Room<'a> {
                 self.counter.lost(kind, event.id.as_str(), broken.reason(), broken.to_string());
             }
         }
+        self.latest = Some(after);
         self.used.extend(before);
         self.after.insert(event.id.clone(), after);
         self.know(event);
@@ -307,10 +314,10 @@ impl<'a> Room<'a> {
         if let Some(present) = present {
             return Ok(Some(self.states.whole(&candidates, &present)));
         }
-        if self.guessed {
-            if let Some(left) = self.left_state().await?.filter(|left| !left.is_empty()) {
-                return Ok(Some(self.states.whole(&candidates, &left)));
-            }
+        if self.guessed
+            && let Some(left) = self.left_state().await?.filter(|left| !left.is_empty())
+        {
+            return Ok(Some(self.states.whole(&candidates, &left)));
         }
         let state = self.resolve(&ends).await?;
         Ok(state.filter(|state| !self.states.get(*state).is_empty()))

@@ -237,7 +237,8 @@ async fn devices(
     }
     #[derive(Deserialize)]
     struct Device {
-        device_id: String,
+        #[serde(rename = "device_id")]
+        id: String,
         display_name: Option<String>,
         last_seen_ts: Option<u64>,
         last_seen_ip: Option<String>,
@@ -252,7 +253,7 @@ async fn devices(
         .devices
         .into_iter()
         .map(|device| DumpDevice {
-            device_id: device.device_id,
+            device_id: device.id,
             display_name: device.display_name,
             last_seen_ts: device.last_seen_ts,
             last_seen_ip: device.last_seen_ip,

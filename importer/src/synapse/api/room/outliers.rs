@@ -70,13 +70,12 @@ impl Room<'_> {
     }
 
     async fn add_outlier(&mut self, mut event: Event) -> Result<(), ApiError> {
-        if event.redacted_by.is_none() {
-            if let Some(by) = self.redacted_by(&event).await? {
-                if let Err(broken) = event.redact(by, &self.version) {
-                    self.lose(&event.id.clone(), broken.reason(), &broken.to_string());
-                    return Ok(());
-                }
-            }
+        if event.redacted_by.is_none()
+            && let Some(by) = self.redacted_by(&event).await?
+            && let Err(broken) = event.redact(by, &self.version)
+        {
+            self.lose(&event.id.clone(), broken.reason(), &broken.to_string());
+            return Ok(());
         }
         match event.dump(None) {
             Ok(dump) => {

@@ -87,27 +87,27 @@ impl Fake {
 
     /// Scripts a `GET`.
     pub(super) fn answer(&self, path: &str, body: Value) {
-        self.reply(Method::GET, path, 200, body);
+        self.reply(&Method::GET, path, 200, body);
     }
 
-    pub(super) fn reply(&self, method: Method, path: &str, status: u16, body: Value) {
+    pub(super) fn reply(&self, method: &Method, path: &str, status: u16, body: Value) {
         self.script(method, path, ResponseTemplate::new(status).set_body_json(body));
     }
 
     pub(super) fn status(&self, path: &str, status: u16) {
-        self.script(Method::GET, path, ResponseTemplate::new(status));
+        self.script(&Method::GET, path, ResponseTemplate::new(status));
     }
 
     pub(super) fn text(&self, path: &str, body: &str) {
-        self.script(Method::GET, path, ResponseTemplate::new(200).set_body_string(body));
+        self.script(&Method::GET, path, ResponseTemplate::new(200).set_body_string(body));
     }
 
     pub(super) fn hang(&self, path: &str) {
-        let never = ResponseTemplate::new(200).set_delay(Duration::from_secs(3600));
-        self.script(Method::GET, path, never);
+        let never = ResponseTemplate::new(200).set_delay(Duration::from_hours(1));
+        self.script(&Method::GET, path, never);
     }
 
-    fn script(&self, method: Method, path: &str, response: ResponseTemplate) {
+    fn script(&self, method: &Method, path: &str, response: ResponseTemplate) {
         let key = (method.to_string(), path.to_owned());
         self.answers.0.lock().unwrap().insert(key, response);
     }
@@ -162,12 +162,12 @@ impl Fake {
             }]}),
         );
         self.reply(
-            Method::POST,
+            &Method::POST,
             &admin(&format!("v1/users/{user}/login")),
             200,
             json!({"access_token": LOGIN_TOKEN}),
         );
-        self.reply(Method::POST, &client("logout"), 200, json!({}));
+        self.reply(&Method::POST, &client("logout"), 200, json!({}));
         self.answer(
             &client(&format!("profile/{user}")),
             json!({"displayname": "Alice", "m.tz": "Europe/Berlin"}),
@@ -187,7 +187,7 @@ impl Fake {
             json!({"rooms": {"!r:example.org": {"sessions": {"s": {"is_verified": true}}}}}),
         );
         self.reply(
-            Method::POST,
+            &Method::POST,
             &client("keys/query"),
             200,
             json!({

@@ -29,7 +29,6 @@ const BOB: &str = "@bob:example.org";
 #[derive(Default)]
 struct Factory {
     events: Vec<(OwnedEventId, Value)>,
-    clock: u64,
 }
 
 impl Factory {
@@ -39,12 +38,11 @@ impl Factory {
             numbers.iter().map(|number| json!(self.events[*number].0)).collect()
         };
         let depth = prev.iter().map(|n| self.events[*n].1["depth"].as_u64().unwrap()).max();
-        self.clock += 1;
         event["room_id"] = json!(ROOM);
         event["prev_events"] = ids(prev).into();
         event["auth_events"] = ids(auth).into();
-        event["depth"] = json!(depth.unwrap_or(0) + 1);
-        event["origin_server_ts"] = json!(self.clock);
+        event["depth"] = json!(depth.unwrap_or(0).strict_add(1));
+        event["origin_server_ts"] = json!(self.events.len());
         let mut pdu: CanonicalJsonObject =
             to_canonical_value(event).unwrap().as_object().unwrap().clone();
         let key = SigningKey::parse(KEY).unwrap();
@@ -99,10 +97,10 @@ impl Factory {
         );
         let path = |rest: &str| format!("/_synapse/admin/v1/rooms/{ROOM}/{rest}");
         fake.answer(&path("messages"), json!({"chunk": timeline, "start": "t0-0"}));
-        let last = self.events.len() - 1;
+        let (last, event) = self.events.last().unwrap();
         fake.answer(
             &path("forward_extremities"),
-            json!({"results": [{"event_id": self.id(last), "depth": self.events[last].1["depth"]}]}),
+            json!({"results": [{"event_id": last, "depth": event["depth"]}]}),
         );
         fake.answer(&path("state"), json!({"state": []}));
         fake.answer(
@@ -280,7 +278,7 @@ async fn branches_are_resolved_if_federation_is_denied() {
     let fake = Fake::start().await;
     room.serve(&fake, &room.all(), 1);
     fake.reply(
-        reqwest::Method::GET,
+        &reqwest::Method::GET,
         "/_matrix/federation/v1/state_ids/!r:example.org",
         403,
         json!({"errcode": "M_FORBIDDEN", "error": "Federation denied with example.org."}),
@@ -298,7 +296,7 @@ async fn an_older_synapse_gives_outliers_over_federation() {
     for number in 0..5 {
         let id = room.id(number);
         fake.reply(
-            reqwest::Method::GET,
+            &reqwest::Method::GET,
             &format!("/_synapse/admin/v1/fetch_event/{id}"),
             404,
             json!({"errcode": "M_UNRECOGNIZED", "error": "Unrecognized request"}),
@@ -333,6 +331,23 @@ async fn a_past_that_is_not_there_is_guessed_and_told() {
     let reasons: Vec<_> =
         dumped.tally.skipped.iter().map(|s| (s.kind, s.reason.as_str())).collect();
     assert_eq!(reasons, [(Kind::State, "state-guessed")]);
+}
+
+#[tokio::test]
+async fn behind_an_event_that_synapse_hides_the_state_goes_on() {
+    let mut room = Factory::room();
+    let topic = room.add(topic(ALICE, "topic"), &[4], &[0, 1, 2]);
+    room.add(message("hidden"), &[5], &[0, 1, 2]);
+    let last = room.add(message("shown"), &[6], &[0, 1, 2]);
+    let mut timeline = room.all();
+    timeline.remove(6);
+    let fake = Fake::start().await;
+    room.serve(&fake, &timeline, 0);
+    let dumped = dump(&mut fake.connect().await).await;
+    assert_eq!(dumped.before(&last, "m.room.topic"), Some(&topic));
+    assert_eq!(dumped.before(&last, "m.room.join_rules"), Some(room.id(3)));
+    let reasons: Vec<_> = dumped.tally.skipped.iter().map(|s| s.reason.as_str()).collect();
+    assert_eq!(reasons, ["state-guessed"]);
 }
 
 #[tokio::test]

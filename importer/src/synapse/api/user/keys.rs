@@ -19,15 +19,15 @@ use crate::{
 type ByUser<T> = BTreeMap<String, T>;
 
 #[derive(Default, Deserialize)]
-struct Keys {
-    #[serde(default)]
-    device_keys: ByUser<BTreeMap<String, Box<RawValue>>>,
-    #[serde(default)]
-    master_keys: ByUser<Box<RawValue>>,
-    #[serde(default)]
-    self_signing_keys: ByUser<Box<RawValue>>,
-    #[serde(default)]
-    user_signing_keys: ByUser<Box<RawValue>>,
+struct Answer {
+    #[serde(default, rename = "device_keys")]
+    devices: ByUser<BTreeMap<String, Box<RawValue>>>,
+    #[serde(default, rename = "master_keys")]
+    master: ByUser<Box<RawValue>>,
+    #[serde(default, rename = "self_signing_keys")]
+    self_signing: ByUser<Box<RawValue>>,
+    #[serde(default, rename = "user_signing_keys")]
+    user_signing: ByUser<Box<RawValue>>,
 }
 
 impl Owner<'_> {
@@ -36,18 +36,18 @@ impl Owner<'_> {
         let name = user.user_id.as_str();
         let body = json!({"device_keys": {name: []}});
         let path: (&[&str], &[&str]) = (&CLIENT, &["keys", "query"]);
-        let result = self.api.post::<Keys>(self.token, path, &body, Repeat::Safe).await;
+        let result = self.api.post::<Answer>(self.token, path, &body, Repeat::Safe).await;
         let mut keys = self.counter.or_lost(Kind::DeviceKeys, "", result)?;
         for (kind, mut by_user) in [
-            ("master", keys.master_keys),
-            ("self_signing", keys.self_signing_keys),
-            ("user_signing", keys.user_signing_keys),
+            ("master", keys.master),
+            ("self_signing", keys.self_signing),
+            ("user_signing", keys.user_signing),
         ] {
             if let Some(key) = by_user.remove(name) {
                 user.cross_signing_keys.insert(kind.to_owned(), key);
             }
         }
-        let devices = keys.device_keys.remove(name).unwrap_or_default();
+        let devices = keys.devices.remove(name).unwrap_or_default();
         give(user, devices, &mut self.counter);
         Ok(())
     }
