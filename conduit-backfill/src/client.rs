@@ -101,7 +101,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`ClientError::NotFound`] and any other [`ClientError`].
+    /// [`ClientError::EventNotFound`] and any other [`ClientError`].
     pub async fn event(&self, event: &EventId) -> Result<Box<RawValue>, ClientError> {
         let path = ["v1", "event", event.as_str()];
         let answer: Pdus = self.get(&path, &[], Subject::Event(event)).await?;
