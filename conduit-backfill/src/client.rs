@@ -15,7 +15,9 @@ use reqwest::{
     Method, Url,
     header::{AUTHORIZATION, CONTENT_TYPE},
 };
-use ruma::{CanonicalJsonValue, EventId, OwnedEventId, OwnedServerName, RoomId, ServerName};
+use ruma::{
+    CanonicalJsonValue, EventId, OwnedEventId, OwnedServerName, RoomId, ServerName, UserId,
+};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
@@ -49,6 +51,28 @@ pub struct RoomStateIds {
     pub auth_chain_ids: Vec<OwnedEventId>,
 }
 
+/// The devices of a user: the answer to [`Client::user_devices`].
+#[derive(Clone, Debug, Deserialize)]
+pub struct UserDevices {
+    /// The position of the server's device lists, as other servers see it.
+    pub stream_id: u64,
+    /// The devices.
+    pub devices: Vec<UserDevice>,
+    /// The master key.
+    pub master_key: Option<Box<RawValue>>,
+    /// The self-signing key.
+    pub self_signing_key: Option<Box<RawValue>>,
+}
+
+/// A device, as other servers see it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct UserDevice {
+    /// Its id.
+    pub device_id: String,
+    /// Its public keys with signatures by the user's own keys.
+    pub keys: Option<Box<RawValue>>,
+}
+
 impl Client {
     /// Makes a client to the server at `base`, such as `http://127.0.0.1:8008`, whose name is `server_name`.
     ///
@@ -77,7 +101,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`ClientError::NotFound`] and any other [`ClientError`].
+    /// [`ClientError::EventNotFound`] and any other [`ClientError`].
     pub async fn event(&self, event: &EventId) -> Result<Box<RawValue>, ClientError> {
         let path = ["v1", "event", event.as_str()];
         let answer: Pdus = self.get(&path, &[], Subject::Event(event)).await?;
@@ -185,6 +209,16 @@ impl Client {
         let answer: Events =
             self.send(Method::POST, url, Some(content), Subject::Room(room)).await?;
         Ok(answer.events)
+    }
+
+    /// The devices of a user: `GET /v1/user/devices/{user}`.
+    ///
+    /// # Errors
+    ///
+    /// Any [`ClientError`].
+    pub async fn user_devices(&self, user: &UserId) -> Result<UserDevices, ClientError> {
+        let path = ["v1", "user", "devices", user.as_str()];
+        self.get(&path, &[], Subject::User(user)).await
     }
 
     async fn get<T: DeserializeOwned>(

@@ -1,7 +1,7 @@
 //! Why the upstream gave no answer of use, and what to do.
 
 use reqwest::{StatusCode, Url};
-use ruma::{CanonicalJsonError, EventId, OwnedEventId, OwnedRoomId, RoomId};
+use ruma::{CanonicalJsonError, EventId, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId};
 use serde::Deserialize;
 
 use crate::http::{Answer, HttpError};
@@ -63,6 +63,12 @@ pub enum ClientError {
         /// The room.
         room: OwnedRoomId,
     },
+    /// 404: the user is unknown.
+    #[error("the old server does not know the user {user}")]
+    UserNotFound {
+        /// The user.
+        user: OwnedUserId,
+    },
     /// 429, again and again.
     #[error(
         "the old server still asks to wait after many tries; raise `rc_federation` in its configuration"
@@ -103,6 +109,7 @@ pub enum ClientError {
 pub(super) enum Subject<'a> {
     Event(&'a EventId),
     Room(&'a RoomId),
+    User(&'a UserId),
 }
 
 impl Subject<'_> {
@@ -110,11 +117,18 @@ impl Subject<'_> {
         match self {
             Self::Event(event) => ClientError::EventNotFound { event: event.to_owned() },
             Self::Room(room) => ClientError::RoomNotFound { room: room.to_owned() },
+            Self::User(user) => ClientError::UserNotFound { user: user.to_owned() },
         }
     }
 }
 
 impl ClientError {
+    /// Whether nothing else can be had either: nobody answers, or nobody believes us. Other errors concern one
+    /// request, room or event.
+    pub fn ends_run(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::WrongKey | Self::Http(_))
+    }
+
     pub(super) fn http(base: &Url, error: HttpError) -> Self {
         match error {
             HttpError::BodyTooLarge { limit } => Self::BodyTooLarge { limit },

@@ -77,6 +77,8 @@ pub struct ApiSource {
     logins: Logins,
     listed: BTreeMap<OwnedRoomId, ListedRoom>,
     sightings: Sightings,
+    /// The position of the server's device lists, once asked for.
+    device_list_stream_id: Option<u64>,
     /// Synapse has `fetch_event`, since 1.140.
     has_fetch_event: bool,
 }

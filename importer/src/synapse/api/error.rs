@@ -83,7 +83,7 @@ pub enum ApiError {
     NoKeys,
     /// `hs_disabled` is set.
     #[error(
-        "Synapse is frozen (`hs_disabled`), and lets only support users read as other users; make the administrator one with `PUT /_synapse/admin/v2/users/USER {{\"user_type\": \"support\"}}`"
+        "Synapse is frozen (`hs_disabled`), and lets only support users read as other users; make the administrator one with `PUT /_synapse/admin/v2/users/USER {{\"user_type\": \"support\"}}`, and start Synapse again"
     )]
     Frozen,
     /// The signing key file can't be read.

@@ -60,6 +60,10 @@ struct Room<'a> {
     states: States,
     /// State after each timeline event.
     after: BTreeMap<OwnedEventId, u64>,
+    /// State after the newest event read.
+    latest: Option<u64>,
+    /// States that something in the dump refers to.
+    used: BTreeSet<u64>,
     /// States after forks, by the states that met there.
     resolved: BTreeMap<BTreeSet<u64>, u64>,
     /// The state that a user who left still sees, if it was looked at.
@@ -127,6 +131,8 @@ impl ApiSource {
 struct ReadRoom {
     head: DumpRoom,
     states: States,
+    /// States that are dumped, with their ids in the dump.
+    numbers: BTreeMap<u64, u64>,
     outliers: Spool<DumpEvent>,
     timeline: Spool<DumpEvent>,
     /// The events of the timeline: what was spooled as an outlier before it turned up there is none.
@@ -136,7 +142,7 @@ struct ReadRoom {
 impl ReadRoom {
     fn write(self, writer: &mut DumpWriter) -> Result<(), SourceError> {
         let mut file = writer.room(&self.head)?;
-        for state in self.states.dump() {
+        for state in self.states.dump(&self.numbers) {
             file.state(&state)?;
         }
         for event in self.outliers.read()? {
@@ -146,7 +152,9 @@ impl ReadRoom {
             }
         }
         for event in self.timeline.read()? {
-            file.timeline(&event?)?;
+            let mut event = event?;
+            event.state_before = event.state_before.and_then(|id| self.numbers.get(&id).copied());
+            file.timeline(&event)?;
         }
         writer.finish_room(file)?;
         Ok(())
@@ -174,6 +182,8 @@ impl<'a> Room<'a> {
             seen,
             states: States::default(),
             after: BTreeMap::new(),
+            latest: None,
+            used: BTreeSet::new(),
             resolved: BTreeMap::new(),
             left_state: None,
             guessed: false,
@@ -192,7 +202,7 @@ impl<'a> Room<'a> {
             aliases: Vec::new(),
             current_state: None,
             forward_extremities: Vec::new(),
-            earlier_events: None,
+            earlier_events: Some(0),
             local_members: Vec::new(),
         };
         if listed.is_some() {
@@ -215,10 +225,9 @@ impl<'a> Room<'a> {
             0
         };
         if depth > 0 {
-            self.read_redactions().await?;
-        } else {
-            head.earlier_events = Some(0);
+            head.earlier_events = None;
         }
+        self.read_redactions().await?;
         self.read_timeline(depth).await?;
         head.forward_extremities = extremities
             .into_iter()
@@ -251,7 +260,9 @@ impl<'a> Room<'a> {
     }
 
     async fn timeline_event(&mut self, event: Event) -> Result<(), ApiError> {
-        self.note_redaction(&event);
+        if self.after.contains_key(&event.id) {
+            return Ok(());
+        }
         let before = match self.before(&event).await? {
             Before::Nothing => None,
             Before::State(id) => Some(id),
@@ -284,6 +295,8 @@ impl<'a> Room<'a> {
                 self.counter.lost(kind, event.id.as_str(), broken.reason(), broken.to_string());
             }
         }
+        self.latest = Some(after);
+        self.used.extend(before);
         self.after.insert(event.id.clone(), after);
         self.know(event);
         Ok(())
@@ -301,22 +314,24 @@ impl<'a> Room<'a> {
         if let Some(present) = present {
             return Ok(Some(self.states.whole(&candidates, &present)));
         }
-        if self.guessed {
-            if let Some(left) = self.left_state().await?.filter(|left| !left.is_empty()) {
-                return Ok(Some(self.states.whole(&candidates, &left)));
-            }
+        if self.guessed
+            && let Some(left) = self.left_state().await?.filter(|left| !left.is_empty())
+        {
+            return Ok(Some(self.states.whole(&candidates, &left)));
         }
         let state = self.resolve(&ends).await?;
         Ok(state.filter(|state| !self.states.get(*state).is_empty()))
     }
 
-    async fn finish(mut self, head: DumpRoom, listed: bool) -> Result<ReadRoom, ApiError> {
-        self.needed.extend(self.states.event_ids().cloned());
+    async fn finish(mut self, mut head: DumpRoom, listed: bool) -> Result<ReadRoom, ApiError> {
+        self.used.extend(head.current_state);
+        let numbers = self.states.number(&self.used);
+        head.current_state = head.current_state.and_then(|id| numbers.get(&id).copied());
+        self.needed.extend(self.states.event_ids(&numbers).cloned());
         self.needed
             .extend(head.local_members.iter().map(|DumpMember { event_id, .. }| event_id.clone()));
         self.read_outliers(listed).await?;
-        let states = self.states.dump().count();
-        self.counter.kept(Kind::State, states);
+        self.counter.kept(Kind::State, numbers.len());
         let spooled =
             self.known.iter().filter(|(id, known)| known.outlier && !self.after.contains_key(*id));
         let outliers = spooled.count();
@@ -324,6 +339,7 @@ impl<'a> Room<'a> {
         Ok(ReadRoom {
             head,
             states: self.states,
+            numbers,
             outliers: self.outliers,
             timeline: self.timeline,
             after: self.after,

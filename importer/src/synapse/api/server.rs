@@ -57,10 +57,10 @@ impl ApiSource {
         let api =
             Connection::new(options.homeserver.clone(), options.admin_token, options.http.clone())?;
         let published = published_keys(&api).await?;
-        if let Some(expected) = options.server_name {
-            if expected != published.server_name {
-                return Err(ApiError::OtherServer { expected, found: published.server_name });
-            }
+        if let Some(expected) = options.server_name
+            && expected != published.server_name
+        {
+            return Err(ApiError::OtherServer { expected, found: published.server_name });
         }
         let (signing_key, keys) = check_keys(file, &published, options.now_ts)?;
         let admin = check_admin(&api).await?;
@@ -80,6 +80,7 @@ impl ApiSource {
             logins: Logins::default(),
             listed: BTreeMap::new(),
             sightings: Sightings::default(),
+            device_list_stream_id: None,
             has_fetch_event: true,
         })
     }

@@ -88,6 +88,7 @@ impl ApiSource {
         user.account_data = account_data(&self.api, user_id, &mut counter).await?;
         user.devices = devices(&self.api, user_id, &mut counter).await?;
         user.pushers = pushers(&self.api, user_id, &mut counter).await?;
+        user.device_list_stream_id = self.device_list_stream_id(user_id).await?;
         self.read_own(&mut user, tally).await?;
         Counter::new(tally, user_id.as_str()).kept(Kind::ProfileField, fields(&user.profile));
         Ok(Some(user))
@@ -103,20 +104,15 @@ impl ApiSource {
             return owner.read(user, &mut self.sightings).await;
         }
         if user.locked {
-            counter.lost(Kind::AccountData, "", "user-locked", "Synapse lets nobody read as a locked user; unlock the account to have its push rules, filters, receipts and keys");
-            return Ok(());
+            counter.lost(Kind::AccountData, "", "user-locked", "Synapse lets nobody read as a locked user; unlock the account to have its push rules, filters, receipts, invites and key backups");
+            return keys::read_federated(&self.federation, user, &mut counter).await;
         }
         let token = match self.login(&user_id).await {
             Ok(token) => token,
             Err(error) if error.ends_run() => return Err(error),
             Err(error) => {
-                counter.lost(
-                    Kind::AccountData,
-                    "",
-                    "no-login",
-                    format!("push rules, filters, receipts and keys need a login token: {error}"),
-                );
-                return Ok(());
+                counter.lost(Kind::AccountData, "", "no-login", format!("push rules, filters, receipts, invites and key backups need a login token: {error}"));
+                return keys::read_federated(&self.federation, user, &mut counter).await;
             }
         };
         let mut owner =
@@ -124,6 +120,20 @@ impl ApiSource {
         let read = owner.read(user, &mut self.sightings).await;
         let closed = self.logins.close(&self.api).await;
         read.and(closed)
+    }
+
+    /// The position of the server's device lists, which is the same for all users, so it is asked for once.
+    async fn device_list_stream_id(&mut self, user_id: &UserId) -> Result<Option<u64>, ApiError> {
+        if self.device_list_stream_id.is_none() {
+            match self.federation.user_devices(user_id).await {
+                Ok(devices) => self.device_list_stream_id = Some(devices.stream_id),
+                Err(error) if error.ends_run() => return Err(error.into()),
+                Err(error) => {
+                    tracing::warn!(%error, "the position of the device lists is not known");
+                }
+            }
+        }
+        Ok(self.device_list_stream_id.filter(|position| *position > 0))
     }
 
     pub(super) async fn login(&mut self, user_id: &UserId) -> Result<SecretString, ApiError> {
@@ -227,7 +237,8 @@ async fn devices(
     }
     #[derive(Deserialize)]
     struct Device {
-        device_id: String,
+        #[serde(rename = "device_id")]
+        id: String,
         display_name: Option<String>,
         last_seen_ts: Option<u64>,
         last_seen_ip: Option<String>,
@@ -242,7 +253,7 @@ async fn devices(
         .devices
         .into_iter()
         .map(|device| DumpDevice {
-            device_id: device.device_id,
+            device_id: device.id,
             display_name: device.display_name,
             last_seen_ts: device.last_seen_ts,
             last_seen_ip: device.last_seen_ip,

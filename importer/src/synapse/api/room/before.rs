@@ -6,7 +6,6 @@
 
 use std::collections::BTreeSet;
 
-use conduit_backfill::ClientError;
 use ruma::OwnedEventId;
 
 use super::{
@@ -66,9 +65,7 @@ impl Room<'_> {
         }
         let ids = match self.source.federation.state_ids(self.id, &event.id).await {
             Ok(answer) => answer.pdu_ids,
-            Err(error @ (ClientError::Unreachable { .. } | ClientError::WrongKey)) => {
-                return Err(error.into());
-            }
+            Err(error) if error.ends_run() => return Err(error.into()),
             Err(error) => {
                 tracing::warn!(room = %self.id, event = %event.id, %error, "the state before the event is computed, as federation does not give it");
                 return Ok(None);
@@ -98,32 +95,41 @@ impl Room<'_> {
         Ok(Some(entries).filter(is_room))
     }
 
-    /// The best that can be said of the state before an event whose past is not there.
+    /// The best that can be said of the state before an event whose past is not there: Synapse hides redactions that
+    /// were not allowed, even from administrators, and does not know what came before a room was joined.
     async fn guess(&mut self, event: &Event) -> Result<Option<u64>, ApiError> {
-        let mut entries = Entries::new();
-        for (key, id) in self.left_state().await?.unwrap_or_default() {
-            let depth = self.look_up(&id).await?.map(|known| known.depth);
-            if depth.is_some_and(|depth| depth < event.depth) {
-                entries.insert(key, id);
-            }
-        }
+        let mut entries = match self.latest {
+            Some(latest) => self.states.get(latest).clone(),
+            None => self.left_before(event.depth).await?,
+        };
         for id in &event.auth_events {
             if let Some(key) = self.look_up(id).await?.and_then(|known| known.key.clone()) {
                 entries.insert(key, id.clone());
             }
         }
-        if let Some(create) = self.room_id_event() {
-            if self.look_up(&create).await?.is_some() {
-                entries.insert(("m.room.create".to_owned(), String::new()), create);
-            }
+        if let Some(create) = self.room_id_event()
+            && self.look_up(&create).await?.is_some()
+        {
+            entries.insert(("m.room.create".to_owned(), String::new()), create);
         }
         if !is_room(&entries) {
             return Ok(None);
         }
         self.guessed = true;
-        self.counter.lost(Kind::State, event.id.as_str(), "state-guessed", "no local user is in the room, so Synapse's APIs do not give the state before the event; it was put together from the event's auth events and what a user who left sees. The database has it");
+        self.counter.lost(Kind::State, event.id.as_str(), "state-guessed", "no local user is in the room, so Synapse's APIs do not give the state before the event; it was put together from what is known before and from the event's auth events. The database has it");
         let near: Vec<u64> = self.states.last().into_iter().collect();
         Ok(Some(self.states.whole(&near, &entries)))
+    }
+
+    /// What a user who left still sees of the state, as far as it is older than a depth.
+    async fn left_before(&mut self, depth: u64) -> Result<Entries, ApiError> {
+        let mut entries = Entries::new();
+        for (key, id) in self.left_state().await?.unwrap_or_default() {
+            if self.look_up(&id).await?.is_some_and(|known| known.depth < depth) {
+                entries.insert(key, id);
+            }
+        }
+        Ok(entries)
     }
 
     /// The create event, where its id makes the room id: auth events do not name it then.

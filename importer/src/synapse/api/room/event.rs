@@ -282,10 +282,10 @@ fn without_top_redacts(fields: &Fields) -> Fields {
 fn without_content_redacts(fields: &Fields) -> Fields {
     let mut fields = fields.clone();
     let mut content: Fields = field(&fields, "content").unwrap_or_default();
-    if content.remove("redacts").is_some() {
-        if let Ok(content) = to_raw_value(&content) {
-            fields.insert("content".to_owned(), content);
-        }
+    if content.remove("redacts").is_some()
+        && let Ok(content) = to_raw_value(&content)
+    {
+        fields.insert("content".to_owned(), content);
     }
     fields
 }

@@ -65,10 +65,10 @@ impl Room<'_> {
         let seen: Vec<_> =
             self.seen.iter().map(|(user, seen)| (user.clone(), seen.clone())).collect();
         for (user, seen) in seen {
-            if let Seen::Left(Some((event_id, _))) = seen {
-                if let Some(depth) = self.look_up(&event_id).await?.map(|known| known.depth) {
-                    left.push((depth, user));
-                }
+            if let Seen::Left(Some((event_id, _))) = seen
+                && let Some(depth) = self.look_up(&event_id).await?.map(|known| known.depth)
+            {
+                left.push((depth, user));
             }
         }
         left.sort();
@@ -112,23 +112,23 @@ impl Room<'_> {
             let of_members =
                 self.states.get(state).iter().filter(|((kind, _), _)| kind == "m.room.member");
             for ((_, user), event_id) in of_members {
-                if let Ok(user) = OwnedUserId::try_from(user.as_str()) {
-                    if user.server_name() == *server_name {
-                        events.insert(user, event_id.clone());
-                    }
+                if let Ok(user) = OwnedUserId::try_from(user.as_str())
+                    && user.server_name() == *server_name
+                {
+                    events.insert(user, event_id.clone());
                 }
             }
         }
         for (user, seen) in &self.seen {
             match seen {
                 // A newer invite to a room that everybody of this server had left.
-                Seen::Invite(_, Some(event_id)) => {
+                Seen::Invite(_, Some(event_id)) if !self.joined => {
                     events.insert(user.clone(), event_id.clone());
                 }
                 Seen::Left(Some((event_id, _))) => {
                     events.entry(user.clone()).or_insert_with(|| event_id.clone());
                 }
-                Seen::Invite(_, None) | Seen::Knock(_) | Seen::Left(None) => {}
+                Seen::Invite(..) | Seen::Knock(_) | Seen::Left(None) => {}
             }
         }
         self.lose_unknown_members(&events);

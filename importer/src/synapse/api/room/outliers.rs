@@ -3,7 +3,6 @@
 //! From `fetch_event` of the admin API, which gives every event in its original form; from federation where that is
 //! missing, which gives redacted events in their redacted form.
 
-use conduit_backfill::ClientError;
 use ruma::{EventId, OwnedEventId};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -71,13 +70,12 @@ impl Room<'_> {
     }
 
     async fn add_outlier(&mut self, mut event: Event) -> Result<(), ApiError> {
-        if event.redacted_by.is_none() {
-            if let Some(by) = self.redacted_by(&event).await? {
-                if let Err(broken) = event.redact(by, &self.version) {
-                    self.lose(&event.id.clone(), broken.reason(), &broken.to_string());
-                    return Ok(());
-                }
-            }
+        if event.redacted_by.is_none()
+            && let Some(by) = self.redacted_by(&event).await?
+            && let Err(broken) = event.redact(by, &self.version)
+        {
+            self.lose(&event.id.clone(), broken.reason(), &broken.to_string());
+            return Ok(());
         }
         match event.dump(None) {
             Ok(dump) => {
@@ -111,9 +109,7 @@ impl Room<'_> {
         }
         match self.source.federation.event(id).await {
             Ok(json) => Ok(Some(Event::parse(&json, Some(id), self.id, &self.version))),
-            Err(error @ (ClientError::Unreachable { .. } | ClientError::WrongKey)) => {
-                Err(error.into())
-            }
+            Err(error) if error.ends_run() => Err(error.into()),
             Err(_) => Ok(None),
         }
     }
@@ -135,14 +131,14 @@ impl Room<'_> {
         Ok(answer.map(|answer| answer.event))
     }
 
-    pub(super) fn note_redaction(&mut self, event: &Event) {
+    fn note_redaction(&mut self, event: &Event) {
         if let Some(redacts) = event.redacts.clone().filter(|_| !event.soft_failed) {
             let redaction = Redaction { id: event.id.clone(), sender: event.sender.clone() };
             self.redactions.entry(redacts).or_default().push(redaction);
         }
     }
 
-    /// Notes all redactions of the room: those before the part of the timeline that is read matter too.
+    /// Notes all redactions of the room, as any event may be fetched before the one that redacted it.
     pub(super) async fn read_redactions(&mut self) -> Result<(), ApiError> {
         let mut timeline = Timeline::redactions(self.id);
         while let Some(page) = timeline.page(&self.source.api).await? {

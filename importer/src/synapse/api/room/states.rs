@@ -3,7 +3,7 @@
 //! One state is held in full, that at the cursor; going to another one undoes and redoes the differences on the way.
 //! Timelines are lines with short forks, so ways are short.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ruma::OwnedEventId;
 
@@ -101,26 +101,49 @@ impl States {
         &self.entries
     }
 
-    /// All states, as a dump has them.
-    pub(super) fn dump(&self) -> impl Iterator<Item = DumpState> + '_ {
-        (1..).zip(&self.nodes).map(|(id, node)| {
-            let mut set = Vec::new();
-            let mut unset = Vec::new();
+    /// Consecutive numbers for the states of `used` and those that they build on.
+    pub(super) fn number(&self, used: &BTreeSet<u64>) -> BTreeMap<u64, u64> {
+        let mut kept = BTreeSet::new();
+        for id in used {
+            let mut id = *id;
+            while let Some(node) = node(&self.nodes, id) {
+                if !kept.insert(id) {
+                    break;
+                }
+                id = node.base;
+            }
+        }
+        kept.into_iter().zip(1..).collect()
+    }
+
+    /// The numbered states, as a dump has them.
+    pub(super) fn dump(&self, numbers: &BTreeMap<u64, u64>) -> impl Iterator<Item = DumpState> {
+        numbers.iter().filter_map(|(id, number)| {
+            let node = node(&self.nodes, *id)?;
+            let mut state = DumpState {
+                id: *number,
+                base: numbers.get(&node.base).copied(),
+                set: Vec::new(),
+                unset: Vec::new(),
+            };
             for ((kind, state_key), change) in &node.changes {
-                match &change.new {
-                    Some(event_id) => {
-                        set.push((kind.clone(), state_key.clone(), event_id.clone()));
-                    }
-                    None => unset.push((kind.clone(), state_key.clone())),
+                let (kind, state_key) = (kind.clone(), state_key.clone());
+                match change.new.clone() {
+                    Some(event_id) => state.set.push((kind, state_key, event_id)),
+                    None => state.unset.push((kind, state_key)),
                 }
             }
-            DumpState { id, base: Some(node.base).filter(|base| *base != EMPTY), set, unset }
+            Some(state)
         })
     }
 
-    /// The events that the states are made of.
-    pub(super) fn event_ids(&self) -> impl Iterator<Item = &OwnedEventId> {
-        self.nodes.iter().flat_map(|node| node.changes.values()).filter_map(|c| c.new.as_ref())
+    /// The events that the numbered states are made of.
+    pub(super) fn event_ids(
+        &self,
+        numbers: &BTreeMap<u64, u64>,
+    ) -> impl Iterator<Item = &OwnedEventId> {
+        let nodes = numbers.keys().filter_map(|id| node(&self.nodes, *id));
+        nodes.flat_map(|node| node.changes.values()).filter_map(|change| change.new.as_ref())
     }
 
     fn push(&mut self, base: u64, changes: BTreeMap<Key, Change>) -> u64 {

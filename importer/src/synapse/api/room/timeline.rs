@@ -58,8 +58,8 @@ impl<'a> Timeline<'a> {
         let mut query = vec![("raw", "1"), ("dir", "f"), ("from", &from), ("limit", PAGE)];
         query.extend(self.filter.map(|filter| ("filter", filter)));
         let page: Page = api.admin(&path, &query).await?;
-        // A page that leads to itself would never end.
-        self.next = page.end.clone().filter(|end| *end != from);
+        // Pages that lead nowhere would never end.
+        self.next = page.end.clone().filter(|end| *end != from && !page.chunk.is_empty());
         Ok(Some(page))
     }
 }

@@ -18,7 +18,7 @@ const MAX_OLDER: u64 = 1000;
 type Rooms = BTreeMap<String, BTreeMap<String, Box<RawValue>>>;
 
 #[derive(Deserialize)]
-struct Version {
+struct Backup {
     version: String,
     algorithm: String,
     auth_data: Box<RawValue>,
@@ -52,7 +52,7 @@ impl Owner<'_> {
     }
 
     /// A version, or the newest.
-    async fn version(&mut self, version: Option<&str>) -> Result<Option<Version>, ApiError> {
+    async fn version(&mut self, version: Option<&str>) -> Result<Option<Backup>, ApiError> {
         let mut path = vec!["room_keys", "version"];
         path.extend(version);
         let result = optional(self.get(&path, &[]).await);

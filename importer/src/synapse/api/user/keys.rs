@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use conduit_backfill::http::Repeat;
+use conduit_backfill::{Client, http::Repeat};
 use serde::Deserialize;
 use serde_json::{
     json,
@@ -12,22 +12,22 @@ use serde_json::{
 use super::own::Owner;
 use crate::{
     dump::format::DumpUser,
-    synapse::api::{ApiError, connection::CLIENT},
+    synapse::api::{ApiError, connection::CLIENT, count::Counter},
     tally::Kind,
 };
 
 type ByUser<T> = BTreeMap<String, T>;
 
 #[derive(Default, Deserialize)]
-struct Keys {
-    #[serde(default)]
-    device_keys: ByUser<BTreeMap<String, Box<RawValue>>>,
-    #[serde(default)]
-    master_keys: ByUser<Box<RawValue>>,
-    #[serde(default)]
-    self_signing_keys: ByUser<Box<RawValue>>,
-    #[serde(default)]
-    user_signing_keys: ByUser<Box<RawValue>>,
+struct Answer {
+    #[serde(default, rename = "device_keys")]
+    devices: ByUser<BTreeMap<String, Box<RawValue>>>,
+    #[serde(default, rename = "master_keys")]
+    master: ByUser<Box<RawValue>>,
+    #[serde(default, rename = "self_signing_keys")]
+    self_signing: ByUser<Box<RawValue>>,
+    #[serde(default, rename = "user_signing_keys")]
+    user_signing: ByUser<Box<RawValue>>,
 }
 
 impl Owner<'_> {
@@ -36,40 +36,71 @@ impl Owner<'_> {
         let name = user.user_id.as_str();
         let body = json!({"device_keys": {name: []}});
         let path: (&[&str], &[&str]) = (&CLIENT, &["keys", "query"]);
-        let result = self.api.post::<Keys>(self.token, path, &body, Repeat::Safe).await;
+        let result = self.api.post::<Answer>(self.token, path, &body, Repeat::Safe).await;
         let mut keys = self.counter.or_lost(Kind::DeviceKeys, "", result)?;
         for (kind, mut by_user) in [
-            ("master", keys.master_keys),
-            ("self_signing", keys.self_signing_keys),
-            ("user_signing", keys.user_signing_keys),
+            ("master", keys.master),
+            ("self_signing", keys.self_signing),
+            ("user_signing", keys.user_signing),
         ] {
             if let Some(key) = by_user.remove(name) {
                 user.cross_signing_keys.insert(kind.to_owned(), key);
             }
         }
-        self.counter.kept(Kind::CrossSigningKey, user.cross_signing_keys.len());
-        for (device_id, keys) in keys.device_keys.remove(name).unwrap_or_default() {
-            let device = user.devices.iter_mut().find(|device| device.device_id == device_id);
-            match (device, without_unsigned(&keys)) {
-                (Some(device), Some(keys)) => {
-                    device.keys = Some(keys);
-                    self.counter.kept(Kind::DeviceKeys, 1);
-                }
-                (None, _) => self.counter.lost(
-                    Kind::DeviceKeys,
-                    &device_id,
-                    "device-missing",
-                    "the device does not exist any more",
-                ),
-                (_, None) => self.counter.lost(
-                    Kind::DeviceKeys,
-                    &device_id,
-                    "keys-invalid",
-                    "the device's keys are no JSON object",
-                ),
-            }
-        }
+        let devices = keys.devices.remove(name).unwrap_or_default();
+        give(user, devices, &mut self.counter);
         Ok(())
+    }
+}
+
+/// What other servers see of the keys of a user that nobody can read as: all but the user-signing key.
+pub(super) async fn read_federated(
+    federation: &Client,
+    user: &mut DumpUser,
+    counter: &mut Counter<'_>,
+) -> Result<(), ApiError> {
+    let answer = match federation.user_devices(&user.user_id).await {
+        Ok(answer) => answer,
+        Err(error) if error.ends_run() => return Err(error.into()),
+        Err(error) => {
+            counter.lost(Kind::DeviceKeys, "", "not-given", error.to_string());
+            return Ok(());
+        }
+    };
+    for (kind, key) in [("master", answer.master_key), ("self_signing", answer.self_signing_key)] {
+        if let Some(key) = key {
+            user.cross_signing_keys.insert(kind.to_owned(), key);
+        }
+    }
+    let devices = answer.devices.into_iter();
+    let devices = devices.filter_map(|device| Some((device.device_id, device.keys?))).collect();
+    give(user, devices, counter);
+    Ok(())
+}
+
+/// Gives keys to their devices, and counts all keys of the user.
+fn give(user: &mut DumpUser, devices: BTreeMap<String, Box<RawValue>>, counter: &mut Counter<'_>) {
+    counter.kept(Kind::CrossSigningKey, user.cross_signing_keys.len());
+    for (device_id, keys) in devices {
+        let device = user.devices.iter_mut().find(|device| device.device_id == device_id);
+        match (device, without_unsigned(&keys)) {
+            (Some(device), Some(keys)) => {
+                device.keys = Some(keys);
+                counter.kept(Kind::DeviceKeys, 1);
+            }
+            (None, _) => counter.lost(
+                Kind::DeviceKeys,
+                &device_id,
+                "device-missing",
+                "the device does not exist any more",
+            ),
+            (_, None) => counter.lost(
+                Kind::DeviceKeys,
+                &device_id,
+                "keys-invalid",
+                "the device's keys are no JSON object",
+            ),
+        }
     }
 }
 

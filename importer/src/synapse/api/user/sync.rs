@@ -125,7 +125,7 @@ impl Owner<'_> {
                     self.receipts(user, &room_id, &event.content);
                 }
             }
-            self.tags(user, room_id, joined.account_data);
+            self.tags(user, &room_id, joined.account_data);
         }
         user.receipts.sort();
         self.counter.kept(Kind::Receipt, user.receipts.len());
@@ -147,8 +147,8 @@ impl Owner<'_> {
                 .rev()
                 .find(|event| event.state_key.as_deref() == Some(user.user_id.as_str()));
             let event = own.and_then(|own| Some((own.event_id?, own.content.membership?)));
-            sightings.note(room_id.clone(), &user.user_id, Seen::Left(event));
-            self.tags(user, room_id, left.account_data);
+            self.tags(user, &room_id, left.account_data);
+            sightings.note(room_id, &user.user_id, Seen::Left(event));
         }
         Ok(())
     }
@@ -175,7 +175,7 @@ impl Owner<'_> {
         Ok(rooms.filter_map(|room| Some((room.room_id, room.invite?.event_id))).collect())
     }
 
-    fn tags(&mut self, user: &mut DumpUser, room_id: OwnedRoomId, data: Events<AccountData>) {
+    fn tags(&mut self, user: &mut DumpUser, room_id: &OwnedRoomId, data: Events<AccountData>) {
         #[derive(Default, Deserialize)]
         struct Tags {
             #[serde(default)]
