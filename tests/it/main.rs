@@ -1,5 +1,6 @@
 //! End-to-end tests, one binary: it links once and shares the laboratory.
 #![cfg(test)]
 
+mod family;
 mod on_disk;
 mod verify_fixture;

@@ -27,7 +27,7 @@ fn again(
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
+    format!("{bytes:02x?}")
 }
 
 #[test]

@@ -1,3 +1,4 @@
 //! The harness of the end-to-end tests: a real Synapse, and a real Conduit if one is given.
 
 pub mod fixture;
+pub mod lab;

@@ -21,7 +21,7 @@ pub(super) struct Arguments {
 
 impl Arguments {
     pub(super) fn run(&self, global: Global) -> anyhow::Result<u8> {
-        let manifest = write(&self.source, &self.dump, &global.progress())?;
+        let manifest = write(&self.source, &self.dump, global.progress())?;
         output::print(global.format, &manifest, |out, manifest| {
             writeln!(
                 out,
@@ -46,16 +46,16 @@ impl Arguments {
 pub(super) fn write(
     source: &SourceArguments,
     directory: &Path,
-    progress: &Progress,
+    progress: Progress,
 ) -> anyhow::Result<Manifest> {
     block_on(async {
         let mut source = source.open().await?;
-        Ok(dump(source.as_mut(), directory, now_ms(), progress, interrupted()).await?)
+        Ok(dump(source.as_mut(), directory, now_ms(), &progress, interrupted()).await?)
     })
 }
 
 /// Opens a dump, checking its files.
-pub(super) fn open(directory: &Path, progress: &Progress) -> anyhow::Result<DumpReader> {
+pub(super) fn open(directory: &Path, progress: Progress) -> anyhow::Result<DumpReader> {
     let bytes = DumpReader::size(directory)?;
     let phase = progress.phase("checksums", usize::try_from(bytes).unwrap_or(usize::MAX));
     Ok(DumpReader::open(directory, |checked| phase.advance(checked))?)

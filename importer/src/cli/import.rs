@@ -46,7 +46,7 @@ impl Arguments {
     pub(super) fn run(&self, global: Global) -> anyhow::Result<u8> {
         let target = self.target.resolve()?;
         let progress = global.progress();
-        let outcome = write(&self.dump, &target, &progress)?;
+        let outcome = write(&self.dump, &target, progress)?;
         output::print(global.format, &outcome, |out, outcome| outcome.text(out, &target))?;
         Ok(outcome.exit_code())
     }
@@ -89,7 +89,7 @@ impl Outcome {
 pub(super) fn write(
     directory: &std::path::Path,
     target: &Target,
-    progress: &Progress,
+    progress: Progress,
 ) -> anyhow::Result<Outcome> {
     let partial = Partial::create(&target.directory)?;
     let dump = dump::open(directory, progress)?;
@@ -114,8 +114,8 @@ fn fill(
     dump: &DumpReader,
     partial: &Partial,
     target: &Target,
-    progress: &Progress,
+    progress: Progress,
 ) -> anyhow::Result<Imported> {
     let mut store = kv::open(target.backend, partial.path(), Mode::Create)?;
-    Ok(import::import(dump, store.as_mut(), progress)?)
+    Ok(import::import(dump, store.as_mut(), &progress)?)
 }

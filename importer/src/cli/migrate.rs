@@ -39,8 +39,8 @@ impl Arguments {
         let progress = global.progress();
         refuse_used(&target)?;
         let directory = self.dump.clone().unwrap_or_else(|| default_dump(&target.directory));
-        let manifest = dump::write(&self.source, &directory, &progress)?;
-        let imported = import::write(&directory, &target, &progress)?;
+        let manifest = dump::write(&self.source, &directory, progress)?;
+        let imported = import::write(&directory, &target, progress)?;
         let outcome = Outcome { dumped: manifest.tally, imported };
         output::print(global.format, &outcome, |out, outcome| {
             writeln!(out, "From Synapse into {}:\n", directory.display())?;

@@ -30,13 +30,13 @@ impl Arguments {
     pub(super) fn run(&self, global: Global) -> anyhow::Result<u8> {
         let target = self.target.resolve()?;
         let progress = global.progress();
-        let dump = self.dump.as_ref().map(|dir| dump::open(dir, &progress)).transpose()?;
+        let dump = self.dump.as_ref().map(|dir| dump::open(dir, progress)).transpose()?;
         if let Some(dump) = &dump {
             target.check_server_name(&dump.manifest().server_name)?;
         }
         let store = kv::open(target.backend, &target.directory, Mode::Read)?;
         let verified = match (&dump, &self.server_name) {
-            (Some(dump), _) => everything(store.as_ref(), dump, &[], &progress)?,
+            (Some(dump), _) => everything(store.as_ref(), dump, &[], progress)?,
             (None, name) => {
                 verify::structure(store.as_ref(), name.as_deref().unwrap_or_default(), &progress)?
             }
@@ -55,10 +55,10 @@ pub(super) fn everything(
     store: &dyn KvStore,
     dump: &DumpReader,
     skipped: &[Skip],
-    progress: &Progress,
+    progress: Progress,
 ) -> Result<Verified, verify::VerifyError> {
-    let mut verified = verify::structure(store, &dump.manifest().server_name, progress)?;
-    let compared = verify::against_dump(store, dump, skipped, progress)?;
+    let mut verified = verify::structure(store, &dump.manifest().server_name, &progress)?;
+    let compared = verify::against_dump(store, dump, skipped, &progress)?;
     verified.findings.extend(compared.findings);
     verified.findings.sort();
     Ok(verified)

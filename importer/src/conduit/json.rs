@@ -41,7 +41,9 @@ impl Json {
             Self::Array(items) => items.iter_mut().for_each(Self::sort),
             Self::Object(members) => {
                 members.sort_by(|a, b| a.0.cmp(&b.0));
-                members.iter_mut().for_each(|(_, value)| value.sort());
+                for (_, value) in members {
+                    value.sort();
+                }
             }
             Self::Null | Self::Bool(_) | Self::Number(_) | Self::Text(_) => {}
         }

@@ -38,7 +38,7 @@ impl Import<'_> {
             rules: VERSION.rules().ok_or_else(|| fail(&"no rules for its version"))?,
             server_name: self.server_name.clone(),
             ts: self.created_ts,
-            room_id: None,
+            id: None,
             events: Vec::new(),
             states: Vec::new(),
             state: BTreeMap::new(),
@@ -63,7 +63,7 @@ struct Room {
     rules: RoomVersionRules,
     server_name: String,
     ts: u64,
-    room_id: Option<OwnedRoomId>,
+    id: Option<OwnedRoomId>,
     events: Vec<DumpEvent>,
     states: Vec<DumpState>,
     state: BTreeMap<(String, String), OwnedEventId>,
@@ -77,38 +77,44 @@ impl Room {
     ) -> Result<(), String> {
         let name = self.server_name.clone();
         let id = server.as_str();
-        self.event(id, "m.room.create", "", json!({ "room_version": VERSION }))?;
-        self.event(id, "m.room.member", id, json!({ "membership": "join" }))?;
+        self.event(id, "m.room.create", "", &json!({ "room_version": VERSION }))?;
+        self.event(id, "m.room.member", id, &json!({ "membership": "join" }))?;
         let power_levels = json!({ "events": { "m.room.tombstone": 150 } });
-        self.event(id, "m.room.power_levels", "", power_levels)?;
-        self.event(id, "m.room.join_rules", "", json!({ "join_rule": "invite" }))?;
+        self.event(id, "m.room.power_levels", "", &power_levels)?;
+        self.event(id, "m.room.join_rules", "", &json!({ "join_rule": "invite" }))?;
         let visibility = json!({ "history_visibility": "shared" });
-        self.event(id, "m.room.history_visibility", "", visibility)?;
-        self.event(id, "m.room.guest_access", "", json!({ "guest_access": "forbidden" }))?;
-        self.event(id, "m.room.name", "", json!({ "name": format!("{name} Admin Room") }))?;
-        self.event(id, "m.room.topic", "", json!({ "topic": format!("Manage {name}") }))?;
+        self.event(id, "m.room.history_visibility", "", &visibility)?;
+        self.event(id, "m.room.guest_access", "", &json!({ "guest_access": "forbidden" }))?;
+        self.event(id, "m.room.name", "", &json!({ "name": format!("{name} Admin Room") }))?;
+        self.event(id, "m.room.topic", "", &json!({ "topic": format!("Manage {name}") }))?;
         let alias = json!({ "alias": format!("#admins:{name}") });
-        self.event(id, "m.room.canonical_alias", "", alias)?;
+        self.event(id, "m.room.canonical_alias", "", &alias)?;
         for (admin, displayname) in admins {
             let admin = admin.as_str();
-            self.event(id, "m.room.member", admin, json!({ "membership": "invite" }))?;
+            self.event(id, "m.room.member", admin, &json!({ "membership": "invite" }))?;
             let mut join = json!({ "membership": "join" });
             if let (Some(displayname), Some(join)) = (displayname, join.as_object_mut()) {
                 join.insert("displayname".into(), json!(displayname));
             }
-            self.event(admin, "m.room.member", admin, join)?;
+            self.event(admin, "m.room.member", admin, &join)?;
         }
         if !admins.is_empty() {
             let users: BTreeMap<_, _> =
                 admins.iter().map(|(admin, _)| (admin.as_str(), 100)).collect();
             let power_levels = json!({ "events": { "m.room.tombstone": 150 }, "users": users });
-            self.event(id, "m.room.power_levels", "", power_levels)?;
+            self.event(id, "m.room.power_levels", "", &power_levels)?;
         }
         Ok(())
     }
 
     /// Signs a state event and appends it.
-    fn event(&mut self, sender: &str, kind: &str, key: &str, content: Value) -> Result<(), String> {
+    fn event(
+        &mut self,
+        sender: &str,
+        kind: &str,
+        key: &str,
+        content: &Value,
+    ) -> Result<(), String> {
         let mut event = json!({
             "auth_events": self.auth_events(sender, kind, key),
             "content": content,
@@ -120,7 +126,7 @@ impl Room {
             "state_key": key,
             "type": kind,
         });
-        if let (Some(room_id), Some(event)) = (&self.room_id, event.as_object_mut()) {
+        if let (Some(room_id), Some(event)) = (&self.id, event.as_object_mut()) {
             event.insert("room_id".into(), json!(room_id));
         }
         let mut event: CanonicalJsonObject =
@@ -136,9 +142,9 @@ impl Room {
             .map_err(|error| error.to_string())?;
         let event_id =
             OwnedEventId::try_from(format!("${hash}")).map_err(|error| error.to_string())?;
-        if self.room_id.is_none() {
+        if self.id.is_none() {
             let room_id = OwnedRoomId::try_from(format!("!{hash}"));
-            self.room_id = Some(room_id.map_err(|error| error.to_string())?);
+            self.id = Some(room_id.map_err(|error| error.to_string())?);
         }
         let pdu = serde_json::to_string(&event)
             .and_then(RawValue::from_string)
@@ -181,7 +187,7 @@ impl Room {
         server: &UserId,
         admins: &[(OwnedUserId, Option<String>)],
     ) -> Result<Built, String> {
-        let room_id = self.room_id.ok_or("it has no events")?;
+        let room_id = self.id.ok_or("it has no events")?;
         let alias = format!("#admins:{}", self.server_name);
         let member = |user: OwnedUserId| {
             let event = self.state.get(&("m.room.member".to_owned(), user.to_string()))?;

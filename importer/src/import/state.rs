@@ -161,7 +161,7 @@ mod tests {
             if diff.parent == 0 { (BTreeSet::new(), 0) } else { expand(store, diff.parent) };
         state.extend(diff.added);
         state.retain(|event| !diff.removed.contains(event));
-        (state, rows + 1)
+        (state, rows.saturating_add(1))
     }
 
     fn check(steps: &[Vec<(u64, Option<u64>)>]) {

@@ -62,7 +62,7 @@ impl Import<'_> {
 
     fn password(&mut self, user: &DumpUser) -> Result<(), ImportError> {
         let id = user.user_id.as_str();
-        let hash = user.password_hash.as_ref().map(|hash| hash.expose_secret());
+        let hash = user.password_hash.as_ref().map(secrecy::ExposeSecret::expose_secret);
         self.tally.read(Kind::PasswordHash, u64::from(hash.is_some()));
         let empty = user.deactivated || user.guest || user.appservice_id.is_some();
         let stored = if empty {

@@ -62,6 +62,7 @@ fn number(number: u64) -> Vec<u8> {
     number.to_be_bytes().to_vec()
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "has the type of its siblings")]
 /// The other order of user and room; both trees of such a pair hold two texts and one separator.
 fn swapped(key: &Fields<'_>, _: &Fields<'_>) -> Option<(Vec<u8>, Option<Vec<u8>>)> {
     let mut parts = key.parts();

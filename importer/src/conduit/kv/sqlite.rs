@@ -173,6 +173,6 @@ fn create(file: &Path) -> rusqlite::Result<Connection> {
             [],
         )?;
     }
-    connection.set_prepared_statement_cache_capacity(2 * TREES.len());
+    connection.set_prepared_statement_cache_capacity(TREES.len().saturating_mul(2));
     Ok(connection)
 }

@@ -166,13 +166,13 @@ impl<'a> Members<'a> {
             "leave" | "ban" if member.forgotten => {
                 return Ok(Some(("forgotten", "the user has forgotten the room")));
             }
-            "invite" | "knock" => match self.invite_state(member) {
-                Some(state) => state,
-                None => {
+            "invite" | "knock" => {
+                let Some(state) = self.invite_state(member) else {
                     let detail = "its event is not in the dump; ask to be invited again";
                     return Ok(Some(("invite-event-missing", detail)));
-                }
-            },
+                };
+                state
+            }
             "join" | "leave" | "ban" => Vec::new(),
             _ => return Ok(Some(("membership-unknown", "Conduit has no such membership"))),
         };

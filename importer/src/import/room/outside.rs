@@ -58,7 +58,7 @@ impl Import<'_> {
         self.rows.put(&trees::EVENTID_SHORTEVENTID, &[id], &[short])?;
         self.rows.put(&trees::SHORTEVENTID_EVENTID, &[short], &[id])?;
         let tree = &trees::EVENTID_OUTLIERPDU;
-        self.rows.put_raw(tree, tree.key(&[id]), event.stored(Default::default()))
+        self.rows.put_raw(tree, tree.key(&[id]), event.stored(ruma::CanonicalJsonObject::default()))
     }
 }
 

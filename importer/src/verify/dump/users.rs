@@ -35,7 +35,10 @@ pub(super) fn compare(
         || user.shadow_banned
         || user.awaiting_approval);
     match value_of(store, &trees::USERID_PASSWORD, &of_user)? {
-        None => return Ok(found.error("V201", id, "the user is missing")),
+        None => {
+            found.error("V201", id, "the user is missing");
+            return Ok(());
+        }
         Some(password) => {
             let empty = user.deactivated || user.guest || user.appservice_id.is_some();
             let hash = user.password_hash.as_ref().map(|hash| hash.expose_secret().as_bytes());

@@ -1,0 +1,182 @@
+//! A family's Synapse from its database and its APIs to a Conduit database.
+
+use std::{collections::BTreeMap, path::Path, process::Output};
+
+use importer::{
+    conduit::{
+        kv::{self, Backend, Mode},
+        trees::TREES,
+    },
+    dump::DumpReader,
+};
+use migration_tests::lab::{Lab, importer};
+use serde_json::Value;
+
+type Rows = BTreeMap<(&'static str, Vec<u8>), Vec<u8>>;
+
+fn rows(backend: Backend, directory: &Path) -> Rows {
+    let store = kv::open(backend, directory, Mode::Read).unwrap();
+    let mut rows = Rows::new();
+    for tree in TREES {
+        for row in store.scan(tree, &[]).unwrap() {
+            let (key, value) = row.unwrap();
+            rows.insert((tree.name, key.to_vec()), value.to_vec());
+        }
+    }
+    rows
+}
+
+fn expect(output: &Output, code: i32, text: &str) {
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    assert!(said.contains(text), "{text:?} not in {said}");
+}
+
+/// Everything about users that both sources can give, as JSON.
+fn users(dump: &DumpReader) -> BTreeMap<String, Value> {
+    let database_only = ["password_hash", "awaiting_approval", "device_list_stream_id"];
+    let of_devices = [
+        "access_tokens",
+        "one_time_keys",
+        "fallback_keys",
+        "to_device",
+        "last_seen_ts",
+        "last_seen_ip",
+    ];
+    dump.users()
+        .map(|user| {
+            let user = user.unwrap();
+            let id = user.user_id.to_string();
+            let mut json = serde_json::to_value(user).unwrap();
+            let object = json.as_object_mut().unwrap();
+            for name in database_only {
+                object.remove(name);
+            }
+            // Other users' signatures are shown to their makers only.
+            let keys = object.get_mut("cross_signing_keys").and_then(Value::as_object_mut);
+            for key in keys.into_iter().flat_map(|keys| keys.values_mut()) {
+                let key = key.as_object_mut().unwrap();
+                if let Some(signatures) = key.get_mut("signatures").and_then(Value::as_object_mut) {
+                    signatures.retain(|user, _| *user == id);
+                    if signatures.is_empty() {
+                        key.remove("signatures");
+                    }
+                }
+            }
+            for device in
+                object.get_mut("devices").and_then(Value::as_array_mut).into_iter().flatten()
+            {
+                for name in of_devices {
+                    device.as_object_mut().unwrap().remove(name);
+                }
+            }
+            (id, json)
+        })
+        .collect()
+}
+
+/// Timeline events of each room by id, with their redactions.
+fn timelines(dump: &DumpReader) -> BTreeMap<String, BTreeMap<String, Value>> {
+    dump.rooms()
+        .map(|room| {
+            let mut room = room.unwrap();
+            let id = room.head().room_id.to_string();
+            let events = room.timeline().unwrap().map(|event| {
+                let event = event.unwrap();
+                let pdu: Value = serde_json::from_str(event.pdu.get()).unwrap();
+                (event.event_id.to_string(), serde_json::json!([pdu, event.redacted_by]))
+            });
+            (id, events.collect())
+        })
+        .collect()
+}
+
+#[test]
+fn a_synapse_becomes_a_conduit_database() {
+    let lab = Lab::start().unwrap();
+    let path = |name: &str| lab.path(name).to_str().unwrap().to_owned();
+    let (api, database) = (path("dump-api"), path("dump"));
+    let token_file = lab.note("admin_token_file");
+    let by_api = |token: &str, dump: &str| {
+        importer(&[
+            "dump",
+            "--homeserver",
+            lab.note("base_url"),
+            "--admin-token-file",
+            token,
+            "--signing-key",
+            lab.note("signing_key"),
+            "--dump",
+            dump,
+        ])
+        .unwrap()
+    };
+    expect(&by_api(token_file, &api), 0, "");
+    let wrong_token = path("wrong-token");
+    std::fs::write(&wrong_token, "not-a-token").unwrap();
+    expect(&by_api(&wrong_token, &path("none")), 3, "token");
+
+    lab.stop().unwrap();
+    expect(
+        &by_api(token_file, &path("none")),
+        3,
+        lab.note("base_url").trim_start_matches("http://"),
+    );
+    let config = lab.note("config");
+    expect(&importer(&["dump", "--synapse-config", config, "--dump", &database]).unwrap(), 0, "");
+    let again = importer(&["dump", "--synapse-config", config, "--dump", &database]).unwrap();
+    expect(&again, 5, "not empty");
+
+    // The two sources agree on what both can give.
+    let [from_api, from_database] =
+        [&api, &database].map(|dump| DumpReader::open(Path::new(dump), |_| {}).unwrap());
+    assert_eq!(users(&from_api), users(&from_database));
+    let [ours, theirs] = [timelines(&from_api), timelines(&from_database)];
+    assert!(ours.keys().eq(theirs.keys()), "the sources name different rooms");
+    for (room, events) in &theirs {
+        // How far the newest events reach back is the source's choice.
+        for (id, event) in events {
+            if let Some(other) = ours[room].get(id) {
+                assert_eq!(other, event, "{id}");
+            }
+        }
+        assert!(ours[room].keys().any(|id| events.contains_key(id)) || events.is_empty());
+    }
+
+    // The same dump gives the same rows, whatever the engine.
+    let import = |target: &str, backend: &str| {
+        let arguments = ["import", "--dump", &database, "--database", target, "--backend", backend];
+        importer(&arguments).unwrap()
+    };
+    let targets = ["rocks", "again", "sqlite"].map(path);
+    expect(&import(&targets[0], "rocksdb"), 0, "");
+    expect(&import(&targets[0], "rocksdb"), 5, "not empty");
+    expect(&import(&targets[1], "rocksdb"), 0, "");
+    expect(&import(&targets[2], "sqlite"), 0, "");
+    let first = rows(Backend::Rocksdb, Path::new(&targets[0]));
+    assert!(first.len() > 3000);
+    assert!(first == rows(Backend::Rocksdb, Path::new(&targets[1])), "a second import differs");
+    assert!(first == rows(Backend::Sqlite, Path::new(&targets[2])), "the engines differ");
+
+    // `verify` finds it clean, and notices what was changed behind its back.
+    let verify = || importer(&["verify", "--dump", &database, "--database", &targets[2]]).unwrap();
+    expect(&verify(), 0, "");
+    let sqlite = std::process::Command::new("python3")
+        .args([
+            "-c",
+            "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); \
+               c.execute('delete from userid_displayname'); c.commit()",
+        ])
+        .arg(Path::new(&targets[2]).join("conduit.db"))
+        .status()
+        .unwrap();
+    assert!(sqlite.success());
+    let changed = verify();
+    assert_eq!(changed.status.code(), Some(10));
+    assert!(String::from_utf8_lossy(&changed.stdout).contains("V203"), "{changed:?}");
+
+    // A damaged dump is refused, and leaves no target.
+    std::fs::write(Path::new(&database).join("server.json"), "{}").unwrap();
+    expect(&import(&path("damaged"), "rocksdb"), 4, "server.json");
+    assert!(!Path::new(&path("damaged")).exists());
+}
