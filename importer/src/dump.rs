@@ -1,6 +1,6 @@
 //! The dump: a directory of JSON files that holds a Synapse's data, and nothing of Conduit.
 //!
-//! `docs/dump-format.md` describes it for readers; [`format`] is the same in types. [`DumpWriter`] writes a dump (the
+//! `docs/dump-format.md` describes it for readers; [`mod@format`] is the same in types. [`DumpWriter`] writes a dump (the
 //! manifest last), [`DumpReader`] reads one (checksums first).
 
 pub mod format;

@@ -24,7 +24,12 @@ def take(lab: Notes, homeserver: str | None) -> dict:
 
 def device_view(client: Client, lab: Notes, media: set[str]) -> dict:
     sync = client.get("/sync", timeout=0, filter=json.dumps({"room": {"include_leave": True}}))
-    rooms = sync.get("rooms", {})
+    nicknames = {room["room_id"]: nickname for nickname, room in lab["rooms"].items()}
+
+    def section(name: str) -> dict[str, tuple[str, dict]]:
+        views = sync.get("rooms", {}).get(name, {})
+        return {nicknames.get(room, room): (room, view) for room, view in views.items()}
+
     users = [user["user_id"] for user in lab["users"].values()]
     profiles = {user: attempt(client, f"/profile/{q(user)}") for user in users}
     media.update(p["avatar_url"] for p in profiles.values() if p.get("avatar_url"))
@@ -33,15 +38,15 @@ def device_view(client: Client, lab: Notes, media: set[str]) -> dict:
         "devices": {d["device_id"]: d.get("display_name") for d in client.get("/devices")["devices"]},
         "account_data": data(sync.get("account_data", {})),
         "to_device": sync.get("to_device", {}).get("events", []),
-        "join": {room: joined(client, room, view) for room, view in rooms.get("join", {}).items()},
-        "invite": {room: stripped(view["invite_state"]) for room, view in rooms.get("invite", {}).items()},
-        "knock": {room: stripped(view["knock_state"]) for room, view in rooms.get("knock", {}).items()},
-        "leave": sorted(rooms.get("leave", {})),
+        "join": {name: joined(client, room, view) for name, (room, view) in section("join").items()},
+        "invite": {name: stripped(view["invite_state"]) for name, (_, view) in section("invite").items()},
+        "knock": {name: stripped(view["knock_state"]) for name, (_, view) in section("knock").items()},
+        "leave": {name: room for name, (room, _) in section("leave").items()},
         "profiles": profiles,
         "keys": keys(client, users),
         "one_time_keys": sync.get("device_one_time_keys_count"),
         "backup": backup(client),
-        "pushers": attempt(client, "/pushers"),
+        "pushers": {pusher["pushkey"]: pusher for pusher in client.get("/pushers")["pushers"]},
     }
 
 
@@ -49,20 +54,20 @@ def joined(client: Client, room: str, view: dict) -> dict:
     state = client.get(f"/rooms/{q(room)}/state")
     return {
         "state": {f"{event['type']}|{event['state_key']}": event["event_id"] for event in state},
-        "history": history(client, room),
+        **history(client, room),
         "account_data": data(view.get("account_data", {})),
         "receipts": receipts(view.get("ephemeral", {})),
     }
 
 
-def history(client: Client, room: str) -> list[str]:
-    """All events that are shown to this user, newest first."""
-    found, position = [], {}
+def history(client: Client, room: str) -> dict:
+    """All events that are shown to this user, and their order, newest first."""
+    found, position = {}, {}
     while True:
         page = client.get(f"/rooms/{q(room)}/messages", dir="b", limit=PAGE, **position)
-        found += [event["event_id"] for event in page["chunk"]]
+        found.update({f"{event['type']} {event['sender']} {event['event_id']}": True for event in page["chunk"]})
         if not page["chunk"] or page.get("end") in (None, position.get("from")):
-            return found
+            return {"history": found, "order": list(found)}
         position = {"from": page["end"]}
 
 
