@@ -22,17 +22,33 @@
 //! | V115 | blocking | a token or key of a device that does not exist |
 //! | V116 | note | an event is signed by a key that this server no longer has |
 //! | V117 | note | a redacted event lacks `origin`, as Conduit leaves those that it redacts itself |
+//! | V118 | warning | the state before an event is not the one after its only predecessor |
+//! | V119 | blocking | an extremity is marked as referenced: Conduit drops it with the next event from elsewhere |
+//! | V119 | warning | an event that others follow is not marked as referenced |
+//! | V120 | warning | the search index does not fit the messages |
+//! | V121 | blocking | a relation or thread of events that are not there |
+//! | V122 | blocking | an alias or entry of the directory for a room that is not there |
+//! | V123 | blocking | a read receipt that ends Conduit's sending task, or two of a user in a room |
+//! | V124 | blocking | rows of a media file are missing: Conduit deletes it |
+//! | V125 | note | a key of a device that is gone, as Conduit leaves it behind |
+//! | V126 | blocking | a pusher that Conduit can't read |
+//! | V127 | note | an alias is listed for a room that it no longer names, as Conduit leaves it after an upgrade |
 //! | V201 | blocking | something of the dump is missing in the database |
 //! | V202 | blocking | something in the database is not in the dump |
 //! | V203 | blocking | something differs from the dump |
 
+mod directory;
 mod dump;
 mod events;
 mod found;
 mod indexes;
+mod keys;
+mod media;
+mod receipts;
 mod rooms;
 mod rows;
 mod states;
+mod timeline;
 mod users;
 
 use std::collections::BTreeMap;
@@ -80,7 +96,7 @@ pub fn structure(
     progress: &Progress,
 ) -> Result<Verified, VerifyError> {
     let mut found = Found::default();
-    let phase = progress.phase("structure", 6);
+    let phase = progress.phase("structure", 8);
     let rows = rows::check(store, server_name, &mut found)?;
     phase.advance(1);
     indexes::check(store, &mut found)?;
@@ -92,6 +108,14 @@ pub fn structure(
     rooms::check(store, &events, &mut found)?;
     phase.advance(1);
     users::check(store, server_name, &mut found)?;
+    keys::check(store, server_name, &mut found)?;
+    phase.advance(1);
+    drop(events);
+    timeline::check(store, &mut found)?;
+    phase.advance(1);
+    directory::check(store, server_name, &mut found)?;
+    receipts::check(store, &mut found)?;
+    media::check(store, &mut found)?;
     phase.advance(1);
     Ok(Verified { rows, findings: found.finish() })
 }

@@ -74,8 +74,9 @@ fn edit_event(store: &mut MemoryStore, from: &str, to: &str) {
 type Damage = fn(&mut MemoryStore);
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn each_kind_of_damage_is_reported_by_its_code() {
-    let cases: [(&str, Damage); 17] = [
+    let cases: [(&str, Damage); 34] = [
         ("V101", |s| put(s, &trees::ROOMID_JOINEDCOUNT, b"!x".to_vec(), vec![1])),
         ("V103", |s| put(s, &trees::GLOBAL, b"version".to_vec(), 17_u64.to_be_bytes().to_vec())),
         ("V103", |s| put(s, &trees::GLOBAL, b"keypair".to_vec(), b"a\xffnone".to_vec())),
@@ -121,6 +122,59 @@ fn each_kind_of_damage_is_reported_by_its_code() {
         ("V115", |s| {
             let (key, _) = first(s, &trees::USERDEVICEID_TOKEN);
             assert!(s.remove(&trees::USERDEVICEID_METADATA, &key));
+        }),
+        ("V106", |s| remove_first(s, &trees::ROOMSERVERIDS)),
+        ("V106", |s| {
+            let (key, value) = first(s, &trees::PDUID_PDU);
+            assert!(s.remove(&trees::PDUID_PDU, &key));
+            put(s, &trees::PDUID_PDU, [&[0xee; 8], &key[8..]].concat(), value);
+        }),
+        ("V108", |s| edit_event(s, "\"event_id\":", "\"id\":")),
+        ("V113", |s| {
+            let (room, _) = first(s, &trees::ROOMID_SHORTROOMID);
+            put(s, &trees::ROOMID_INVITEDCOUNT, room, 99_u64.to_be_bytes().to_vec());
+        }),
+        ("V113", |s| {
+            let (room, _) = first(s, &trees::ROOMID_SHORTROOMID);
+            put(s, &trees::ROOMSERVERIDS, [&*room, b"\xffelse.test"].concat(), vec![]);
+        }),
+        ("V118", |s| {
+            let tree = &trees::SHORTEVENTID_SHORTSTATEHASH;
+            let (_, early) = first(s, tree);
+            let (last, _) = s.scan(tree, &[]).unwrap().last().unwrap().unwrap();
+            put(s, tree, last.to_vec(), early);
+        }),
+        ("V119", |s| remove_first(s, &trees::REFERENCEDEVENTS)),
+        ("V119", |s| {
+            let (leaf, _) = first(s, &trees::ROOMID_PDULEAVES);
+            let separator = leaf.iter().position(|byte| *byte == 0xff).unwrap();
+            let key = [&leaf[..separator], &leaf[separator + 1..]].concat();
+            put(s, &trees::REFERENCEDEVENTS, key, vec![]);
+        }),
+        ("V120", |s| remove_first(s, &trees::TOKENIDS)),
+        ("V120", |s| {
+            let (key, _) = first(s, &trees::TOKENIDS);
+            let key = [&key[..8], b"unsaid\xff", &key[key.len() - 16..]].concat();
+            put(s, &trees::TOKENIDS, key, vec![]);
+        }),
+        ("V121", |s| put(s, &trees::TOFROM_RELATION, vec![0; 16], vec![])),
+        ("V121", |s| put(s, &trees::THREADID_USERIDS, vec![1; 16], b"@a:lab.test".to_vec())),
+        ("V122", |s| put(s, &trees::PUBLICROOMIDS, b"!gone:lab.test".to_vec(), vec![])),
+        ("V123", |s| {
+            let room = Part::Text("!r:lab.test");
+            let user = Part::Text("@alice:lab.test");
+            let key = trees::READRECEIPTID_READRECEIPT.key(&[room, Part::U64(3), user]);
+            let receipt = r#"{"type":"m.receipt","content":{"$e":{"m.read.private":{"@alice:lab.test":{"ts":1}}}}}"#;
+            put(s, &trees::READRECEIPTID_READRECEIPT, key, receipt.into());
+        }),
+        ("V124", |s| remove_first(s, &trees::FILEHASH_SERVERNAME_MEDIAID)),
+        ("V124", |s| {
+            let (file, mut times) = first(s, &trees::FILEHASH_METADATA);
+            times[16..].copy_from_slice(&1_700_000_000_000_u64.to_be_bytes());
+            put(s, &trees::FILEHASH_METADATA, file, times);
+        }),
+        ("V126", |s| {
+            put(s, &trees::SENDERKEY_PUSHER, b"@alice:lab.test\xffkey".to_vec(), b"{}".to_vec());
         }),
     ];
     let clean = fixture_in_memory();

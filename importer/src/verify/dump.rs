@@ -8,9 +8,11 @@ mod users;
 
 use std::collections::BTreeSet;
 
+use ruma::OwnedRoomId;
+
 use super::{VerifyError, found::Found};
 use crate::{
-    conduit::kv::KvStore,
+    conduit::{kv::KvStore, trees},
     dump::DumpReader,
     progress::Progress,
     tally::{Kind, Skip},
@@ -46,14 +48,16 @@ pub(super) fn compare(
 
     let phase = progress.phase("users", dump.number_of_users());
     let mut users = BTreeSet::new();
+    let mut account_data = users::KnownAccountData::default();
     for user in dump.users() {
         let user = user?;
-        users::compare(store, &user, &skipped, found)?;
+        users::compare(store, &user, &skipped, &mut account_data, found)?;
         users.insert(user.user_id.to_string());
         phase.advance(1);
     }
     drop(phase);
     users::extra(store, &users, &server_name, found)?;
+    users::extra_account_data(store, &users, &account_data, found)?;
 
     let phase = progress.phase("rooms", dump.number_of_rooms());
     let mut rooms = BTreeSet::new();
@@ -66,5 +70,26 @@ pub(super) fn compare(
         phase.advance(1);
     }
     drop(phase);
-    rooms::extra(store, &rooms, found)
+    rooms::extra(store, &rooms, found)?;
+    blocked_rooms(store, &dump.server()?.blocked_rooms, found)
+}
+
+fn blocked_rooms(
+    store: &dyn KvStore,
+    blocked: &[OwnedRoomId],
+    found: &mut Found,
+) -> Result<(), VerifyError> {
+    let expected: BTreeSet<_> = blocked.iter().map(|room| room.as_str().to_owned()).collect();
+    let mut stored = BTreeSet::new();
+    for row in store.scan(&trees::DISABLEDROOMIDS, &[])? {
+        let (room, _) = row?;
+        stored.insert(String::from_utf8_lossy(&room).into_owned());
+    }
+    for room in expected.difference(&stored) {
+        found.error("V201", room, "is not blocked");
+    }
+    for room in stored.difference(&expected) {
+        found.error("V202", room, "is blocked, and not in the dump");
+    }
+    Ok(())
 }

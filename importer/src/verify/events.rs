@@ -129,7 +129,10 @@ fn event(
             return None;
         }
     };
-    let id = text(&json, "event_id")?.to_owned();
+    let Some(id) = text(&json, "event_id").map(str::to_owned) else {
+        found.error("V108", "an event", "has no `event_id`");
+        return None;
+    };
     let Some(known) = read(&json, timeline) else {
         found.error("V108", &id, "lacks what Conduit needs to read it");
         return None;

@@ -25,6 +25,16 @@ impl Found {
         self.add(Severity::Blocking, code, subject.into(), text.into());
     }
 
+    /// Something that is not as it should be and harms little.
+    pub(super) fn warning(
+        &mut self,
+        code: &'static str,
+        subject: impl Into<String>,
+        text: impl Into<String>,
+    ) {
+        self.add(Severity::Warning, code, subject.into(), text.into());
+    }
+
     /// Something that is good to know.
     pub(super) fn note(
         &mut self,

@@ -11,7 +11,7 @@ use crate::conduit::{
 type Other = fn(&Fields<'_>, &Fields<'_>) -> Option<(Vec<u8>, Option<Vec<u8>>)>;
 
 /// Tree, tree it must agree with, and how.
-const PAIRS: [(&Tree, &Tree, Other); 17] = [
+const PAIRS: [(&Tree, &Tree, Other); 18] = [
     (&trees::EVENTID_SHORTEVENTID, &trees::SHORTEVENTID_EVENTID, |k, v| {
         Some((number(v.u64("short_event")), Some(k.text("event").into())))
     }),
@@ -55,6 +55,10 @@ const PAIRS: [(&Tree, &Tree, Other); 17] = [
     (&trees::ROOMSERVERIDS, &trees::SERVERROOMIDS, |k, _| {
         let key = [Part::Text(k.text("server")), Part::Text(k.text("room"))];
         Some((trees::SERVERROOMIDS.key(&key), None))
+    }),
+    (&trees::SERVERROOMIDS, &trees::ROOMSERVERIDS, |k, _| {
+        let key = [Part::Text(k.text("room")), Part::Text(k.text("server"))];
+        Some((trees::ROOMSERVERIDS.key(&key), None))
     }),
 ];
 

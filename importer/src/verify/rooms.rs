@@ -106,11 +106,44 @@ fn memberships(
     if count != u64::try_from(joined.len()).ok() {
         found.error("V113", room, format!("{} have joined, the count is {count:?}", joined.len()));
     }
-    for server in joined.iter().filter_map(|user| user.split_once(':').map(|(_, server)| server)) {
-        let key = [Part::Text(room), Part::Text(server)];
-        if value_of(store, &trees::ROOMSERVERIDS, &key)?.is_none() {
-            found.error("V113", room, format!("its server {server} has no row"));
+    let prefix = trees::ROOMUSERID_INVITECOUNT.key(&[Part::Text(room), Part::Text("")]);
+    let mut invited: u64 = 0;
+    for row in store.scan(&trees::ROOMUSERID_INVITECOUNT, &prefix)? {
+        row?;
+        invited = invited.saturating_add(1);
+    }
+    let count = value_of(store, &trees::ROOMID_INVITEDCOUNT, &[Part::Text(room)])?;
+    let count = count.and_then(|count| count.try_into().ok()).map(u64::from_be_bytes);
+    if count.unwrap_or(0) != invited {
+        found.error("V113", room, format!("{invited} are invited, the count is {count:?}"));
+    }
+    servers(store, room, &joined, found)
+}
+
+/// Servers in a room are those of joined users.
+fn servers(
+    store: &dyn KvStore,
+    room: &str,
+    joined: &BTreeSet<String>,
+    found: &mut Found,
+) -> Result<(), VerifyError> {
+    let expected: BTreeSet<_> = joined
+        .iter()
+        .filter_map(|user| user.split_once(':').map(|(_, server)| server.to_owned()))
+        .collect();
+    let mut stored = BTreeSet::new();
+    let prefix = trees::ROOMSERVERIDS.key(&[Part::Text(room), Part::Text("")]);
+    for row in store.scan(&trees::ROOMSERVERIDS, &prefix)? {
+        let (key, _) = row?;
+        if let Ok(fields) = trees::ROOMSERVERIDS.decode_key(&key) {
+            stored.insert(fields.text("server").to_owned());
         }
+    }
+    for server in expected.difference(&stored) {
+        found.error("V113", room, format!("its server {server} has no row"));
+    }
+    for server in stored.difference(&expected) {
+        found.error("V113", room, format!("{server} has a row and nobody in it"));
     }
     Ok(())
 }

@@ -96,7 +96,10 @@ fn diff(store: &dyn KvStore, hash: u64) -> Result<Option<StateDiff>, VerifyError
 }
 
 /// A state in short ids, by Conduit's rule; `None` if it does not expand to one event a key.
-fn compressed(store: &dyn KvStore, hash: u64) -> Result<Option<BTreeMap<u64, u64>>, VerifyError> {
+pub(super) fn compressed(
+    store: &dyn KvStore,
+    hash: u64,
+) -> Result<Option<BTreeMap<u64, u64>>, VerifyError> {
     let mut chain = Vec::new();
     let mut next = hash;
     while next != 0 {

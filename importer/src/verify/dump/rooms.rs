@@ -62,7 +62,8 @@ pub(super) fn compare(
         let stored = states::current(store, id)?;
         same_state(id, &expected, stored.as_ref(), skipped, found);
     }
-    directory(store, &head, found)?;
+    extremities(store, &head, found)?;
+    directory(store, &head, skipped, found)?;
     Ok(true)
 }
 
@@ -238,12 +239,47 @@ fn memberships(
     Ok(())
 }
 
-fn directory(store: &dyn KvStore, head: &DumpRoom, found: &mut Found) -> Result<(), VerifyError> {
+/// Those of the dump that are in the timeline; if none is, Conduit goes on from another event.
+fn extremities(store: &dyn KvStore, head: &DumpRoom, found: &mut Found) -> Result<(), VerifyError> {
+    let room = head.room_id.as_str();
+    let mut expected = BTreeSet::new();
+    for event in &head.forward_extremities {
+        if value_of(store, &trees::EVENTID_PDUID, &[Part::Text(event.as_str())])?.is_some() {
+            expected.insert(event.to_string());
+        }
+    }
+    let mut stored = BTreeSet::new();
+    let prefix = trees::ROOMID_PDULEAVES.key(&[Part::Text(room), Part::Text("")]);
+    for row in store.scan(&trees::ROOMID_PDULEAVES, &prefix)? {
+        let (_, event) = row?;
+        stored.insert(String::from_utf8_lossy(&event).into_owned());
+    }
+    if !expected.is_empty() && stored != expected {
+        let text = format!("has {} forward extremities, not the dump's", stored.len());
+        found.error("V203", room, text);
+    }
+    Ok(())
+}
+
+fn directory(
+    store: &dyn KvStore,
+    head: &DumpRoom,
+    skipped: &Skipped<'_>,
+    found: &mut Found,
+) -> Result<(), VerifyError> {
     let room = head.room_id.as_str();
     for alias in &head.aliases {
-        let stored = value_of(store, &trees::ALIAS_ROOMID, &[Part::Text(alias.alias.alias())])?;
+        if skipped.explains(Kind::Alias, alias.alias.as_str()) {
+            continue;
+        }
+        let localpart = [Part::Text(alias.alias.alias())];
+        let stored = value_of(store, &trees::ALIAS_ROOMID, &localpart)?;
         if stored.as_deref() != Some(room.as_bytes()) {
             found.error("V203", alias.alias.as_str(), format!("does not name {room}"));
+        }
+        let creator = value_of(store, &trees::ALIAS_USERID, &localpart)?;
+        if creator.as_deref() != alias.creator.as_ref().map(|user| user.as_bytes()) {
+            found.error("V203", alias.alias.as_str(), "its creator is another one");
         }
     }
     let published = value_of(store, &trees::PUBLICROOMIDS, &[Part::Text(room)])?.is_some();

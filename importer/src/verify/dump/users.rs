@@ -1,6 +1,9 @@
 //! Users of the dump and of the database.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+};
 
 use ruma::push::Ruleset;
 use secrecy::ExposeSecret as _;
@@ -17,10 +20,31 @@ use crate::{
     verify::{events::value_of, users::account_data},
 };
 
+/// Account data that the dump has, as hashes of room, user and type: there are millions.
+#[derive(Debug, Default)]
+pub(super) struct KnownAccountData(BTreeSet<u64>);
+
+impl KnownAccountData {
+    fn insert(&mut self, room: &str, user: &str, kind: &str) {
+        self.0.insert(Self::hash(room, user, kind));
+    }
+
+    fn contains(&self, room: &str, user: &str, kind: &str) -> bool {
+        self.0.contains(&Self::hash(room, user, kind))
+    }
+
+    fn hash(room: &str, user: &str, kind: &str) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (room, user, kind).hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
 pub(super) fn compare(
     store: &dyn KvStore,
     user: &DumpUser,
     skipped: &Skipped<'_>,
+    known: &mut KnownAccountData,
     found: &mut Found,
 ) -> Result<(), VerifyError> {
     let id = user.user_id.as_str();
@@ -58,7 +82,7 @@ pub(super) fn compare(
     equal(&trees::USERID_DISPLAYNAME, user.profile.displayname.as_deref())?;
     equal(&trees::USERID_AVATARURL, user.profile.avatar_url.as_deref())?;
     devices(store, user, rights, found)?;
-    all_account_data(store, user, skipped, found)?;
+    all_account_data(store, user, skipped, known, found)?;
     for pusher in user.pushers.iter().filter(|pusher| pusher.kind == "http" && pusher.enabled) {
         let key = [of_user[0], Part::Text(pusher.pushkey.expose_secret())];
         let item = format!("{} of {id}", pusher.app_id);
@@ -128,6 +152,7 @@ fn all_account_data(
     store: &dyn KvStore,
     user: &DumpUser,
     skipped: &Skipped<'_>,
+    known: &mut KnownAccountData,
     found: &mut Found,
 ) -> Result<(), VerifyError> {
     let id = user.user_id.as_str();
@@ -135,9 +160,8 @@ fn all_account_data(
     let rooms = user.account_data.rooms.iter().flat_map(|(room, types)| {
         types.iter().map(|(kind, content)| (room.as_str(), kind, content))
     });
-    let mut expected = BTreeSet::new();
     for (room, kind, content) in global.chain(rooms) {
-        expected.insert((room.to_owned(), kind.clone()));
+        known.insert(room, id, kind);
         let item = format!("{kind} of {id} {room}");
         let item = item.trim();
         let counted = if room.is_empty() { Kind::AccountData } else { Kind::RoomAccountData };
@@ -146,18 +170,6 @@ fn all_account_data(
             format!("{{\"type\":{},\"content\":{}}}", Value::from(kind.as_str()), content.get());
         if !skipped.explains(counted, item) && !same_json(stored.as_deref(), &event) {
             found.error("V203", item, "differs or is missing");
-        }
-    }
-    for row in store.scan(&trees::ROOMUSERTYPE_ROOMUSERDATAID, &[])? {
-        let (key, _) = row?;
-        let Ok(fields) = trees::ROOMUSERTYPE_ROOMUSERDATAID.decode_key(&key) else { continue };
-        let (room, kind) = (fields.text("room"), fields.text("type"));
-        let is_push_rules = room.is_empty() && kind == "m.push_rules";
-        if fields.text("user") == id
-            && !is_push_rules
-            && !expected.contains(&(room.to_owned(), kind.to_owned()))
-        {
-            found.error("V202", format!("{kind} of {id} {room}"), "is not in the dump");
         }
     }
     push_rules(store, user, skipped, found)
@@ -208,6 +220,25 @@ pub(super) fn extra(
         let local = user.split_once(':').map(|(_, server)| server) == Some(server_name);
         if local && !password.is_empty() && !users.contains(&user) {
             found.error("V202", user, "is a user that the dump does not have");
+        }
+    }
+    Ok(())
+}
+
+/// Account data of the dump's users that the dump does not have. Push rules are compared with each user.
+pub(super) fn extra_account_data(
+    store: &dyn KvStore,
+    users: &BTreeSet<String>,
+    known: &KnownAccountData,
+    found: &mut Found,
+) -> Result<(), VerifyError> {
+    for row in store.scan(&trees::ROOMUSERTYPE_ROOMUSERDATAID, &[])? {
+        let (key, _) = row?;
+        let Ok(fields) = trees::ROOMUSERTYPE_ROOMUSERDATAID.decode_key(&key) else { continue };
+        let (room, user, kind) = (fields.text("room"), fields.text("user"), fields.text("type"));
+        let is_push_rules = room.is_empty() && kind == "m.push_rules";
+        if users.contains(user) && !is_push_rules && !known.contains(room, user, kind) {
+            found.error("V202", format!("{kind} of {user} {room}"), "is not in the dump");
         }
     }
     Ok(())
