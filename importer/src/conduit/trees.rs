@@ -174,6 +174,8 @@ const YES: Written = Written::Yes;
 const CACHE: Written = Written::No("a cache that Conduit fills");
 const PASSING: Written = Written::No("lives for minutes");
 const UNREAD: Written = Written::No("Conduit writes it and never reads it");
+/// Conduit would read rows; none are made so far.
+const LATER: Written = Written::No("not moved so far");
 const QUEUES: Written = Written::No("nothing is waiting to be sent");
 
 macro_rules! trees {
@@ -197,22 +199,22 @@ trees! {
     BACKUPID_ETAG "backupid_etag" BACKUP => COUNT, YES;
     BACKUPKEYID_BACKUP "backupkeyid_backup"
         &[&[Text("user"), Sep, Text("version"), Sep, Text("room"), Sep, Text("session")]] => AS_SENT, YES;
-    BLOCKED_SERVERNAME_MEDIAID "blocked_servername_mediaid" MEDIA => &[&[U64("seconds"), Text("reason")]], YES;
+    BLOCKED_SERVERNAME_MEDIAID "blocked_servername_mediaid" MEDIA => &[&[U64("seconds"), Text("reason")]], LATER;
     DISABLEDROOMIDS "disabledroomids" ROOM => NOTHING, YES;
     EVENTID_OUTLIERPDU "eventid_outlierpdu" EVENT => SORTED, YES;
     EVENTID_PDUID "eventid_pduid" EVENT => PDU_ID, YES;
     EVENTID_SHORTEVENTID "eventid_shorteventid" EVENT => &[&[U64("short_event")]], YES;
     FILEHASH_METADATA "filehash_metadata" &[&[Hash("sha256")]] =>
-        &[&[U64("bytes"), U64("created_seconds"), U64("last_access_seconds")]], YES;
+        &[&[U64("bytes"), U64("created_seconds"), U64("last_access_seconds")]], LATER;
     FILEHASH_SERVERNAME_MEDIAID "filehash_servername_mediaid"
-        &[&[Hash("sha256"), Text("server"), Sep, Text("media")]] => NOTHING, YES;
+        &[&[Hash("sha256"), Text("server"), Sep, Text("media")]] => NOTHING, LATER;
     FILEHASH_THUMBNAILID "filehash_thumbnailid"
         &[&[Hash("sha256"), Text("server"), Sep, Text("media"), Sep, U32("width"), U32("height")]] => NOTHING,
         Written::No("Conduit makes thumbnails when they are asked for");
     GLOBAL "global" &[&[Literal("c")], &[Literal("version")], &[Literal("u")], &[Literal("keypair")], &[Text("name")]] =>
         &[&[U64("number")], &[Text("version"), Sep, Bytes("pkcs8")]], YES;
-    ID_APPSERVICEREGISTRATIONS "id_appserviceregistrations" &[&[Text("id")]] => &[&[Text("yaml")]], YES;
-    KEYCHANGEID_USERID "keychangeid_userid" &[&[Text("room_or_user"), Sep, U64("count")]] => USER, YES;
+    ID_APPSERVICEREGISTRATIONS "id_appserviceregistrations" &[&[Text("id")]] => &[&[Text("yaml")]], LATER;
+    KEYCHANGEID_USERID "keychangeid_userid" &[&[Text("room_or_user"), Sep, U64("count")]] => USER, LATER;
     KEYID_KEY "keyid_key" USER_KEY => AS_SENT, YES;
     LAZYLOADEDIDS "lazyloadedids"
         &[&[Text("user"), Sep, Text("device"), Sep, Text("room"), Sep, Text("member")]] => NOTHING, CACHE;
@@ -225,7 +227,7 @@ trees! {
         Written::No("Conduit clears it at every start");
     PUBLICROOMIDS "publicroomids" ROOM => NOTHING, YES;
     READRECEIPTID_READRECEIPT "readreceiptid_readreceipt"
-        &[&[Text("room"), Sep, U64("count"), Sep, Text("user")]] => AS_SENT, YES;
+        &[&[Text("room"), Sep, U64("count"), Sep, Text("user")]] => AS_SENT, LATER;
     REFERENCEDEVENTS "referencedevents" &[&[TextBefore("room", b'$'), Text("event")]] => NOTHING, YES;
     ROOMID_INVITEDCOUNT "roomid_invitedcount" ROOM => NUMBER, YES;
     ROOMID_JOINEDCOUNT "roomid_joinedcount" ROOM => NUMBER, YES;
@@ -252,10 +254,10 @@ trees! {
     SERVERCURRENTEVENT_DATA "servercurrentevent_data" QUEUE => QUEUED, QUEUES;
     SERVERNAME_EDUCOUNT "servername_educount" &[&[Text("server")]] => COUNT, YES;
     SERVERNAME_USERLOCALPART_MEDIAID "servername_userlocalpart_mediaid"
-        &[&[Text("server"), Sep, Text("localpart"), Sep, Text("media")]] => NOTHING, YES;
+        &[&[Text("server"), Sep, Text("localpart"), Sep, Text("media")]] => NOTHING, LATER;
     SERVERNAMEEVENT_DATA "servernameevent_data" QUEUE => QUEUED, QUEUES;
-    SERVERNAMEMEDIAID_METADATA "servernamemediaid_metadata" MEDIA => FILE, YES;
-    SERVERNAMEMEDIAID_USERLOCALPART "servernamemediaid_userlocalpart" MEDIA => &[&[Text("localpart")]], YES;
+    SERVERNAMEMEDIAID_METADATA "servernamemediaid_metadata" MEDIA => FILE, LATER;
+    SERVERNAMEMEDIAID_USERLOCALPART "servernamemediaid_userlocalpart" MEDIA => &[&[Text("localpart")]], LATER;
     SERVERROOMIDS "serverroomids" &[&[Text("server"), Sep, Text("room")]] => NOTHING, YES;
     SHORTEVENTID_AUTHCHAIN "shorteventid_authchain" &[&[U64("short_event")]] => &[&[U64s("short_events")]], CACHE;
     SHORTEVENTID_EVENTID "shorteventid_eventid" &[&[U64("short_event")]] => EVENT, YES;
@@ -303,12 +305,12 @@ trees! {
     USERROOMID_HIGHLIGHTCOUNT "userroomid_highlightcount" &[
         &[Sigil("user", b'@'), Sep, Text("room")],
         &[Sigil("room", b'!'), Sep, Text("user")],
-    ] => NUMBER, YES;
+    ] => NUMBER, LATER;
     USERROOMID_INVITESTATE "userroomid_invitestate" USER_ROOM => AS_SENT, YES;
     USERROOMID_JOINED "userroomid_joined" USER_ROOM => NOTHING, YES;
     USERROOMID_KNOCKSTATE "userroomid_knockstate" USER_ROOM => AS_SENT, YES;
     USERROOMID_LEFTSTATE "userroomid_leftstate" USER_ROOM => AS_SENT, YES;
-    USERROOMID_NOTIFICATIONCOUNT "userroomid_notificationcount" USER_ROOM => NUMBER, YES;
+    USERROOMID_NOTIFICATIONCOUNT "userroomid_notificationcount" USER_ROOM => NUMBER, LATER;
 }
 
 #[cfg(test)]
@@ -318,6 +320,38 @@ mod tests {
     #[test]
     fn names_are_sorted_and_constants_are_the_names_in_capitals() {
         assert!(TREES.windows(2).all(|pair| pair[0].name < pair[1].name));
+    }
+
+    /// The document's sections, each as heading, key, value and written.
+    fn documented() -> Vec<[String; 4]> {
+        include_str!("../../docs/on-disk-format.md")
+            .split("\n### ")
+            .skip(1)
+            .map(|section| {
+                let (heading, text) = section.split_once('\n').unwrap();
+                let line = |label: &str| {
+                    let lines: Vec<_> =
+                        text.lines().filter_map(|line| line.strip_prefix(label)).collect();
+                    assert_eq!(lines.len(), 1, "{heading}: {label}");
+                    lines[0].to_owned()
+                };
+                [heading.to_owned(), line("- Key: "), line("- Value: "), line("- Written: ")]
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_document_has_each_tree_with_its_layout() {
+        let mut documented = documented();
+        documented.sort();
+        let expected = TREES.map(|tree| {
+            let written = match tree.written {
+                Written::Yes => "yes".to_owned(),
+                Written::No(reason) => format!("no: {reason}"),
+            };
+            [tree.name.to_owned(), tree.key.to_string(), tree.value.to_string(), written]
+        });
+        assert_eq!(documented, expected);
     }
 
     #[test]
