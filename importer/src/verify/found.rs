@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 
 use crate::findings::{Finding, Severity};
 
-/// Findings of one code that are kept; the rest is counted.
-const KEPT: u64 = 200;
+/// Findings of one code and severity that are kept; the rest is counted.
+const KEPT: u64 = 1000;
 
 /// Findings so far.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     findings: Vec<Finding>,
-    counts: BTreeMap<&'static str, (Severity, u64)>,
+    /// By severity too, so that many warnings don't hide an error of the same code.
+    counts: BTreeMap<(&'static str, Severity), u64>,
 }
 
 impl Found {
@@ -46,7 +47,7 @@ impl Found {
     }
 
     fn add(&mut self, severity: Severity, code: &'static str, subject: String, text: String) {
-        let (_, count) = self.counts.entry(code).or_insert((severity, 0));
+        let count = self.counts.entry((code, severity)).or_default();
         *count = count.saturating_add(1);
         if *count <= KEPT {
             let remedy = match severity {
@@ -57,8 +58,9 @@ impl Found {
         }
     }
 
+    /// All findings, sorted, with a line for those that were only counted.
     pub(super) fn finish(mut self) -> Vec<Finding> {
-        for (code, (severity, count)) in self.counts {
+        for ((code, severity), count) in self.counts {
             if let Some(more) = count.checked_sub(KEPT).filter(|more| *more > 0) {
                 self.findings.push(Finding {
                     severity,
@@ -71,5 +73,25 @@ impl Found {
         }
         self.findings.sort();
         self.findings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn findings_beyond_the_limit_are_counted_and_hide_nothing_graver() {
+        let mut found = Found::default();
+        for number in 0..KEPT + 2 {
+            found.warning("V119", format!("{number:04}"), "is not marked");
+        }
+        found.error("V119", "last", "is marked");
+        let findings = found.finish();
+        assert_eq!(findings.len(), 1002);
+        assert_eq!((findings[0].severity, &*findings[0].subject), (Severity::Blocking, "last"));
+        let further = findings.iter().find(|finding| finding.subject == "further ones").unwrap();
+        assert_eq!(further.text, "2 more findings of this code");
+        assert_eq!((further.severity, further.code), (Severity::Warning, "V119"));
     }
 }
