@@ -4,6 +4,7 @@
 //! rooms of versions other than 3 to 12 and accounts without rights explain themselves.
 
 mod rooms;
+mod states;
 mod users;
 
 use std::collections::BTreeSet;

@@ -1,6 +1,9 @@
 //! Every event: form, id, hashes, signatures, auth events, its place in the indexes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use ruma::{
@@ -18,13 +21,27 @@ use crate::conduit::{
 /// What is remembered of an event.
 #[derive(Debug)]
 pub(super) struct Known {
-    pub(super) room: String,
-    pub(super) kind: String,
-    pub(super) state_key: Option<String>,
+    pub(super) room: Rc<str>,
+    pub(super) kind: Rc<str>,
+    pub(super) state_key: Option<Rc<str>>,
     /// `membership` of a member event.
-    pub(super) membership: Option<String>,
+    pub(super) membership: Option<Rc<str>>,
     pub(super) timeline: bool,
-    auth_events: Vec<String>,
+}
+
+/// Texts that many events have, kept once.
+#[derive(Default)]
+struct Texts(BTreeSet<Rc<str>>);
+
+impl Texts {
+    fn share(&mut self, text: &str) -> Rc<str> {
+        if let Some(known) = self.0.get(text) {
+            return known.clone();
+        }
+        let new: Rc<str> = text.into();
+        self.0.insert(new.clone());
+        new
+    }
 }
 
 /// All events by id.
@@ -38,10 +55,13 @@ pub(super) fn check(
     let rules = room_rules(store)?;
     let own = Own { name: server_name, key: public_key(store)? };
     let mut events = Events::new();
+    let mut texts = Texts::default();
     let mut counts = BTreeSet::new();
     for row in store.scan(&trees::PDUID_PDU, &[])? {
         let (pdu_id, value) = row?;
-        let Some(id) = event(&value, true, &rules, &own, &mut events, found) else { continue };
+        let Some(id) = event(&value, true, &rules, &own, &mut events, &mut texts, found) else {
+            continue;
+        };
         if store.get(&trees::EVENTID_PDUID, id.as_bytes())?.as_deref() != Some(&*pdu_id) {
             found.error("V106", &id, "`eventid_pduid` does not point to it");
         }
@@ -51,7 +71,7 @@ pub(super) fn check(
         {
             found.error("V107", &id, "has the count of another event");
         }
-        let is_create = events.get(&id).is_some_and(|event| event.kind == "m.room.create");
+        let is_create = events.get(&id).is_some_and(|event| &*event.kind == "m.room.create");
         if !is_create && !has_state_before(store, &id)? {
             found.error("V112", &id, "has no state before it");
         }
@@ -64,20 +84,53 @@ pub(super) fn check(
     }
     for row in store.scan(&trees::EVENTID_OUTLIERPDU, &[])? {
         let (key, value) = row?;
-        let Some(id) = event(&value, false, &rules, &own, &mut events, found) else { continue };
+        let Some(id) = event(&value, false, &rules, &own, &mut events, &mut texts, found) else {
+            continue;
+        };
         if id.as_bytes() != &*key {
             found.error("V106", &id, "is stored under another id");
         }
     }
-    for (id, event) in &events {
-        for auth in event.auth_events.iter().filter(|auth| !events.contains_key(*auth)) {
+    auth_events(store, &rules, &events, found)?;
+    Ok(events)
+}
+
+/// Each event's auth events are there and of its room; Conduit gives up on one of another room
+/// (src/service/rooms/auth_chain/mod.rs:135-140). They are read again, which costs less than to keep them.
+fn auth_events(
+    store: &dyn KvStore,
+    rules: &BTreeMap<String, RoomVersionRules>,
+    events: &Events,
+    found: &mut Found,
+) -> Result<(), VerifyError> {
+    #[derive(serde::Deserialize)]
+    struct Pdu {
+        event_id: String,
+        auth_events: Vec<String>,
+    }
+    for tree in [&trees::PDUID_PDU, &trees::EVENTID_OUTLIERPDU] {
+        for row in store.scan(tree, &[])? {
+            let (_, value) = row?;
+            let Ok(pdu) = serde_json::from_slice::<Pdu>(&value) else { continue };
             // Invites and knocks of rooms that the server is not in come alone.
-            if rules.contains_key(&event.room) {
-                found.error("V110", id, format!("its auth event {auth} is missing"));
+            let known = events.get(&pdu.event_id).filter(|event| rules.contains_key(&*event.room));
+            let Some(event) = known else { continue };
+            for auth in &pdu.auth_events {
+                match events.get(auth).map(|auth| &auth.room) {
+                    Some(room) if *room == event.room => {}
+                    Some(room) => {
+                        let text = format!("its auth event {auth} is of {room}");
+                        found.error("V110", &pdu.event_id, text);
+                    }
+                    None => {
+                        let text = format!("its auth event {auth} is missing");
+                        found.error("V110", &pdu.event_id, text);
+                    }
+                }
             }
         }
     }
-    Ok(events)
+    Ok(())
 }
 
 /// This server's name and present key.
@@ -120,6 +173,7 @@ fn event(
     rules: &BTreeMap<String, RoomVersionRules>,
     own: &Own<'_>,
     events: &mut Events,
+    texts: &mut Texts,
     found: &mut Found,
 ) -> Option<String> {
     let json: CanonicalJsonObject = match serde_json::from_slice(stored) {
@@ -133,11 +187,11 @@ fn event(
         found.error("V108", "an event", "has no `event_id`");
         return None;
     };
-    let Some(known) = read(&json, timeline) else {
+    let Some(known) = read(&json, timeline, texts) else {
         found.error("V108", &id, "lacks what Conduit needs to read it");
         return None;
     };
-    if let Some(rules) = rules.get(&known.room) {
+    if let Some(rules) = rules.get(&*known.room) {
         cryptography(&id, &json, rules, own, found);
     }
     if let Some(other) = events.insert(id.clone(), known) {
@@ -152,10 +206,10 @@ fn event(
 }
 
 /// What Conduit's typed reader needs (src/service/pdu.rs:32-54).
-fn read(json: &CanonicalJsonObject, timeline: bool) -> Option<Known> {
-    let texts = |name: &str| -> Option<Vec<String>> {
-        let array = json.get(name)?.as_array()?;
-        array.iter().map(|item| item.as_str().map(str::to_owned)).collect()
+fn read(json: &CanonicalJsonObject, timeline: bool, texts: &mut Texts) -> Option<Known> {
+    let ids = |name: &str| {
+        let good = json.get(name)?.as_array()?.iter().all(|item| item.as_str().is_some());
+        good.then_some(())
     };
     ruma::UserId::parse(text(json, "sender")?).ok()?;
     let number = |name: &str| match json.get(name) {
@@ -164,16 +218,16 @@ fn read(json: &CanonicalJsonObject, timeline: bool) -> Option<Known> {
     };
     number("origin_server_ts")?;
     number("depth")?;
-    texts("prev_events")?;
+    ids("prev_events")?;
+    ids("auth_events")?;
     let content = json.get("content")?.as_object()?;
     text(json.get("hashes")?.as_object()?, "sha256")?;
     Some(Known {
-        room: room_of(json)?,
-        kind: text(json, "type")?.to_owned(),
-        state_key: text(json, "state_key").map(str::to_owned),
-        membership: text(content, "membership").map(str::to_owned),
+        room: texts.share(&room_of(json)?),
+        kind: texts.share(text(json, "type")?),
+        state_key: text(json, "state_key").map(|key| texts.share(key)),
+        membership: text(content, "membership").map(|membership| texts.share(membership)),
         timeline,
-        auth_events: texts("auth_events")?,
     })
 }
 

@@ -1,11 +1,14 @@
 //! Timeline events in their order: the state before each follows from the one before its predecessor, and what Conduit
 //! derives from events is there.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
 
 use serde::Deserialize;
 
-use super::{VerifyError, found::Found, states};
+use super::{VerifyError, found::Found, states::Expander};
 use crate::conduit::{kv::KvStore, layout::Part, trees};
 
 /// Longest word of the search index, in bytes (src/database/key_value/rooms/search.rs:9-14).
@@ -33,6 +36,7 @@ struct Place {
 
 pub(super) fn check(store: &dyn KvStore, found: &mut Found) -> Result<(), VerifyError> {
     let rooms = rooms(store)?;
+    let mut expander = Expander::new(store);
     let mut counts = BTreeSet::new();
     let mut words: u64 = 0;
     for row in store.scan(&trees::PDUID_PDU, &[])? {
@@ -51,7 +55,7 @@ pub(super) fn check(store: &dyn KvStore, found: &mut Found) -> Result<(), Verify
             found.error("V106", &pdu.event_id, format!("is stored in {room}, which it is not of"));
         }
         references(store, room, &pdu, found)?;
-        sequence(store, &pdu, found)?;
+        sequence(store, &mut expander, &pdu, found)?;
         words = words.saturating_add(indexed(store, id.u64("short_room"), &key, &pdu, found)?);
     }
     relations(store, &counts, found)?;
@@ -118,7 +122,12 @@ fn place(store: &dyn KvStore, event: &str) -> Result<Option<Place>, VerifyError>
 }
 
 /// After one predecessor that is a timeline event too, the state before is the one before that, with its effect.
-fn sequence(store: &dyn KvStore, pdu: &Pdu, found: &mut Found) -> Result<(), VerifyError> {
+fn sequence(
+    store: &dyn KvStore,
+    expander: &mut Expander<'_>,
+    pdu: &Pdu,
+    found: &mut Found,
+) -> Result<(), VerifyError> {
     let [previous] = pdu.prev_events.as_slice() else { return Ok(()) };
     let Some(pdu_id) = store.get(&trees::EVENTID_PDUID, previous.as_bytes())? else {
         return Ok(());
@@ -141,9 +150,11 @@ fn sequence(store: &dyn KvStore, pdu: &Pdu, found: &mut Found) -> Result<(), Ver
         None if own.before == earlier.before => return Ok(()),
         None => None,
     };
-    let Some(mut expected) = states::compressed(store, earlier.before)? else { return Ok(()) };
-    expected.extend(effect.map(|key| (key, earlier.event)));
-    if states::compressed(store, own.before)?.is_some_and(|state| state != expected) {
+    let Some(mut expected) = expander.get(earlier.before)? else { return Ok(()) };
+    if let Some(key) = effect {
+        Rc::make_mut(&mut expected).insert(key, earlier.event);
+    }
+    if expander.get(own.before)?.is_some_and(|state| state != expected) {
         let text = format!("the state before it is not the one after {}", previous.event_id);
         found.warning("V118", &pdu.event_id, text);
     }

@@ -1,21 +1,18 @@
 //! Rooms of the dump and of the database.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{Found, KvStore, Skipped, VerifyError};
+use super::{Found, KvStore, Skipped, VerifyError, states::States};
 use crate::{
     conduit::{layout::Part, trees},
     dump::{
         RoomReader,
-        format::{DumpEvent, DumpRoom, DumpState},
+        format::{DumpEvent, DumpRoom},
     },
     tally::Kind,
-    verify::{
-        events::value_of,
-        states::{self, State},
-    },
+    verify::events::value_of,
 };
 
 /// Room versions that a Conduit holds.
@@ -47,61 +44,29 @@ pub(super) fn compare(
     if !there || !expected {
         return Ok(expected);
     }
-    let states = States::read(&mut room)?;
-    let outliers = room.outliers()?.collect::<Result<Vec<_>, _>>()?;
-    for event in &outliers {
+    let mut states = States::read(store, &mut room)?;
+    for event in room.outliers()? {
+        let event = event?;
         let item = event.event_id.as_str();
         let stored = match value_of(store, &trees::EVENTID_OUTLIERPDU, &[Part::Text(item)])? {
             Some(stored) => Some(stored),
             None => timeline_pdu(store, item)?,
         };
-        same_event(event, stored.as_deref(), Kind::Outlier, skipped, found);
+        same_event(&event, stored.as_deref(), Kind::Outlier, skipped, found);
     }
-    timeline(store, &mut room, &states, skipped, found)?;
-    if let Some(expected) = head.current_state.and_then(|id| states.get(id)) {
-        let stored = states::current(store, id)?;
-        same_state(id, &expected, stored.as_ref(), skipped, found);
+    timeline(store, &mut room, &mut states, skipped, found)?;
+    if let Some(state) = head.current_state {
+        states.compare_current(id, state, skipped, found)?;
     }
     extremities(store, &head, found)?;
     directory(store, &head, skipped, found)?;
     Ok(true)
 }
 
-/// The states of a dumped room, expanded on demand.
-struct States(BTreeMap<u64, DumpState>);
-
-impl States {
-    fn read(room: &mut RoomReader) -> Result<Self, VerifyError> {
-        let states = room.states()?.collect::<Result<Vec<_>, _>>()?;
-        Ok(Self(states.into_iter().map(|state| (state.id, state)).collect()))
-    }
-
-    fn get(&self, id: u64) -> Option<State> {
-        let mut chain = Vec::new();
-        let mut next = Some(id);
-        while let Some(id) = next {
-            let state = self.0.get(&id)?;
-            // A base has a smaller id, so this ends.
-            next = state.base.filter(|base| *base < id);
-            chain.push(state);
-        }
-        let mut expanded = State::new();
-        for state in chain.into_iter().rev() {
-            for (kind, key) in &state.unset {
-                expanded.remove(&(kind.clone(), key.clone()));
-            }
-            for (kind, key, event) in &state.set {
-                expanded.insert((kind.clone(), key.clone()), event.to_string());
-            }
-        }
-        Some(expanded)
-    }
-}
-
 fn timeline(
     store: &dyn KvStore,
     room: &mut RoomReader,
-    states: &States,
+    states: &mut States<'_>,
     skipped: &Skipped<'_>,
     found: &mut Found,
 ) -> Result<(), VerifyError> {
@@ -124,9 +89,8 @@ fn timeline(
         expected.push(event_id.to_owned());
         let pdu = timeline_pdu(store, event_id)?;
         same_event(&event, pdu.as_deref(), Kind::TimelineEvent, skipped, found);
-        if let Some(state) = event.state_before.and_then(|id| states.get(id)) {
-            let before = states::before(store, event_id)?;
-            same_state(event_id, &state, before.as_ref(), skipped, found);
+        if let Some(state) = event.state_before {
+            states.compare_before(event_id, state, skipped, found)?;
         }
     }
     if stored != expected {
@@ -178,30 +142,6 @@ fn same_event(
     let redacted = unsigned.is_some_and(|unsigned| unsigned.get("redacted_because").is_some());
     if redacted != event.redacted_by.is_some() {
         found.error("V203", id, "is redacted in one and not in the other");
-    }
-}
-
-/// States are equal but for events that the import left out.
-fn same_state(
-    subject: &str,
-    expected: &State,
-    stored: Option<&State>,
-    skipped: &Skipped<'_>,
-    found: &mut Found,
-) {
-    let Some(stored) = stored else { return found.error("V201", subject, "its state is missing") };
-    let left_out = |event: &str| {
-        skipped.explains(Kind::Outlier, event)
-            || skipped.explains(Kind::TimelineEvent, event)
-            || skipped.explains(Kind::State, event)
-    };
-    for (key, event) in expected {
-        if stored.get(key) != Some(event) && !left_out(event) {
-            found.error("V203", subject, format!("its state differs at ({}, {})", key.0, key.1));
-        }
-    }
-    for key in stored.keys().filter(|key| !expected.contains_key(*key)) {
-        found.error("V202", subject, format!("its state has ({}, {}) in addition", key.0, key.1));
     }
 }
 
