@@ -17,7 +17,8 @@
 //! | V110 | blocking | an auth event is missing |
 //! | V111 | blocking | a state does not expand to known events, one for each key |
 //! | V112 | blocking | a timeline event has no state before it: anybody could read it |
-//! | V113 | blocking | membership rows differ from the room's state |
+//! | V113 | blocking | who is joined, or what is counted from it, differs from the room's state |
+//! | V113 | warning | an invite, knock or leave differs from the room's state |
 //! | V114 | blocking | push rules of a user don't parse: messages to that user's rooms would fail |
 //! | V115 | blocking | a token or key of a device that does not exist |
 //! | V116 | note | an event is signed by a key that this server no longer has |
@@ -44,6 +45,7 @@ mod found;
 mod indexes;
 mod keys;
 mod media;
+mod membership;
 mod receipts;
 mod rooms;
 mod rows;
@@ -105,7 +107,7 @@ pub fn structure(
     phase.advance(1);
     states::check(store, &events, &mut found)?;
     phase.advance(1);
-    rooms::check(store, &events, &mut found)?;
+    rooms::check(store, server_name, &events, &mut found)?;
     phase.advance(1);
     users::check(store, server_name, &mut found)?;
     keys::check(store, server_name, &mut found)?;

@@ -3,7 +3,8 @@
 
 use importer::{
     conduit::{
-        kv::{self, Backend, KvStore as _, Mode, Row, memory::MemoryStore},
+        keypair,
+        kv::{self, Backend, Entries, KvError, KvStore, Mode, Row, memory::MemoryStore},
         layout::Part,
         trees::{self, TREES, Tree},
     },
@@ -73,10 +74,23 @@ fn edit_event(store: &mut MemoryStore, from: &str, to: &str) {
 
 type Damage = fn(&mut MemoryStore);
 
+/// The two parts of a key in the other order.
+fn swap(key: &[u8]) -> Vec<u8> {
+    let separator = key.iter().position(|byte| *byte == 0xff).unwrap();
+    [&key[separator + 1..], b"\xff", &key[..separator]].concat()
+}
+
+/// Prepends 16-byte entries to those that a state adds.
+fn add_to_first_state(store: &mut MemoryStore, entry: impl Fn(&[u8]) -> Vec<u8>) {
+    let (key, value) = first(store, &trees::SHORTSTATEHASH_STATEDIFF);
+    let value = [&value[..8], &entry(&value[8..24]), &value[8..]].concat();
+    put(store, &trees::SHORTSTATEHASH_STATEDIFF, key, value);
+}
+
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn each_kind_of_damage_is_reported_by_its_code() {
-    let cases: [(&str, Damage); 34] = [
+    let cases: [(&str, Damage); 43] = [
         ("V101", |s| put(s, &trees::ROOMID_JOINEDCOUNT, b"!x".to_vec(), vec![1])),
         ("V103", |s| put(s, &trees::GLOBAL, b"version".to_vec(), 17_u64.to_be_bytes().to_vec())),
         ("V103", |s| put(s, &trees::GLOBAL, b"keypair".to_vec(), b"a\xffnone".to_vec())),
@@ -111,7 +125,9 @@ fn each_kind_of_damage_is_reported_by_its_code() {
         ("V113", |s| {
             let (key, _) = first(s, &trees::USERROOMID_JOINED);
             assert!(s.remove(&trees::USERROOMID_JOINED, &key));
+            assert!(s.remove(&trees::ROOMUSERID_JOINED, &swap(&key)));
         }),
+        ("V106", |s| remove_first(s, &trees::USERROOMID_JOINED)),
         ("V114", |s| {
             let parts = [Part::Text(""), Part::Text("@alice:lab.test"), Part::Text("m.push_rules")];
             let index = trees::ROOMUSERTYPE_ROOMUSERDATAID.key(&parts);
@@ -173,6 +189,41 @@ fn each_kind_of_damage_is_reported_by_its_code() {
             times[16..].copy_from_slice(&1_700_000_000_000_u64.to_be_bytes());
             put(s, &trees::FILEHASH_METADATA, file, times);
         }),
+        ("V106", |s| {
+            let (_, hash) = first(s, &trees::ROOMID_SHORTSTATEHASH);
+            put(s, &trees::ROOMID_SHORTSTATEHASH, b"!nowhere:lab.test".to_vec(), hash);
+        }),
+        ("V111 two events for a key", |s| {
+            add_to_first_state(s, |entry| [&entry[..8], &7_u64.to_be_bytes()].concat());
+        }),
+        ("V111 both adds and removes", |s| {
+            let (key, value) = first(s, &trees::SHORTSTATEHASH_STATEDIFF);
+            let value = [&*value, &[0; 8], &value[8..24]].concat();
+            put(s, &trees::SHORTSTATEHASH_STATEDIFF, key, value);
+        }),
+        ("V111 and used in", |s| {
+            let rows = s.scan(&trees::ROOMID_SHORTSTATEHASH, &[]).unwrap();
+            let rows: Vec<_> = rows.map(Result::unwrap).collect();
+            let (room, other) = (rows[0].0.to_vec(), rows[1].1.to_vec());
+            put(s, &trees::ROOMID_SHORTSTATEHASH, room, other);
+        }),
+        ("V111 does not expand", |s| {
+            let (key, value) = first(s, &trees::SHORTSTATEHASH_STATEDIFF);
+            put(s, &trees::SHORTSTATEHASH_STATEDIFF, key.clone(), [&key, &value[8..]].concat());
+        }),
+        ("V113 roomuseroncejoinedids", |s| remove_first(s, &trees::ROOMUSERONCEJOINEDIDS)),
+        ("V113 join and invite", |s| {
+            let (key, _) = first(s, &trees::USERROOMID_JOINED);
+            let reverse = swap(&key);
+            put(s, &trees::USERROOMID_INVITESTATE, key, b"[]".to_vec());
+            put(s, &trees::ROOMUSERID_INVITECOUNT, reverse, 3_u64.to_be_bytes().to_vec());
+        }),
+        ("V113 that is not there", |s| {
+            let key = b"@alice:lab.test\xff!gone:lab.test";
+            put(s, &trees::USERROOMID_JOINED, key.to_vec(), vec![]);
+            put(s, &trees::ROOMUSERONCEJOINEDIDS, key.to_vec(), vec![]);
+            put(s, &trees::ROOMUSERID_JOINED, swap(key), vec![]);
+        }),
         ("V126", |s| {
             put(s, &trees::SENDERKEY_PUSHER, b"@alice:lab.test\xffkey".to_vec(), b"{}".to_vec());
         }),
@@ -182,6 +233,79 @@ fn each_kind_of_damage_is_reported_by_its_code() {
         let mut store = clean.clone();
         damage(&mut store);
         let found = codes(&store);
-        assert!(found.iter().any(|line| line.starts_with(code)), "{code} not among {found:#?}");
+        let (code, text) = code.split_once(' ').unwrap_or((code, ""));
+        let fits = |line: &String| line.starts_with(code) && line.contains(text);
+        assert!(found.iter().any(fits), "{code} {text} not among {found:#?}");
+    }
+}
+
+/// How often a code is noted.
+fn notes(store: &dyn KvStore, code: &str) -> usize {
+    let verified = verify::structure(store, "lab.test", &Progress::Hidden).unwrap();
+    let notes = verified.findings.iter().filter(|finding| finding.severity == Severity::Note);
+    notes.filter(|finding| finding.code == code).count()
+}
+
+#[test]
+fn what_is_only_good_to_know_is_noted() {
+    let cases: [(&str, Damage); 4] = [
+        ("V116", |s| {
+            let seed = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+            put(s, &trees::GLOBAL, b"keypair".to_vec(), keypair::encode("newer", seed).unwrap());
+        }),
+        ("V125", |s| {
+            let key = b"@alice:lab.test\xffGONE\xff\"signed_curve25519:A\"".to_vec();
+            put(s, &trees::ONETIMEKEYID_ONETIMEKEYS, key, b"{}".to_vec());
+        }),
+        ("V125", |s| {
+            put(s, &trees::KEYID_KEY, b"@alice:lab.test\xffGONE".to_vec(), b"{}".to_vec());
+        }),
+        ("V127", |s| {
+            let key = [b"!gone:lab.test\xff".as_slice(), &3_u64.to_be_bytes()].concat();
+            put(s, &trees::ALIASID_ALIAS, key, b"#admins:lab.test".to_vec());
+        }),
+    ];
+    let clean = fixture_in_memory();
+    for (code, damage) in cases {
+        let mut store = clean.clone();
+        damage(&mut store);
+        assert!(notes(&store, code) > notes(&clean, code), "{code}");
+        assert_eq!(codes(&store), Vec::<String>::new(), "{code}");
+    }
+    // Conduit redacted some events itself; one of them with its origin again is whole.
+    let mut store = clean.clone();
+    let noted = verify::structure(&store, "lab.test", &Progress::Hidden).unwrap().findings;
+    let event = noted.into_iter().find(|finding| finding.code == "V117").unwrap().subject;
+    let pdu_id = store.get(&trees::EVENTID_PDUID, event.as_bytes()).unwrap().unwrap();
+    let pdu = String::from_utf8(store.get(&trees::PDUID_PDU, &pdu_id).unwrap().unwrap()).unwrap();
+    let whole = format!("{{\"origin\":\"lab.test\",{}", &pdu[1..]);
+    put(&mut store, &trees::PDUID_PDU, pdu_id, whole.into_bytes());
+    assert_eq!(notes(&store, "V117") + 1, notes(&clean, "V117"));
+    assert_eq!(notes(&clean, "V102"), 0);
+    assert_eq!(notes(&WithForeignTree(clean), "V102"), 1);
+}
+
+/// A store with a tree that Conduit does not know.
+struct WithForeignTree(MemoryStore);
+
+impl KvStore for WithForeignTree {
+    fn write(&mut self, rows: Vec<Row>) -> Result<(), KvError> {
+        self.0.write(rows)
+    }
+
+    fn get(&self, tree: &'static Tree, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
+        self.0.get(tree, key)
+    }
+
+    fn scan<'a>(&'a self, tree: &'static Tree, prefix: &[u8]) -> Result<Entries<'a>, KvError> {
+        self.0.scan(tree, prefix)
+    }
+
+    fn foreign_trees(&self) -> Result<Vec<String>, KvError> {
+        Ok(vec!["plugin".into()])
+    }
+
+    fn finish(&mut self) -> Result<(), KvError> {
+        self.0.finish()
     }
 }

@@ -1,0 +1,179 @@
+//! Memberships of a room: rows against its current state, and what is counted from them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
+
+use super::{
+    VerifyError,
+    events::{Events, value_of},
+    found::Found,
+    states::State,
+};
+use crate::conduit::{
+    kv::KvStore,
+    layout::Part,
+    trees::{self, Tree},
+};
+
+/// Rows that say a membership, by room. Those by user are their other direction, which `indexes` checks.
+const ROWS: [(&str, &Tree); 4] = [
+    ("join", &trees::ROOMUSERID_JOINED),
+    ("invite", &trees::ROOMUSERID_INVITECOUNT),
+    ("knock", &trees::ROOMUSERID_KNOCKCOUNT),
+    ("leave", &trees::ROOMUSERID_LEFTCOUNT),
+];
+
+/// A room and who is in it.
+struct Room<'a> {
+    store: &'a dyn KvStore,
+    id: &'a str,
+    /// Memberships by the current state.
+    members: BTreeMap<&'a str, Rc<str>>,
+    /// Whether a user of this server is joined. If not, the state is one of the past.
+    inside: bool,
+}
+
+pub(super) fn check(
+    store: &dyn KvStore,
+    server_name: &str,
+    id: &str,
+    state: &State,
+    events: &Events,
+    found: &mut Found,
+) -> Result<(), VerifyError> {
+    let members: BTreeMap<_, _> = state
+        .iter()
+        .filter(|((kind, _), _)| kind == "m.room.member")
+        .filter_map(|((_, user), event)| {
+            let membership = events.get(event)?.membership.clone();
+            Some((user.as_str(), membership.unwrap_or_default()))
+        })
+        .collect();
+    let inside = members
+        .iter()
+        .any(|(user, membership)| &**membership == "join" && server_of(user) == server_name);
+    let room = Room { store, id, members, inside };
+    for user in room.members.keys() {
+        if value_of(store, &trees::USERID_PASSWORD, &[Part::Text(*user)])?.is_none() {
+            found.error("V113", *user, "is a member and has no row in `userid_password`");
+        }
+    }
+    let rows = room.rows()?;
+    room.compare(&rows, found);
+    room.counts(&rows, found)?;
+    room.servers(found)
+}
+
+/// Joined rows of rooms that Conduit has no number for: every idle sync of such a user fails
+/// (src/database/key_value/globals.rs:83-91).
+pub(super) fn check_rooms_exist(store: &dyn KvStore, found: &mut Found) -> Result<(), VerifyError> {
+    for row in store.scan(&trees::ROOMUSERID_JOINED, &[])? {
+        let (key, _) = row?;
+        let Ok(fields) = trees::ROOMUSERID_JOINED.decode_key(&key) else { continue };
+        let (room, user) = (fields.text("room"), fields.text("user"));
+        if value_of(store, &trees::ROOMID_SHORTROOMID, &[Part::Text(room)])?.is_none() {
+            found.error("V113", format!("{user} in {room}"), "has joined a room that is not there");
+        }
+        let key = [Part::Text(user), Part::Text(room)];
+        if value_of(store, &trees::ROOMUSERONCEJOINEDIDS, &key)?.is_none() {
+            let text = "is joined and has no row in `roomuseroncejoinedids`";
+            found.error("V113", format!("{user} in {room}"), text);
+        }
+    }
+    Ok(())
+}
+
+impl Room<'_> {
+    /// What the rows say of each user.
+    fn rows(&self) -> Result<BTreeMap<String, Vec<&'static str>>, VerifyError> {
+        let mut rows: BTreeMap<String, Vec<_>> = BTreeMap::new();
+        for (membership, tree) in ROWS {
+            let prefix = tree.key(&[Part::Text(self.id), Part::Text("")]);
+            for row in self.store.scan(tree, &prefix)? {
+                let (key, _) = row?;
+                if let Ok(fields) = tree.decode_key(&key) {
+                    rows.entry(fields.text("user").to_owned()).or_default().push(membership);
+                }
+            }
+        }
+        Ok(rows)
+    }
+
+    fn compare(&self, rows: &BTreeMap<String, Vec<&'static str>>, found: &mut Found) {
+        let users: BTreeSet<_> =
+            self.members.keys().copied().chain(rows.keys().map(String::as_str)).collect();
+        for user in users {
+            let membership = self.members.get(user).map(|membership| &**membership);
+            let shown = rows.get(user).map_or(&[][..], Vec::as_slice);
+            let fits = match membership {
+                // No row at all: forgotten. A row without event: a refused invite.
+                None | Some("leave" | "ban") if shown.is_empty() || shown == ["leave"] => true,
+                Some(membership) if shown == [membership] => true,
+                // What happens to users of a room that the server has left does not reach its state.
+                _ => !self.inside && shown.len() == 1 && shown != ["join"],
+            };
+            if fits {
+                continue;
+            }
+            let subject = format!("{user} in {}", self.id);
+            let text = format!(
+                "its state says {}, the rows say {}",
+                membership.unwrap_or("nothing"),
+                if shown.is_empty() { "nothing".to_owned() } else { shown.join(" and ") }
+            );
+            let joined = [membership == Some("join"), shown.contains(&"join")];
+            if shown.len() > 1 || joined.contains(&true) {
+                found.error("V113", subject, text);
+            } else {
+                // An invite that was revoked while the server was not in the room.
+                found.warning("V113", subject, text);
+            }
+        }
+    }
+
+    fn counts(
+        &self,
+        rows: &BTreeMap<String, Vec<&'static str>>,
+        found: &mut Found,
+    ) -> Result<(), VerifyError> {
+        for (membership, tree) in
+            [("join", &trees::ROOMID_JOINEDCOUNT), ("invite", &trees::ROOMID_INVITEDCOUNT)]
+        {
+            let users = rows.values().filter(|shown| shown.contains(&membership)).count();
+            let count = value_of(self.store, tree, &[Part::Text(self.id)])?;
+            let count = count.and_then(|count| count.try_into().ok()).map_or(0, u64::from_be_bytes);
+            if u64::try_from(users).ok() != Some(count) {
+                let text = format!("`{tree}` is {count}, {users} users have a row");
+                found.error("V113", self.id, text);
+            }
+        }
+        Ok(())
+    }
+
+    /// Servers in a room are those of joined users.
+    fn servers(&self, found: &mut Found) -> Result<(), VerifyError> {
+        let joined = self.members.iter().filter(|(_, membership)| &***membership == "join");
+        let expected: BTreeSet<_> = joined.map(|(user, _)| server_of(user).to_owned()).collect();
+        let mut stored = BTreeSet::new();
+        let prefix = trees::ROOMSERVERIDS.key(&[Part::Text(self.id), Part::Text("")]);
+        for row in self.store.scan(&trees::ROOMSERVERIDS, &prefix)? {
+            let (key, _) = row?;
+            if let Ok(fields) = trees::ROOMSERVERIDS.decode_key(&key) {
+                stored.insert(fields.text("server").to_owned());
+            }
+        }
+        for server in expected.difference(&stored) {
+            found.error("V113", self.id, format!("its server {server} has no row"));
+        }
+        for server in stored.difference(&expected) {
+            found.error("V113", self.id, format!("{server} has a row and nobody in it"));
+        }
+        Ok(())
+    }
+}
+
+fn server_of(user: &str) -> &str {
+    user.split_once(':').map_or("", |(_, server)| server)
+}
