@@ -3,4 +3,5 @@
 
 mod family;
 mod on_disk;
+mod verify_dump;
 mod verify_fixture;

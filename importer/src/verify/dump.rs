@@ -1,8 +1,21 @@
 //! A database against the dump it was made from, in both directions.
 //!
-//! What the dump holds and the database lacks must be among what the import left out; when nobody says what that was,
-//! rooms of versions other than 3 to 12 and accounts without rights explain themselves.
+//! What the dump holds and the database lacks must be among what the import left out. When nobody says what that was,
+//! these rules decide:
+//!
+//! | item | is left out |
+//! |---|---|
+//! | room, its aliases and memberships | of a version other than 3 to 12, or without a state |
+//! | token, password, pusher | of an account without rights, or of a kind that Conduit lacks |
+//! | account data, filter, pusher | that ruma, Conduit's parser, refuses; push rules one by one |
+//! | event | that Conduit can't read, whose id is not its hash, or without the state before it |
+//! | state entry | whose event is not there; that is reported with the event, if the dump has it |
+//! | membership | whose member event is not there, or not in the room's state |
 
+mod directory;
+mod extra;
+mod push_rules;
+mod pushers;
 mod rooms;
 mod states;
 mod users;
@@ -35,6 +48,11 @@ impl<'a> Skipped<'a> {
     fn explains(&self, kind: Kind, item: &str) -> bool {
         self.items.contains(&(kind, item))
     }
+
+    /// Whether an item should be in the database: the list of what was left out says so, or else the item itself.
+    fn keeps(&self, kind: Kind, item: &str, can_be_stored: impl FnOnce() -> bool) -> bool {
+        if self.known { !self.explains(kind, item) } else { can_be_stored() }
+    }
 }
 
 pub(super) fn compare(
@@ -61,17 +79,13 @@ pub(super) fn compare(
     users::extra_account_data(store, &users, &account_data, found)?;
 
     let phase = progress.phase("rooms", dump.number_of_rooms());
-    let mut rooms = BTreeSet::new();
+    let mut seen = extra::Seen::default();
     for room in dump.rooms() {
-        let room = room?;
-        let id = room.head().room_id.to_string();
-        if rooms::compare(store, room, &skipped, found)? {
-            rooms.insert(id);
-        }
+        rooms::compare(store, room?, &skipped, &mut seen, found)?;
         phase.advance(1);
     }
     drop(phase);
-    rooms::extra(store, &rooms, found)?;
+    seen.extra(store, &server_name, found)?;
     blocked_rooms(store, &dump.server()?.blocked_rooms, found)
 }
 
@@ -93,4 +107,9 @@ fn blocked_rooms(
         found.error("V202", room, "is blocked, and not in the dump");
     }
     Ok(())
+}
+
+fn same_json(stored: Option<&[u8]>, expected: &str) -> bool {
+    let stored = stored.and_then(|stored| serde_json::from_slice::<serde_json::Value>(stored).ok());
+    stored.is_some() && stored == serde_json::from_str::<serde_json::Value>(expected).ok()
 }

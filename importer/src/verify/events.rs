@@ -231,6 +231,18 @@ fn read(json: &CanonicalJsonObject, timeline: bool, texts: &mut Texts) -> Option
     })
 }
 
+/// Whether Conduit can hold an event of a dump: both of its readers accept it, its id is its hash, it is of the room.
+pub(super) fn is_storable(pdu: &str, id: &str, room: &str, rules: &RoomVersionRules) -> bool {
+    let Ok(mut json) = serde_json::from_str::<CanonicalJsonObject>(pdu) else { return false };
+    json.remove("unsigned");
+    json.remove("event_id");
+    let hash = ruma::signatures::reference_hash(&json, rules).ok();
+    json.insert("event_id".into(), CanonicalJsonValue::String(id.to_owned()));
+    let of_room =
+        read(&json, false, &mut Texts::default()).is_some_and(|known| &*known.room == room);
+    of_room && hash.is_some_and(|hash| id.strip_prefix('$') == Some(&hash))
+}
+
 fn cryptography(
     id: &str,
     json: &CanonicalJsonObject,

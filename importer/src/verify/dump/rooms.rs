@@ -2,37 +2,43 @@
 
 use std::collections::BTreeSet;
 
+use ruma::{RoomVersionId, room_version_rules::RoomVersionRules};
 use serde_json::Value;
 
-use super::{Found, KvStore, Skipped, VerifyError, states::States};
+use super::{
+    Found, KvStore, Skipped, VerifyError, directory, extra::Seen, states::States as DumpStates,
+};
 use crate::{
     conduit::{layout::Part, trees},
     dump::{
         RoomReader,
-        format::{DumpEvent, DumpRoom},
+        format::{DumpEvent, DumpMember, DumpRoom},
     },
     tally::Kind,
-    verify::events::value_of,
+    verify::{
+        events::{self, value_of},
+        states,
+    },
 };
 
 /// Room versions that a Conduit holds.
 const VERSIONS: std::ops::RangeInclusive<u8> = 3..=12;
 
-/// Compares a room; whether it should be in the database.
+/// Compares a room.
 pub(super) fn compare(
     store: &dyn KvStore,
-    mut room: RoomReader,
+    mut reader: RoomReader,
     skipped: &Skipped<'_>,
+    seen: &mut Seen,
     found: &mut Found,
-) -> Result<bool, VerifyError> {
-    let head = room.head().clone();
+) -> Result<(), VerifyError> {
+    let head = reader.head().clone();
     let id = head.room_id.as_str();
-    memberships(store, &head, skipped, found)?;
+    let room = Room { store, skipped, head: &head, rules: rules(&head) };
+    room.memberships(found)?;
     let there = value_of(store, &trees::ROOMID_SHORTROOMID, &[Part::Text(id)])?.is_some();
-    let version = head.room_version.as_deref().and_then(|version| version.parse::<u8>().ok());
-    let expected = head.current_state.is_some()
-        && version.is_some_and(|version| VERSIONS.contains(&version))
-        && !skipped.explains(Kind::Room, id);
+    let expected =
+        head.current_state.is_some() && room.rules.is_some() && !skipped.explains(Kind::Room, id);
     if there != expected {
         let (code, text) = if expected {
             ("V201", "the room is missing")
@@ -41,90 +47,182 @@ pub(super) fn compare(
         };
         found.error(code, id, text);
     }
+    if expected {
+        seen.rooms.insert(id.to_owned());
+        seen.aliases.extend(head.aliases.iter().map(|alias| alias.alias.alias().to_owned()));
+    }
+    if head.current_state.is_none() {
+        // Invites and knocks of rooms that the server is not in.
+        return room.outliers(&mut reader, seen, found);
+    }
     if !there || !expected {
-        return Ok(expected);
+        return Ok(());
     }
-    let mut states = States::read(store, &mut room)?;
-    for event in room.outliers()? {
-        let event = event?;
-        let item = event.event_id.as_str();
-        let stored = match value_of(store, &trees::EVENTID_OUTLIERPDU, &[Part::Text(item)])? {
-            Some(stored) => Some(stored),
-            None => timeline_pdu(store, item)?,
-        };
-        same_event(&event, stored.as_deref(), Kind::Outlier, skipped, found);
-    }
-    timeline(store, &mut room, &mut states, skipped, found)?;
+    let mut states = DumpStates::read(store, &mut reader)?;
+    room.outliers(&mut reader, seen, found)?;
+    room.timeline(&mut reader, &mut states, seen, found)?;
     if let Some(state) = head.current_state {
         states.compare_current(id, state, skipped, found)?;
     }
     extremities(store, &head, found)?;
-    directory(store, &head, skipped, found)?;
-    Ok(true)
+    directory::compare(store, &head, skipped, found)
 }
 
-fn timeline(
-    store: &dyn KvStore,
-    room: &mut RoomReader,
-    states: &mut States<'_>,
-    skipped: &Skipped<'_>,
-    found: &mut Found,
-) -> Result<(), VerifyError> {
-    let id = room.head().room_id.to_string();
-    let short =
-        value_of(store, &trees::ROOMID_SHORTROOMID, &[Part::Text(&id)])?.unwrap_or_default();
-    let mut stored = Vec::new();
-    for row in store.scan(&trees::PDUID_PDU, &short)? {
-        let (_, pdu) = row?;
-        let pdu: Value = serde_json::from_slice(&pdu).unwrap_or_default();
-        stored.push(pdu.get("event_id").and_then(Value::as_str).unwrap_or_default().to_owned());
-    }
-    let mut expected = Vec::new();
-    for event in room.timeline()? {
-        let event = event?;
-        let event_id = event.event_id.as_str();
-        if skipped.explains(Kind::TimelineEvent, event_id) {
-            continue;
-        }
-        expected.push(event_id.to_owned());
-        let pdu = timeline_pdu(store, event_id)?;
-        same_event(&event, pdu.as_deref(), Kind::TimelineEvent, skipped, found);
-        if let Some(state) = event.state_before {
-            states.compare_before(event_id, state, skipped, found)?;
-        }
-    }
-    if stored != expected {
-        let first = stored.iter().zip(&expected).position(|(a, b)| a != b);
-        let text = format!(
-            "the timeline has {} events, the dump {}; they differ from number {} on",
-            stored.len(),
-            expected.len(),
-            first.unwrap_or(stored.len().min(expected.len())).saturating_add(1)
-        );
-        found.error("V203", id, text);
-    }
-    Ok(())
+/// The rules of the room's version, if Conduit can hold it.
+fn rules(head: &DumpRoom) -> Option<RoomVersionRules> {
+    let version = head.room_version.as_deref()?;
+    VERSIONS.contains(&version.parse().ok()?).then_some(())?;
+    RoomVersionId::try_from(version).ok()?.rules()
 }
 
-fn timeline_pdu(store: &dyn KvStore, event: &str) -> Result<Option<Vec<u8>>, VerifyError> {
-    match value_of(store, &trees::EVENTID_PDUID, &[Part::Text(event)])? {
-        Some(pdu_id) => Ok(store.get(&trees::PDUID_PDU, &pdu_id)?),
-        None => Ok(None),
+/// A room under comparison.
+struct Room<'a> {
+    store: &'a dyn KvStore,
+    skipped: &'a Skipped<'a>,
+    head: &'a DumpRoom,
+    rules: Option<RoomVersionRules>,
+}
+
+impl Room<'_> {
+    fn outliers(
+        &self,
+        reader: &mut RoomReader,
+        seen: &mut Seen,
+        found: &mut Found,
+    ) -> Result<(), VerifyError> {
+        for event in reader.outliers()? {
+            let event = event?;
+            let id = event.event_id.as_str();
+            seen.event(id);
+            let stored = match value_of(self.store, &trees::EVENTID_OUTLIERPDU, &[Part::Text(id)])?
+            {
+                Some(stored) => Some(stored),
+                None => self.in_timeline(id)?,
+            };
+            if self.keeps(Kind::Outlier, &event) {
+                same_event(&event, stored.as_deref(), found);
+            }
+        }
+        Ok(())
     }
+
+    /// Whether Conduit can hold the event.
+    fn keeps(&self, kind: Kind, event: &DumpEvent) -> bool {
+        self.skipped.keeps(kind, event.event_id.as_str(), || {
+            self.rules.as_ref().is_some_and(|rules| {
+                let room = self.head.room_id.as_str();
+                events::is_storable(event.pdu.get(), event.event_id.as_str(), room, rules)
+            })
+        })
+    }
+
+    fn timeline(
+        &self,
+        reader: &mut RoomReader,
+        states: &mut DumpStates<'_>,
+        seen: &mut Seen,
+        found: &mut Found,
+    ) -> Result<(), VerifyError> {
+        let room = self.head.room_id.as_str();
+        let short = value_of(self.store, &trees::ROOMID_SHORTROOMID, &[Part::Text(room)])?;
+        let mut stored = Vec::new();
+        for row in self.store.scan(&trees::PDUID_PDU, &short.unwrap_or_default())? {
+            let (_, pdu) = row?;
+            let pdu: Value = serde_json::from_slice(&pdu).unwrap_or_default();
+            stored.push(pdu.get("event_id").and_then(Value::as_str).unwrap_or_default().to_owned());
+        }
+        let mut expected = Vec::new();
+        for event in reader.timeline()? {
+            let event = event?;
+            let id = event.event_id.as_str();
+            seen.event(id);
+            let has_place = |event: &DumpEvent| {
+                event.state_before.is_some_and(|state| states.contains(state)) || is_create(event)
+            };
+            if !self.keeps(Kind::TimelineEvent, &event)
+                || (!self.skipped.known && !has_place(&event))
+            {
+                continue;
+            }
+            expected.push(id.to_owned());
+            same_event(&event, self.in_timeline(id)?.as_deref(), found);
+            if let Some(state) = event.state_before {
+                states.compare_before(id, state, self.skipped, found)?;
+            }
+        }
+        if stored != expected {
+            let first = stored.iter().zip(&expected).position(|(a, b)| a != b);
+            let text = format!(
+                "the timeline has {} events, the dump {}; they differ from number {} on",
+                stored.len(),
+                expected.len(),
+                first.unwrap_or(stored.len().min(expected.len())).saturating_add(1)
+            );
+            found.error("V203", room, text);
+        }
+        Ok(())
+    }
+
+    fn in_timeline(&self, event: &str) -> Result<Option<Vec<u8>>, VerifyError> {
+        match value_of(self.store, &trees::EVENTID_PDUID, &[Part::Text(event)])? {
+            Some(pdu_id) => Ok(self.store.get(&trees::PDUID_PDU, &pdu_id)?),
+            None => Ok(None),
+        }
+    }
+
+    fn memberships(&self, found: &mut Found) -> Result<(), VerifyError> {
+        let room = self.head.room_id.as_str();
+        if self.head.current_state.is_some() && self.rules.is_none() && !self.skipped.known {
+            return Ok(());
+        }
+        for member in &self.head.local_members {
+            let item = format!("{} in {room}", member.user_id);
+            if self.skipped.explains(Kind::Membership, &item) {
+                continue;
+            }
+            let tree = match member.membership.as_str() {
+                "join" => &trees::USERROOMID_JOINED,
+                "invite" => &trees::USERROOMID_INVITESTATE,
+                "knock" => &trees::USERROOMID_KNOCKSTATE,
+                _ => &trees::USERROOMID_LEFTSTATE,
+            };
+            let key = [Part::Text(member.user_id.as_str()), Part::Text(room)];
+            let there = value_of(self.store, tree, &key)?.is_some();
+            let gone = member.forgotten && tree == &trees::USERROOMID_LEFTSTATE;
+            if there == gone && !(!there && self.explains_absence(member)?) {
+                let text = format!("membership {} is not what the rows say", member.membership);
+                found.error("V203", item, text);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the import could not write a membership: its event is not there, which is reported where it should be, or
+    /// the room's state says otherwise.
+    fn explains_absence(&self, member: &DumpMember) -> Result<bool, VerifyError> {
+        let event = [Part::Text(member.event_id.as_str())];
+        if self.skipped.known {
+            return Ok(false);
+        }
+        if value_of(self.store, &trees::EVENTID_SHORTEVENTID, &event)?.is_none() {
+            return Ok(true);
+        }
+        let key = ("m.room.member".to_owned(), member.user_id.to_string());
+        let state = states::current(self.store, self.head.room_id.as_str())?.unwrap_or_default();
+        Ok(member.membership == "join"
+            && state.get(&key).is_none_or(|event| *event != member.event_id))
+    }
+}
+
+fn is_create(event: &DumpEvent) -> bool {
+    let kind = serde_json::from_str::<Value>(event.pdu.get()).unwrap_or_default();
+    kind.get("type").is_some_and(|kind| kind == "m.room.create")
+        && kind.get("state_key").is_some_and(|key| key == "")
 }
 
 /// The event is stored, equal but for its id and what Conduit adds in `unsigned`; redacted exactly if the dump says so.
-fn same_event(
-    event: &DumpEvent,
-    stored: Option<&[u8]>,
-    kind: Kind,
-    skipped: &Skipped<'_>,
-    found: &mut Found,
-) {
+fn same_event(event: &DumpEvent, stored: Option<&[u8]>, found: &mut Found) {
     let id = event.event_id.as_str();
-    if skipped.explains(kind, id) {
-        return;
-    }
     let Some(stored) = stored else { return found.error("V201", id, "the event is missing") };
     let plain = |json: &[u8]| {
         let mut json: Value = serde_json::from_slice(json).unwrap_or_default();
@@ -145,40 +243,6 @@ fn same_event(
     }
 }
 
-fn memberships(
-    store: &dyn KvStore,
-    head: &DumpRoom,
-    skipped: &Skipped<'_>,
-    found: &mut Found,
-) -> Result<(), VerifyError> {
-    let room = head.room_id.as_str();
-    for member in &head.local_members {
-        let item = format!("{} in {room}", member.user_id);
-        let unsupported = !skipped.known
-            && head
-                .room_version
-                .as_deref()
-                .is_some_and(|v| !v.parse().is_ok_and(|v| VERSIONS.contains(&v)));
-        if unsupported || skipped.explains(Kind::Membership, &item) {
-            continue;
-        }
-        let tree = match member.membership.as_str() {
-            "join" => &trees::USERROOMID_JOINED,
-            "invite" => &trees::USERROOMID_INVITESTATE,
-            "knock" => &trees::USERROOMID_KNOCKSTATE,
-            _ => &trees::USERROOMID_LEFTSTATE,
-        };
-        let key = [Part::Text(member.user_id.as_str()), Part::Text(room)];
-        let there = value_of(store, tree, &key)?.is_some();
-        let gone = member.forgotten && tree == &trees::USERROOMID_LEFTSTATE;
-        if there == gone {
-            let text = format!("membership {} is not what the rows say", member.membership);
-            found.error("V203", item, text);
-        }
-    }
-    Ok(())
-}
-
 /// Those of the dump that are in the timeline; if none is, Conduit goes on from another event.
 fn extremities(store: &dyn KvStore, head: &DumpRoom, found: &mut Found) -> Result<(), VerifyError> {
     let room = head.room_id.as_str();
@@ -197,52 +261,6 @@ fn extremities(store: &dyn KvStore, head: &DumpRoom, found: &mut Found) -> Resul
     if !expected.is_empty() && stored != expected {
         let text = format!("has {} forward extremities, not the dump's", stored.len());
         found.error("V203", room, text);
-    }
-    Ok(())
-}
-
-fn directory(
-    store: &dyn KvStore,
-    head: &DumpRoom,
-    skipped: &Skipped<'_>,
-    found: &mut Found,
-) -> Result<(), VerifyError> {
-    let room = head.room_id.as_str();
-    for alias in &head.aliases {
-        if skipped.explains(Kind::Alias, alias.alias.as_str()) {
-            continue;
-        }
-        let localpart = [Part::Text(alias.alias.alias())];
-        let stored = value_of(store, &trees::ALIAS_ROOMID, &localpart)?;
-        if stored.as_deref() != Some(room.as_bytes()) {
-            found.error("V203", alias.alias.as_str(), format!("does not name {room}"));
-        }
-        let creator = value_of(store, &trees::ALIAS_USERID, &localpart)?;
-        if creator.as_deref() != alias.creator.as_ref().map(|user| user.as_bytes()) {
-            found.error("V203", alias.alias.as_str(), "its creator is another one");
-        }
-    }
-    let published = value_of(store, &trees::PUBLICROOMIDS, &[Part::Text(room)])?.is_some();
-    if published != head.published {
-        found.error("V203", room, "is in the directory of one and not of the other");
-    }
-    Ok(())
-}
-
-/// Rooms of the database that the dump does not have, other than the admin room.
-pub(super) fn extra(
-    store: &dyn KvStore,
-    rooms: &BTreeSet<String>,
-    found: &mut Found,
-) -> Result<(), VerifyError> {
-    let admin_room = value_of(store, &trees::ALIAS_ROOMID, &[Part::Text("admins")])?;
-    for row in store.scan(&trees::ROOMID_SHORTROOMID, &[])? {
-        let (room, _) = row?;
-        let is_admin_room = admin_room.as_deref() == Some(&*room);
-        let room = String::from_utf8_lossy(&room).into_owned();
-        if !is_admin_room && !rooms.contains(&room) {
-            found.error("V202", room, "is a room that the dump does not have");
-        }
     }
     Ok(())
 }

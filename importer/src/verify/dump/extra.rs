@@ -1,0 +1,70 @@
+//! What the database has and the dump does not.
+
+use std::{
+    collections::BTreeSet,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+};
+
+use super::{Found, KvStore, VerifyError};
+use crate::{
+    conduit::{layout::Part, trees},
+    verify::events::value_of,
+};
+
+/// What the dump has.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// Rooms that should be in the database.
+    pub(super) rooms: BTreeSet<String>,
+    /// Localparts of aliases.
+    pub(super) aliases: BTreeSet<String>,
+    /// Hashes of event ids: there are millions.
+    events: BTreeSet<u64>,
+}
+
+impl Seen {
+    pub(super) fn event(&mut self, id: &str) {
+        self.events.insert(hash(id));
+    }
+
+    /// Rooms, aliases and outliers that the dump does not have, other than those of the admin room. Events of timelines
+    /// are compared with each room.
+    pub(super) fn extra(
+        &self,
+        store: &dyn KvStore,
+        server_name: &str,
+        found: &mut Found,
+    ) -> Result<(), VerifyError> {
+        let admin_room = value_of(store, &trees::ALIAS_ROOMID, &[Part::Text("admins")])?;
+        for row in store.scan(&trees::ROOMID_SHORTROOMID, &[])? {
+            let (room, _) = row?;
+            let is_admin_room = admin_room.as_deref() == Some(&*room);
+            let room = String::from_utf8_lossy(&room).into_owned();
+            if !is_admin_room && !self.rooms.contains(&room) {
+                found.error("V202", room, "is a room that the dump does not have");
+            }
+        }
+        for row in store.scan(&trees::ALIAS_ROOMID, &[])? {
+            let (alias, _) = row?;
+            let alias = String::from_utf8_lossy(&alias).into_owned();
+            if alias != "admins" && !self.aliases.contains(&alias) {
+                let alias = format!("#{alias}:{server_name}");
+                found.error("V202", alias, "is an alias that the dump does not have");
+            }
+        }
+        for row in store.scan(&trees::EVENTID_OUTLIERPDU, &[])? {
+            let (event, _) = row?;
+            let event = String::from_utf8_lossy(&event).into_owned();
+            if !self.events.contains(&hash(&event)) {
+                found.error("V202", event, "is an event that the dump does not have");
+            }
+        }
+        Ok(())
+    }
+}
+
+fn hash(id: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    hasher.finish()
+}
