@@ -34,10 +34,13 @@
 //! | V125 | note | a key of a device that is gone, as Conduit leaves it behind |
 //! | V126 | blocking | a pusher that Conduit can't read |
 //! | V127 | note | an alias is listed for a room that it no longer names, as Conduit leaves it after an upgrade |
+//! | V128 | blocking | an application service's registration is unreadable or another one's; Conduit does not start |
+//! | V129 | blocking | account data without the type and content that clients are given |
 //! | V201 | blocking | something of the dump is missing in the database |
 //! | V202 | blocking | something in the database is not in the dump |
 //! | V203 | blocking | something differs from the dump |
 
+mod appservices;
 mod directory;
 mod dump;
 mod events;
@@ -116,6 +119,7 @@ pub fn structure(
     timeline::check(store, &mut found)?;
     phase.advance(1);
     directory::check(store, server_name, &mut found)?;
+    appservices::check(store, &mut found)?;
     receipts::check(store, &mut found)?;
     media::check(store, &mut found)?;
     phase.advance(1);

@@ -9,7 +9,7 @@ use importer::{
     },
     dump::{
         DumpReader, DumpWriter,
-        format::{DumpEvent, DumpRoom, DumpState, Manifest},
+        format::{DumpEvent, DumpRoom, DumpState, DumpUser, Manifest},
     },
     import,
     progress::Progress,
@@ -49,7 +49,7 @@ impl Events {
     fn event(&mut self, before: Option<u64>, fields: Value) -> DumpEvent {
         let mut pdu: CanonicalJsonObject = from(json!({
             "room_id": self.room, "sender": ALICE, "origin_server_ts": 1_700_000_000_000_u64,
-            "depth": self.previous.len() + 1, "prev_events": self.previous,
+            "depth": self.previous.len(), "prev_events": self.previous,
             "auth_events": self.auth,
         }));
         pdu.extend(from::<CanonicalJsonObject>(fields));
@@ -67,9 +67,9 @@ impl Events {
     }
 }
 
-fn user(server: &str, json: Value) -> importer::dump::format::DumpUser {
+fn user(changes: &Value) -> DumpUser {
     let mut user = json!({
-        "user_id": format!("@alice:{server}"), "admin": true, "password_hash": "$2b$12$hash",
+        "user_id": ALICE, "admin": true, "password_hash": "$2b$12$hash",
         "profile": {"displayname": "Alice", "avatar_url": "mxc://dump.test/a"},
         "account_data": {
             "global": {"m.direct": {ALICE: [ROOM]}, "m.ignored_user_list": {"ignored_users": 5}},
@@ -85,7 +85,7 @@ fn user(server: &str, json: Value) -> importer::dump::format::DumpUser {
         "pushers": [pusher("good", &json!({"url": "https://push.test"})), pusher("bad", &json!({}))],
         "filters": {"0": {"room": {"timeline": {"limit": 5}}}, "1": {"room": 5}},
     });
-    user.as_object_mut().unwrap().extend(json.as_object().unwrap().clone());
+    user.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
     from(user)
 }
 
@@ -105,9 +105,9 @@ fn dump() -> (TempDir, DumpReader) {
             "blocked_rooms": ["!blocked:dump.test"],
         })))
         .unwrap();
-    writer.user(&user("dump.test", json!({}))).unwrap();
+    writer.user(&user(&json!({}))).unwrap();
     let gone = json!({"user_id": "@gone:dump.test", "deactivated": true, "admin": false});
-    writer.user(&user("dump.test", gone)).unwrap();
+    writer.user(&user(&gone)).unwrap();
 
     write_room(&mut writer);
     let old: DumpRoom = from(json!({
@@ -247,19 +247,19 @@ fn each_difference_is_reported_by_its_code() {
         ("V203 the password", |s| put(s, &trees::USERID_PASSWORD, b"@gone:dump.test", b"*")),
         ("V203 `userid_displayname`", |s| remove(s, &trees::USERID_DISPLAYNAME, ALICE.as_bytes())),
         ("V203 `userid_avatarurl`", |s| {
-            put(s, &trees::USERID_AVATARURL, ALICE.as_bytes(), b"mxc://a/b")
+            put(s, &trees::USERID_AVATARURL, ALICE.as_bytes(), b"mxc://a/b");
         }),
         ("V201 the device is missing", |s| {
-            remove(s, &trees::USERDEVICEID_METADATA, b"@alice:dump.test\xffD")
+            remove(s, &trees::USERDEVICEID_METADATA, b"@alice:dump.test\xffD");
         }),
         ("V202 is no device", |s| {
-            put(s, &trees::USERDEVICEID_METADATA, b"@alice:dump.test\xffE", b"{}")
+            put(s, &trees::USERDEVICEID_METADATA, b"@alice:dump.test\xffE", b"{}");
         }),
         ("V203 its description", |s| {
-            edit(s, &trees::USERDEVICEID_METADATA, "Telephone", "Computer")
+            edit(s, &trees::USERDEVICEID_METADATA, "Telephone", "Computer");
         }),
         ("V203 its access token", |s| {
-            put(s, &trees::USERDEVICEID_TOKEN, b"@alice:dump.test\xffD", b"old")
+            put(s, &trees::USERDEVICEID_TOKEN, b"@alice:dump.test\xffD", b"old");
         }),
         ("V203 m.direct", |s| edit(s, &trees::ROOMUSERDATAID_ACCOUNTDATA, "!room:", "!other:")),
         ("V203 m.tag", |s| {
@@ -280,11 +280,11 @@ fn each_difference_is_reported_by_its_code() {
             );
         }),
         ("V203 the push rules", |s| {
-            edit(s, &trees::ROOMUSERDATAID_ACCOUNTDATA, "\"cake\"", "\"tart\"")
+            edit(s, &trees::ROOMUSERDATAID_ACCOUNTDATA, "\"cake\"", "\"tart\"");
         }),
         ("V201 the pusher", |s| remove(s, &trees::SENDERKEY_PUSHER, b"@alice:dump.test\xffgood")),
         ("V202 the pusher", |s| {
-            put(s, &trees::SENDERKEY_PUSHER, b"@alice:dump.test\xffmore", b"{}")
+            put(s, &trees::SENDERKEY_PUSHER, b"@alice:dump.test\xffmore", b"{}");
         }),
         ("V203 the pusher", |s| edit(s, &trees::SENDERKEY_PUSHER, "push.test", "else.test")),
         ("V203 filter 0", |s| edit(s, &trees::USERFILTERID_FILTER, "5", "6")),
@@ -294,7 +294,7 @@ fn each_difference_is_reported_by_its_code() {
             put(s, &trees::ROOMID_SHORTROOMID, b"!old:dump.test", &3_u64.to_be_bytes());
         }),
         ("V202 is a room", |s| {
-            put(s, &trees::ROOMID_SHORTROOMID, b"!new:dump.test", &3_u64.to_be_bytes())
+            put(s, &trees::ROOMID_SHORTROOMID, b"!new:dump.test", &3_u64.to_be_bytes());
         }),
         ("V201 the event is missing", |s| {
             let (key, value) = last(s, &trees::PDUID_PDU, &short(s));
@@ -315,7 +315,7 @@ fn each_difference_is_reported_by_its_code() {
             );
         }),
         ("V201 its state is missing", |s| {
-            remove(s, &trees::ROOMID_SHORTSTATEHASH, ROOM.as_bytes())
+            remove(s, &trees::ROOMID_SHORTSTATEHASH, ROOM.as_bytes());
         }),
         ("V203 its state differs at (m.room.name, )", |s| {
             let (event, _) = last(s, &trees::PDUID_PDU, &short(s));
@@ -343,7 +343,7 @@ fn each_difference_is_reported_by_its_code() {
             put(s, &trees::ROOMID_PDULEAVES, &key, b"$other");
         }),
         ("V203 membership join", |s| {
-            remove(s, &trees::USERROOMID_JOINED, b"@alice:dump.test\xff!room:dump.test")
+            remove(s, &trees::USERROOMID_JOINED, b"@alice:dump.test\xff!room:dump.test");
         }),
         ("V203 membership invite", |s| {
             remove(s, &trees::USERROOMID_INVITESTATE, b"@alice:dump.test\xff!elsewhere:other.test");
@@ -354,7 +354,7 @@ fn each_difference_is_reported_by_its_code() {
         }),
         ("V202 is an event", |s| put(s, &trees::EVENTID_OUTLIERPDU, b"$extra", b"{}")),
         ("V203 #room:dump.test: does not name", |s| {
-            put(s, &trees::ALIAS_ROOMID, b"room", b"!x:dump.test")
+            put(s, &trees::ALIAS_ROOMID, b"room", b"!x:dump.test");
         }),
         ("V203 its creator", |s| remove(s, &trees::ALIAS_USERID, b"room")),
         ("V202 is an alias", |s| put(s, &trees::ALIAS_ROOMID, b"more", ROOM.as_bytes())),

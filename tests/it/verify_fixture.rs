@@ -76,8 +76,9 @@ type Damage = fn(&mut MemoryStore);
 
 /// The two parts of a key in the other order.
 fn swap(key: &[u8]) -> Vec<u8> {
-    let separator = key.iter().position(|byte| *byte == 0xff).unwrap();
-    [&key[separator + 1..], b"\xff", &key[..separator]].concat()
+    let mut parts: Vec<_> = key.split(|byte| *byte == 0xff).collect();
+    parts.reverse();
+    parts.join(&0xff)
 }
 
 /// Prepends 16-byte entries to those that a state adds.
@@ -90,7 +91,7 @@ fn add_to_first_state(store: &mut MemoryStore, entry: impl Fn(&[u8]) -> Vec<u8>)
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn each_kind_of_damage_is_reported_by_its_code() {
-    let cases: [(&str, Damage); 43] = [
+    let cases: [(&str, Damage); 46] = [
         ("V101", |s| put(s, &trees::ROOMID_JOINEDCOUNT, b"!x".to_vec(), vec![1])),
         ("V103", |s| put(s, &trees::GLOBAL, b"version".to_vec(), 17_u64.to_be_bytes().to_vec())),
         ("V103", |s| put(s, &trees::GLOBAL, b"keypair".to_vec(), b"a\xffnone".to_vec())),
@@ -224,6 +225,20 @@ fn each_kind_of_damage_is_reported_by_its_code() {
             put(s, &trees::ROOMUSERONCEJOINEDIDS, key.to_vec(), vec![]);
             put(s, &trees::ROOMUSERID_JOINED, swap(key), vec![]);
         }),
+        ("V128 can't read", |s| {
+            put(s, &trees::ID_APPSERVICEREGISTRATIONS, b"irc".to_vec(), b"id: irc".to_vec());
+        }),
+        ("V128 of `irc`", |s| {
+            let registration =
+                b"id: irc\nurl: null\nas_token: a\nhs_token: b\nsender_localpart: irc\n\
+                namespaces:\n  users: []\n";
+            put(s, &trees::ID_APPSERVICEREGISTRATIONS, b"else".to_vec(), registration.to_vec());
+        }),
+        ("V129", |s| {
+            let (key, _) = first(s, &trees::ROOMUSERDATAID_ACCOUNTDATA);
+            let event = br#"{"type":"other","content":{}}"#;
+            put(s, &trees::ROOMUSERDATAID_ACCOUNTDATA, key, event.to_vec());
+        }),
         ("V126", |s| {
             put(s, &trees::SENDERKEY_PUSHER, b"@alice:lab.test\xffkey".to_vec(), b"{}".to_vec());
         }),
@@ -278,7 +293,7 @@ fn what_is_only_good_to_know_is_noted() {
     let event = noted.into_iter().find(|finding| finding.code == "V117").unwrap().subject;
     let pdu_id = store.get(&trees::EVENTID_PDUID, event.as_bytes()).unwrap().unwrap();
     let pdu = String::from_utf8(store.get(&trees::PDUID_PDU, &pdu_id).unwrap().unwrap()).unwrap();
-    let whole = format!("{{\"origin\":\"lab.test\",{}", &pdu[1..]);
+    let whole = pdu.replacen('{', "{\"origin\":\"lab.test\",", 1);
     put(&mut store, &trees::PDUID_PDU, pdu_id, whole.into_bytes());
     assert_eq!(notes(&store, "V117") + 1, notes(&clean, "V117"));
     assert_eq!(notes(&clean, "V102"), 0);

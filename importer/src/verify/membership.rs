@@ -56,7 +56,7 @@ pub(super) fn check(
         .any(|(user, membership)| &**membership == "join" && server_of(user) == server_name);
     let room = Room { store, id, members, inside };
     for user in room.members.keys() {
-        if value_of(store, &trees::USERID_PASSWORD, &[Part::Text(*user)])?.is_none() {
+        if value_of(store, &trees::USERID_PASSWORD, &[Part::Text(user)])?.is_none() {
             found.error("V113", *user, "is a member and has no row in `userid_password`");
         }
     }

@@ -25,13 +25,13 @@ pub(super) fn check(
 ) -> Result<(), VerifyError> {
     let rooms = differences(store, events, found)?;
     let mut expander = Expander::new(store);
-    let mut expanded = BTreeSet::new();
+    let mut done = BTreeSet::new();
     for tree in [&trees::ROOMID_SHORTSTATEHASH, &trees::SHORTEVENTID_SHORTSTATEHASH] {
         for row in store.scan(tree, &[])? {
             let (key, value) = row?;
             let Ok(fields) = tree.decode_value(&key, &value) else { continue };
             let hash = fields.u64("short_state_hash");
-            if expanded.insert(hash) && expander.get(hash)?.is_none() {
+            if done.insert(hash) && expander.get(hash)?.is_none() {
                 let text = "does not expand, or has two events for a key";
                 found.error("V111", format!("{tree} state {hash}"), text);
             }

@@ -4,7 +4,7 @@ use ruma::{
     api::client::{filter::FilterDefinition, push::Pusher},
     events::push_rules::PushRulesEventContent,
 };
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 
 use super::{VerifyError, events::value_of, found::Found};
 use crate::conduit::{
@@ -16,6 +16,8 @@ use crate::conduit::{
 /// An account data event.
 #[derive(Deserialize)]
 struct AccountData<T> {
+    #[serde(rename = "type")]
+    kind: String,
     content: T,
 }
 
@@ -30,6 +32,20 @@ pub(super) fn check(
         let local = user.split_once(':').map(|(_, server)| server) == Some(server_name);
         if local && !password.is_empty() {
             push_rules(store, &user, found)?;
+        }
+    }
+    for row in store.scan(&trees::ROOMUSERDATAID_ACCOUNTDATA, &[])? {
+        let (key, value) = row?;
+        let Ok(fields) = trees::ROOMUSERDATAID_ACCOUNTDATA.decode_key(&key) else { continue };
+        let event = serde_json::from_slice::<AccountData<IgnoredAny>>(&value);
+        if !event.is_ok_and(|event| event.kind == fields.text("type")) {
+            let subject = format!(
+                "{} of {} {}",
+                fields.text("type"),
+                fields.text("user"),
+                fields.text("room")
+            );
+            found.error("V129", subject.trim(), "is no event of this type");
         }
     }
     let of_devices: [&'static Tree; 2] =

@@ -189,7 +189,7 @@ impl Room<'_> {
             let key = [Part::Text(member.user_id.as_str()), Part::Text(room)];
             let there = value_of(self.store, tree, &key)?.is_some();
             let gone = member.forgotten && tree == &trees::USERROOMID_LEFTSTATE;
-            if there == gone && !(!there && self.explains_absence(member)?) {
+            if there == gone && (there || !self.explains_absence(member)?) {
                 let text = format!("membership {} is not what the rows say", member.membership);
                 found.error("V203", item, text);
             }

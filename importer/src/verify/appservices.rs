@@ -1,0 +1,24 @@
+//! Registrations of application services: Conduit reads all at start and ends if it can't
+//! (src/database/key_value/appservice.rs:32, src/service/appservice/mod.rs:125).
+
+use ruma::api::appservice::Registration;
+
+use super::{VerifyError, found::Found};
+use crate::conduit::{kv::KvStore, trees};
+
+pub(super) fn check(store: &dyn KvStore, found: &mut Found) -> Result<(), VerifyError> {
+    for row in store.scan(&trees::ID_APPSERVICEREGISTRATIONS, &[])? {
+        let (key, yaml) = row?;
+        let id = String::from_utf8_lossy(&key).into_owned();
+        // The parser's words may quote a token.
+        match serde_saphyr::from_slice::<Registration>(&yaml) {
+            Err(_) => found.error("V128", id, "Conduit can't read this registration"),
+            Ok(registration) if registration.id != id => {
+                let text = format!("is the registration of `{}`", registration.id);
+                found.error("V128", id, text);
+            }
+            Ok(_) => {}
+        }
+    }
+    Ok(())
+}
