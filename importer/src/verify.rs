@@ -14,8 +14,8 @@
 //! | V107 | blocking | a short id is 0, or names two things |
 //! | V108 | blocking | an event is not what Conduit can read |
 //! | V109 | blocking | an event's id is not the hash of its content, or a signature of this server is wrong |
-//! | V110 | blocking | an auth event is missing |
-//! | V111 | blocking | a state does not expand to known events, one for each key |
+//! | V110 | blocking | an auth event is missing, or one of another room |
+//! | V111 | blocking | a state does not expand to known events of its room, one for each key |
 //! | V112 | blocking | a timeline event has no state before it: anybody could read it |
 //! | V113 | blocking | who is joined, or what is counted from it, differs from the room's state |
 //! | V113 | warning | an invite, knock or leave differs from the room's state |
