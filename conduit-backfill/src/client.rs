@@ -1,6 +1,7 @@
 //! The signed federation client.
 
 mod error;
+mod media;
 mod signing_key;
 #[cfg(test)]
 mod tests;
@@ -8,6 +9,7 @@ mod x_matrix;
 
 pub use self::{
     error::ClientError,
+    media::Media,
     signing_key::{SigningKey, SigningKeyError},
 };
 
@@ -21,7 +23,7 @@ use ruma::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-use crate::http::{Http, HttpOptions, Repeat};
+use crate::http::{Answer, Http, HttpOptions, Repeat};
 use error::Subject;
 
 /// A federation client to one upstream that has the same server name as we.
@@ -251,6 +253,18 @@ impl Client {
         content: Option<CanonicalJsonValue>,
         subject: Subject<'_>,
     ) -> Result<T, ClientError> {
+        let answer = self.ask(method, url, content, subject).await?;
+        serde_json::from_slice(&answer.body).map_err(ClientError::NotJson)
+    }
+
+    /// Signs, sends, and gives the answer if it is a success.
+    async fn ask(
+        &self,
+        method: Method,
+        url: Url,
+        content: Option<CanonicalJsonValue>,
+        subject: Subject<'_>,
+    ) -> Result<Answer, ClientError> {
         let body = content.as_ref().map(ToString::to_string);
         let authorization =
             x_matrix::authorization(&self.key, &self.server_name, &method, &url, content)?;
@@ -271,7 +285,7 @@ impl Client {
         if !answer.status.is_success() {
             return Err(ClientError::refused(&answer, subject));
         }
-        serde_json::from_slice(&answer.body).map_err(ClientError::NotJson)
+        Ok(answer)
     }
 }
 

@@ -53,6 +53,8 @@ pub enum Repeat {
 pub struct Answer {
     /// The status.
     pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
     /// The body, no longer than the limit.
     pub body: Vec<u8>,
 }
@@ -146,7 +148,7 @@ impl Http {
         match read_limited(response, self.options.body_limit).await {
             Ok(body) => {
                 let asked = wait_asked_for(status, &headers, &body);
-                (Ok(Answer { status, body }), asked)
+                (Ok(Answer { status, headers, body }), asked)
             }
             Err(ReadLimitedError::TooLarge { limit }) => {
                 (Err(HttpError::BodyTooLarge { limit }), None)

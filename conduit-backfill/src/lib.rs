@@ -9,5 +9,7 @@
 
 pub mod client;
 pub mod http;
+pub mod password;
+pub mod token;
 
 pub use client::{Client, ClientError, SigningKey};

@@ -69,6 +69,17 @@ pub enum ClientError {
         /// The user.
         user: OwnedUserId,
     },
+    /// 404: the file is unknown.
+    #[error("the old server does not have the file {media_id}")]
+    MediaNotFound {
+        /// The media id.
+        media_id: String,
+    },
+    /// The answer is no file in `multipart/mixed`.
+    #[error(
+        "the old server's answer is no file; check that it keeps its media itself, not behind a redirect"
+    )]
+    NotMedia,
     /// 429, again and again.
     #[error(
         "the old server still asks to wait after many tries; raise `rc_federation` in its configuration"
@@ -110,6 +121,7 @@ pub(super) enum Subject<'a> {
     Event(&'a EventId),
     Room(&'a RoomId),
     User(&'a UserId),
+    Media(&'a str),
 }
 
 impl Subject<'_> {
@@ -118,6 +130,7 @@ impl Subject<'_> {
             Self::Event(event) => ClientError::EventNotFound { event: event.to_owned() },
             Self::Room(room) => ClientError::RoomNotFound { room: room.to_owned() },
             Self::User(user) => ClientError::UserNotFound { user: user.to_owned() },
+            Self::Media(id) => ClientError::MediaNotFound { media_id: id.to_owned() },
         }
     }
 }

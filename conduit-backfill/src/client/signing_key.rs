@@ -1,6 +1,6 @@
 //! The key that signs for both servers.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, ops::Deref, sync::Arc};
 
 use ruma::{
     OwnedServerSigningKeyId, ServerSigningKeyId,
@@ -17,7 +17,25 @@ const PKCS8_HEAD: [u8; 16] = [
 #[derive(Clone)]
 pub struct SigningKey {
     id: OwnedServerSigningKeyId,
-    pair: Arc<Ed25519KeyPair>,
+    pair: Pair,
+}
+
+/// A key of our own, or one that a homeserver keeps.
+#[derive(Clone)]
+enum Pair {
+    Own(Arc<Ed25519KeyPair>),
+    Kept(&'static Ed25519KeyPair),
+}
+
+impl Deref for Pair {
+    type Target = Ed25519KeyPair;
+
+    fn deref(&self) -> &Ed25519KeyPair {
+        match self {
+            Self::Own(pair) => pair,
+            Self::Kept(pair) => pair,
+        }
+    }
 }
 
 /// Why a key can't be used. Tells nothing of the key.
@@ -44,15 +62,20 @@ impl SigningKey {
     ///
     /// [`SigningKeyError::Version`].
     pub fn new(version: &str, seed: &[u8; 32]) -> Result<Self, SigningKeyError> {
-        if version.is_empty() || !version.chars().all(|c| c.is_ascii_graphic()) {
-            return Err(SigningKeyError::Version);
-        }
-        let id = ServerSigningKeyId::parse(format!("ed25519:{version}"))
-            .map_err(|_| SigningKeyError::Version)?;
+        let id = key_id(version)?;
         let document = [PKCS8_HEAD.as_slice(), seed.as_slice()].concat();
         let pair = Ed25519KeyPair::from_der(&document, version.to_owned())
             .map_err(|_| SigningKeyError::Seed)?;
-        Ok(Self { id, pair: Arc::new(pair) })
+        Ok(Self { id, pair: Pair::Own(Arc::new(pair)) })
+    }
+
+    /// Makes a key from the one that a homeserver keeps for as long as it runs.
+    ///
+    /// # Errors
+    ///
+    /// [`SigningKeyError::Version`].
+    pub fn kept(pair: &'static Ed25519KeyPair) -> Result<Self, SigningKeyError> {
+        Ok(Self { id: key_id(pair.version())?, pair: Pair::Kept(pair) })
     }
 
     /// Reads the first key of Synapse's key file, whose lines are `ed25519 VERSION SEED`, the seed in unpadded base64.
@@ -87,6 +110,13 @@ impl SigningKey {
     pub fn public_key(&self) -> String {
         Base64::<Standard, _>::new(self.pair.public_key()).encode()
     }
+}
+
+fn key_id(version: &str) -> Result<OwnedServerSigningKeyId, SigningKeyError> {
+    if version.is_empty() || !version.chars().all(|c| c.is_ascii_graphic()) {
+        return Err(SigningKeyError::Version);
+    }
+    ServerSigningKeyId::parse(format!("ed25519:{version}")).map_err(|_| SigningKeyError::Version)
 }
 
 impl KeyPair for SigningKey {
