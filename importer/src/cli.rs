@@ -1,6 +1,7 @@
 //! The command line: arguments in, exit code out. Each command has a file; data goes to standard output, everything
 //! else to standard error.
 
+mod check;
 mod dump;
 pub mod exit;
 mod import;
@@ -65,6 +66,8 @@ enum Format {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Look for whatever could make a migration fail or lose something; writes nothing
+    Check(check::Arguments),
     /// Read a Synapse into a directory of JSON
     Dump(dump::Arguments),
     /// Write a dump into a new Conduit database
@@ -73,7 +76,7 @@ enum Command {
     Verify(verify::Arguments),
     /// Print the rows of a Conduit database, decoded, as JSON lines
     Inspect(inspect::Arguments),
-    /// Dump, import and verify in one go
+    /// Check, dump, import and verify in one go
     Migrate(migrate::Arguments),
 }
 
@@ -82,6 +85,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     start_log(cli.global);
     let result = match &cli.command {
+        Command::Check(arguments) => arguments.run(cli.global),
         Command::Dump(arguments) => arguments.run(cli.global),
         Command::Import(arguments) => arguments.run(cli.global),
         Command::Verify(arguments) => arguments.run(cli.global),

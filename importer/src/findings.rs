@@ -1,6 +1,8 @@
 //! Findings: things an operator must know or decide, as values; all are collected and shown together.
 
-use std::fmt;
+pub mod codes;
+
+use std::{collections::BTreeSet, fmt};
 
 use serde::Serialize;
 
@@ -14,6 +16,16 @@ pub enum Severity {
     Warning,
     /// Good to know.
     Note,
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Blocking => "error",
+            Self::Warning => "warning",
+            Self::Note => "note",
+        })
+    }
 }
 
 /// One finding.
@@ -33,14 +45,20 @@ pub struct Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let severity = match self.severity {
-            Severity::Blocking => "error",
-            Severity::Warning => "warning",
-            Severity::Note => "note",
-        };
-        write!(f, "{severity} {}: {}: {}", self.code, self.subject, self.text)?;
+        write!(f, "{} {}: {}: {}", self.severity, self.code, self.subject, self.text)?;
         if self.remedy.is_empty() { Ok(()) } else { write!(f, "\n  hint: {}", self.remedy) }
     }
+}
+
+/// Downgrades the findings that an operator accepts to warnings, those that can be accepted, and sorts.
+pub fn accept(findings: &mut [Finding], accepted: &BTreeSet<String>) {
+    for finding in findings.iter_mut() {
+        let acceptable = codes::find(finding.code).is_some_and(|code| code.acceptable);
+        if acceptable && accepted.contains(finding.code) {
+            finding.severity = finding.severity.max(Severity::Warning);
+        }
+    }
+    findings.sort();
 }
 
 /// The exit code that a set of findings asks for.

@@ -4,16 +4,7 @@
 //! dump's. Users come first, then the rooms, then the server's own rows; the version, without which Conduit takes the
 //! database for an old one, is last. What can't be written is counted as left out, with a reason.
 //!
-//! | finding | severity | meaning |
-//! |---|---|---|
-//! | I001 | blocking | `@conduit:NAME`, which Conduit needs for itself, is somebody's active account |
-//! | I002 | blocking | the alias `#admins:NAME`, which makes a room Conduit's admin room, is taken |
-//! | I003 | blocking | the signing key can't be used |
-//! | I004 | warning | there is no server administrator: the next user to register on Conduit becomes one |
-//! | I005 | warning | a room's version is one that Conduit can't hold |
-//! | I006 | warning | a user's localpart has capitals: Conduit lowers them on login by password |
-//! | I008 | warning | events of a room's state are missing |
-//! | I007 | note | `@conduit:NAME` was a deactivated account and becomes Conduit's own |
+//! Codes of findings are in [`crate::findings::codes`].
 
 mod admin_room;
 mod check;
@@ -28,6 +19,7 @@ mod user;
 use std::collections::BTreeSet;
 
 pub use check::check;
+pub(crate) use check::is_supported;
 use rows::Rows;
 use ruma::{OwnedRoomId, OwnedUserId};
 

@@ -5,6 +5,7 @@
 //! result with the dump. A source never knows Conduit, [`conduit`] never knows Synapse; only [`import`] and [`verify`]
 //! know both the dump and the database.
 
+pub mod check;
 pub mod cli;
 pub mod conduit;
 pub mod config;

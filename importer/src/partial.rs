@@ -52,17 +52,10 @@ impl Partial {
     ///
     /// [`PartialError::NotEmpty`] if `target` holds anything, [`PartialError::Foreign`], [`PartialError::Io`].
     pub fn create(target: &Path) -> Result<Self, PartialError> {
-        if !is_free(target)? {
-            return Err(PartialError::NotEmpty { path: target.to_owned() });
-        }
-        let mut name = target.as_os_str().to_owned();
-        name.push(".partial");
-        let path = PathBuf::from(name);
+        check(target)?;
+        let path = partial(target);
         let io_error = |source| PartialError::Io { path: path.clone(), source };
         if path.symlink_metadata().is_ok() {
-            if !path.join(MARKER).is_file() && !is_free(&path)? {
-                return Err(PartialError::Foreign { path });
-            }
             fs::remove_dir_all(&path).map_err(io_error)?;
         }
         DirBuilder::new()
@@ -97,6 +90,26 @@ impl Partial {
             .map_err(|source| PartialError::Io { path: self.path, source })?;
         Ok(self.target)
     }
+}
+
+/// Says whether [`Partial::create`] would refuse `target`, without touching anything.
+///
+/// # Errors
+///
+/// [`PartialError::NotEmpty`] if `target` holds anything, [`PartialError::Foreign`], [`PartialError::Io`].
+pub fn check(target: &Path) -> Result<(), PartialError> {
+    if !is_free(target)? {
+        return Err(PartialError::NotEmpty { path: target.to_owned() });
+    }
+    let path = partial(target);
+    let is_ours = path.symlink_metadata().is_err() || path.join(MARKER).is_file();
+    if is_ours || is_free(&path)? { Ok(()) } else { Err(PartialError::Foreign { path }) }
+}
+
+fn partial(target: &Path) -> PathBuf {
+    let mut name = target.as_os_str().to_owned();
+    name.push(".partial");
+    name.into()
 }
 
 /// Whether `directory` is absent or empty.

@@ -5,10 +5,12 @@
 pub mod api;
 pub mod database;
 pub mod push_rules;
+pub mod survey;
 
 use async_trait::async_trait;
 use ruma::{OwnedRoomId, OwnedUserId};
 
+use self::survey::Survey;
 use crate::{
     dump::{
         DumpWriter, WriteError,
@@ -25,6 +27,13 @@ use crate::{
 pub trait Source: Send {
     /// What this source is.
     fn info(&self) -> SourceInfo;
+
+    /// Looks around before anything is read.
+    ///
+    /// # Errors
+    ///
+    /// If the source can't be read any further.
+    async fn survey(&mut self) -> Result<Survey, SourceError>;
 
     /// What belongs to the server as a whole.
     ///

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::Format;
 use crate::{
-    findings::{Finding, Severity},
+    findings::{Finding, Severity, codes},
     tally::{Kind, Tally},
 };
 
@@ -51,12 +51,28 @@ pub(super) fn error(error: &anyhow::Error) {
     }
 }
 
-/// Findings, one after the other, the worst first.
+/// Findings by code, the worst first: what a code means, whom it concerns, what to do.
 pub(super) fn findings(out: &mut dyn Write, findings: &[Finding]) -> io::Result<()> {
-    let mut sorted: Vec<_> = findings.iter().collect();
-    sorted.sort();
-    for finding in sorted {
-        writeln!(out, "{finding}")?;
+    let mut groups: BTreeMap<(Severity, &str), Vec<&Finding>> = BTreeMap::new();
+    for finding in findings {
+        groups.entry((finding.severity, finding.code)).or_default().push(finding);
+    }
+    for ((severity, code), group) in &groups {
+        let entry = codes::find(code);
+        let meaning = entry.map_or("", |entry| entry.meaning);
+        writeln!(out, "{severity} {code}: {meaning}")?;
+        for finding in group.iter().take(NAMED) {
+            writeln!(out, "  {}: {}", finding.subject, finding.text)?;
+        }
+        if let Some(more) = group.len().checked_sub(NAMED).filter(|more| *more > 0) {
+            writeln!(out, "  … and {more} more (`--format json` names all)")?;
+        }
+        if let Some(remedy) = group.iter().map(|finding| &finding.remedy).find(|r| !r.is_empty()) {
+            writeln!(out, "  -> {remedy}")?;
+        }
+        if *severity == Severity::Blocking && entry.is_some_and(|entry| entry.acceptable) {
+            writeln!(out, "  -> or accept it: --accept {code}")?;
+        }
     }
     let count = |severity| findings.iter().filter(|f| f.severity == severity).count();
     writeln!(

@@ -9,7 +9,7 @@ use secrecy::SecretString;
 
 use super::now_ms;
 use crate::{
-    config::synapse::SynapseConfig,
+    config::synapse::{ConfigError, Surroundings, SynapseConfig},
     synapse::{
         History, Source, SourceError,
         api::{ApiOptions, ApiSource},
@@ -65,11 +65,19 @@ impl SourceArguments {
     }
 
     /// Synapse's configuration, if it is read by its database.
-    pub(super) fn config(&self) -> anyhow::Result<Option<SynapseConfig>> {
+    pub(super) fn config(&self) -> Result<Option<SynapseConfig>, ConfigError> {
         if self.synapse_config.is_empty() {
             return Ok(None);
         }
-        Ok(Some(SynapseConfig::read(&self.synapse_config)?))
+        SynapseConfig::read(&self.synapse_config).map(Some)
+    }
+
+    /// The rest of Synapse's configuration.
+    pub(super) fn surroundings(&self) -> Result<Option<Surroundings>, ConfigError> {
+        if self.synapse_config.is_empty() {
+            return Ok(None);
+        }
+        Surroundings::read(&self.synapse_config).map(Some)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Which Conduit database to write or read.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use clap::Args;
@@ -37,6 +37,11 @@ pub(super) struct Target {
 }
 
 impl TargetArguments {
+    /// Conduit's configuration.
+    pub(super) fn config(&self) -> Option<&Path> {
+        self.conduit_config.as_deref()
+    }
+
     /// Works out the database from the arguments.
     pub(super) fn resolve(&self) -> anyhow::Result<Target> {
         if let Some(path) = &self.conduit_config {

@@ -1,9 +1,12 @@
 //! `conduit.toml`: where the database is to be.
 
+mod service;
+
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 
+pub use self::service::ConduitService;
 use crate::conduit::kv::Backend;
 
 /// What a migration needs of Conduit's configuration.
@@ -68,13 +71,7 @@ impl ConduitConfig {
     ///
     /// [`ConduitConfigError`].
     pub fn read(path: &Path) -> Result<Self, ConduitConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConduitConfigError::Io { path: path.to_owned(), source })?;
-        // The whole error shows the offending line, and lines may hold secrets.
-        let file: File = toml::from_str(&text).map_err(|error| ConduitConfigError::Parse {
-            path: path.to_owned(),
-            reason: error.message().to_owned(),
-        })?;
+        let file: File = parse(path)?;
         let backend = match file.global.database_backend.as_str() {
             "rocksdb" => Backend::Rocksdb,
             "sqlite" => Backend::Sqlite,
@@ -91,6 +88,16 @@ impl ConduitConfig {
             backend,
         })
     }
+}
+
+fn parse<T: DeserializeOwned>(path: &Path) -> Result<T, ConduitConfigError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| ConduitConfigError::Io { path: path.to_owned(), source })?;
+    // The whole error shows the offending line, and lines may hold secrets.
+    toml::from_str(&text).map_err(|error| ConduitConfigError::Parse {
+        path: path.to_owned(),
+        reason: error.message().to_owned(),
+    })
 }
 
 #[cfg(test)]

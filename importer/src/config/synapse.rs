@@ -9,6 +9,7 @@ mod database;
 mod document;
 mod error;
 mod keys;
+mod surroundings;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,6 +24,7 @@ pub use self::{
     database::{DatabaseConfig, PostgresConfig},
     error::ConfigError,
     keys::parse_signing_keys,
+    surroundings::Surroundings,
 };
 use self::{
     document::{Document, read_text, scalar},

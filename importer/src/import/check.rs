@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Room versions that Conduit can hold (src/service/globals/mod.rs:182-193).
-pub(super) const ROOM_VERSIONS: [&str; 10] = ["3", "4", "5", "6", "7", "8", "9", "10", "11", "12"];
+pub(crate) const ROOM_VERSIONS: [&str; 10] = ["3", "4", "5", "6", "7", "8", "9", "10", "11", "12"];
 
 /// Findings that make the import impossible or are worth a warning. Codes and meanings are in the module's head.
 ///
@@ -129,6 +129,6 @@ fn check_rooms(
 }
 
 /// Whether Conduit can hold rooms of this version.
-pub(super) fn is_supported(version: Option<&str>) -> bool {
+pub(crate) fn is_supported(version: Option<&str>) -> bool {
     version.is_some_and(|version| ROOM_VERSIONS.contains(&version))
 }

@@ -17,6 +17,7 @@ mod logins;
 mod room;
 mod server;
 mod spool;
+mod survey;
 mod user;
 mod users;
 
@@ -35,7 +36,7 @@ use self::{
     room::{ListedRoom, Sightings},
     server::Keys,
 };
-use super::{History, Source, SourceError};
+use super::{History, Source, SourceError, survey::Survey};
 use crate::{
     dump::{
         DumpWriter,
@@ -91,6 +92,10 @@ impl Source for ApiSource {
             synapse_version: self.synapse_version.clone(),
             schema_version: None,
         }
+    }
+
+    async fn survey(&mut self) -> Result<Survey, SourceError> {
+        Ok(self.look().await?)
     }
 
     async fn server(&mut self, tally: &mut Tally) -> Result<DumpServer, SourceError> {

@@ -10,6 +10,7 @@ mod rooms;
 mod row;
 mod schema;
 mod server;
+mod survey;
 mod users;
 
 use std::collections::BTreeMap;
@@ -19,7 +20,7 @@ use ruma::{OwnedRoomId, OwnedUserId};
 
 use self::{connection::Connection, schema::Schema, users::Signature};
 pub use self::{error::DatabaseError, schema::SUPPORTED};
-use super::{History, Source, SourceError};
+use super::{History, Source, SourceError, survey::Survey};
 use crate::{
     config::synapse::{DatabaseConfig, SynapseConfig},
     dump::{
@@ -123,6 +124,10 @@ impl Source for DatabaseSource {
             synapse_version: None,
             schema_version: u32::try_from(self.schema.version).ok(),
         }
+    }
+
+    async fn survey(&mut self) -> Result<Survey, SourceError> {
+        Ok(self.look().await?)
     }
 
     async fn server(&mut self, tally: &mut Tally) -> Result<DumpServer, SourceError> {

@@ -5,7 +5,10 @@ mod postgres;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, sqlite::SqliteConnectOptions};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions, Connection as _, postgres::PgConnectOptions,
+    sqlite::SqliteConnectOptions,
+};
 
 pub(super) use self::postgres::Server;
 use super::{DatabaseError, DatabaseSource};
@@ -156,19 +159,24 @@ impl Fixture {
 
     /// Writes it as a PostgreSQL database.
     pub(super) async fn postgres(&self, server: &Server) -> DatabaseConfig {
-        let mut connection = server.options().connect().await.unwrap();
-        for statement in &self.sql {
-            let statement =
-                statement.replace("BYTES", "BYTEA").replace("fields TEXT", "fields JSONB");
-            sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut connection).await.unwrap();
-        }
-        connection.close().await.unwrap();
+        self.fill(server.options()).await;
         DatabaseConfig::Postgres(PostgresConfig {
             host: Some(server.socket().display().to_string()),
             user: Some("postgres".into()),
             database: Some("postgres".into()),
             ..PostgresConfig::default()
         })
+    }
+
+    /// Writes it into a database that is there.
+    pub(super) async fn fill(&self, options: PgConnectOptions) {
+        let mut connection = options.connect().await.unwrap();
+        for statement in &self.sql {
+            let statement =
+                statement.replace("BYTES", "BYTEA").replace("fields TEXT", "fields JSONB");
+            sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut connection).await.unwrap();
+        }
+        connection.close().await.unwrap();
     }
 
     /// Dumps it through SQLite.

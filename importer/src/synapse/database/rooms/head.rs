@@ -74,7 +74,7 @@ impl DatabaseSource {
     }
 
     /// Databases from before 2020 may not have the version in `rooms`.
-    async fn version_by_create_event(
+    pub(in super::super) async fn version_by_create_event(
         &mut self,
         room_id: &RoomId,
     ) -> Result<Option<String>, DatabaseError> {

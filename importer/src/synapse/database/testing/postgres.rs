@@ -5,7 +5,7 @@ use std::{
     process::Command,
 };
 
-use sqlx::postgres::PgConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, postgres::PgConnectOptions};
 use tempfile::TempDir;
 
 /// A server on a Unix socket in a directory of its own; stopped when dropped.
@@ -55,6 +55,14 @@ impl Server {
 
     pub(in crate::synapse::database) fn options(&self) -> PgConnectOptions {
         PgConnectOptions::new().socket(self.socket()).username("postgres").database("postgres")
+    }
+
+    /// Makes a further database.
+    pub(in crate::synapse::database) async fn create_database(&self, name: &str, options: &str) {
+        let sql = format!("CREATE DATABASE {name} TEMPLATE template0 {options}");
+        let mut connection = self.options().connect().await.unwrap();
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
     }
 
     /// A program of PostgreSQL's, which refuses to run as root.

@@ -1,0 +1,94 @@
+//! Checks before anything is written: whatever could make a later step fail or lose something, found while Synapse runs.
+//!
+//! The codes are a table, [`crate::findings::codes`]. What is found is judged here; the facts come from
+//! [`crate::synapse::survey`] and the configurations.
+
+mod accounts;
+mod rooms;
+mod source;
+mod space;
+mod target;
+
+use std::collections::BTreeMap;
+
+pub(crate) use self::source::chain;
+pub use self::{
+    source::{configuration_error, source_error},
+    target::Target,
+};
+use crate::{
+    config::synapse::{Surroundings, SynapseConfig},
+    findings::{Finding, codes::Code},
+    synapse::{History, survey::Survey},
+};
+
+/// Findings of one code that are kept; the rest is counted.
+const KEPT: u64 = 1000;
+
+/// Findings so far.
+#[derive(Debug, Default)]
+pub struct Checks {
+    findings: Vec<Finding>,
+    counts: BTreeMap<&'static str, (Code, u64)>,
+}
+
+impl Checks {
+    /// Checks Synapse's configuration.
+    pub fn configuration(&mut self, config: &SynapseConfig, surroundings: &Surroundings) {
+        source::configuration(self, config, surroundings);
+    }
+
+    /// Checks that no Synapse runs: before a migration, which would lose what it writes.
+    pub fn stopped(&mut self, surroundings: &Surroundings) {
+        self.findings.extend(source::running(surroundings));
+    }
+
+    /// Checks what is in Synapse. `config` is absent if its APIs are read.
+    pub fn survey(&mut self, survey: &Survey, config: Option<&SynapseConfig>) {
+        source::database(self, survey);
+        accounts::check(self, survey, config);
+        rooms::check(self, survey);
+        source::media(self, survey, config);
+    }
+
+    /// Checks where dump and database are to be.
+    pub fn target(
+        &mut self,
+        target: &Target,
+        survey: Option<&Survey>,
+        surroundings: Option<&Surroundings>,
+        history: History,
+    ) {
+        target::check(self, target, survey, surroundings);
+        if let Some(survey) = survey {
+            space::check(self, target, survey, history);
+        }
+    }
+
+    /// Adds a finding.
+    pub fn add(&mut self, finding: Finding) {
+        self.findings.push(finding);
+    }
+
+    fn found(&mut self, code: &Code, subject: impl Into<String>, text: impl Into<String>) {
+        let (_, count) = self.counts.entry(code.code).or_insert((*code, 0));
+        *count = count.saturating_add(1);
+        if *count <= KEPT {
+            self.findings.push(code.of(subject, text));
+        }
+    }
+
+    /// All findings, the worst first, with a line for those that were only counted.
+    pub fn finish(mut self) -> Vec<Finding> {
+        for (code, count) in self.counts.into_values() {
+            if let Some(more) = count.checked_sub(KEPT).filter(|more| *more > 0) {
+                self.findings.push(code.of("further ones", format!("{more} more")));
+            }
+        }
+        self.findings.sort();
+        self.findings
+    }
+}
+
+#[cfg(test)]
+mod tests;

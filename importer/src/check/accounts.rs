@@ -1,0 +1,90 @@
+//! Accounts, their tokens and pushers.
+
+use std::collections::BTreeSet;
+
+use ruma::{OwnedUserId, UserId};
+
+use super::Checks;
+use crate::{
+    config::synapse::SynapseConfig,
+    findings::codes::{self, Code},
+    synapse::survey::{Account, Survey},
+};
+
+pub(super) fn check(checks: &mut Checks, survey: &Survey, config: Option<&SynapseConfig>) {
+    let appservices: Option<BTreeSet<&str>> =
+        config.map(|config| config.appservices.iter().map(|service| service.id.as_str()).collect());
+    let mut has_admin = false;
+    let mut passwords: u64 = 0;
+    for account in &survey.accounts {
+        let id = account.user_id.as_str();
+        match OwnedUserId::try_from(id) {
+            Ok(user_id) if user_id.server_name() == survey.server_name.as_str() => {
+                name(checks, &user_id, account.deactivated);
+            }
+            Ok(_) => checks.found(&codes::FOREIGN_USER, id, "belongs to another server name"),
+            Err(_) => checks.found(&codes::FOREIGN_USER, id, "is no user id, or its row is broken"),
+        }
+        if account.deactivated {
+            continue;
+        }
+        has_admin |= account.admin;
+        rights(checks, account, appservices.as_ref());
+        passwords = passwords.saturating_add(u64::from(account.password == Some(true)));
+    }
+    if !has_admin {
+        checks.found(&codes::NO_ADMIN, &survey.server_name, "no active server administrator");
+    }
+    if passwords > 0 {
+        checks.found(&codes::PASSWORDS, &survey.server_name, format!("{passwords} passwords"));
+    }
+    for user in &survey.pending_deactivations {
+        checks.found(&codes::DEACTIVATING, user, "is being deactivated");
+    }
+    counted(checks, &codes::EXPIRING_TOKENS, &survey.expiring_tokens, "access tokens");
+    counted(checks, &codes::TOKEN_WITHOUT_DEVICE, &survey.tokens_without_device, "access tokens");
+    counted(checks, &codes::PUSHERS, &survey.other_pushers, "pushers");
+    total(checks, &codes::OUTSIDE_IDS, survey, survey.outside_ids, "ids");
+    total(checks, &codes::DELAYED, survey, survey.delayed_events, "delayed events");
+}
+
+fn name(checks: &mut Checks, user_id: &UserId, deactivated: bool) {
+    if user_id.localpart() == "conduit" {
+        if deactivated {
+            checks.found(&codes::SERVER_USER_GONE, user_id.as_str(), "was deactivated");
+        } else {
+            checks.found(&codes::SERVER_USER, user_id.as_str(), "is an active account");
+        }
+    }
+    if user_id.localpart().chars().any(char::is_uppercase) && !deactivated {
+        checks.found(&codes::CAPITALS, user_id.as_str(), "has capitals");
+    }
+}
+
+fn rights(checks: &mut Checks, account: &Account, appservices: Option<&BTreeSet<&str>>) {
+    let id = account.user_id.as_str();
+    if account.guest {
+        checks.found(&codes::GUEST, id, "is a guest");
+    } else if account.restricted {
+        checks.found(&codes::RESTRICTED, id, "is locked, suspended, shadow-banned or unapproved");
+    } else if let Some(appservice) = &account.appservice {
+        if appservices.is_some_and(|known| !known.contains(appservice.as_str())) {
+            let text = format!("belongs to the application service `{appservice}`");
+            checks.found(&codes::LOST_APPSERVICE, id, text);
+        }
+    } else if account.password == Some(false) {
+        checks.found(&codes::NO_PASSWORD, id, "has no password");
+    }
+}
+
+fn counted(checks: &mut Checks, code: &Code, users: &[(String, u64)], what: &str) {
+    for (user, number) in users {
+        checks.found(code, user, format!("{number} {what}"));
+    }
+}
+
+fn total(checks: &mut Checks, code: &Code, survey: &Survey, number: u64, what: &str) {
+    if number > 0 {
+        checks.found(code, &survey.server_name, format!("{number} {what}"));
+    }
+}

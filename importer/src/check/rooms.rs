@@ -1,0 +1,47 @@
+//! Rooms and aliases.
+
+use super::Checks;
+use crate::{
+    findings::codes,
+    import::is_supported,
+    synapse::survey::{Room, Survey},
+};
+
+pub(super) fn check(checks: &mut Checks, survey: &Survey) {
+    for room in &survey.rooms {
+        self::room(checks, room);
+    }
+    if let Some(room) = &survey.admins_alias {
+        let alias = format!("#admins:{}", survey.server_name);
+        checks.found(&codes::ADMINS_ALIAS, alias, format!("is an alias of {room}"));
+    }
+    for alias in &survey.foreign_aliases {
+        checks.found(&codes::FOREIGN_ALIAS, alias, "is another server's alias");
+    }
+}
+
+fn room(checks: &mut Checks, room: &Room) {
+    let id = &room.room_id;
+    let name = room.name.as_deref().map(|name| format!("{name:?}, ")).unwrap_or_default();
+    if room.partial {
+        checks.found(&codes::ROOM_PARTIAL, id, format!("{name}{} local users", room.joined));
+    }
+    match room.version.as_deref() {
+        version if is_supported(version) => {
+            if room.created == Some(false) && room.joined > 0 {
+                let text = format!("{name}{} local users", room.joined);
+                checks.found(&codes::ROOM_BROKEN, id, text);
+            }
+        }
+        Some(version) => {
+            let text = format!("{name}version {version}, {} local users", room.joined);
+            let code =
+                if room.joined > 0 { &codes::ROOM_VERSION } else { &codes::ROOM_VERSION_LEFT };
+            checks.found(code, id, text);
+        }
+        None if room.joined > 0 => {
+            checks.found(&codes::ROOM_BROKEN, id, format!("{name}{} local users", room.joined));
+        }
+        None => checks.found(&codes::ROOM_VERSION_UNKNOWN, id, format!("{name}an invite or knock")),
+    }
+}

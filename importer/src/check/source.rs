@@ -1,0 +1,128 @@
+//! Synapse itself: configuration, database, media.
+
+use std::{net::TcpStream, time::Duration};
+
+use super::Checks;
+use crate::{
+    conduit::keypair,
+    config::synapse::{ConfigError, Surroundings, SynapseConfig},
+    findings::{Finding, codes},
+    synapse::{SourceError, database::DatabaseError, survey::Survey},
+};
+
+/// How long a local port may take to answer.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// The finding that an unusable configuration is.
+pub fn configuration_error(error: &ConfigError) -> Finding {
+    let code = match error {
+        ConfigError::SigningKey { .. } => codes::SIGNING_KEY,
+        ConfigError::Registration { .. } => codes::REGISTRATION,
+        _ => codes::CONFIG,
+    };
+    code.of("Synapse's configuration", chain(error))
+}
+
+/// The finding that an unreadable Synapse is.
+pub fn source_error(error: &SourceError) -> Finding {
+    let code = match error {
+        SourceError::Database(error) => match error {
+            DatabaseError::NotSynapse { .. }
+            | DatabaseError::SchemaTooOld { .. }
+            | DatabaseError::SchemaTooNew { .. } => codes::SCHEMA,
+            DatabaseError::BackgroundUpdate { .. } => codes::NEEDED_UPDATE,
+            DatabaseError::ServerName { .. } => codes::OTHER_SERVER,
+            _ => codes::SOURCE,
+        },
+        SourceError::Api(_) | SourceError::Write(_) => codes::SOURCE,
+    };
+    code.of("Synapse", chain(error))
+}
+
+/// An error with its causes, none of them twice.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+pub(super) fn configuration(
+    checks: &mut Checks,
+    config: &SynapseConfig,
+    surroundings: &Surroundings,
+) {
+    let seed = secrecy::ExposeSecret::expose_secret(&config.signing_key.seed);
+    if let Err(error) = keypair::pkcs8(&config.signing_key.version, seed) {
+        checks.found(&codes::SIGNING_KEY, &config.signing_key.version, error.to_string());
+    }
+    if config.delegated_auth {
+        let subject = "`matrix_authentication_service`";
+        checks.found(&codes::DELEGATED, subject, "is on (or `experimental_features.msc3861`)");
+    }
+    if config.workers {
+        checks.found(&codes::WORKERS, "`instance_map`, `redis`", "are configured");
+    }
+    for key in &surroundings.other_logins {
+        checks.found(&codes::OTHER_LOGINS, format!("`{key}`"), "is configured");
+    }
+    for module in &surroundings.modules {
+        checks.found(&codes::MODULES, module, "is loaded");
+    }
+    for module in &surroundings.media_providers {
+        checks.found(&codes::MEDIA_PROVIDER, module, "is configured");
+    }
+}
+
+/// The finding that a running Synapse is.
+pub(super) fn running(surroundings: &Surroundings) -> Option<Finding> {
+    let answers =
+        |address: &&std::net::SocketAddr| TcpStream::connect_timeout(address, PATIENCE).is_ok();
+    let address = surroundings.listeners.iter().find(answers)?;
+    Some(codes::RUNNING.of(address.to_string(), "something answers on Synapse's listener"))
+}
+
+pub(super) fn database(checks: &mut Checks, survey: &Survey) {
+    let Some(database) = &survey.database else {
+        checks.found(&codes::API_ONLY, &survey.server_name, "is read by its APIs");
+        return;
+    };
+    for update in &database.pending_updates {
+        checks.found(&codes::UPDATES, format!("`{update}`"), "is pending");
+    }
+    let Some(locale) = &database.locale else { return };
+    if locale.encoding != "UTF8" {
+        checks.found(
+            &codes::ENCODING,
+            "database",
+            format!("its encoding is `{}`", locale.encoding),
+        );
+    }
+    if locale.collation != "C" || locale.ctype != "C" {
+        let text = format!("collation `{}`, character type `{}`", locale.collation, locale.ctype);
+        checks.found(&codes::COLLATION, "database", text);
+    }
+}
+
+pub(super) fn media(checks: &mut Checks, survey: &Survey, config: Option<&SynapseConfig>) {
+    let Some(config) = config.filter(|_| survey.media.files > 0) else { return };
+    let path = config.media_store_path.display().to_string();
+    if let Err(error) = config.media_store_path.read_dir() {
+        let text = format!("{error}; {} files are missed", survey.media.files);
+        checks.found(&codes::MEDIA_STORE, path, text);
+        return;
+    }
+    for id in &survey.media.missing {
+        checks.found(
+            &codes::MEDIA_MISSING,
+            format!("mxc://{}/{id}", survey.server_name),
+            "no file",
+        );
+    }
+}

@@ -1,0 +1,104 @@
+//! Conduit's configuration, and the places where dump and database are to be.
+
+use std::{
+    io,
+    net::TcpListener,
+    path::{Path, PathBuf},
+};
+
+use super::Checks;
+use crate::{
+    config::{conduit::ConduitService, synapse::Surroundings},
+    findings::codes,
+    partial::{self, PartialError},
+    synapse::survey::Survey,
+};
+
+/// Where things are to be.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Conduit's database.
+    pub database: PathBuf,
+    /// The dump, if it will be made and its place is known.
+    pub dump: Option<PathBuf>,
+    /// The name in Conduit's configuration.
+    pub server_name: Option<String>,
+    /// The rest of Conduit's configuration.
+    pub service: Option<ConduitService>,
+}
+
+pub(super) fn check(
+    checks: &mut Checks,
+    target: &Target,
+    survey: Option<&Survey>,
+    surroundings: Option<&Surroundings>,
+) {
+    if let (Some(configured), Some(survey)) = (&target.server_name, survey)
+        && *configured != survey.server_name
+    {
+        let text = format!("is configured, Synapse's name is `{}`", survey.server_name);
+        checks.found(&codes::CONDUIT_NAME, format!("`{configured}`"), text);
+    }
+    place(checks, &target.database, &codes::TARGET_USED);
+    if let Some(dump) = &target.dump {
+        place(checks, dump, &codes::DUMP_USED);
+    }
+    if let Some(service) = &target.service {
+        self::service(checks, service, surroundings);
+    }
+}
+
+/// A directory that will be made.
+fn place(checks: &mut Checks, path: &Path, used: &codes::Code) {
+    let subject = path.display().to_string();
+    match partial::check(path) {
+        Ok(()) => {}
+        Err(error @ PartialError::NotEmpty { .. }) => {
+            checks.found(used, subject, error.to_string());
+            return;
+        }
+        Err(error) => {
+            checks.found(&codes::TARGET_IN_THE_WAY, subject, error.to_string());
+            return;
+        }
+    }
+    let parent = nearest(path.parent().unwrap_or(path));
+    // Whoever may write cannot be told from the mode alone: file systems are mounted read-only, and have other rules.
+    let probe = tempfile::Builder::new().prefix(".importer-check").tempdir_in(parent);
+    if let Err(error) = probe.and_then(tempfile::TempDir::close) {
+        let said = match error.kind() {
+            io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+            kind => kind.to_string(),
+        };
+        checks.found(&codes::TARGET_RIGHTS, parent.display().to_string(), said);
+    }
+}
+
+/// A path itself, or the nearest directory above that is there.
+pub(super) fn nearest(path: &Path) -> &Path {
+    let here = Path::new(".");
+    let existing = path.ancestors().find(|path| path.exists());
+    existing.filter(|path| !path.as_os_str().is_empty()).unwrap_or(here)
+}
+
+fn service(checks: &mut Checks, service: &ConduitService, surroundings: Option<&Surroundings>) {
+    let is_synapses = surroundings.is_some_and(|surroundings| {
+        surroundings.listeners.iter().any(|listener| listener.port() == service.listen.port())
+    });
+    if !is_synapses
+        && let Err(error) = TcpListener::bind(service.listen)
+        && error.kind() == io::ErrorKind::AddrInUse
+    {
+        checks.found(&codes::PORT, service.listen.to_string(), "is in use");
+    }
+    if service.registration && surroundings.is_some_and(|surroundings| !surroundings.registration) {
+        checks.found(&codes::REGISTRATION_OPEN, "`allow_registration`", "is on");
+    }
+    if !service.federation {
+        checks.found(&codes::NO_FEDERATION, "`allow_federation`", "is off");
+    }
+    if surroundings.is_some_and(|synapse| synapse.max_upload_bytes > service.max_request_bytes) {
+        let text = format!("{} bytes", service.max_request_bytes);
+        checks.found(&codes::UPLOAD_SIZE, "`max_request_size`", text);
+    }
+}

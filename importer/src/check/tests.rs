@@ -1,0 +1,205 @@
+//! What needs no database: configurations, places, the end of the list. Databases are looked at in
+//! `synapse/database/survey/tests.rs`.
+
+use std::{net::TcpListener, path::Path};
+
+use super::{Checks, Target, configuration_error, source_error};
+use crate::{
+    config::{
+        conduit::ConduitService,
+        synapse::{ConfigError, Surroundings, SynapseConfig},
+    },
+    findings::{self, Severity},
+    synapse::{
+        History,
+        database::DatabaseError,
+        survey::{Account, Database, Survey},
+    },
+};
+
+fn codes(checks: Checks) -> Vec<&'static str> {
+    checks.finish().into_iter().map(|finding| finding.code).collect()
+}
+
+fn read(text: &str) -> Result<(SynapseConfig, Surroundings), ConfigError> {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("homeserver.yaml");
+    let seed = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+    let base = format!(
+        "server_name: own.test\nsigning_key: ed25519 a {seed}\ndatabase: {{args: {{database: x}}}}\n"
+    );
+    std::fs::write(&file, format!("{base}{text}")).unwrap();
+    let files = [file];
+    Ok((SynapseConfig::read(&files)?, Surroundings::read(&files)?))
+}
+
+#[test]
+fn each_trap_of_the_configuration_is_found() {
+    for (text, code) in [
+        ("matrix_authentication_service: {enabled: true}", "C111"),
+        ("experimental_features: {msc3861: {enabled: true}}", "C111"),
+        ("instance_map: {main: {host: h, port: 1}}", "C112"),
+        ("oidc_providers: [{idp_id: x}]", "C115"),
+        ("modules: [{module: spam.Checker}]", "C116"),
+        ("media_storage_providers: [{module: s3.Backend}]", "C403"),
+    ] {
+        let (config, surroundings) = read(text).unwrap();
+        let mut checks = Checks::default();
+        checks.configuration(&config, &surroundings);
+        assert_eq!(codes(checks), [code], "{text}");
+    }
+    let (config, surroundings) = read("").unwrap();
+    let mut checks = Checks::default();
+    checks.configuration(&config, &surroundings);
+    assert_eq!(codes(checks), [""; 0]);
+}
+
+#[test]
+fn what_ends_the_reading_is_a_finding() {
+    for (text, code) in [
+        ("app_service_config_files: [nowhere.yaml]", "C101"),
+        ("app_service_config_files: 7", "C101"),
+    ] {
+        assert_eq!(configuration_error(&read(text).unwrap_err()).code, code, "{text}");
+    }
+    let key = ConfigError::SigningKey { source_name: "file".into(), line: 1 };
+    assert_eq!(configuration_error(&key).code, "C102");
+    let registration = ConfigError::Registration { path: "file".into() };
+    assert_eq!(configuration_error(&registration).code, "C103");
+    for (error, code) in [
+        (DatabaseError::FileMissing { path: "x".into() }, "C104"),
+        (DatabaseError::Tls { mode: "require".into() }, "C104"),
+        (DatabaseError::SchemaTooOld { found: 1 }, "C105"),
+        (DatabaseError::NotSynapse { place: "x".into(), missing: "y" }, "C105"),
+        (DatabaseError::BackgroundUpdate { name: "x".into() }, "C106"),
+        (DatabaseError::ServerName { configured: "a".into(), found: "b".into() }, "C107"),
+    ] {
+        assert_eq!(source_error(&error.into()).code, code);
+    }
+}
+
+#[test]
+fn a_running_synapse_is_found() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let surroundings = Surroundings { listeners: vec![address], ..Surroundings::default() };
+    let mut checks = Checks::default();
+    checks.stopped(&surroundings);
+    assert_eq!(codes(checks), ["C113"]);
+    drop(listener);
+    let mut checks = Checks::default();
+    checks.stopped(&surroundings);
+    assert_eq!(codes(checks), [""; 0]);
+}
+
+fn survey() -> Survey {
+    Survey { server_name: "own.test".into(), ..Survey::default() }
+}
+
+fn service() -> ConduitService {
+    ConduitService {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        registration: false,
+        federation: true,
+        max_request_bytes: 1 << 20,
+    }
+}
+
+fn of_target(directory: &Path, change: impl FnOnce(&mut Target)) -> Vec<&'static str> {
+    let mut target = Target {
+        database: directory.join("parent/conduit"),
+        dump: Some(directory.join("dump")),
+        server_name: Some("own.test".into()),
+        service: Some(service()),
+    };
+    change(&mut target);
+    let surroundings = Surroundings { max_upload_bytes: 1 << 20, ..Surroundings::default() };
+    let mut checks = Checks::default();
+    checks.target(&target, Some(&survey()), Some(&surroundings), History::Recent);
+    codes(checks)
+}
+
+#[test]
+fn a_good_target_has_no_findings_and_nothing_is_left_there() {
+    let directory = tempfile::tempdir().unwrap();
+    assert_eq!(of_target(directory.path(), |_| {}), [""; 0]);
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn each_trap_of_the_target_is_found() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    std::fs::create_dir(path("used")).unwrap();
+    std::fs::write(path("used/IDENTITY"), "x").unwrap();
+    std::fs::create_dir(path("mine.partial")).unwrap();
+    std::fs::write(path("mine.partial/precious"), "x").unwrap();
+    let busy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let of = |change: &dyn Fn(&mut Target)| of_target(directory.path(), |target| change(target));
+    let with = |change: &dyn Fn(&mut ConduitService)| {
+        of(&|target| change(target.service.as_mut().unwrap()))
+    };
+
+    assert_eq!(of(&|target| target.server_name = Some("other.test".into())), ["C502"]);
+    assert_eq!(of(&|target| target.database = path("used")), ["C503"]);
+    assert_eq!(of(&|target| target.database = path("mine")), ["C504"]);
+    assert_eq!(of(&|target| target.database = path("used/IDENTITY")), ["C504"]);
+    assert_eq!(of(&|target| target.database = "/proc/nowhere/conduit".into()), ["C505"]);
+    assert_eq!(of(&|target| target.dump = Some(path("used"))), ["C507"]);
+    let address = busy.local_addr().unwrap();
+    assert_eq!(with(&|service| service.listen = address), ["C508"]);
+    assert_eq!(with(&|service| service.registration = true), ["C509"]);
+    assert_eq!(with(&|service| service.federation = false), ["C510"]);
+    assert_eq!(with(&|service| service.max_request_bytes = 5), ["C511"]);
+}
+
+#[test]
+fn a_disk_that_is_too_small_is_found() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = directory.path().join("conduit");
+    let target = Target { database, dump: None, server_name: None, service: None };
+    let bytes = 1 << 60;
+    let huge = Database { bytes, pending_updates: Vec::new(), locale: None, state_entries: 0 };
+    let survey = Survey { database: Some(huge), ..survey() };
+    for (history, expected) in [(History::Full, vec!["C506"]), (History::Recent, vec![])] {
+        let mut checks = Checks::default();
+        checks.target(&target, Some(&survey), None, history);
+        assert_eq!(codes(checks), expected, "{history:?}");
+    }
+}
+
+#[test]
+fn what_the_apis_cannot_give_is_said_and_pending_updates_are_noted() {
+    let mut checks = Checks::default();
+    checks.survey(&survey(), None);
+    assert_eq!(codes(checks), ["C114", "C204"]);
+    let database = Database {
+        bytes: 0,
+        pending_updates: vec!["an_index".into()],
+        locale: None,
+        state_entries: 0,
+    };
+    let mut checks = Checks::default();
+    checks.survey(&Survey { database: Some(database), ..survey() }, None);
+    assert_eq!(codes(checks), ["C204", "C110"]);
+}
+
+#[test]
+fn many_findings_are_counted_and_accepted_ones_are_warnings() {
+    let foreign = |number| Account {
+        user_id: format!("@{number:04}:x.test"),
+        deactivated: true,
+        ..Account::default()
+    };
+    let accounts = (0..1002).map(foreign).collect();
+    let mut checks = Checks::default();
+    checks.survey(&Survey { accounts, ..survey() }, None);
+    let mut found = checks.finish();
+    let foreign: Vec<_> = found.iter().filter(|finding| finding.code == "C205").collect();
+    assert_eq!(foreign.len(), 1001);
+    assert_eq!((foreign[1000].subject.as_str(), &*foreign[1000].text), ("further ones", "2 more"));
+    assert_eq!(findings::exit_code(&found), 10);
+    findings::accept(&mut found, &["C205".to_owned(), "C204".to_owned()].into());
+    assert!(found.iter().all(|finding| finding.severity >= Severity::Warning));
+    assert_eq!(findings::exit_code(&found), 11);
+}

@@ -1,0 +1,237 @@
+//! All codes of findings. `docs/findings.md` is the same table for readers; a test compares them.
+//!
+//! `C…` come from checks before anything is written, `I…` from the import, `V…` from verify. A code is never reused.
+
+use super::{
+    Finding, Severity,
+    Severity::{Blocking, Note, Warning},
+};
+
+/// A code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Code {
+    /// The code.
+    pub code: &'static str,
+    /// How much such a finding matters. Some codes have two.
+    pub severity: Severity,
+    /// Whether an operator may say that it shall not block (`--accept`).
+    pub acceptable: bool,
+    /// What it means.
+    pub meaning: &'static str,
+    /// What to do about it; may be empty.
+    pub remedy: &'static str,
+}
+
+impl Code {
+    const fn plain(code: &'static str, severity: Severity, meaning: &'static str) -> Self {
+        Self { code, severity, acceptable: false, meaning, remedy: "" }
+    }
+
+    /// A finding of this code about `subject`.
+    pub(crate) fn of(&self, subject: impl Into<String>, text: impl Into<String>) -> Finding {
+        Finding {
+            severity: self.severity,
+            code: self.code,
+            subject: subject.into(),
+            text: text.into(),
+            remedy: self.remedy.into(),
+        }
+    }
+}
+
+/// The entry of a code; the gravest, if it has several.
+pub fn find(code: &str) -> Option<&'static Code> {
+    CHECKS.iter().chain(OTHERS).find(|entry| entry.code == code)
+}
+
+macro_rules! checks {
+    ($($name:ident = $code:literal, $severity:ident, $acceptable:literal, $meaning:literal, $remedy:literal;)*) => {
+        $(pub(crate) const $name: Code = Code {
+            code: $code,
+            severity: $severity,
+            acceptable: $acceptable,
+            meaning: $meaning,
+            remedy: $remedy,
+        };)*
+        /// The codes of checks, in their order.
+        pub const CHECKS: &[Code] = &[$($name),*];
+    };
+}
+
+// name = code, severity, whether it can be accepted, meaning, remedy
+checks! {
+    CONFIG = "C101", Blocking, false, "Synapse's configuration, or a file that it names, can't be used", "run the importer as Synapse's user, from the directory that Synapse runs in, with all files that Synapse is started with";
+    SIGNING_KEY = "C102", Blocking, false, "the signing key can't be used", "give the key file of the running Synapse";
+    REGISTRATION = "C103", Blocking, false, "an application service's registration can't be read", "correct the file, or take it out of `app_service_config_files`";
+    SOURCE = "C104", Blocking, false, "Synapse's database or API can't be read", "see the text; the same error would end the dump";
+    SCHEMA = "C105", Blocking, false, "the database's schema is not one that the importer knows", "upgrade Synapse, or the importer";
+    NEEDED_UPDATE = "C106", Blocking, false, "a background update without which rows would be misread has not finished", "let Synapse run until it has";
+    OTHER_SERVER = "C107", Blocking, false, "configuration and database belong to different servers", "give the homeserver.yaml that belongs to this database";
+    ENCODING = "C108", Blocking, true, "the PostgreSQL database does not store UTF-8, as Synapse demands: text may be damaged", "move Synapse to a database with `ENCODING 'UTF8'` first";
+    COLLATION = "C109", Warning, false, "the PostgreSQL database does not sort by `C`, as Synapse demands: an index may hide rows after an upgrade of the system", "`REINDEX DATABASE` before the dump";
+    UPDATES = "C110", Note, false, "background updates have not finished; none concerns what is read", "";
+    DELEGATED = "C111", Blocking, true, "another service (Matrix Authentication Service) does logins: neither tokens nor passwords are in Synapse's database, so everybody is logged out", "tell your users to save their encryption keys first";
+    WORKERS = "C112", Note, false, "Synapse runs in several processes", "stop all of them before the migration";
+    RUNNING = "C113", Blocking, true, "Synapse is running: what it writes from now on would be lost", "stop Synapse, all workers too; `importer check` may be run while it runs";
+    API_ONLY = "C114", Warning, false, "by its APIs, Synapse gives no access tokens, passwords and one-time keys: everybody has to log in again", "use `--synapse-config` where the database can be reached";
+    OTHER_LOGINS = "C115", Warning, false, "Synapse asks others who may log in (single sign-on, LDAP, modules); Conduit can't", "reset these users' passwords in Conduit's admin room when they log in again";
+    MODULES = "C116", Warning, false, "Synapse runs modules of its own; Conduit has none", "see what they do, and whether you can do without";
+    SERVER_USER = "C201", Blocking, false, "`@conduit:NAME`, which Conduit needs for itself, is somebody's active account", "move its owner to another account and deactivate it (`POST /_synapse/admin/v1/deactivate/USER`)";
+    SERVER_USER_GONE = "C202", Note, false, "`@conduit:NAME` was a deactivated account and becomes Conduit's own", "";
+    ADMINS_ALIAS = "C203", Blocking, false, "the alias `#admins:NAME` is taken; on Conduit, members of its room would be server administrators", "remove the alias (`DELETE /_matrix/client/v3/directory/room/ALIAS`)";
+    NO_ADMIN = "C204", Warning, false, "there is no active server administrator: the next user to register on Conduit becomes one", "make a user administrator, or keep registration closed until you have registered";
+    FOREIGN_USER = "C205", Blocking, true, "accounts that are no user ids of this server's name are left out", "find out how they came there";
+    CAPITALS = "C206", Warning, false, "localparts with capitals, which Conduit lowers on login by password: devices stay logged in, new logins fail", "";
+    NO_PASSWORD = "C207", Warning, false, "accounts without a password (single sign-on): devices stay logged in, new logins fail", "reset these passwords in Conduit's admin room when they are needed";
+    PASSWORDS = "C208", Note, false, "passwords are bcrypt hashes, which a stock Conduit can't verify: devices stay logged in, new logins fail", "reset passwords in Conduit's admin room when they are needed";
+    GUEST = "C209", Warning, false, "guests are logged out: Conduit would give them more rights", "";
+    RESTRICTED = "C210", Warning, false, "locked, suspended, shadow-banned or unapproved accounts are logged out: Conduit knows no such thing", "reset the password of whom you want to let in";
+    LOST_APPSERVICE = "C211", Warning, false, "accounts of an application service that is not in `app_service_config_files`", "add its registration, or ignore this if it is gone";
+    DEACTIVATING = "C212", Warning, false, "Synapse has not finished deactivating these accounts: they are still in rooms", "let Synapse run until it has";
+    EXPIRING_TOKENS = "C213", Warning, false, "access tokens that expire are left out, as Conduit's never do: these devices have to log in again", "turn `session_lifetime` and `refreshable_access_token_lifetime` off some time before";
+    TOKEN_WITHOUT_DEVICE = "C214", Warning, false, "access tokens without a device are left out: what uses them has to log in again", "";
+    PUSHERS = "C215", Note, false, "e-mail pushers are left out: Conduit sends no e-mail", "";
+    OUTSIDE_IDS = "C216", Note, false, "e-mail addresses, telephone numbers and single sign-on ids stay in the dump: Conduit has no place for them", "";
+    DELAYED = "C217", Warning, false, "delayed events wait to be sent and are left out", "let them be sent, or cancel them";
+    ROOM_VERSION = "C301", Blocking, true, "rooms of a version that Conduit can't hold (1, 2, experimental ones), with local users in them, stay behind", "upgrade them (`/upgraderoom 12` in Element, or `POST /_matrix/client/v3/rooms/ROOM/upgrade`)";
+    ROOM_VERSION_LEFT = "C302", Note, false, "rooms of such a version that all local users have left stay behind", "";
+    ROOM_PARTIAL = "C303", Blocking, true, "Synapse is still fetching the state of rooms: their members and settings would be incomplete", "let Synapse run until it has";
+    ROOM_BROKEN = "C304", Blocking, true, "rooms with local users in them whose present state lacks the create event stay behind: Synapse can't use them either", "leave or delete these rooms on Synapse";
+    ROOM_VERSION_UNKNOWN = "C305", Note, false, "invites to rooms whose version nobody knows are left out", "";
+    FOREIGN_ALIAS = "C306", Note, false, "aliases of other servers are left out", "";
+    MEDIA_STORE = "C401", Blocking, true, "the media directory can't be read", "run the importer where Synapse's media are, or correct `media_store_path`";
+    MEDIA_MISSING = "C402", Warning, false, "uploaded files are not in the media directory; a storage provider may have them", "copy what is only there into the media directory";
+    MEDIA_PROVIDER = "C403", Warning, false, "Synapse keeps media in a storage provider; only the media directory is read", "copy what is only there into the media directory";
+    CONDUIT_CONFIG = "C501", Blocking, false, "Conduit's configuration can't be used", "correct it";
+    CONDUIT_NAME = "C502", Blocking, false, "Conduit's configuration is for another server name", "set `server_name` to Synapse's";
+    TARGET_USED = "C503", Blocking, false, "the database directory holds something: a Conduit that ran there, or an earlier import", "name a new directory, or remove what is there if nobody needs it";
+    TARGET_IN_THE_WAY = "C504", Blocking, false, "what the importer would write first is in the way and not its own", "move it elsewhere";
+    TARGET_RIGHTS = "C505", Blocking, false, "a directory can't be written", "run the importer as a user who may write there";
+    TARGET_SPACE = "C506", Blocking, true, "the disk has less space than dump and database may need", "free some, or name directories on another disk (`--dump`)";
+    DUMP_USED = "C507", Blocking, false, "the dump's directory holds something", "remove it, name another (`--dump`), or take the dump that is there (`--reuse-dump`)";
+    PORT = "C508", Warning, false, "somebody else listens on the port in Conduit's configuration", "if it is not Synapse or a proxy that you will stop, choose another port";
+    REGISTRATION_OPEN = "C509", Warning, false, "Conduit's configuration lets anybody register, and Synapse's does not", "set `allow_registration = false`";
+    NO_FEDERATION = "C510", Warning, false, "Conduit's configuration allows no federation: other servers can't be reached", "set `allow_federation = true`";
+    UPLOAD_SIZE = "C511", Note, false, "Conduit's `max_request_size` is smaller than Synapse's `max_upload_size`", "raise it";
+}
+
+/// The codes of the import and of verify, in their order. Their remedies come with each finding.
+pub const OTHERS: &[Code] = &[
+    Code::plain(
+        "I001",
+        Blocking,
+        "`@conduit:NAME`, which Conduit needs for itself, is somebody's active account",
+    ),
+    Code::plain(
+        "I002",
+        Blocking,
+        "the alias `#admins:NAME`, which makes a room Conduit's admin room, is taken",
+    ),
+    Code::plain("I003", Blocking, "the signing key can't be used"),
+    Code::plain(
+        "I004",
+        Warning,
+        "there is no server administrator: the next user to register on Conduit becomes one",
+    ),
+    Code::plain("I005", Warning, "a room's version is one that Conduit can't hold"),
+    Code::plain(
+        "I006",
+        Warning,
+        "a user's localpart has capitals: Conduit lowers them on login by password",
+    ),
+    Code::plain(
+        "I007",
+        Note,
+        "`@conduit:NAME` was a deactivated account and becomes Conduit's own",
+    ),
+    Code::plain("I008", Warning, "events of a room's state are missing"),
+    Code::plain("V101", Blocking, "a row does not have the form of its tree"),
+    Code::plain("V102", Note, "a tree that Conduit does not know"),
+    Code::plain(
+        "V103",
+        Blocking,
+        "`global` lacks version 18, the counter or a readable key; Conduit does not start",
+    ),
+    Code::plain("V104", Blocking, "`@conduit:NAME` or its admin room is missing"),
+    Code::plain("V105", Blocking, "a number is above the counter: Conduit would hand it out again"),
+    Code::plain("V106", Blocking, "two rows that should point at each other don't"),
+    Code::plain("V107", Blocking, "a short id is 0, or names two things"),
+    Code::plain("V108", Blocking, "an event is not what Conduit can read"),
+    Code::plain(
+        "V109",
+        Blocking,
+        "an event's id is not the hash of its content, or a signature of this server is wrong",
+    ),
+    Code::plain("V110", Blocking, "an auth event is missing, or one of another room"),
+    Code::plain(
+        "V111",
+        Blocking,
+        "a state does not expand to known events of its room, one for each key",
+    ),
+    Code::plain("V112", Blocking, "a timeline event has no state before it: anybody could read it"),
+    Code::plain(
+        "V113",
+        Blocking,
+        "who is joined, or what is counted from it, differs from the room's state",
+    ),
+    Code::plain("V113", Warning, "an invite, knock or leave differs from the room's state"),
+    Code::plain(
+        "V114",
+        Blocking,
+        "push rules of a user don't parse: messages to that user's rooms would fail",
+    ),
+    Code::plain("V115", Blocking, "a token or key of a device that does not exist"),
+    Code::plain("V116", Note, "an event is signed by a key that this server no longer has"),
+    Code::plain(
+        "V117",
+        Note,
+        "a redacted event lacks `origin`, as Conduit leaves those that it redacts itself",
+    ),
+    Code::plain(
+        "V118",
+        Warning,
+        "the state before an event is not the one after its only predecessor",
+    ),
+    Code::plain(
+        "V119",
+        Blocking,
+        "an extremity is marked as referenced: Conduit drops it with the next event from elsewhere",
+    ),
+    Code::plain("V119", Warning, "an event that others follow is not marked as referenced"),
+    Code::plain("V120", Warning, "the search index does not fit the messages"),
+    Code::plain("V121", Blocking, "a relation or thread of events that are not there"),
+    Code::plain(
+        "V122",
+        Blocking,
+        "an alias or entry of the directory for a room that is not there",
+    ),
+    Code::plain(
+        "V123",
+        Blocking,
+        "a read receipt that ends Conduit's sending task, or two of a user in a room",
+    ),
+    Code::plain("V124", Blocking, "rows of a media file are missing: Conduit deletes it"),
+    Code::plain("V125", Note, "a key of a device that is gone, as Conduit leaves it behind"),
+    Code::plain("V126", Blocking, "a pusher that Conduit can't read"),
+    Code::plain(
+        "V127",
+        Note,
+        "an alias is listed for a room that it no longer names, as Conduit leaves it after an upgrade",
+    ),
+    Code::plain(
+        "V128",
+        Blocking,
+        "an application service's registration is unreadable or another one's; Conduit does not start",
+    ),
+    Code::plain(
+        "V129",
+        Blocking,
+        "account data without the type and content that clients are given",
+    ),
+    Code::plain("V201", Blocking, "something of the dump is missing in the database"),
+    Code::plain("V202", Blocking, "something in the database is not in the dump"),
+    Code::plain("V203", Blocking, "something differs from the dump"),
+];
+
+#[cfg(test)]
+mod tests;

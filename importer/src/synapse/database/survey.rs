@@ -1,0 +1,306 @@
+//! A look at the database before it is read.
+
+use std::path::Path;
+
+use ruma::RoomId;
+
+use super::{DatabaseError, DatabaseSource, connection::Param};
+use crate::{
+    config::synapse::DatabaseConfig,
+    dump::format::SourceKind,
+    synapse::survey::{Account, Database, Locale, Media, Room, Survey},
+};
+
+impl DatabaseSource {
+    pub(super) async fn look(&mut self) -> Result<Survey, DatabaseError> {
+        let server_name = self.config.server_name.to_string();
+        let now = i64::try_from(self.now_ts).unwrap_or(i64::MAX);
+        let foreign = format!(":{server_name}");
+        let unfinished = self.optional_names("users_pending_deactivation", "user_id").await?;
+        Ok(Survey {
+            database: Some(self.database().await?),
+            accounts: self.survey_accounts().await?,
+            rooms: self.survey_rooms().await?,
+            admins_alias: self
+                .names(
+                    "room_aliases",
+                    "SELECT room_id FROM room_aliases WHERE room_alias = $1",
+                    &[format!("#admins:{server_name}").as_str().into()],
+                )
+                .await?
+                .pop(),
+            foreign_aliases: self
+                .names(
+                    "room_aliases",
+                    "SELECT room_alias FROM room_aliases \
+                     WHERE substr(room_alias, length(room_alias) - length($1) + 1) <> $1",
+                    &[foreign.as_str().into()],
+                )
+                .await?,
+            expiring_tokens: self
+                .by_user(
+                    "access_tokens",
+                    "SELECT user_id, COUNT(*) FROM access_tokens \
+                     WHERE puppets_user_id IS NULL AND valid_until_ms > $1 GROUP BY user_id",
+                    &[now.into()],
+                )
+                .await?,
+            tokens_without_device: self
+                .by_user(
+                    "access_tokens",
+                    "SELECT user_id, COUNT(*) FROM access_tokens WHERE puppets_user_id IS NULL \
+                     AND device_id IS NULL AND COALESCE(valid_until_ms, $1 + 1) > $1 GROUP BY user_id",
+                    &[now.into()],
+                )
+                .await?,
+            other_pushers: self
+                .by_user(
+                    "pushers",
+                    "SELECT user_name, COUNT(*) FROM pushers WHERE kind <> 'http' GROUP BY user_name",
+                    &[],
+                )
+                .await?,
+            outside_ids: self.number("user_threepids", "SELECT COUNT(*) FROM user_threepids").await?
+                .saturating_add(
+                    self.number("user_external_ids", "SELECT COUNT(*) FROM user_external_ids")
+                        .await?,
+                ),
+            pending_deactivations: unfinished,
+            delayed_events: if self.schema.has_table("delayed_events") {
+                let sql = "SELECT COUNT(*) FROM delayed_events WHERE NOT is_processed";
+                self.number("delayed_events", sql).await?
+            } else {
+                0
+            },
+            media: self.survey_media().await?,
+            server_name,
+        })
+    }
+
+    /// When Synapse last wrote something that a user did: milliseconds since the epoch, 0 for never. It notes when a
+    /// device was seen every two minutes at most.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError::Query`].
+    pub async fn last_activity(&mut self) -> Result<u64, DatabaseError> {
+        let mut last = 0;
+        for (table, sql) in [
+            ("events", "SELECT MAX(received_ts) FROM events"),
+            ("devices", "SELECT MAX(last_seen) FROM devices"),
+            ("access_tokens", "SELECT MAX(last_validated) FROM access_tokens"),
+        ] {
+            last = last.max(self.number(table, sql).await?);
+        }
+        Ok(last)
+    }
+
+    async fn database(&mut self) -> Result<Database, DatabaseError> {
+        let mut bytes = bytes_of(&mut self.main, &self.config.database).await?;
+        if let (Some(state), Some(config)) = (&mut self.state, &self.config.state_database) {
+            bytes = bytes.saturating_add(bytes_of(state, config).await?);
+        }
+        let sql = "SELECT CAST(getdatabaseencoding() AS TEXT), CAST(datcollate AS TEXT), CAST(datctype AS TEXT) \
+                   FROM pg_database WHERE datname = current_database()";
+        let locale = match self.main.kind() {
+            SourceKind::Postgres => {
+                let rows = self.main.rows("pg_database", sql, &[]).await?;
+                rows.first()
+                    .and_then(|row| row.decode().ok())
+                    .map(|(encoding, collation, ctype)| Locale { encoding, collation, ctype })
+            }
+            SourceKind::Sqlite | SourceKind::Api => None,
+        };
+        let sql = "SELECT COUNT(*) FROM current_state_events";
+        Ok(Database {
+            bytes,
+            pending_updates: self.schema.pending_updates.clone(),
+            locale,
+            state_entries: self.number("current_state_events", sql).await?,
+        })
+    }
+
+    async fn survey_accounts(&mut self) -> Result<Vec<Account>, DatabaseError> {
+        type Columns =
+            (String, Option<String>, bool, bool, bool, bool, Option<i64>, bool, bool, i64);
+        let schema = &self.schema;
+        let sql = format!(
+            "SELECT name, appservice_id, admin, deactivated, is_guest, shadow_banned, {}, {}, {}, \
+             CASE WHEN COALESCE(password_hash, '') = '' THEN 0 ELSE 1 END FROM users",
+            schema.column("users", "approved", "NULL"),
+            schema.column("users", "locked", "FALSE"),
+            schema.column("users", "suspended", "FALSE"),
+        );
+        let mut accounts = Vec::new();
+        self.main
+            .each("users", &sql, &[], |row| {
+                // A row that does not decode is reported by its name alone, which is then no user id or unusable.
+                let account = match row.decode::<Columns>() {
+                    Ok((
+                        user_id,
+                        appservice,
+                        admin,
+                        deactivated,
+                        guest,
+                        banned,
+                        approved,
+                        locked,
+                        suspended,
+                        hash,
+                    )) => Account {
+                        user_id,
+                        admin,
+                        deactivated,
+                        guest,
+                        restricted: banned || locked || suspended || approved == Some(0),
+                        password: Some(hash != 0),
+                        appservice,
+                    },
+                    Err(_) => Account { user_id: row.label(), ..Account::default() },
+                };
+                accounts.push(account);
+            })
+            .await?;
+        accounts.sort();
+        Ok(accounts)
+    }
+
+    async fn survey_rooms(&mut self) -> Result<Vec<Room>, DatabaseError> {
+        type Columns = (String, Option<String>, Option<String>, i64, i64, i64);
+        let name = if self.schema.has_table("room_stats_state") {
+            "(SELECT COALESCE(s.name, s.canonical_alias) FROM room_stats_state s WHERE s.room_id = m.room_id)"
+        } else {
+            "NULL"
+        };
+        let partial = if self.schema.has_table("partial_state_rooms") {
+            "(SELECT COUNT(*) FROM partial_state_rooms p WHERE p.room_id = m.room_id)"
+        } else {
+            "0"
+        };
+        let sql = format!(
+            "SELECT m.room_id, \
+             COALESCE({name}, (SELECT MIN(a.room_alias) FROM room_aliases a WHERE a.room_id = m.room_id)), \
+             (SELECT r.room_version FROM rooms r WHERE r.room_id = m.room_id), m.joined, \
+             (SELECT COUNT(*) FROM current_state_events c \
+              WHERE c.room_id = m.room_id AND c.type = 'm.room.create' AND c.state_key = ''), \
+             {partial} FROM (SELECT room_id, SUM(CASE WHEN membership = 'join' THEN 1 ELSE 0 END) AS joined \
+             FROM local_current_membership GROUP BY room_id) m"
+        );
+        let rows = self.main.rows("local_current_membership", &sql, &[]).await?;
+        let mut rooms = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let Ok((room_id, name, version, joined, created, partial)) = row.decode::<Columns>()
+            else {
+                rooms.push(Room { room_id: row.label(), ..Room::default() });
+                continue;
+            };
+            let mut version = version.filter(|version| !version.is_empty());
+            if let (None, Ok(id)) = (&version, <&RoomId>::try_from(room_id.as_str())) {
+                version = self.version_by_create_event(id).await?;
+            }
+            rooms.push(Room {
+                room_id,
+                name: name.filter(|name| !name.is_empty()),
+                version,
+                joined: u64::try_from(joined).unwrap_or(0),
+                created: Some(created > 0),
+                partial: partial > 0,
+            });
+        }
+        rooms.sort();
+        Ok(rooms)
+    }
+
+    async fn survey_media(&mut self) -> Result<Media, DatabaseError> {
+        let mut media = Media::default();
+        if !self.schema.has_table("local_media_repository") {
+            return Ok(media);
+        }
+        let store = self.config.media_store_path.join("local_content");
+        // Without a length: the id was given out, and nothing was uploaded. Previews of other sites are made again.
+        let sql = "SELECT media_id, media_length FROM local_media_repository \
+                   WHERE media_length IS NOT NULL AND url_cache IS NULL";
+        self.main
+            .each("local_media_repository", sql, &[], |row| {
+                let (id, bytes) = row.decode::<(String, u64)>().unwrap_or((row.label(), 0));
+                media.files = media.files.saturating_add(1);
+                media.bytes = media.bytes.saturating_add(bytes);
+                if !is_stored(&store, &id) {
+                    media.missing.push(id);
+                }
+            })
+            .await?;
+        media.missing.sort();
+        Ok(media)
+    }
+
+    async fn names(
+        &mut self,
+        table: &'static str,
+        sql: &str,
+        params: &[Param<'_>],
+    ) -> Result<Vec<String>, DatabaseError> {
+        let rows = self.main.rows(table, sql, params).await?;
+        let mut names: Vec<_> = rows.iter().map(super::row::Row::label).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// A column of a table that younger Synapses have.
+    async fn optional_names(
+        &mut self,
+        table: &'static str,
+        column: &str,
+    ) -> Result<Vec<String>, DatabaseError> {
+        if !self.schema.has_table(table) {
+            return Ok(Vec::new());
+        }
+        self.names(table, &format!("SELECT {column} FROM {table}"), &[]).await
+    }
+
+    async fn by_user(
+        &mut self,
+        table: &'static str,
+        sql: &str,
+        params: &[Param<'_>],
+    ) -> Result<Vec<(String, u64)>, DatabaseError> {
+        let rows = self.main.rows(table, sql, params).await?;
+        let mut users: Vec<(String, u64)> =
+            rows.iter().map(|row| row.decode().unwrap_or((row.label(), 1))).collect();
+        users.sort();
+        Ok(users)
+    }
+
+    /// A number that one query gives; 0 for NULL.
+    async fn number(&mut self, table: &'static str, sql: &str) -> Result<u64, DatabaseError> {
+        let rows = self.main.rows(table, sql, &[]).await?;
+        let number = rows.first().and_then(|row| row.integer(0));
+        Ok(number.and_then(|number| u64::try_from(number).ok()).unwrap_or(0))
+    }
+}
+
+async fn bytes_of(
+    connection: &mut super::Connection,
+    config: &DatabaseConfig,
+) -> Result<u64, DatabaseError> {
+    match config {
+        DatabaseConfig::Sqlite { path } => Ok(path.metadata().map_or(0, |file| file.len())),
+        DatabaseConfig::Postgres(_) => {
+            let sql = "SELECT pg_database_size(current_database())";
+            let rows = connection.rows("pg_database", sql, &[]).await?;
+            let bytes = rows.first().and_then(|row| row.integer(0));
+            Ok(bytes.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0))
+        }
+    }
+}
+
+/// Whether `local_content/AB/CD/rest` is there. An id that leads elsewhere is not.
+fn is_stored(store: &Path, id: &str) -> bool {
+    let parts = (id.get(..2), id.get(2..4), id.get(4..));
+    let (Some(first), Some(second), Some(rest)) = parts else { return false };
+    let is_plain = id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    is_plain && store.join(first).join(second).join(rest).is_file()
+}
+
+#[cfg(test)]
+mod tests;

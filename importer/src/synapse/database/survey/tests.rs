@@ -1,0 +1,307 @@
+//! Each check on a database that must trip it.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    check::Checks,
+    config::synapse::{DatabaseConfig, SynapseConfig},
+    findings::Finding,
+    synapse::{
+        History, Source as _,
+        database::{
+            DatabaseSource,
+            testing::{Fixture, NOW, Server, config},
+        },
+        survey::Survey,
+    },
+};
+
+const MEDIA: &str = "CREATE TABLE IF NOT EXISTS local_media_repository \
+    (media_id TEXT, media_length INTEGER, url_cache TEXT)";
+
+/// A server without anything to complain about.
+fn sound() -> Fixture {
+    let mut fixture = Fixture::new();
+    fixture.sql("UPDATE users SET admin = 1, password_hash = 'hash'");
+    fixture.sql("CREATE TABLE users_pending_deactivation (user_id TEXT)");
+    fixture.sql("CREATE TABLE delayed_events (is_processed BOOLEAN)");
+    fixture.sql("CREATE TABLE partial_state_rooms (room_id TEXT)");
+    fixture.sql("CREATE TABLE room_stats_state (room_id TEXT, name TEXT, canonical_alias TEXT)");
+    fixture.sql(MEDIA);
+    room(&mut fixture, "!good:own.test", Some("11"), "join");
+    fixture
+}
+
+fn room(fixture: &mut Fixture, id: &str, version: Option<&str>, membership: &str) {
+    let version = version.map_or("NULL".to_owned(), |version| format!("'{version}'"));
+    fixture.sql(&format!("INSERT INTO rooms (room_id, room_version) VALUES ('{id}', {version})"));
+    fixture.sql(&format!(
+        "INSERT INTO local_current_membership VALUES ('{id}', '@alice:own.test', '$member', '{membership}')"
+    ));
+    fixture.sql(&format!(
+        "INSERT INTO current_state_events VALUES ('$create', '{id}', 'm.room.create', '')"
+    ));
+}
+
+async fn survey(config: &SynapseConfig) -> Survey {
+    let mut source = DatabaseSource::open(config, History::Full, NOW).await.unwrap();
+    let survey = source.survey().await.unwrap();
+    source.close().await.unwrap();
+    survey
+}
+
+/// Code, subject and text of what is found.
+fn found(survey: &Survey, config: &SynapseConfig) -> BTreeSet<(&'static str, String, String)> {
+    let mut checks = Checks::default();
+    checks.survey(survey, Some(config));
+    checks
+        .finish()
+        .into_iter()
+        .map(|Finding { code, subject, text, .. }| (code, subject, text))
+        .collect()
+}
+
+/// What a change to the sound server makes of it, beyond what is always there.
+async fn after(change: impl FnOnce(&mut Fixture)) -> Vec<(&'static str, String, String)> {
+    let directory = tempfile::tempdir().unwrap();
+    let mut fixture = sound();
+    change(&mut fixture);
+    let config = config(fixture.sqlite(directory.path()).await);
+    let mut found = found(&survey(&config).await, &config);
+    assert!(found.remove(&("C208", "own.test".into(), "1 passwords".into())));
+    found.into_iter().collect()
+}
+
+#[tokio::test]
+async fn a_sound_server_has_no_findings() {
+    assert_eq!(after(|_| {}).await, []);
+}
+
+fn user(name: &str, columns: &str, values: &str) -> String {
+    format!("INSERT INTO users (name, creation_ts, {columns}) VALUES ('{name}', 1, {values})")
+}
+
+#[tokio::test]
+async fn each_trap_of_accounts_is_found() {
+    for (sql, code, subject, text) in [
+        (
+            user("@conduit:own.test", "admin", "0"),
+            "C201",
+            "@conduit:own.test",
+            "is an active account",
+        ),
+        (
+            user("@conduit:own.test", "deactivated", "1"),
+            "C202",
+            "@conduit:own.test",
+            "was deactivated",
+        ),
+        (
+            "INSERT INTO room_aliases VALUES ('#admins:own.test', '!good:own.test', NULL)".into(),
+            "C203",
+            "#admins:own.test",
+            "is an alias of !good:own.test",
+        ),
+        (
+            "UPDATE users SET admin = 0".into(),
+            "C204",
+            "own.test",
+            "no active server administrator",
+        ),
+        (
+            user("@bob:other.test", "deactivated", "1"),
+            "C205",
+            "@bob:other.test",
+            "belongs to another server name",
+        ),
+        (
+            user("bob", "deactivated", "1"),
+            "C205",
+            "bob",
+            "is no user id, or its row is broken",
+        ),
+        (user("@Bob:own.test", "is_guest", "1"), "C206", "@Bob:own.test", "has capitals"),
+        (user("@bob:own.test", "admin", "0"), "C207", "@bob:own.test", "has no password"),
+        (user("@bob:own.test", "is_guest", "1"), "C209", "@bob:own.test", "is a guest"),
+        (
+            user("@bob:own.test", "locked", "TRUE"),
+            "C210",
+            "@bob:own.test",
+            "is locked, suspended, shadow-banned or unapproved",
+        ),
+        (
+            user("@bob:own.test", "appservice_id", "'bridge'"),
+            "C211",
+            "@bob:own.test",
+            "belongs to the application service `bridge`",
+        ),
+        (
+            "INSERT INTO users_pending_deactivation VALUES ('@alice:own.test')".into(),
+            "C212",
+            "@alice:own.test",
+            "is being deactivated",
+        ),
+        (
+            format!("INSERT INTO access_tokens (user_id, device_id, token, valid_until_ms) VALUES ('@alice:own.test', 'D', 'secret', {})", NOW + 1),
+            "C213",
+            "@alice:own.test",
+            "1 access tokens",
+        ),
+        (
+            "INSERT INTO access_tokens (user_id, token) VALUES ('@alice:own.test', 'secret')".into(),
+            "C214",
+            "@alice:own.test",
+            "1 access tokens",
+        ),
+        (
+            "INSERT INTO pushers VALUES ('@alice:own.test', 'm.email', 'a@b', 'email', '', '', '', '', '{}', TRUE, NULL)".into(),
+            "C215",
+            "@alice:own.test",
+            "1 pushers",
+        ),
+        (
+            "INSERT INTO user_threepids VALUES ('@alice:own.test', 'email', 'a@b', 1, 1)".into(),
+            "C216",
+            "own.test",
+            "1 ids",
+        ),
+        (
+            "INSERT INTO delayed_events VALUES (FALSE)".into(),
+            "C217",
+            "own.test",
+            "1 delayed events",
+        ),
+    ] {
+        let found = after(|fixture| fixture.sql(&sql)).await;
+        let expected = (code, subject.to_owned(), text.to_owned());
+        assert!(found.contains(&expected), "{sql}: {found:?}");
+        // `@conduit` has no password, and `@Bob` is a guest, too.
+        let others = found.iter().filter(|finding| **finding != expected);
+        assert!(others.into_iter().all(|finding| finding.1 == subject), "{sql}: {found:?}");
+        assert!(!format!("{found:?}").contains("secret"));
+    }
+}
+
+#[tokio::test]
+async fn tokens_that_are_over_or_move_are_no_finding() {
+    let none = after(|fixture| {
+        for values in ["1, 'D', 'a', NULL, NULL", "2, NULL, 'b', 5, NULL", "3, NULL, 'c', NULL, '@bob:own.test'"] {
+            fixture.sql(&format!(
+                "INSERT INTO access_tokens (id, user_id, device_id, token, valid_until_ms, puppets_user_id) \
+                 SELECT v.* FROM (SELECT 1) x, (SELECT {}) v",
+                values.replacen(',', ", '@alice:own.test',", 1)
+            ));
+        }
+    })
+    .await;
+    assert_eq!(none, []);
+}
+
+#[tokio::test]
+async fn each_trap_of_rooms_is_found() {
+    let one = |code, subject: &str, text: &str| vec![(code, subject.to_owned(), text.to_owned())];
+    let id = "!a:own.test";
+    let old = after(|fixture| {
+        room(fixture, id, Some("1"), "join");
+        fixture.sql("INSERT INTO room_stats_state VALUES ('!a:own.test', 'Old <b>', NULL)");
+    });
+    assert_eq!(old.await, one("C301", id, "\"Old <b>\", version 1, 1 local users"));
+    let experimental = after(|fixture| {
+        room(fixture, id, Some("org.matrix.msc3667"), "join");
+        fixture.sql("INSERT INTO room_aliases VALUES ('#x:own.test', '!a:own.test', NULL)");
+    });
+    assert_eq!(
+        experimental.await,
+        one("C301", id, "\"#x:own.test\", version org.matrix.msc3667, 1 local users")
+    );
+    let left = after(|fixture| room(fixture, id, Some("2"), "leave"));
+    assert_eq!(left.await, one("C302", id, "version 2, 0 local users"));
+    let partial = after(|fixture| {
+        fixture.sql("INSERT INTO partial_state_rooms VALUES ('!good:own.test')");
+    });
+    assert_eq!(partial.await, one("C303", "!good:own.test", "1 local users"));
+    let broken = after(|fixture| fixture.sql("DELETE FROM current_state_events"));
+    assert_eq!(broken.await, one("C304", "!good:own.test", "1 local users"));
+    let invite = after(|fixture| room(fixture, id, None, "invite"));
+    assert_eq!(invite.await, one("C305", id, "an invite or knock"));
+    let alias = after(|fixture| {
+        fixture.sql("INSERT INTO room_aliases VALUES ('#a:other.test', '!good:own.test', NULL)");
+    });
+    assert_eq!(alias.await, one("C306", "#a:other.test", "is another server's alias"));
+}
+
+#[tokio::test]
+async fn media_that_are_not_where_they_should_be_are_found() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut fixture = sound();
+    for values in [
+        "'abcdefgh', 3, NULL",
+        "'../../etc', 4, NULL",
+        "'notloaded', NULL, NULL",
+        "'preview1', 9, 'https://x'",
+    ] {
+        fixture.sql(&format!("INSERT INTO local_media_repository (media_id, media_length, url_cache) VALUES ({values})"));
+    }
+    let mut config = config(fixture.sqlite(directory.path()).await);
+    config.media_store_path = directory.path().join("media");
+    let missing = survey(&config).await;
+    assert_eq!((missing.media.files, missing.media.bytes), (2, 7));
+    let codes = |survey, config| {
+        found(survey, config).into_iter().map(|finding| finding.0).collect::<Vec<_>>()
+    };
+    assert_eq!(codes(&missing, &config), ["C208", "C401"]);
+
+    let file = config.media_store_path.join("local_content/ab/cd/efgh");
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(file, "abc").unwrap();
+    let found = found(&survey(&config).await, &config);
+    let media: Vec<_> = found.iter().filter(|finding| finding.0 == "C402").collect();
+    assert_eq!(media, [&("C402", "mxc://own.test/../../etc".to_owned(), "no file".to_owned())]);
+}
+
+#[tokio::test]
+async fn both_engines_are_seen_alike() {
+    let Some(server) = Server::start() else { return };
+    let mut fixture = sound();
+    for sql in [
+        "UPDATE users SET admin = 0, is_guest = 1",
+        "INSERT INTO users_pending_deactivation VALUES ('@alice:own.test')",
+        "INSERT INTO access_tokens (user_id, token) VALUES ('@alice:own.test', 'secret')",
+        "INSERT INTO room_aliases VALUES ('#admins:own.test', '!good:own.test', NULL)",
+        "INSERT INTO room_aliases VALUES ('#a:other.test', '!good:own.test', NULL)",
+        "INSERT INTO delayed_events VALUES (FALSE)",
+        "INSERT INTO background_updates VALUES ('some_index')",
+        "INSERT INTO local_media_repository (media_id, media_length) VALUES ('abcdefgh', 3)",
+    ] {
+        fixture.sql(sql);
+    }
+    room(&mut fixture, "!a:own.test", Some("1"), "join");
+    let directory = tempfile::tempdir().unwrap();
+    let sqlite = survey(&config(fixture.sqlite(directory.path()).await)).await;
+    let mut postgres = survey(&config(fixture.postgres(&server).await)).await;
+    let database = postgres.database.as_mut().unwrap();
+    assert!(database.bytes > 1 << 20, "{}", database.bytes);
+    let locale = database.locale.take().unwrap();
+    assert_eq!((&*locale.encoding, &*locale.collation, &*locale.ctype), ("UTF8", "C", "C"));
+    database.bytes = sqlite.database.as_ref().unwrap().bytes;
+    assert_eq!(postgres, sqlite);
+}
+
+#[tokio::test]
+async fn a_database_that_synapse_would_refuse_is_found() {
+    let Some(server) = Server::start() else { return };
+    let mut config = config(sound().postgres(&server).await);
+    server.create_database("latin", "ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'").await;
+    server.create_database("sorted", "LC_COLLATE 'C.UTF-8' LC_CTYPE 'C.UTF-8'").await;
+    for (name, code, text) in [
+        ("latin", "C108", "its encoding is `LATIN1`"),
+        ("sorted", "C109", "collation `C.UTF-8`, character type `C.UTF-8`"),
+    ] {
+        sound().fill(server.options().database(name)).await;
+        if let DatabaseConfig::Postgres(postgres) = &mut config.database {
+            postgres.database = Some(name.into());
+        }
+        let found = found(&survey(&config).await, &config);
+        assert!(found.contains(&(code, "database".into(), text.into())), "{found:?}");
+    }
+}

@@ -1,0 +1,104 @@
+//! A look at a Synapse before anything is read from it: facts, no judgement, and nothing that takes as long as a dump.
+
+/// What a look finds. Lists are sorted; what a source can't tell is empty or `None`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Survey {
+    /// The server's name.
+    pub server_name: String,
+    /// The database, if it is read.
+    pub database: Option<Database>,
+    /// All accounts.
+    pub accounts: Vec<Account>,
+    /// All rooms that a local user has to do with.
+    pub rooms: Vec<Room>,
+    /// Rooms that the alias `#admins:NAME` names.
+    pub admins_alias: Option<String>,
+    /// Aliases of other servers.
+    pub foreign_aliases: Vec<String>,
+    /// Users with access tokens that will expire, and how many each has.
+    pub expiring_tokens: Vec<(String, u64)>,
+    /// Users with valid access tokens that belong to no device, and how many each has.
+    pub tokens_without_device: Vec<(String, u64)>,
+    /// Users with pushers that are no `http` ones, and how many each has.
+    pub other_pushers: Vec<(String, u64)>,
+    /// E-mail addresses, telephone numbers and single sign-on ids.
+    pub outside_ids: u64,
+    /// Users whose deactivation Synapse has not finished.
+    pub pending_deactivations: Vec<String>,
+    /// Delayed events that have not been sent.
+    pub delayed_events: u64,
+    /// Local media files: number and bytes.
+    pub media: Media,
+}
+
+/// Facts about a database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Database {
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// Background updates that Synapse has not finished.
+    pub pending_updates: Vec<String>,
+    /// `None` for SQLite.
+    pub locale: Option<Locale>,
+    /// Entries of all rooms' present states.
+    pub state_entries: u64,
+}
+
+/// What PostgreSQL stores text in, and how it sorts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Locale {
+    /// `server_encoding`; Synapse demands `UTF8`.
+    pub encoding: String,
+    /// `datcollate`; Synapse demands `C`.
+    pub collation: String,
+    /// `datctype`; Synapse demands `C`.
+    pub ctype: String,
+}
+
+/// An account.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(clippy::struct_excessive_bools, reason = "Synapse's flags, independent of each other")]
+pub struct Account {
+    /// Its name, which may be no user id.
+    pub user_id: String,
+    /// A server administrator.
+    pub admin: bool,
+    /// Deactivated.
+    pub deactivated: bool,
+    /// A guest.
+    pub guest: bool,
+    /// Locked, suspended, shadow-banned or not yet approved.
+    pub restricted: bool,
+    /// Whether there is a password; `None` if the source can't tell.
+    pub password: Option<bool>,
+    /// The application service that it belongs to.
+    pub appservice: Option<String>,
+}
+
+/// A room.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Room {
+    /// The room id.
+    pub room_id: String,
+    /// A name for people: its name, or an alias.
+    pub name: Option<String>,
+    /// The version, if anybody knows it.
+    pub version: Option<String>,
+    /// Local users who are in it.
+    pub joined: u64,
+    /// Whether Synapse has its create event in its present state; `None` if the source can't tell.
+    pub created: Option<bool>,
+    /// Whether Synapse is still fetching its state.
+    pub partial: bool,
+}
+
+/// Local media.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Media {
+    /// Files that were uploaded here.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Those that are not in the media directory.
+    pub missing: Vec<String>,
+}
