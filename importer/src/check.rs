@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 pub(crate) use self::source::chain;
 pub use self::{
     source::{configuration_error, source_error},
-    target::Target,
+    target::{Dump, Target},
 };
 use crate::{
     config::synapse::{Surroundings, SynapseConfig},

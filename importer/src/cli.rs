@@ -138,6 +138,23 @@ fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
         .block_on(work)
 }
 
+/// Lets the operator end a process whose signals the dump has caught, until the value is dropped: what catches signals
+/// stays installed when its runtime is gone. Whatever is written by then has no name yet.
+fn interruptible() -> anyhow::Result<tokio::runtime::Runtime> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .context("starting the async runtime")?;
+    runtime.spawn(async {
+        interrupted().await;
+        output::error(&anyhow::anyhow!("interrupted; run the command again"));
+        // Not `std::process::exit`: it would take RocksDB's threads apart while they write.
+        signal_hook::low_level::exit(exit::FAILED.into());
+    });
+    Ok(runtime)
+}
+
 /// Completes when the operator or the system asks the process to end.
 async fn interrupted() {
     use tokio::signal::unix::{SignalKind, signal};

@@ -90,6 +90,32 @@ impl Drop for Phase {
     }
 }
 
+/// Measures how long the steps of a run take.
+#[derive(Debug)]
+pub struct Stopwatch {
+    begun: Instant,
+    steps: Vec<(&'static str, f64)>,
+}
+
+impl Stopwatch {
+    /// Begins the first step.
+    pub fn start() -> Self {
+        Self { begun: now(), steps: Vec::new() }
+    }
+
+    /// Ends a step, and begins the next one.
+    pub fn lap(&mut self, step: &'static str) {
+        let now = now();
+        self.steps.push((step, now.saturating_duration_since(self.begun).as_secs_f64()));
+        self.begun = now;
+    }
+
+    /// The steps with their seconds, in their order.
+    pub fn steps(&self) -> &[(&'static str, f64)] {
+        &self.steps
+    }
+}
+
 #[expect(clippy::disallowed_methods, reason = "the one clock of progress")]
 fn now() -> Instant {
     Instant::now()

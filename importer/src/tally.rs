@@ -71,6 +71,15 @@ pub enum Kind {
     Media,
 }
 
+impl Kind {
+    /// The name for people: `access token`.
+    pub fn name(self) -> String {
+        let name = serde_json::to_value(self).ok();
+        let name = name.as_ref().and_then(serde_json::Value::as_str).unwrap_or_default();
+        name.replace('-', " ")
+    }
+}
+
 /// An item that was not carried over, and why.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Skip {

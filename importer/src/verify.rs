@@ -50,6 +50,8 @@ pub enum VerifyError {
 pub struct Verified {
     /// Rows read, by tree.
     pub rows: BTreeMap<&'static str, u64>,
+    /// Bytes of their keys and values, by tree.
+    pub bytes: BTreeMap<&'static str, u64>,
     /// Everything that is not as it should be, sorted.
     pub findings: Vec<Finding>,
 }
@@ -67,7 +69,7 @@ pub fn structure(
 ) -> Result<Verified, VerifyError> {
     let mut found = Found::default();
     let phase = progress.phase("structure", 8);
-    let rows = rows::check(store, server_name, &mut found)?;
+    let trees = rows::check(store, server_name, &mut found)?;
     phase.advance(1);
     indexes::check(store, &mut found)?;
     phase.advance(1);
@@ -88,7 +90,7 @@ pub fn structure(
     receipts::check(store, &mut found)?;
     media::check(store, &mut found)?;
     phase.advance(1);
-    Ok(Verified { rows, findings: found.finish() })
+    Ok(Verified { rows: trees.rows, bytes: trees.bytes, findings: found.finish() })
 }
 
 /// Compares a database with the dump it was made from, in both directions: missing, extra, different, by kind. What the
@@ -105,5 +107,5 @@ pub fn against_dump(
 ) -> Result<Verified, VerifyError> {
     let mut found = Found::default();
     dump::compare(store, dump, skipped, *progress, &mut found)?;
-    Ok(Verified { rows: BTreeMap::new(), findings: found.finish() })
+    Ok(Verified { findings: found.finish(), ..Verified::default() })
 }

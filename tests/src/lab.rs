@@ -82,11 +82,12 @@ impl Drop for Lab {
 ///
 /// If it was not built.
 pub fn importer(arguments: &[&str]) -> anyhow::Result<Output> {
+    command().args(arguments).arg("--no-progress").output().context("running `importer`")
+}
+
+/// The same, to be started.
+pub fn command() -> Command {
     Command::new(target().join("debug/importer"))
-        .args(arguments)
-        .arg("--no-progress")
-        .output()
-        .context("running `importer`")
 }
 
 /// Cargo's target directory: that of the running test.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, os::unix::fs::MetadataExt as _, path::Path};
 
-use super::{Checks, Target, target::nearest};
+use super::{Checks, Dump, Target, target::nearest};
 use crate::{
     findings::codes,
     synapse::{History, survey::Survey},
@@ -18,7 +18,9 @@ const RECENT: u64 = 100;
 pub(super) fn check(checks: &mut Checks, target: &Target, survey: &Survey, history: History) {
     let dump = dump(survey, history);
     let mut needs = vec![(target.database.as_path(), database(dump, survey))];
-    needs.extend(target.dump.as_deref().map(|path| (path, dump)));
+    if let Dump::New(path) = &target.dump {
+        needs.push((path, dump));
+    }
     let mut disks: BTreeMap<u64, (u64, &Path)> = BTreeMap::new();
     for (path, bytes) in needs {
         let path = nearest(path);

@@ -9,18 +9,28 @@ use std::{
 use super::Checks;
 use crate::{
     config::{conduit::ConduitService, synapse::Surroundings},
+    dump::DumpReader,
     findings::codes,
     partial::{self, PartialError},
     synapse::survey::Survey,
 };
+
+/// A dump in the plan of a migration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Dump {
+    /// One will be made.
+    New(PathBuf),
+    /// One that was made earlier is taken.
+    Reused(PathBuf),
+}
 
 /// Where things are to be.
 #[derive(Clone, Debug)]
 pub struct Target {
     /// Conduit's database.
     pub database: PathBuf,
-    /// The dump, if it will be made and its place is known.
-    pub dump: Option<PathBuf>,
+    /// The dump.
+    pub dump: Dump,
     /// The name in Conduit's configuration.
     pub server_name: Option<String>,
     /// The rest of Conduit's configuration.
@@ -40,8 +50,9 @@ pub(super) fn check(
         checks.found(&codes::CONDUIT_NAME, format!("`{configured}`"), text);
     }
     place(checks, &target.database, &codes::TARGET_USED);
-    if let Some(dump) = &target.dump {
-        place(checks, dump, &codes::DUMP_USED);
+    match &target.dump {
+        Dump::New(path) => place(checks, path, &codes::DUMP_USED),
+        Dump::Reused(path) => reused(checks, path, survey),
     }
     if let Some(service) = &target.service {
         self::service(checks, service, surroundings);
@@ -71,6 +82,27 @@ fn place(checks: &mut Checks, path: &Path, used: &codes::Code) {
             kind => kind.to_string(),
         };
         checks.found(&codes::TARGET_RIGHTS, parent.display().to_string(), said);
+    }
+}
+
+/// A dump that was made earlier.
+fn reused(checks: &mut Checks, path: &Path, survey: Option<&Survey>) {
+    let subject = path.display().to_string();
+    let manifest = match DumpReader::peek(path) {
+        Ok(manifest) => manifest,
+        Err(error) => {
+            checks.found(&codes::DUMP_OTHER, subject, error.to_string());
+            return;
+        }
+    };
+    let Some(survey) = survey else { return };
+    if manifest.server_name != survey.server_name {
+        let text = format!("is of `{}`", manifest.server_name);
+        checks.found(&codes::DUMP_OTHER, subject, text);
+    } else if survey.last_activity_ts > manifest.created_ts {
+        let later = survey.last_activity_ts.saturating_sub(manifest.created_ts);
+        let text = format!("somebody was active {} s after it", later.div_ceil(1000));
+        checks.found(&codes::DUMP_OLD, subject, text);
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::{net::TcpListener, path::Path};
 
-use super::{Checks, Target, configuration_error, source_error};
+use super::{Checks, Dump, Target, configuration_error, source_error};
 use crate::{
     config::{
         conduit::ConduitService,
@@ -108,7 +108,7 @@ fn service() -> ConduitService {
 fn of_target(directory: &Path, change: impl FnOnce(&mut Target)) -> Vec<&'static str> {
     let mut target = Target {
         database: directory.join("parent/conduit"),
-        dump: Some(directory.join("dump")),
+        dump: Dump::New(directory.join("dump")),
         server_name: Some("own.test".into()),
         service: Some(service()),
     };
@@ -145,7 +145,7 @@ fn each_trap_of_the_target_is_found() {
     assert_eq!(of(&|target| target.database = path("mine")), ["C504"]);
     assert_eq!(of(&|target| target.database = path("used/IDENTITY")), ["C504"]);
     assert_eq!(of(&|target| target.database = "/proc/nowhere/conduit".into()), ["C505"]);
-    assert_eq!(of(&|target| target.dump = Some(path("used"))), ["C507"]);
+    assert_eq!(of(&|target| target.dump = Dump::New(path("used"))), ["C507"]);
     let address = busy.local_addr().unwrap();
     assert_eq!(with(&|service| service.listen = address), ["C508"]);
     assert_eq!(with(&|service| service.registration = true), ["C509"]);
@@ -154,10 +154,46 @@ fn each_trap_of_the_target_is_found() {
 }
 
 #[test]
+fn an_earlier_dump_is_taken_only_if_nothing_came_later() {
+    let directory = tempfile::tempdir().unwrap();
+    let of = |server: &str, last_activity_ts| {
+        let manifest = serde_json::json!({
+            "version": 1, "server_name": server, "created_ts": 1000, "source": {"kind": "sqlite"},
+            "tally": {"read": {}, "written": {}, "skipped": []}, "files": [],
+        });
+        std::fs::write(directory.path().join("manifest.json"), manifest.to_string()).unwrap();
+        let target = Target {
+            database: directory.path().join("conduit"),
+            dump: Dump::Reused(directory.path().to_owned()),
+            server_name: None,
+            service: None,
+        };
+        let mut checks = Checks::default();
+        let survey = Survey { last_activity_ts, ..survey() };
+        checks.target(&target, Some(&survey), None, History::Recent);
+        codes(checks)
+    };
+    assert_eq!(of("own.test", 1000), [""; 0]);
+    assert_eq!(of("own.test", 1001), ["C513"]);
+    assert_eq!(of("other.test", 0), ["C512"]);
+    std::fs::write(directory.path().join("manifest.json"), "{").unwrap();
+    let target = Target {
+        database: directory.path().join("conduit"),
+        dump: Dump::Reused(directory.path().to_owned()),
+        server_name: None,
+        service: None,
+    };
+    let mut checks = Checks::default();
+    checks.target(&target, Some(&survey()), None, History::Recent);
+    assert_eq!(codes(checks), ["C512"]);
+}
+
+#[test]
 fn a_disk_that_is_too_small_is_found() {
     let directory = tempfile::tempdir().unwrap();
     let database = directory.path().join("conduit");
-    let target = Target { database, dump: None, server_name: None, service: None };
+    let dump = Dump::New(directory.path().join("dump"));
+    let target = Target { database, dump, server_name: None, service: None };
     let bytes = 1 << 60;
     let huge = Database { bytes, pending_updates: Vec::new(), locale: None, state_entries: 0 };
     let survey = Survey { database: Some(huge), ..survey() };

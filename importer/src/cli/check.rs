@@ -5,11 +5,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::bail;
 use clap::Args;
 use serde::Serialize;
 
-use super::{Global, block_on, output, source::SourceArguments, target::TargetArguments};
+use super::{
+    Global, block_on, output,
+    source::SourceArguments,
+    target::{Target, TargetArguments},
+};
 use crate::{
     check::{self, Checks},
     config::conduit::ConduitService,
@@ -21,8 +24,12 @@ use crate::{
 pub(super) struct Arguments {
     #[command(flatten)]
     source: SourceArguments,
-    #[command(flatten)]
-    target: Option<TargetArguments>,
+    /// Where Conduit's database will be
+    #[arg(long, value_name = "DIR", conflicts_with = "conduit_config")]
+    database: Option<PathBuf>,
+    /// Conduit's configuration, which names the database, its engine and the server
+    #[arg(long, value_name = "FILE")]
+    conduit_config: Option<PathBuf>,
     /// Where the dump will be [default: the database's directory with `.dump` added]
     #[arg(long, value_name = "DIR")]
     dump: Option<PathBuf>,
@@ -34,7 +41,7 @@ pub(super) struct Arguments {
 #[derive(Clone, Debug, Args)]
 pub(super) struct Accepted {
     /// Take findings of this code for warnings, if they can be accepted; may be given several times
-    #[arg(long, value_name = "CODE")]
+    #[arg(long, value_name = "CODE", value_parser = acceptable)]
     accept: Vec<String>,
 }
 
@@ -46,8 +53,11 @@ struct Outcome {
 
 impl Arguments {
     pub(super) fn run(&self, global: Global) -> anyhow::Result<u8> {
-        let accepted = self.accepted.codes()?;
-        let place = self.target.as_ref().map(|target| place(target, self.dump.as_deref()));
+        let accepted = self.accepted.codes();
+        let target = TargetArguments::of(self.database.clone(), self.conduit_config.clone(), None);
+        let place = target.map(|target| {
+            place(&target, |target| check::Dump::New(dump_path(self.dump.as_deref(), target)))
+        });
         let mut outcome = Outcome { findings: run(&self.source, place).finish() };
         findings::accept(&mut outcome.findings, &accepted);
         output::print(global.format, &outcome, |out, outcome| {
@@ -59,26 +69,23 @@ impl Arguments {
 
 impl Accepted {
     /// The codes.
-    ///
-    /// # Errors
-    ///
-    /// If one does not exist or can't be accepted.
-    pub(super) fn codes(&self) -> anyhow::Result<BTreeSet<String>> {
-        for code in &self.accept {
-            match codes::find(code) {
-                Some(entry) if entry.acceptable => {}
-                Some(_) => bail!("`--accept {code}`: such findings can't be accepted"),
-                None => bail!("`--accept {code}`: there is no such code"),
-            }
-        }
-        Ok(self.accept.iter().cloned().collect())
+    pub(super) fn codes(&self) -> BTreeSet<String> {
+        self.accept.iter().cloned().collect()
+    }
+}
+
+fn acceptable(code: &str) -> Result<String, String> {
+    match codes::find(code) {
+        Some(entry) if entry.acceptable => Ok(code.to_owned()),
+        Some(_) => Err("such findings can't be accepted".into()),
+        None => Err("there is no such code".into()),
     }
 }
 
 /// Where dump and database are to be; the finding says why Conduit's configuration can't be read.
 pub(super) fn place(
     arguments: &TargetArguments,
-    dump: Option<&Path>,
+    dump: impl FnOnce(&Target) -> check::Dump,
 ) -> Result<check::Target, Box<Finding>> {
     let refused = |error: &(dyn std::error::Error + 'static)| {
         Box::new(codes::CONDUIT_CONFIG.of("Conduit's configuration", check::chain(error)))
@@ -86,7 +93,7 @@ pub(super) fn place(
     let target = arguments.resolve().map_err(|error| refused(error.as_ref()))?;
     let service = arguments.config().map(ConduitService::read).transpose();
     Ok(check::Target {
-        dump: Some(dump.map_or_else(|| default_dump(&target.directory), Path::to_owned)),
+        dump: dump(&target),
         database: target.directory,
         server_name: target.server_name,
         service: service.map_err(|error| refused(&error))?,
@@ -143,9 +150,14 @@ fn unreadable(error: &anyhow::Error) -> Finding {
     }
 }
 
-/// Where a dump goes by default.
-pub(super) fn default_dump(database: &Path) -> PathBuf {
-    let mut name = database.as_os_str().to_owned();
-    name.push(".dump");
-    name.into()
+/// Where the dump is: where the operator says, or else beside the database, with `.dump` added.
+pub(super) fn dump_path(said: Option<&Path>, target: &Target) -> PathBuf {
+    said.map_or_else(
+        || {
+            let mut name = target.directory.as_os_str().to_owned();
+            name.push(".dump");
+            name.into()
+        },
+        Path::to_owned,
+    )
 }

@@ -1,9 +1,10 @@
 //! `importer import`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Serialize;
+use tracing::warn;
 
 use super::{
     Global, dump, exit, output,
@@ -13,10 +14,11 @@ use super::{
 use crate::{
     conduit::kv::{self, Mode},
     dump::DumpReader,
-    findings::{self, Finding},
+    findings::{self, Finding, codes},
     import::{self, Imported},
     partial::Partial,
-    progress::Progress,
+    progress::{Progress, Stopwatch},
+    report::{self, Report, TreeFacts},
     tally::Tally,
 };
 
@@ -27,6 +29,23 @@ pub(super) struct Arguments {
     dump: PathBuf,
     #[command(flatten)]
     target: TargetArguments,
+    #[command(flatten)]
+    report: ReportArguments,
+}
+
+/// Where the report goes.
+#[derive(Clone, Debug, Args)]
+pub(super) struct ReportArguments {
+    /// Directory for report.html and report.json [default: the database's directory with `.report` added]
+    #[arg(long = "report", value_name = "DIR")]
+    directory: Option<PathBuf>,
+}
+
+impl ReportArguments {
+    /// The directory.
+    pub(super) fn directory(&self, target: &Target) -> PathBuf {
+        self.directory.clone().unwrap_or_else(|| report::beside(&target.directory))
+    }
 }
 
 /// What an import printed.
@@ -40,13 +59,21 @@ pub(super) struct Outcome {
     pub(super) findings: Vec<Finding>,
     /// Rows that were read back and compared.
     pub(super) rows_verified: u64,
+    /// Where the report is; `None` if it could not be written, which is in the log.
+    pub(super) report: Option<PathBuf>,
 }
 
 impl Arguments {
     pub(super) fn run(&self, global: Global) -> anyhow::Result<u8> {
         let target = self.target.resolve()?;
         let progress = global.progress();
-        let outcome = write(&self.dump, &target, progress)?;
+        let run = Run {
+            target: &target,
+            report: &self.report.directory(&target),
+            checked: None,
+            progress,
+        };
+        let outcome = run.import(&self.dump, Stopwatch::start())?;
         output::print(global.format, &outcome, |out, outcome| outcome.text(out, &target))?;
         Ok(outcome.exit_code())
     }
@@ -62,6 +89,9 @@ impl Outcome {
         writeln!(out)?;
         if !self.findings.is_empty() {
             output::findings(out, &self.findings)?;
+        }
+        if let Some(report) = &self.report {
+            writeln!(out, "\nReport: {}", report.join("report.html").display())?;
         }
         match &self.database {
             Some(path) => writeln!(
@@ -85,29 +115,72 @@ impl Outcome {
     }
 }
 
-/// Imports a dump: into `<target>.partial`, verified there, then renamed.
-pub(super) fn write(
-    directory: &std::path::Path,
-    target: &Target,
-    progress: Progress,
-) -> anyhow::Result<Outcome> {
-    let partial = Partial::create(&target.directory)?;
-    let dump = dump::open(directory, progress)?;
-    target.check_server_name(&dump.manifest().server_name)?;
-    let imported = fill(&dump, &partial, target, progress)?;
-    let store = kv::open(target.backend, partial.path(), Mode::Read)?;
-    let verified = everything(store.as_ref(), &dump, &imported.tally.skipped, progress)?;
-    drop(store);
-    let passed = findings::exit_code(&verified.findings) != exit::BLOCKING;
-    let mut findings = imported.findings;
-    findings.extend(verified.findings);
-    findings.sort();
-    Ok(Outcome {
-        database: passed.then(|| partial.finish()).transpose()?,
-        tally: imported.tally,
-        findings,
-        rows_verified: verified.rows.values().sum(),
-    })
+/// An import with what is around it.
+pub(super) struct Run<'a> {
+    /// Where the database goes.
+    pub(super) target: &'a Target,
+    /// Where the report goes.
+    pub(super) report: &'a Path,
+    /// Findings of the checks; `None` if nothing was checked.
+    pub(super) checked: Option<Vec<Finding>>,
+    pub(super) progress: Progress,
+}
+
+impl Run<'_> {
+    /// Imports a dump: into `<target>.partial`, verified there, then renamed; then reported.
+    pub(super) fn import(self, directory: &Path, mut watch: Stopwatch) -> anyhow::Result<Outcome> {
+        let Self { target, report, checked, progress } = self;
+        let partial = Partial::create(&target.directory)?;
+        let dump = dump::open(directory, progress)?;
+        target.check_server_name(&dump.manifest().server_name)?;
+        watch.lap("check the dump's files");
+        let imported = fill(&dump, &partial, target, progress)?;
+        watch.lap("import");
+        let store = kv::open(target.backend, partial.path(), Mode::Read)?;
+        let verified = everything(store.as_ref(), &dump, &imported.tally.skipped, progress)?;
+        drop(store);
+        watch.lap("verify");
+        let passed = findings::exit_code(&verified.findings) != exit::BLOCKING;
+        let mut findings = imported.findings;
+        if let Some(checked) = checked {
+            findings.retain(|finding| !codes::SAID_BY_CHECKS.contains(&finding.code));
+            findings.extend(checked);
+        }
+        findings.extend(verified.findings);
+        findings.sort();
+        let facts = report::Outcome {
+            database: report::DatabaseFacts {
+                directory: target.directory.clone(),
+                backend: target.backend.to_string(),
+                complete: passed,
+                trees: verified
+                    .rows
+                    .iter()
+                    .map(|(&name, &rows)| {
+                        let bytes = verified.bytes.get(name).copied().unwrap_or(0);
+                        (name, TreeFacts { rows, bytes })
+                    })
+                    .collect(),
+            },
+            imported: &imported.tally,
+            findings: &findings,
+            steps: watch.steps(),
+        };
+        let made = Report::of(&dump, facts)?;
+        // A report says that the database is complete only when it is.
+        let database = passed.then(|| partial.finish()).transpose()?;
+        let written = made.write(report);
+        if let Err(error) = &written {
+            warn!("the report could not be written to `{}`: {error}", report.display());
+        }
+        Ok(Outcome {
+            database,
+            tally: imported.tally,
+            findings,
+            rows_verified: verified.rows.values().sum(),
+            report: written.is_ok().then(|| report.to_owned()),
+        })
+    }
 }
 
 fn fill(

@@ -1,16 +1,25 @@
-//! `importer migrate`.
+//! `importer migrate`: check, dump, import, verify, report.
+//!
+//! Each step leaves something only when it is complete: the dump and the database get their names at their ends. So a
+//! run that was ended anywhere can be run again. A dump that is complete is taken again only when asked for, and only if
+//! Synapse has not gone on since.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use serde::Serialize;
+use tracing::info;
 
 use super::{
-    Global, dump, import, output,
-    source::SourceArguments,
-    target::{Target, TargetArguments},
+    Global, check, dump, exit, import, interruptible, output, source::SourceArguments,
+    target::TargetArguments,
 };
-use crate::{partial, tally::Tally};
+use crate::{
+    check::Dump,
+    findings::{self, Finding},
+    progress::Stopwatch,
+    tally::Tally,
+};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -19,8 +28,15 @@ pub(super) struct Arguments {
     /// New directory for the dump, which stays [default: the database's directory with `.dump` added]
     #[arg(long, value_name = "DIR")]
     dump: Option<PathBuf>,
+    /// Take the dump that an earlier run finished, if there is one and Synapse has not gone on since
+    #[arg(long)]
+    reuse_dump: bool,
     #[command(flatten)]
     target: TargetArguments,
+    #[command(flatten)]
+    report: import::ReportArguments,
+    #[command(flatten)]
+    accepted: check::Accepted,
 }
 
 /// What a migration printed.
@@ -33,15 +49,52 @@ struct Outcome {
     imported: import::Outcome,
 }
 
+/// What was found before anything was written.
+#[derive(Debug, Serialize)]
+struct Refused {
+    findings: Vec<Finding>,
+}
+
 impl Arguments {
     pub(super) fn run(&self, global: Global) -> anyhow::Result<u8> {
-        let target = self.target.resolve()?;
+        let accepted = self.accepted.codes();
         let progress = global.progress();
-        refuse_used(&target)?;
-        let directory = self.dump.clone().unwrap_or_else(|| default_dump(&target.directory));
-        let manifest = dump::write(&self.source, &directory, progress)?;
-        let imported = import::write(&directory, &target, progress)?;
-        let outcome = Outcome { dumped: manifest.tally, imported };
+        let mut watch = Stopwatch::start();
+        let target = self.target.resolve()?;
+        let directory = check::dump_path(self.dump.as_deref(), &target);
+        let reused = self.reuse_dump && directory.join("manifest.json").is_file();
+        let place = check::place(&self.target, |_| {
+            if reused { Dump::Reused(directory.clone()) } else { Dump::New(directory.clone()) }
+        });
+        let mut checks = check::run(&self.source, Some(place));
+        if let Ok(Some(surroundings)) = self.source.surroundings() {
+            checks.stopped(&surroundings);
+        }
+        let mut found = checks.finish();
+        findings::accept(&mut found, &accepted);
+        if findings::exit_code(&found) == exit::BLOCKING {
+            let nothing = Refused { findings: found };
+            output::print(global.format, &nothing, |out, nothing| {
+                output::findings(out, &nothing.findings)?;
+                writeln!(out, "Nothing was written.")
+            })?;
+            return Ok(exit::BLOCKING);
+        }
+        watch.lap("check");
+
+        let dumped = if reused {
+            info!("taking the dump in `{}`", directory.display());
+            crate::dump::DumpReader::peek(&directory)?
+        } else {
+            dump::write(&self.source, &directory, progress)?
+        };
+        watch.lap("dump");
+
+        let _interruptible = interruptible()?;
+        let report = self.report.directory(&target);
+        let run = import::Run { target: &target, report: &report, checked: Some(found), progress };
+        let imported = run.import(&directory, watch)?;
+        let outcome = Outcome { dumped: dumped.tally, imported };
         output::print(global.format, &outcome, |out, outcome| {
             writeln!(out, "From Synapse into {}:\n", directory.display())?;
             output::tally(out, &outcome.dumped, "dumped")?;
@@ -50,18 +103,4 @@ impl Arguments {
         })?;
         Ok(outcome.imported.exit_code())
     }
-}
-
-/// Says so before the long work, not after it.
-fn refuse_used(target: &Target) -> anyhow::Result<()> {
-    if partial::is_free(&target.directory)? {
-        return Ok(());
-    }
-    Err(partial::PartialError::NotEmpty { path: target.directory.clone() }.into())
-}
-
-fn default_dump(database: &Path) -> PathBuf {
-    let mut name = database.as_os_str().to_owned();
-    name.push(".dump");
-    name.into()
 }

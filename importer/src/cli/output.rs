@@ -101,14 +101,14 @@ pub(super) fn tally(out: &mut dyn Write, tally: &Tally, verb: &str) -> io::Resul
         writeln!(
             out,
             "{:<20} {:>10} {:>10} {:>10}",
-            name(*kind),
+            kind.name(),
             of(&tally.read),
             of(&tally.written),
             of(&skipped)
         )?;
     }
     for ((kind, reason), skips) in reasons {
-        writeln!(out, "\n{} left out: {} ({})", name(kind), reason, skips.len())?;
+        writeln!(out, "\n{} left out: {} ({})", kind.name(), reason, skips.len())?;
         for skip in skips.iter().take(NAMED) {
             writeln!(out, "  {}: {}", skip.item, skip.detail)?;
         }
@@ -121,11 +121,4 @@ pub(super) fn tally(out: &mut dyn Write, tally: &Tally, verb: &str) -> io::Resul
         writeln!(out, "\nnot accounted for, which is a bug of the importer: {unbalanced:?}")?;
     }
     Ok(())
-}
-
-fn name(kind: Kind) -> String {
-    serde_json::to_value(kind)
-        .ok()
-        .and_then(|value| value.as_str().map(|name| name.replace('-', " ")))
-        .unwrap_or_default()
 }

@@ -37,6 +37,16 @@ pub(super) struct Target {
 }
 
 impl TargetArguments {
+    /// The same from arguments that are not required.
+    pub(super) fn of(
+        database: Option<PathBuf>,
+        conduit_config: Option<PathBuf>,
+        backend: Option<Backend>,
+    ) -> Option<Self> {
+        let is_said = database.is_some() || conduit_config.is_some();
+        is_said.then_some(Self { database, conduit_config, backend })
+    }
+
     /// Conduit's configuration.
     pub(super) fn config(&self) -> Option<&Path> {
         self.conduit_config.as_deref()

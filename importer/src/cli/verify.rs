@@ -4,12 +4,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Global, dump, output, target::TargetArguments};
+use super::{Global, dump, import::ReportArguments, output, target::TargetArguments};
 use crate::{
     conduit::kv::{self, KvStore, Mode},
     dump::DumpReader,
     findings,
     progress::Progress,
+    report,
     tally::Skip,
     verify::{self, Verified},
 };
@@ -21,6 +22,8 @@ pub(super) struct Arguments {
     dump: Option<PathBuf>,
     #[command(flatten)]
     target: TargetArguments,
+    #[command(flatten)]
+    report: ReportArguments,
     /// Without a dump: the server's name, to look at the database alone
     #[arg(long, value_name = "NAME", conflicts_with = "dump")]
     server_name: Option<String>,
@@ -36,7 +39,12 @@ impl Arguments {
         }
         let store = kv::open(target.backend, &target.directory, Mode::Read)?;
         let verified = match (&dump, &self.server_name) {
-            (Some(dump), _) => everything(store.as_ref(), dump, &[], progress)?,
+            (Some(dump), _) => {
+                // The report of the import knows what it left out; without it, the dump's own rules decide.
+                let directory = self.report.directory(&target);
+                let left_out = report::left_out(&directory, dump.manifest()).unwrap_or_default();
+                everything(store.as_ref(), dump, &left_out, progress)?
+            }
             (None, name) => {
                 verify::structure(store.as_ref(), name.as_deref().unwrap_or_default(), &progress)?
             }

@@ -113,6 +113,15 @@ pub struct DumpReader {
 }
 
 impl DumpReader {
+    /// The manifest of a finished dump, whose files are not checked.
+    ///
+    /// # Errors
+    ///
+    /// Those of an unreadable manifest.
+    pub fn peek(directory: &Path) -> Result<Manifest, ReadError> {
+        read_manifest(directory)
+    }
+
     /// The number of bytes that [`Self::open`] will check.
     ///
     /// # Errors
@@ -137,6 +146,11 @@ impl DumpReader {
             return Err(ReadError::Missing { path: "server.json".into() });
         }
         Ok(Self { directory: directory.to_owned(), manifest })
+    }
+
+    /// Where the dump is.
+    pub fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// The manifest.

@@ -113,7 +113,12 @@ checks! {
     REGISTRATION_OPEN = "C509", Warning, false, "Conduit's configuration lets anybody register, and Synapse's does not", "set `allow_registration = false`";
     NO_FEDERATION = "C510", Warning, false, "Conduit's configuration allows no federation: other servers can't be reached", "set `allow_federation = true`";
     UPLOAD_SIZE = "C511", Note, false, "Conduit's `max_request_size` is smaller than Synapse's `max_upload_size`", "raise it";
+    DUMP_OTHER = "C512", Blocking, false, "the dump that is there is no finished one, or of another server", "name another directory (`--dump`)";
+    DUMP_OLD = "C513", Blocking, false, "Synapse has gone on since the dump was made: what came later would be lost", "remove the dump, so that a new one is made";
 }
+
+/// Codes of the import that say of a dump what checks have said of Synapse.
+pub const SAID_BY_CHECKS: [&str; 4] = ["I004", "I005", "I006", "I007"];
 
 /// The codes of the import and of verify, in their order. Their remedies come with each finding.
 pub const OTHERS: &[Code] = &[

@@ -27,6 +27,9 @@ pub struct Survey {
     pub pending_deactivations: Vec<String>,
     /// Delayed events that have not been sent.
     pub delayed_events: u64,
+    /// When Synapse last noted something that a user did, in milliseconds since the epoch; 0 if nobody can tell. It notes
+    /// when a device was seen every two minutes at most.
+    pub last_activity_ts: u64,
     /// Local media files: number and bytes.
     pub media: Media,
 }

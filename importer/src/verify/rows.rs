@@ -25,22 +25,32 @@ const COUNTED: [&str; 8] = [
     "from_count",
 ];
 
-/// Decodes everything; counts rows by tree.
+/// How much there is, by tree; nothing for empty ones.
+#[derive(Debug, Default)]
+pub(super) struct Trees {
+    pub(super) rows: BTreeMap<&'static str, u64>,
+    /// Of keys and values.
+    pub(super) bytes: BTreeMap<&'static str, u64>,
+}
+
+/// Decodes everything; counts rows and bytes by tree.
 pub(super) fn check(
     store: &dyn KvStore,
     server_name: &str,
     found: &mut Found,
-) -> Result<BTreeMap<&'static str, u64>, VerifyError> {
+) -> Result<Trees, VerifyError> {
     for name in store.foreign_trees()? {
         found.note("V102", name, "Conduit does not know this tree and leaves it alone");
     }
     let counter = global(store, found)?;
-    let mut rows = BTreeMap::new();
+    let mut trees = Trees::default();
     for tree in TREES {
-        let mut number: u64 = 0;
+        let (mut number, mut bytes): (u64, u64) = (0, 0);
         for row in store.scan(tree, &[])? {
             let (key, value) = row?;
             number = number.saturating_add(1);
+            let length = key.len().saturating_add(value.len());
+            bytes = bytes.saturating_add(u64::try_from(length).unwrap_or(u64::MAX));
             let fields = tree.decode_key(&key).and_then(|key_fields| {
                 tree.decode_value(&key, &value).map(|value_fields| [key_fields, value_fields])
             });
@@ -56,11 +66,12 @@ pub(super) fn check(
             }
         }
         if number > 0 {
-            rows.insert(tree.name, number);
+            trees.rows.insert(tree.name, number);
+            trees.bytes.insert(tree.name, bytes);
         }
     }
     admin_room(store, server_name, found)?;
-    Ok(rows)
+    Ok(trees)
 }
 
 fn highest(fields: &Fields<'_>) -> Option<u64> {

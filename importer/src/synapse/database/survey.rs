@@ -72,18 +72,14 @@ impl DatabaseSource {
             } else {
                 0
             },
+            last_activity_ts: self.last_activity().await?,
             media: self.survey_media().await?,
             server_name,
         })
     }
 
-    /// When Synapse last wrote something that a user did: milliseconds since the epoch, 0 for never. It notes when a
-    /// device was seen every two minutes at most.
-    ///
-    /// # Errors
-    ///
-    /// [`DatabaseError::Query`].
-    pub async fn last_activity(&mut self) -> Result<u64, DatabaseError> {
+    /// When Synapse last wrote something that a user did.
+    async fn last_activity(&mut self) -> Result<u64, DatabaseError> {
         let mut last = 0;
         for (table, sql) in [
             ("events", "SELECT MAX(received_ts) FROM events"),

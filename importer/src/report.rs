@@ -1,0 +1,251 @@
+//! What a migration did, for the operator: `report.json` for machines, `report.html` for people.
+//!
+//! A report names users, rooms and what was left out; it holds no secret and no message. Its files are for their owner
+//! alone (mode 0600) all the same: who is in which room is nobody else's business.
+
+mod html;
+mod rooms;
+mod todo;
+mod users;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, DirBuilder},
+    io::{self, Write as _},
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+pub use self::{rooms::RoomFacts, users::UserFacts};
+use crate::{
+    dump::{
+        DumpReader, ReadError,
+        format::{Manifest, SourceInfo},
+    },
+    findings::Finding,
+    tally::{Kind, Skip, Tally},
+};
+
+/// The version of `report.json`.
+pub const VERSION: u32 = 1;
+/// The report for machines.
+const JSON: &str = "report.json";
+/// The report for people.
+const HTML: &str = "report.html";
+
+/// A report.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The server.
+    pub server_name: String,
+    /// The dump.
+    pub dump: DumpFacts,
+    /// The database that was made of it.
+    pub database: DatabaseFacts,
+    /// What the operator has to do, in this order.
+    pub todo: Vec<String>,
+    /// What the operator must know, the worst first.
+    pub findings: Vec<Finding>,
+    /// What became of everything, by kind.
+    pub kinds: Vec<KindFacts>,
+    /// Seconds by step, in their order.
+    pub steps: Vec<StepFacts>,
+    /// Rooms, sorted by id.
+    pub rooms: Vec<RoomFacts>,
+    /// Accounts, sorted by id.
+    pub users: Vec<UserFacts>,
+    /// What the dump left out.
+    pub left_out_by_dump: Vec<Skip>,
+    /// What the import left out.
+    pub left_out_by_import: Vec<Skip>,
+}
+
+/// The dump of a report.
+#[derive(Clone, Debug, Serialize)]
+pub struct DumpFacts {
+    /// Where it is.
+    pub directory: PathBuf,
+    /// When it was begun.
+    pub created_ts: u64,
+    /// What was read.
+    pub source: SourceInfo,
+    /// Bytes by directory of the dump; `server.json` stands for itself.
+    pub bytes: BTreeMap<String, u64>,
+}
+
+/// The database of a report.
+#[derive(Clone, Debug, Serialize)]
+pub struct DatabaseFacts {
+    /// Where it is, or would be.
+    pub directory: PathBuf,
+    /// Its engine.
+    pub backend: String,
+    /// Whether it passed and has its name.
+    pub complete: bool,
+    /// Rows and bytes by tree, as they were read back.
+    pub trees: BTreeMap<&'static str, TreeFacts>,
+}
+
+/// A tree of the database.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct TreeFacts {
+    /// Rows.
+    pub rows: u64,
+    /// Bytes of keys and values.
+    pub bytes: u64,
+}
+
+/// What became of a kind. `read_from_synapse` = `dumped` + what the dump left out; `read_from_dump` = `written` + what
+/// the import left out. The two sides may count differently what one of them makes up or passes over as a whole.
+#[derive(Clone, Debug, Serialize)]
+pub struct KindFacts {
+    /// The kind.
+    pub kind: Kind,
+    /// Read from Synapse.
+    pub read_from_synapse: u64,
+    /// Written into the dump.
+    pub dumped: u64,
+    /// Read from the dump.
+    pub read_from_dump: u64,
+    /// Written into the database.
+    pub written: u64,
+}
+
+/// A step.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct StepFacts {
+    /// Its name.
+    pub step: &'static str,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// What a report is made of besides the dump.
+#[derive(Debug)]
+pub struct Outcome<'a> {
+    /// Where the database is, or would be.
+    pub database: DatabaseFacts,
+    /// What the import did.
+    pub imported: &'a Tally,
+    /// All findings.
+    pub findings: &'a [Finding],
+    /// Steps and their seconds.
+    pub steps: &'a [(&'static str, f64)],
+}
+
+impl Report {
+    /// Makes a report, reading the dump once more for its tables.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`].
+    pub fn of(dump: &DumpReader, outcome: Outcome<'_>) -> Result<Self, ReadError> {
+        let manifest = dump.manifest();
+        let mut joined = BTreeMap::new();
+        let rooms = rooms::read(dump, outcome.imported, &mut joined)?;
+        let users = users::read(dump, outcome.imported, &joined)?;
+        let steps = outcome.steps.iter().map(|&(step, seconds)| StepFacts { step, seconds });
+        Ok(Self {
+            version: VERSION,
+            server_name: manifest.server_name.clone(),
+            dump: DumpFacts {
+                directory: dump.directory().to_owned(),
+                created_ts: manifest.created_ts,
+                source: manifest.source.clone(),
+                bytes: bytes(manifest),
+            },
+            todo: todo::list(&outcome, dump.directory()),
+            database: outcome.database,
+            findings: outcome.findings.to_vec(),
+            kinds: kinds(&manifest.tally, outcome.imported),
+            steps: steps.collect(),
+            rooms,
+            users,
+            left_out_by_dump: manifest.tally.skipped.clone(),
+            left_out_by_import: outcome.imported.skipped.clone(),
+        })
+    }
+
+    /// Writes both files into `directory`, which is made if need be. Those of an earlier run are replaced.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn write(&self, directory: &Path) -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        let mut json = serde_json::to_vec_pretty(self)?;
+        json.push(b'\n');
+        replace(directory, HTML, html::page(self).as_bytes())?;
+        replace(directory, JSON, &json)
+    }
+}
+
+/// Puts a file in place of another one in one step; a temporary file is for its owner alone from the beginning.
+fn replace(directory: &Path, name: &str, content: &[u8]) -> io::Result<()> {
+    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    file.write_all(content)?;
+    file.as_file().sync_all()?;
+    file.persist(directory.join(name))?;
+    Ok(())
+}
+
+/// Where the report on a database is by default: beside it, with `.report` added.
+pub fn beside(database: &Path) -> PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push(".report");
+    name.into()
+}
+
+/// What the import that is reported in `directory` left out. `None` if there is no such report, or one of another dump.
+pub fn left_out(directory: &Path, dump: &Manifest) -> Option<Vec<Skip>> {
+    #[derive(Deserialize)]
+    struct Of {
+        version: u32,
+        server_name: String,
+        dump: Dump,
+        left_out_by_import: Vec<Skip>,
+    }
+    #[derive(Deserialize)]
+    struct Dump {
+        created_ts: u64,
+    }
+
+    let report: Of = serde_json::from_slice(&fs::read(directory.join(JSON)).ok()?).ok()?;
+    let is_of_dump = report.version == VERSION
+        && report.server_name == dump.server_name
+        && report.dump.created_ts == dump.created_ts;
+    is_of_dump.then_some(report.left_out_by_import)
+}
+
+fn bytes(manifest: &Manifest) -> BTreeMap<String, u64> {
+    let mut bytes: BTreeMap<String, u64> = BTreeMap::new();
+    for file in &manifest.files {
+        let directory = file.path.split_once('/').map_or(file.path.as_str(), |(first, _)| first);
+        let sum = bytes.entry(directory.to_owned()).or_default();
+        *sum = sum.saturating_add(file.bytes);
+    }
+    bytes
+}
+
+fn kinds(dumped: &Tally, imported: &Tally) -> Vec<KindFacts> {
+    let counts = [&dumped.read, &dumped.written, &imported.read, &imported.written];
+    let kinds: BTreeSet<Kind> = counts.iter().flat_map(|counts| counts.keys().copied()).collect();
+    let of = |counts: &BTreeMap<Kind, u64>, kind| counts.get(&kind).copied().unwrap_or(0);
+    kinds
+        .into_iter()
+        .map(|kind| KindFacts {
+            kind,
+            read_from_synapse: of(&dumped.read, kind),
+            dumped: of(&dumped.written, kind),
+            read_from_dump: of(&imported.read, kind),
+            written: of(&imported.written, kind),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

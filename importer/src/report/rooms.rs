@@ -1,0 +1,160 @@
+//! The table of rooms.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ruma::{OwnedEventId, OwnedUserId};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    dump::{DumpReader, ReadError, RoomReader, format::DumpEvent},
+    tally::{Kind, Tally},
+};
+
+/// A room of a report.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RoomFacts {
+    /// The room id.
+    pub room_id: String,
+    /// Its name, or else an alias.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Its version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Local users who are in it.
+    pub joined: u64,
+    /// Timeline events in the dump.
+    pub events: u64,
+    /// Entries of its present state.
+    pub state: u64,
+    /// Why it was left out, if it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<String>,
+}
+
+/// Reads all rooms, and counts in how many each user is.
+pub(super) fn read(
+    dump: &DumpReader,
+    imported: &Tally,
+    joined: &mut BTreeMap<OwnedUserId, u64>,
+) -> Result<Vec<RoomFacts>, ReadError> {
+    let left_out: BTreeMap<&str, &str> = imported
+        .skipped
+        .iter()
+        .filter(|skip| skip.kind == Kind::Room)
+        .map(|skip| (skip.item.as_str(), skip.detail.as_str()))
+        .collect();
+    let mut rooms = Vec::with_capacity(dump.number_of_rooms());
+    for room in dump.rooms() {
+        let mut facts = facts(&room?, joined)?;
+        facts.left_out = left_out.get(facts.room_id.as_str()).map(|&detail| detail.to_owned());
+        rooms.push(facts);
+    }
+    rooms.sort_by(|a, b| a.room_id.cmp(&b.room_id));
+    Ok(rooms)
+}
+
+fn facts(
+    room: &RoomReader,
+    joined: &mut BTreeMap<OwnedUserId, u64>,
+) -> Result<RoomFacts, ReadError> {
+    let head = room.head();
+    let mut members: u64 = 0;
+    for member in head.local_members.iter().filter(|member| member.membership == "join") {
+        members = members.saturating_add(1);
+        let rooms = joined.entry(member.user_id.clone()).or_default();
+        *rooms = rooms.saturating_add(1);
+    }
+    let state = present_state(room)?;
+    let name = state.get("m.room.name");
+    let mut room = room.reopen()?;
+    let mut title = None;
+    for event in room.outliers()? {
+        look(&event?, name, &mut title);
+    }
+    let mut events: u64 = 0;
+    for event in room.timeline()? {
+        events = events.saturating_add(1);
+        look(&event?, name, &mut title);
+    }
+    let head = room.head();
+    let alias = head.aliases.first().map(|alias| alias.alias.to_string());
+    Ok(RoomFacts {
+        room_id: head.room_id.to_string(),
+        name: title.filter(|name| !name.trim().is_empty()).or(alias),
+        version: head.room_version.clone(),
+        joined: members,
+        events,
+        state: state.entries,
+        left_out: None,
+    })
+}
+
+/// A room's present state: how many entries, and the events of types that have one state key, the empty one.
+#[derive(Default)]
+struct State {
+    entries: u64,
+    single: BTreeMap<String, OwnedEventId>,
+}
+
+impl State {
+    fn get(&self, kind: &str) -> Option<&OwnedEventId> {
+        self.single.get(kind)
+    }
+}
+
+/// Puts the state together from the differences that lead to it.
+fn present_state(room: &RoomReader) -> Result<State, ReadError> {
+    let Some(present) = room.head().current_state else { return Ok(State::default()) };
+    let mut bases = BTreeMap::new();
+    for state in room.reopen()?.states()? {
+        let state = state?;
+        bases.insert(state.id, state.base);
+    }
+    let mut chain = BTreeSet::new();
+    let mut next = Some(present);
+    while let Some(id) = next.filter(|id| chain.insert(*id)) {
+        next = bases.get(&id).copied().flatten();
+    }
+    let mut entries = BTreeMap::new();
+    for state in room.reopen()?.states()? {
+        let state = state?;
+        if state.id > present {
+            break;
+        }
+        if !chain.contains(&state.id) {
+            continue;
+        }
+        for key in state.unset {
+            entries.remove(&key);
+        }
+        for (kind, state_key, event_id) in state.set {
+            entries.insert((kind, state_key), event_id);
+        }
+    }
+    Ok(State {
+        entries: u64::try_from(entries.len()).unwrap_or(u64::MAX),
+        single: entries
+            .into_iter()
+            .filter(|((_, state_key), _)| state_key.is_empty())
+            .map(|((kind, _), event_id)| (kind, event_id))
+            .collect(),
+    })
+}
+
+/// Takes the room's name from its event.
+fn look(event: &DumpEvent, name: Option<&OwnedEventId>, title: &mut Option<String>) {
+    #[derive(Deserialize)]
+    struct Pdu {
+        content: Content,
+    }
+    #[derive(Deserialize)]
+    struct Content {
+        name: Option<String>,
+    }
+
+    if Some(&event.event_id) == name {
+        let pdu: Option<Pdu> = serde_json::from_str(event.pdu.get()).ok();
+        *title = pdu.and_then(|pdu| pdu.content.name);
+    }
+}

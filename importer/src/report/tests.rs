@@ -1,0 +1,217 @@
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::{DatabaseFacts, Outcome, Report, RoomFacts, TreeFacts, UserFacts, beside, left_out};
+use crate::{
+    dump::{DumpReader, DumpWriter, format::Manifest},
+    findings::codes,
+    tally::{Kind, Tally},
+};
+
+const HOSTILE: &str = "</title><script>alert('&\"')</script>";
+
+fn from<T: DeserializeOwned>(json: Value) -> T {
+    serde_json::from_value(json).unwrap()
+}
+
+/// A dump of two users and `rooms` rooms, the first of which was left out.
+fn dump(directory: &std::path::Path, users: usize, rooms: usize) -> DumpReader {
+    let mut writer = DumpWriter::create(directory).unwrap();
+    let key = json!({"version": "a", "seed": "planted-secret"});
+    writer
+        .server(&from(json!({
+            "server_name": "own.test", "signing_key": key, "password_pepper": "planted-secret",
+            "appservices": [{"id": "bridge", "registration": "planted-secret"}],
+        })))
+        .unwrap();
+    for number in 0..users {
+        writer
+            .user(&from(json!({
+                "user_id": format!("@user{number:04}:own.test"),
+                "admin": number == 0,
+                "locked": number == 1,
+                "password_hash": "planted-secret",
+                "profile": {"displayname": if number == 0 { HOSTILE.to_owned() } else { format!("User number {number}") }},
+                "devices": [
+                    {"device_id": "A of B", "access_tokens": [{"token": "planted-secret"}]},
+                    {"device_id": "C", "access_tokens": [{"token": "planted-secret"}, {"token": "planted-secret"}]},
+                ],
+            })))
+            .unwrap();
+    }
+    for number in 0..rooms {
+        let member = |user: usize, membership: &str| json!({"user_id": format!("@user{user:04}:own.test"), "membership": membership, "event_id": "$m"});
+        let head = json!({
+            "room_id": format!("!room{number:04}:own.test"),
+            "room_version": if number == 0 { "1".to_owned() } else { ["3", "4", "10", "11"][number % 4].to_owned() },
+            "current_state": 3,
+            "aliases": [{"alias": format!("#alias{number}:own.test")}],
+            "local_members": [member(0, "join"), member(1, "leave")],
+        });
+        let mut file = writer.room(&from(head)).unwrap();
+        let name = |id: &str| json!(["m.room.name", "", id]);
+        for state in [
+            json!({"id": 1, "set": [["m.room.create", "", "$create"], name("$old"), ["m.room.topic", "", "$topic"]]}),
+            json!({"id": 2, "base": 1, "set": [["m.room.member", "@x:own.test", "$m"]]}),
+            json!({"id": 3, "base": 1, "set": [name("$name")], "unset": [["m.room.topic", ""]]}),
+        ] {
+            file.state(&from(state)).unwrap();
+        }
+        for (id, name) in [("$old", "Old name"), ("$name", if number == 0 { HOSTILE } else { "" })]
+        {
+            let pdu = json!({"type": "m.room.name", "content": {"name": name}});
+            file.timeline(&from(json!({"event_id": id, "state_before": 1, "pdu": pdu}))).unwrap();
+        }
+        writer.finish_room(file).unwrap();
+    }
+    let manifest: Manifest = from(json!({
+        "version": 1, "server_name": "own.test", "created_ts": 1_700_000_000_000_u64,
+        "source": {"kind": "sqlite", "schema_version": 94},
+        "tally": {"read": {"user": users}, "written": {"user": users}, "skipped": []},
+        "files": [],
+    }));
+    writer.finish(manifest).unwrap();
+    DumpReader::open(directory, |_| {}).unwrap()
+}
+
+fn report(dump: &DumpReader, complete: bool) -> Report {
+    let mut imported = Tally::default();
+    imported.read(Kind::User, u64::try_from(dump.number_of_users()).unwrap());
+    imported.written(Kind::User, u64::try_from(dump.number_of_users()).unwrap());
+    imported.written(Kind::PasswordHash, 1);
+    imported.skip(Kind::Room, "!room0000:own.test", "room-version-unsupported", HOSTILE);
+    imported.skip(Kind::AccessToken, "C of @user0000:own.test", "older-token", "one for each");
+    imported.skip(
+        Kind::AccessToken,
+        "A of B of @user0001:own.test",
+        "account-without-rights",
+        "it may not act",
+    );
+    let findings = vec![
+        codes::ROOM_VERSION.of("!room0000:own.test", format!("{HOSTILE}, version 1")),
+        codes::NO_PASSWORD.of("@user0000:own.test", "has no password"),
+        codes::PASSWORDS.of("own.test", "2 passwords"),
+    ];
+    let trees = [("pduid_pdu", 5_000_000), ("userid_password", 20)];
+    let outcome = Outcome {
+        database: DatabaseFacts {
+            directory: "/var/lib/conduit".into(),
+            backend: "rocksdb".into(),
+            complete,
+            trees: trees
+                .into_iter()
+                .map(|(tree, bytes)| (tree, TreeFacts { rows: 2, bytes }))
+                .collect(),
+        },
+        imported: &imported,
+        findings: &findings,
+        steps: &[("check", 0.21), ("dump", 12.5), ("import", 30.0)],
+    };
+    Report::of(dump, outcome).unwrap()
+}
+
+#[test]
+fn tables_say_what_the_dump_holds_and_what_moved() {
+    let scratch = tempfile::tempdir().unwrap();
+    let report = report(&dump(&scratch.path().join("dump"), 2, 2), true);
+    let json = serde_json::to_value(&report).unwrap();
+    assert_eq!(
+        json["rooms"],
+        json!([
+            {"room_id": "!room0000:own.test", "name": HOSTILE, "version": "1", "joined": 1, "events": 2, "state": 2, "left_out": HOSTILE},
+            {"room_id": "!room0001:own.test", "name": "#alias1:own.test", "version": "4", "joined": 1, "events": 2, "state": 2},
+        ])
+    );
+    assert_eq!(
+        json["users"],
+        json!([
+            {"user_id": "@user0000:own.test", "name": HOSTILE, "devices": 2, "tokens": 3, "tokens_moved": 2, "rooms": 2, "flags": ["administrator"]},
+            {"user_id": "@user0001:own.test", "name": "User number 1", "devices": 2, "tokens": 3, "tokens_moved": 2, "rooms": 0, "flags": ["locked"]},
+        ])
+    );
+    assert_eq!(
+        json["kinds"][0],
+        json!({"kind": "user", "read_from_synapse": 2, "dumped": 2, "read_from_dump": 2, "written": 2})
+    );
+    assert!(
+        report.todo.iter().any(|item| item.starts_with("1 rooms stayed behind")),
+        "{:?}",
+        report.todo
+    );
+    assert!(report.todo.iter().any(|item| item.contains("chown -R conduit: /var/lib/conduit")));
+}
+
+#[test]
+fn a_database_that_did_not_pass_is_not_to_be_started() {
+    let scratch = tempfile::tempdir().unwrap();
+    let report = report(&dump(&scratch.path().join("dump"), 1, 1), false);
+    assert!(report.todo[0].starts_with("Don't start Conduit"), "{:?}", report.todo);
+    assert!(super::html::page(&report).contains("The database did not pass."));
+}
+
+#[test]
+fn files_are_their_owners_and_hold_no_secret_and_no_foreign_markup() {
+    let scratch = tempfile::tempdir().unwrap();
+    let report = report(&dump(&scratch.path().join("dump"), 2, 2), true);
+    let directory = beside(&scratch.path().join("conduit"));
+    assert_eq!(directory, scratch.path().join("conduit.report"));
+    report.write(&directory).unwrap();
+    report.write(&directory).unwrap();
+    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&directory), 0o700);
+    let mut names: Vec<_> =
+        fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["report.html", "report.json"]);
+    for name in ["report.html", "report.json"] {
+        assert_eq!(mode(&directory.join(name)), 0o600);
+        let text = fs::read_to_string(directory.join(name)).unwrap();
+        assert!(!text.contains("planted-secret"), "{name}");
+    }
+    let html = fs::read_to_string(directory.join("report.html")).unwrap();
+    assert_eq!(html.matches("<script").count(), 1);
+    assert!(html.contains("&lt;script&gt;alert"));
+    for outside in ["http:", "https:", "src=", "@import", "url("] {
+        assert!(!html.contains(outside), "{outside}");
+    }
+    assert!(!html.contains(" style="), "the policy forbids style attributes");
+}
+
+#[test]
+fn verify_learns_what_this_dumps_import_left_out() {
+    let scratch = tempfile::tempdir().unwrap();
+    let dump = dump(&scratch.path().join("dump"), 1, 1);
+    let report = report(&dump, true);
+    let directory = scratch.path().join("report");
+    assert_eq!(left_out(&directory, dump.manifest()), None);
+    report.write(&directory).unwrap();
+    assert_eq!(left_out(&directory, dump.manifest()), Some(report.left_out_by_import));
+    let mut other = dump.manifest().clone();
+    other.created_ts += 1;
+    assert_eq!(left_out(&directory, &other), None);
+}
+
+/// For a look in a browser: `REPORT_SAMPLE=DIR cargo nextest run a_large_report`.
+#[test]
+fn a_large_report_stays_small_enough_for_a_browser() {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut report = report(&dump(&scratch.path().join("dump"), 2, 2), true);
+    let (user, room) = (report.users[1].clone(), report.rooms[1].clone());
+    report.users.extend((2..5000).map(|number| UserFacts {
+        user_id: format!("@user{number:04}:own.test"),
+        rooms: number,
+        ..user.clone()
+    }));
+    report.rooms.extend((2..2000).map(|number| RoomFacts {
+        room_id: format!("!room{number:04}:own.test"),
+        events: number,
+        ..room.clone()
+    }));
+    if let Some(directory) = std::env::var_os("REPORT_SAMPLE") {
+        report.write(directory.as_ref()).unwrap();
+    }
+    let bytes = super::html::page(&report).len();
+    assert!((1_000_000..4_000_000).contains(&bytes), "{bytes}");
+}
