@@ -96,6 +96,7 @@ pub fn import(
         admins: Vec::new(),
         servers: BTreeSet::new(),
         unlisted: BTreeSet::new(),
+        signed: e2ee::Signed::new(),
         findings,
     };
 
@@ -105,6 +106,7 @@ pub fn import(
         phase.advance(1);
     }
     drop(phase);
+    import.signatures()?;
 
     let phase = progress.phase("rooms", dump.number_of_rooms());
     for room in dump.rooms() {
@@ -133,6 +135,8 @@ struct Import<'a> {
     servers: BTreeSet<String>,
     /// Local users in room states whom the source does not list as members.
     unlisted: BTreeSet<OwnedUserId>,
+    /// Signatures of keys whose owners may come later.
+    signed: e2ee::Signed,
     findings: Vec<Finding>,
 }
 

@@ -31,6 +31,8 @@ pub enum Kind {
     FallbackKey,
     /// A cross-signing key.
     CrossSigningKey,
+    /// A user's signature of another user's master key.
+    KeySignature,
     /// A version of a key backup.
     KeyBackup,
     /// A session in a key backup.
@@ -142,6 +144,11 @@ impl Tally {
         }
         let kinds: std::collections::BTreeSet<_> =
             self.read.keys().chain(accounted.keys()).copied().collect();
-        kinds.into_iter().filter(|kind| self.read.get(kind) != accounted.get(kind)).collect()
+        let count =
+            |counts: &BTreeMap<Kind, u64>, kind: &Kind| counts.get(kind).copied().unwrap_or(0);
+        kinds
+            .into_iter()
+            .filter(|kind| count(&self.read, kind) != count(&accounted, kind))
+            .collect()
     }
 }

@@ -52,17 +52,6 @@ fn users(dump: &DumpReader) -> BTreeMap<String, Value> {
             for name in database_only {
                 object.remove(name);
             }
-            // Other users' signatures are shown to their makers only.
-            let keys = object.get_mut("cross_signing_keys").and_then(Value::as_object_mut);
-            for key in keys.into_iter().flat_map(|keys| keys.values_mut()) {
-                let key = key.as_object_mut().unwrap();
-                if let Some(signatures) = key.get_mut("signatures").and_then(Value::as_object_mut) {
-                    signatures.retain(|user, _| *user == id);
-                    if signatures.is_empty() {
-                        key.remove("signatures");
-                    }
-                }
-            }
             for device in
                 object.get_mut("devices").and_then(Value::as_array_mut).into_iter().flatten()
             {

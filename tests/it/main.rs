@@ -5,4 +5,5 @@ mod family;
 mod migrate;
 mod on_disk;
 mod verify_dump;
+mod verify_encryption;
 mod verify_fixture;

@@ -23,16 +23,16 @@ use ruma::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-const SEED: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+pub(super) const SEED: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
 const ROOM: &str = "!room:dump.test";
 const ALICE: &str = "@alice:dump.test";
 
-fn from<T: ruma::exports::serde::de::DeserializeOwned>(json: Value) -> T {
+pub(super) fn from<T: ruma::exports::serde::de::DeserializeOwned>(json: Value) -> T {
     serde_json::from_value(json).unwrap()
 }
 
 /// Makes events of one room, each following the one before.
-struct Events {
+pub(super) struct Events {
     key: Ed25519KeyPair,
     room: &'static str,
     previous: Vec<String>,
@@ -40,7 +40,7 @@ struct Events {
 }
 
 impl Events {
-    fn new(room: &'static str) -> Self {
+    pub(super) fn new(room: &'static str) -> Self {
         let der = importer::conduit::keypair::pkcs8("a", SEED).unwrap();
         let key = Ed25519KeyPair::from_der(&der, "a".into()).unwrap();
         Self { key, room, previous: Vec::new(), auth: Vec::new() }
@@ -60,7 +60,13 @@ impl Events {
         from(json!({"event_id": id, "state_before": before, "pdu": pdu}))
     }
 
-    fn state(&mut self, before: Option<u64>, kind: &str, key: &str, content: &Value) -> DumpEvent {
+    pub(super) fn state(
+        &mut self,
+        before: Option<u64>,
+        kind: &str,
+        key: &str,
+        content: &Value,
+    ) -> DumpEvent {
         let event = self.event(before, json!({"type": kind, "state_key": key, "content": content}));
         self.auth.push(event.event_id.to_string());
         event
@@ -179,14 +185,14 @@ fn write_room(writer: &mut DumpWriter) {
     writer.finish_room(file).unwrap();
 }
 
-fn findings(store: &MemoryStore, dump: &DumpReader, skipped: &[Skip]) -> Vec<String> {
+pub(super) fn findings(store: &MemoryStore, dump: &DumpReader, skipped: &[Skip]) -> Vec<String> {
     let against = verify::against_dump(store, dump, skipped, &Progress::Hidden).unwrap();
     let structure = verify::structure(store, "dump.test", &Progress::Hidden).unwrap();
     let all = against.findings.into_iter().chain(structure.findings);
     all.map(|finding| format!("{} {}: {}", finding.code, finding.subject, finding.text)).collect()
 }
 
-fn imported(dump: &DumpReader) -> (MemoryStore, Vec<Skip>) {
+pub(super) fn imported(dump: &DumpReader) -> (MemoryStore, Vec<Skip>) {
     let mut store = MemoryStore::default();
     let imported = import::import(dump, &mut store, &Progress::Hidden).unwrap();
     (store, imported.tally.skipped)
@@ -205,16 +211,16 @@ fn an_import_is_clean_with_and_without_the_list_of_what_was_left_out() {
     assert_eq!(findings(&store, &dump, &[]), Vec::<String>::new());
 }
 
-fn put(store: &mut MemoryStore, tree: &'static Tree, key: &[u8], value: &[u8]) {
+pub(super) fn put(store: &mut MemoryStore, tree: &'static Tree, key: &[u8], value: &[u8]) {
     store.write(vec![Row { tree, key: key.to_vec(), value: value.to_vec() }]).unwrap();
 }
 
-fn remove(store: &mut MemoryStore, tree: &'static Tree, key: &[u8]) {
+pub(super) fn remove(store: &mut MemoryStore, tree: &'static Tree, key: &[u8]) {
     assert!(store.remove(tree, key), "{tree}");
 }
 
 /// Replaces text in the first value of a tree that has it.
-fn edit(store: &mut MemoryStore, tree: &'static Tree, from: &str, to: &str) {
+pub(super) fn edit(store: &mut MemoryStore, tree: &'static Tree, from: &str, to: &str) {
     let row = store
         .scan(tree, &[])
         .unwrap()

@@ -214,7 +214,7 @@ trees! {
     GLOBAL "global" &[&[Literal("c")], &[Literal("version")], &[Literal("u")], &[Literal("keypair")], &[Text("name")]] =>
         &[&[U64("number")], &[Text("version"), Sep, Bytes("pkcs8")]], YES;
     ID_APPSERVICEREGISTRATIONS "id_appserviceregistrations" &[&[Text("id")]] => &[&[Text("yaml")]], LATER;
-    KEYCHANGEID_USERID "keychangeid_userid" &[&[Text("room_or_user"), Sep, U64("count")]] => USER, LATER;
+    KEYCHANGEID_USERID "keychangeid_userid" &[&[Text("room_or_user"), Sep, U64("count")]] => USER, YES;
     KEYID_KEY "keyid_key" USER_KEY => AS_SENT, YES;
     LAZYLOADEDIDS "lazyloadedids"
         &[&[Text("user"), Sep, Text("device"), Sep, Text("room"), Sep, Text("member")]] => NOTHING, CACHE;

@@ -192,9 +192,13 @@ pub struct DumpUser {
     /// Filters by their id.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub filters: BTreeMap<String, Box<RawValue>>,
-    /// Cross-signing keys with all signatures, by `master`, `self_signing`, `user_signing`.
+    /// Cross-signing keys with the user's own signatures, by `master`, `self_signing`, `user_signing`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub cross_signing_keys: BTreeMap<String, Box<RawValue>>,
+    /// Other users' master keys that the user has signed, with the user's signatures only. Those of users of other
+    /// servers are known from the database only.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub signed_keys: BTreeMap<OwnedUserId, Box<RawValue>>,
     /// The highest stream id of the user's device list that other servers have seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_list_stream_id: Option<u64>,

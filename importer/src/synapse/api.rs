@@ -78,6 +78,8 @@ pub struct ApiSource {
     logins: Logins,
     listed: BTreeMap<OwnedRoomId, ListedRoom>,
     sightings: Sightings,
+    /// The accounts, once listed.
+    users: Vec<OwnedUserId>,
     /// The position of the server's device lists, once asked for.
     device_list_stream_id: Option<u64>,
     /// Synapse has `fetch_event`, since 1.140.

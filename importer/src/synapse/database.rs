@@ -13,12 +13,10 @@ mod server;
 mod survey;
 mod users;
 
-use std::collections::BTreeMap;
-
 use async_trait::async_trait;
 use ruma::{OwnedRoomId, OwnedUserId};
 
-use self::{connection::Connection, schema::Schema, users::Signature};
+use self::{connection::Connection, schema::Schema};
 pub use self::{error::DatabaseError, schema::SUPPORTED};
 use super::{History, Source, SourceError, survey::Survey};
 use crate::{
@@ -42,8 +40,6 @@ pub struct DatabaseSource {
     history: History,
     /// Milliseconds since the epoch: what is over by then is expired.
     now_ts: u64,
-    /// Signatures of users on others' keys, by the user who was signed, once read.
-    foreign_signatures: Option<BTreeMap<OwnedUserId, Vec<Signature>>>,
     /// The position of the device list stream, once read; 0 if nothing has ever been sent.
     device_list_stream_id: Option<u64>,
 }
@@ -74,7 +70,6 @@ impl DatabaseSource {
             config: config.clone(),
             history,
             now_ts,
-            foreign_signatures: None,
             device_list_stream_id: None,
         })
     }

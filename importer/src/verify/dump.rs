@@ -9,14 +9,21 @@
 //! | token, password, pusher | of an account without rights, or of a kind that Conduit lacks |
 //! | account data, filter, pusher | that ruma, Conduit's parser, refuses; push rules one by one |
 //! | event | that Conduit can't read, whose id is not its hash, or without the state before it |
+//! | key | that is not its owner's, whose name another key has, or that Conduit can't read; fallback keys |
+//! | signature | of a master key that its owner has replaced |
+//! | to-device message | of a device that is left out, or without type, sender and content |
+//! | key backup | whose version is no number; sessions whose room id is none |
 //! | state entry | whose event is not there; that is reported with the event, if the dump has it |
 //! | membership | whose member event is not there, or not in the room's state |
 
+mod backups;
 mod directory;
+mod encryption;
 mod extra;
 mod push_rules;
 mod pushers;
 mod rooms;
+mod signatures;
 mod states;
 mod users;
 
@@ -68,14 +75,21 @@ pub(super) fn compare(
     let phase = progress.phase("users", dump.number_of_users());
     let mut users = BTreeSet::new();
     let mut account_data = users::KnownAccountData::default();
+    let mut signatures = signatures::Signatures::default();
     for user in dump.users() {
         let user = user?;
         users::compare(store, &user, &skipped, &mut account_data, found)?;
+        if user.user_id.localpart() != "conduit" {
+            encryption::compare(store, &user, &mut signatures, found)?;
+            backups::compare(store, &user, found)?;
+            signatures.signed_by(&user);
+        }
         users.insert(user.user_id.to_string());
         phase.advance(1);
     }
     drop(phase);
     users::extra(store, &users, &server_name, found)?;
+    signatures.finish(store, &users, &server_name, found)?;
     users::extra_account_data(store, &users, &account_data, found)?;
 
     let phase = progress.phase("rooms", dump.number_of_rooms());

@@ -56,7 +56,8 @@ pub(super) struct Members<'a> {
     /// Stripped member events of the table's invites and knocks.
     invites: BTreeMap<OwnedEventId, Value>,
     servers: BTreeSet<String>,
-    joined: u64,
+    /// Everybody who is joined.
+    joined: BTreeSet<OwnedUserId>,
     invited: u64,
 }
 
@@ -72,7 +73,7 @@ impl<'a> Members<'a> {
             stripped: BTreeMap::new(),
             invites: BTreeMap::new(),
             servers: BTreeSet::new(),
-            joined: 0,
+            joined: BTreeSet::new(),
             invited: 0,
         }
     }
@@ -142,13 +143,28 @@ impl<'a> Members<'a> {
             }
         }
         let room = Part::Text(self.room.as_str());
-        rows.put(&trees::ROOMID_JOINEDCOUNT, &[room], &[Part::U64(self.joined)])?;
+        let joined = u64::try_from(self.joined.len()).unwrap_or(u64::MAX);
+        rows.put(&trees::ROOMID_JOINEDCOUNT, &[room], &[Part::U64(joined)])?;
         rows.put(&trees::ROOMID_INVITEDCOUNT, &[room], &[Part::U64(self.invited)])?;
         for server in &self.servers {
             rows.mark(&trees::ROOMSERVERIDS, &[room, Part::Text(server)])?;
             rows.mark(&trees::SERVERROOMIDS, &[Part::Text(server), room])?;
         }
+        if self.stripped.contains_key("m.room.encryption") {
+            self.key_changes(rows)?;
+        }
         Ok((self.servers, self.unlisted))
+    }
+
+    /// Notes in an encrypted room that the keys of everybody in it may have changed. A client comes back with a token of
+    /// Synapse, which Conduit takes for its first sync; only these rows tell it to ask for keys that changed since it was
+    /// last online (src/database/key_value/users.rs:582-657, src/api/client_server/sync.rs:1080-1090).
+    fn key_changes(&self, rows: &mut Rows<'_>) -> Result<(), ImportError> {
+        for user in &self.joined {
+            let key = [Part::Text(self.room.as_str()), Part::U64(rows.next())];
+            rows.put(&trees::KEYCHANGEID_USERID, &key, &[Part::Text(user.as_str())])?;
+        }
+        Ok(())
     }
 
     /// Writes a local user's membership; or the reason why not.
@@ -213,7 +229,7 @@ impl<'a> Members<'a> {
         let room_user = [Part::Text(self.room.as_str()), Part::Text(user.as_str())];
         let (states, counts): (&'static Tree, &'static Tree) = match membership {
             "join" => {
-                self.joined = self.joined.saturating_add(1);
+                self.joined.insert(user.to_owned());
                 self.servers.insert(user.server_name().to_string());
                 rows.mark(&trees::USERROOMID_JOINED, &user_room)?;
                 return rows.mark(&trees::ROOMUSERID_JOINED, &room_user);

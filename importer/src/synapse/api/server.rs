@@ -80,6 +80,7 @@ impl ApiSource {
             logins: Logins::default(),
             listed: BTreeMap::new(),
             sightings: Sightings::default(),
+            users: Vec::new(),
             device_list_stream_id: None,
             has_fetch_event: true,
         })

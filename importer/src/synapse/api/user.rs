@@ -99,8 +99,13 @@ impl ApiSource {
         let user_id = user.user_id.clone();
         let mut counter = Counter::new(tally, user_id.as_str());
         if user.user_id == self.admin {
-            let mut owner =
-                Owner { api: &self.api, token: As::Admin, counter, listed: &self.listed };
+            let mut owner = Owner {
+                api: &self.api,
+                token: As::Admin,
+                counter,
+                listed: &self.listed,
+                users: &self.users,
+            };
             return owner.read(user, &mut self.sightings).await;
         }
         if user.locked {
@@ -115,8 +120,13 @@ impl ApiSource {
                 return keys::read_federated(&self.federation, user, &mut counter).await;
             }
         };
-        let mut owner =
-            Owner { api: &self.api, token: As::User(&token), counter, listed: &self.listed };
+        let mut owner = Owner {
+            api: &self.api,
+            token: As::User(&token),
+            counter,
+            listed: &self.listed,
+            users: &self.users,
+        };
         let read = owner.read(user, &mut self.sightings).await;
         let closed = self.logins.close(&self.api).await;
         read.and(closed)
@@ -183,6 +193,7 @@ fn dump_user(user_id: &OwnedUserId, account: Account) -> DumpUser {
         pushers: Vec::new(),
         filters: BTreeMap::new(),
         cross_signing_keys: BTreeMap::new(),
+        signed_keys: BTreeMap::new(),
         device_list_stream_id: None,
         key_backups: Vec::new(),
         receipts: Vec::new(),

@@ -53,6 +53,7 @@ impl ApiSource {
             }
         }
         tally.read(Kind::User, u64::try_from(users.len()).unwrap_or(u64::MAX));
+        self.users.clone_from(&users);
         Ok(users)
     }
 }

@@ -15,7 +15,6 @@ use ruma::{OwnedUserId, UserId};
 use secrecy::SecretString;
 use serde_json::value::RawValue;
 
-pub(super) use self::keys::Signature;
 use super::{
     DatabaseError, DatabaseSource,
     connection::Connection,
@@ -78,6 +77,7 @@ impl DatabaseSource {
         user.receipts = receipts::read(db, &self.schema, user_id, tally).await?;
         user.devices = self.devices(user_id, tally).await?;
         user.cross_signing_keys = self.cross_signing_keys(user_id, tally).await?;
+        user.signed_keys = self.signed_keys(user_id, tally).await?;
         user.device_list_stream_id = self.device_list_stream_id().await?;
         Ok(Some(user))
     }
@@ -178,6 +178,7 @@ async fn account(
         pushers: Vec::new(),
         filters: BTreeMap::new(),
         cross_signing_keys: BTreeMap::new(),
+        signed_keys: BTreeMap::new(),
         device_list_stream_id: None,
         key_backups: Vec::new(),
         receipts: Vec::new(),

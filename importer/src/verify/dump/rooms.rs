@@ -6,7 +6,8 @@ use ruma::{RoomVersionId, room_version_rules::RoomVersionRules};
 use serde_json::Value;
 
 use super::{
-    Found, KvStore, Skipped, VerifyError, directory, extra::Seen, states::States as DumpStates,
+    Found, KvStore, Skipped, VerifyError, directory, encryption, extra::Seen,
+    states::States as DumpStates,
 };
 use crate::{
     conduit::{layout::Part, trees},
@@ -65,6 +66,9 @@ pub(super) fn compare(
         states.compare_current(id, state, skipped, found)?;
     }
     extremities(store, &head, found)?;
+    let encryption = ("m.room.encryption".to_owned(), String::new());
+    let state = states::current(store, id)?.unwrap_or_default();
+    encryption::room_key_changes(store, id, state.contains_key(&encryption), found)?;
     directory::compare(store, &head, skipped, found)
 }
 

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use conduit_backfill::{Client, http::Repeat};
+use ruma::OwnedUserId;
 use serde::Deserialize;
 use serde_json::{
-    json,
+    Map, Value, json,
     value::{RawValue, to_raw_value},
 };
 
@@ -15,6 +16,9 @@ use crate::{
     synapse::api::{ApiError, connection::CLIENT, count::Counter},
     tally::Kind,
 };
+
+/// Accounts in one request for keys.
+const USERS_AT_ONCE: usize = 200;
 
 type ByUser<T> = BTreeMap<String, T>;
 
@@ -51,6 +55,44 @@ impl Owner<'_> {
         give(user, devices, &mut self.counter);
         Ok(())
     }
+}
+
+impl Owner<'_> {
+    /// Master keys of other accounts of this server that the user has signed: Synapse shows each signer its own
+    /// signatures. Users of other servers are not asked for, as Synapse might ask their servers.
+    pub(super) async fn signed_keys(&mut self, user: &mut DumpUser) -> Result<(), ApiError> {
+        if !user.cross_signing_keys.contains_key("user_signing") {
+            return Ok(());
+        }
+        let signer = user.user_id.as_str();
+        let path: (&[&str], &[&str]) = (&CLIENT, &["keys", "query"]);
+        for users in self.users.chunks(USERS_AT_ONCE) {
+            // No device has this id, so there are no device keys in the answer.
+            let asked: BTreeMap<_, _> = users.iter().map(|user| (user.as_str(), [""])).collect();
+            let body = json!({"device_keys": asked});
+            let result = self.api.post::<Answer>(self.token, path, &body, Repeat::Safe).await;
+            let keys = self.counter.or_lost(Kind::KeySignature, "", result)?;
+            for (owner, key) in keys.master {
+                let Ok(owner) = OwnedUserId::try_from(owner) else { continue };
+                if owner != user.user_id
+                    && let Some((key, signatures)) = signed_by(&key, signer)
+                {
+                    self.counter.kept(Kind::KeySignature, signatures);
+                    user.signed_keys.insert(owner, key);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The key with the signer's signatures alone, and how many they are; `None` if there are none.
+fn signed_by(key: &RawValue, signer: &str) -> Option<(Box<RawValue>, usize)> {
+    let mut key: Map<String, Value> = serde_json::from_str(key.get()).ok()?;
+    let own = key.get_mut("signatures")?.as_object_mut()?.remove(signer)?;
+    let number = own.as_object()?.len();
+    key.insert("signatures".into(), json!({signer: own}));
+    Some((to_raw_value(&key).ok()?, number))
 }
 
 /// What other servers see of the keys of a user that nobody can read as: all but the user-signing key.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ruma::{OwnedRoomId, UserId};
+use ruma::{OwnedRoomId, OwnedUserId, UserId};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -28,6 +28,8 @@ pub(super) struct Owner<'a> {
     pub(super) counter: Counter<'a>,
     /// The rooms that the admin API lists.
     pub(super) listed: &'a BTreeMap<OwnedRoomId, ListedRoom>,
+    /// All accounts of the server.
+    pub(super) users: &'a [OwnedUserId],
 }
 
 impl Owner<'_> {
@@ -42,7 +44,8 @@ impl Owner<'_> {
         self.sync(user, sightings).await?;
         user.filters = self.filters(&user.user_id).await?;
         user.key_backups = self.backups().await?;
-        self.keys(user).await
+        self.keys(user).await?;
+        self.signed_keys(user).await
     }
 
     /// `GET` of the client API.

@@ -16,7 +16,7 @@ use crate::{
 
 /// A row of `e2e_cross_signing_signatures`.
 #[derive(Clone, Debug)]
-pub(in crate::synapse::database) struct Signature {
+struct Signature {
     signer: String,
     key_id: String,
     /// A device id, or the public half of a cross-signing key.
@@ -61,8 +61,7 @@ impl DatabaseSource {
         user_id: &OwnedUserId,
         tally: &mut Tally,
     ) -> Result<BTreeMap<String, Box<RawValue>>, DatabaseError> {
-        let mut signatures = self.own_signatures(user_id).await?;
-        signatures.extend(self.foreign_signatures(user_id).await?);
+        let signatures = self.own_signatures(user_id).await?;
         let sql = "SELECT keytype, keydata FROM e2e_cross_signing_keys k WHERE user_id = $1 AND stream_id = \
                    (SELECT MAX(stream_id) FROM e2e_cross_signing_keys n \
                     WHERE n.user_id = k.user_id AND n.keytype = k.keytype)";
@@ -100,34 +99,56 @@ impl DatabaseSource {
             .collect())
     }
 
-    /// Signatures of other users on this user's keys. No index leads from the signed user to them, so all of the server's
-    /// are read once.
-    async fn foreign_signatures(
+    /// Other users' master keys that the user has signed, with these signatures and no others. Synapse keeps master keys
+    /// of users of other servers as well.
+    pub(super) async fn signed_keys(
         &mut self,
-        user_id: &OwnedUserId,
-    ) -> Result<Vec<Signature>, DatabaseError> {
-        if self.foreign_signatures.is_none() {
-            let server_name = self.config.server_name.clone();
-            let sql = "SELECT target_user_id, user_id, key_id, target_device_id, signature \
-                       FROM e2e_cross_signing_signatures WHERE user_id <> target_user_id";
-            let mut all: BTreeMap<OwnedUserId, Vec<Signature>> = BTreeMap::new();
-            self.main
-                .each("e2e_cross_signing_signatures", sql, &[], |row| {
-                    type Columns = (OwnedUserId, String, String, String, String);
-                    let Ok((user_id, signer, key_id, target, value)) = row.decode::<Columns>()
-                    else {
-                        return;
-                    };
-                    if user_id.server_name() == server_name {
-                        let signature = Signature { signer, key_id, target, value };
-                        all.entry(user_id).or_default().push(signature);
-                    }
-                })
-                .await?;
-            self.foreign_signatures = Some(all);
+        user_id: &UserId,
+        tally: &mut Tally,
+    ) -> Result<BTreeMap<OwnedUserId, Box<RawValue>>, DatabaseError> {
+        type Columns = (String, OwnedUserId, String, String);
+        let table = "e2e_cross_signing_signatures";
+        let sql = "SELECT key_id, target_user_id, target_device_id, signature \
+                   FROM e2e_cross_signing_signatures WHERE user_id = $1 AND target_user_id <> $1";
+        let rows = self.main.rows(table, sql, &[user_id.as_str().into()]).await?;
+        let mut items = Items::new(tally, Kind::KeySignature, user_id.as_str());
+        let mut by_owner: BTreeMap<OwnedUserId, Vec<Signature>> = BTreeMap::new();
+        for (key_id, owner, target, value) in items.decode::<Columns>(&rows) {
+            let signature = Signature { signer: user_id.to_string(), key_id, target, value };
+            by_owner.entry(owner).or_default().push(signature);
         }
-        let all = self.foreign_signatures.as_ref();
-        Ok(all.and_then(|all| all.get(user_id)).cloned().unwrap_or_default())
+        let mut keys = BTreeMap::new();
+        for (owner, signatures) in by_owner {
+            let key = self.master_key(&owner).await?;
+            let public = key.as_deref().map(public_keys).unwrap_or_default();
+            let (present, old): (Vec<_>, Vec<_>) =
+                signatures.iter().partition(|signature| public.contains(&signature.target));
+            for _ in old {
+                let detail = "the key that was signed is not its owner's any more";
+                items.skip(owner.as_str(), "key-replaced", detail);
+            }
+            let key = key.and_then(|key| merge(&unsigned(&key)?, present.iter().copied()));
+            match key.filter(|_| !present.is_empty()) {
+                Some(key) => {
+                    items.written(present.len());
+                    keys.insert(owner, key);
+                }
+                None => {
+                    for _ in present {
+                        items.skip(owner.as_str(), "keys-invalid", "the key is no JSON object");
+                    }
+                }
+            }
+        }
+        Ok(keys)
+    }
+
+    async fn master_key(&mut self, owner: &UserId) -> Result<Option<Box<RawValue>>, DatabaseError> {
+        let sql = "SELECT user_id, keydata FROM e2e_cross_signing_keys \
+                   WHERE user_id = $1 AND keytype = 'master' ORDER BY stream_id DESC LIMIT 1";
+        let rows = self.main.rows("e2e_cross_signing_keys", sql, &[owner.as_str().into()]).await?;
+        let decoded = rows.first().and_then(|row| row.decode::<(String, Box<RawValue>)>().ok());
+        Ok(decoded.map(|(_, key)| key))
     }
 
     /// The position of the server's device list stream. It bounds what other servers have seen of any user: they get it
@@ -172,6 +193,13 @@ fn merge<'a>(
         by_signer.as_object_mut()?.insert(key_id.clone(), Value::String(value.clone()));
     }
     to_raw_value(&keys).ok()
+}
+
+/// A key without signatures.
+fn unsigned(key: &RawValue) -> Option<Box<RawValue>> {
+    let mut key: Map<String, Value> = serde_json::from_str(key.get()).ok()?;
+    key.remove("signatures");
+    to_raw_value(&key).ok()
 }
 
 /// The values of `keys`.

@@ -41,6 +41,11 @@ pub(in crate::synapse::database) fn everything(fixture: &mut Fixture) {
         "INSERT INTO e2e_cross_signing_signatures VALUES ('@alice:own.test', 'ed25519:SelfPublic', '@alice:own.test', 'PHONE', 'self')",
         "INSERT INTO e2e_cross_signing_signatures VALUES ('@alice:own.test', 'ed25519:PHONE', '@alice:own.test', 'MasterPublic', 'phone')",
         "INSERT INTO e2e_cross_signing_signatures VALUES ('@bob:own.test', 'ed25519:BobUser', '@alice:own.test', 'MasterPublic', 'bob')",
+        "INSERT INTO e2e_cross_signing_signatures VALUES ('@alice:own.test', 'ed25519:AliceUser', '@bob:own.test', 'BobMaster', 'alice')",
+        "INSERT INTO e2e_cross_signing_signatures VALUES ('@alice:own.test', 'ed25519:AliceUser', '@bob:own.test', 'BobOld', 'old')",
+        "INSERT INTO e2e_cross_signing_signatures VALUES ('@alice:own.test', 'ed25519:AliceUser', '@dora:away.test', 'DoraMaster', 'dora')",
+        "INSERT INTO e2e_cross_signing_keys VALUES ('@bob:own.test', 'master', '{\"keys\":{\"ed25519:BobMaster\":\"BobMaster\"},\"signatures\":{\"@bob:own.test\":{\"ed25519:B\":\"b\"}}}', 4)",
+        "INSERT INTO e2e_cross_signing_keys VALUES ('@dora:away.test', 'master', '{\"keys\":{\"ed25519:DoraMaster\":\"DoraMaster\"}}', 5)",
         "INSERT INTO e2e_one_time_keys_json VALUES ('@alice:own.test', 'PHONE', 'signed_curve25519', 'AAAA', '{\"key\":\"k\"}')",
         "INSERT INTO e2e_fallback_keys_json VALUES ('@alice:own.test', 'PHONE', 'signed_curve25519', 'FFFF', '{\"key\":\"f\"}', TRUE)",
         "INSERT INTO device_inbox VALUES ('@alice:own.test', 'PHONE', 9, '{\"type\":\"second\"}')",
@@ -111,11 +116,18 @@ async fn a_user_is_dumped_with_all_it_owns() {
                 "filters": {"0": {"room": {}}},
                 "cross_signing_keys": {"master": {
                     "keys": {"ed25519:MasterPublic": "MasterPublic"},
-                    "signatures": {
-                        "@alice:own.test": {"ed25519:PHONE": "phone"},
-                        "@bob:own.test": {"ed25519:BobUser": "bob"},
-                    },
+                    "signatures": {"@alice:own.test": {"ed25519:PHONE": "phone"}},
                 }},
+                "signed_keys": {
+                    "@bob:own.test": {
+                        "keys": {"ed25519:BobMaster": "BobMaster"},
+                        "signatures": {"@alice:own.test": {"ed25519:AliceUser": "alice"}},
+                    },
+                    "@dora:away.test": {
+                        "keys": {"ed25519:DoraMaster": "DoraMaster"},
+                        "signatures": {"@alice:own.test": {"ed25519:AliceUser": "dora"}},
+                    },
+                },
                 "device_list_stream_id": 12,
                 "key_backups": [{
                     "version": "2", "algorithm": "m.new", "auth_data": {"public_key": "p"}, "etag": "3",
@@ -151,6 +163,7 @@ async fn a_user_is_dumped_with_all_it_owns() {
             ("access-token", "@alice:own.test token 5", "token-without-device"),
             ("device-keys", "@alice:own.test GONE", "device-missing"),
             ("cross-signing-key", "@alice:own.test self_signing", "keys-invalid"),
+            ("key-signature", "@alice:own.test @bob:own.test", "key-replaced"),
             ("to-device-message", "@alice:own.test GONE", "device-missing"),
             ("account-data", "@alice:own.test global/content/broken", "push-rule-invalid"),
             ("account-data", "@alice:own.test org.broken", "json-invalid"),
