@@ -6,6 +6,7 @@
     python scripts/lab snapshot --dir DIR --output FILE [--homeserver URL]
     python scripts/lab compare BEFORE AFTER
     python scripts/lab conduit --dir DIR --bin CONDUIT --database DIR --before FILE --after FILE
+    python scripts/lab encryption --dir DIR --bin CONDUIT --database DIR
 
 `DIR/lab.json` says where everything is. It holds passwords and access tokens of made-up people.
 A stopped laboratory can be copied; `start` moves its configuration to the new place and a free port.
@@ -45,6 +46,10 @@ def move_in(lab: Notes, args: argparse.Namespace) -> int:
     return conduit.try_out(lab, args.bin, args.database.resolve(), args.before, args.after)
 
 
+def talk_on(lab: Notes, args: argparse.Namespace) -> int:
+    return conduit.talk_on(lab, args.bin, args.database.resolve())
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/lab", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -67,6 +72,10 @@ def main() -> int:
 
     sub = command("conduit", move_in, "start Conduit on a migrated database and compare; exit code 1 if it differs")
     for option in ("bin", "database", "before", "after"):
+        sub.add_argument(f"--{option}", type=Path, required=True)
+
+    sub = command("encryption", talk_on, "start Conduit on a migrated database and talk on; exit code 1 if a client can't")
+    for option in ("bin", "database"):
         sub.add_argument(f"--{option}", type=Path, required=True)
 
     sub = commands.add_parser("compare", help="compare two snapshots; exit code 1 if something is unexplained")

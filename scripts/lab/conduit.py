@@ -9,6 +9,7 @@ from pathlib import Path
 import requests
 
 import compare
+import encryption
 import snapshot
 from api import Client
 from notes import Notes
@@ -26,12 +27,19 @@ def try_out(lab: Notes, binary: Path, database: Path, before: Path, after: Path)
         unexplained = compare.report(before, after)
         sent = send(lab, base_url)
         print(f"sent a message in each of {len(sent)} rooms")
+        unexplained += encryption.go_on(lab, base_url)
     with running(lab, binary, database) as base_url:
         ada = client(lab, base_url)
         lost = [nickname for nickname, (room, event) in sent.items()
                 if not any(shown.endswith(f" {event}") for shown in snapshot.history(ada, room)["order"])]
         print(f"after the second start: {len(sent) - len(lost)} of {len(sent)} messages are there {lost or ''}")
     return unexplained + len(lost)
+
+
+def talk_on(lab: Notes, binary: Path, database: Path) -> int:
+    """Starts Conduit and lets encrypted conversations go on. Returns how much went wrong."""
+    with running(lab, binary, database) as base_url:
+        return encryption.go_on(lab, base_url)
 
 
 @contextlib.contextmanager

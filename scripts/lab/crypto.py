@@ -11,8 +11,8 @@ import secrets
 import nacl.signing
 import signedjson.key
 import signedjson.sign
-from vodozemac import (Account, Curve25519PublicKey, GroupSession, InboundGroupSession, PkDecryption,
-                       PkEncryption)
+from vodozemac import (Account, Curve25519PublicKey, Curve25519SecretKey, GroupSession, InboundGroupSession,
+                       PkDecryption, PkEncryption)
 
 from api import Client, Refused, q
 from people import Family
@@ -21,6 +21,9 @@ from rooms import create, invite_and_join
 OLM = "m.olm.v1.curve25519-aes-sha2"
 MEGOLM = "m.megolm.v1.aes-sha2"
 BACKUP = "m.megolm_backup.v1.curve25519-aes-sha2"
+ONE_TIME_KEYS = 5
+# Their keys are a real client's; see `encryption.py`.
+CHATTERS = ("iris", "jack")
 
 
 def unpadded(data: bytes) -> str:
@@ -34,8 +37,8 @@ def canonical(value: dict) -> bytes:
 class Device:
     """A client's device with its Olm account."""
 
-    def __init__(self, client: Client):
-        self.client, self.account = client, Account()
+    def __init__(self, client: Client, account: Account | None = None):
+        self.client, self.account = client, account or Account()
         self.curve = self.account.curve25519_key.to_base64()
         self.ed = self.account.ed25519_key.to_base64()
 
@@ -48,7 +51,7 @@ class Device:
         me, device = self.client.user_id, self.client.device_id
         keys = self.sign({"user_id": me, "device_id": device, "algorithms": [OLM, MEGOLM],
                           "keys": {f"curve25519:{device}": self.curve, f"ed25519:{device}": self.ed}})
-        self.account.generate_one_time_keys(5)
+        self.account.generate_one_time_keys(ONE_TIME_KEYS)
         once = {f"signed_curve25519:{name}": self.sign({"key": key.to_base64()})
                 for name, key in self.account.one_time_keys.items()}
         self.account.generate_fallback_key()
@@ -58,11 +61,17 @@ class Device:
         self.account.mark_keys_as_published()
         return keys
 
-    def to_device(self, other: "Device", kind: str, content: dict) -> None:
-        """Sends one event to a device, encrypted with Olm by a one-time key of its own."""
+    def claim(self, other: "Device") -> tuple[str, dict]:
+        """A one-time key of another device, with its name."""
         to, device = other.client.user_id, other.client.device_id
         claimed = self.client.post("/keys/claim", one_time_keys={to: {device: "signed_curve25519"}})
-        [key] = claimed["one_time_keys"][to][device].values()
+        [key] = claimed["one_time_keys"][to][device].items()
+        return key
+
+    def to_device(self, other: "Device", kind: str, content: dict) -> str:
+        """Sends one event to a device, encrypted with Olm by a one-time key of its own, whose name it returns."""
+        to, device = other.client.user_id, other.client.device_id
+        name, key = self.claim(other)
         session = self.account.create_outbound_session(other.account.curve25519_key,
                                                        Curve25519PublicKey.from_base64(key["key"]))
         plain = {"type": kind, "content": content, "sender": self.client.user_id, "recipient": to,
@@ -72,6 +81,7 @@ class Device:
                    "ciphertext": {other.curve: {"type": message_type, "body": unpadded(ciphertext)}}}
         self.client.put(f"/sendToDevice/m.room.encrypted/{self.client.next_transaction()}",
                         messages={to: {device: content}})
+        return name
 
 
 class Identity:
@@ -113,7 +123,8 @@ def with_auth(client: Client, password: str, path: str, body: dict) -> None:
 def secrets_of(family: Family) -> None:
     """Keys of every device, an encrypted room, a key on its way to a device that is offline, and a key backup."""
     users = family.lab["users"]
-    devices = {name: [Device(client) for client in clients] for name, clients in family.devices.items()}
+    devices = {name: [Device(client) for client in clients] for name, clients in family.devices.items()
+               if name not in CHATTERS}
     published = {(name, n): device.publish() for name, own in devices.items() for n, device in enumerate(own)}
     identities = {}
     for name in ("ada", "ben"):
@@ -123,19 +134,24 @@ def secrets_of(family: Family) -> None:
     master = identities["ben"].keys["master"]
     identities["ada"].trust("user_signing", family.id("ben"), next(iter(master["keys"].values())), master)
 
-    room = create(family, "ada", "encrypted", name="Secrets 🤫", initial_state=[
-        {"type": "m.room.encryption", "content": {"algorithm": MEGOLM}}])
-    invite_and_join(family, room, "ada", "ben")
+    room = encrypted_room(family, "ada", "ben", "encrypted")
     ada, ben = devices["ada"][0], devices["ben"][0]
     session = GroupSession()
     key = {"algorithm": MEGOLM, "room_id": room, "session_id": session.session_id,
            "session_key": session.session_key.to_base64()}
     inbound = InboundGroupSession(session.session_key)
     text = "The cake is in the cellar 🤫"
-    ada.to_device(ben, "m.room_key", key)
+    claimed = ada.to_device(ben, "m.room_key", key)
     event = say(ada, session, room, text)
     backup = back_up(ada, room, inbound)
-    keep(family, ada, ben, {"room_id": room, "event_id": event, "text": text, "backup": backup})
+    keep(family, ada, ben, claimed, {"room_id": room, "event_id": event, "text": text, "backup": backup})
+
+
+def encrypted_room(family: Family, owner: str, guest: str, nickname: str) -> str:
+    room = create(family, owner, nickname, name="Secrets 🤫", initial_state=[
+        {"type": "m.room.encryption", "content": {"algorithm": MEGOLM}}])
+    invite_and_join(family, room, owner, guest)
+    return room
 
 
 def say(device: Device, session: GroupSession, room: str, text: str) -> str:
@@ -163,10 +179,14 @@ def back_up(device: Device, room: str, session: InboundGroupSession) -> dict:
     return {"version": version, "key": reader.key.to_base64()}
 
 
-def keep(family: Family, ada: Device, ben: Device, message: dict) -> None:
+def secret_key(text: str) -> Curve25519SecretKey:
+    return Curve25519SecretKey.from_base64(text)
+
+
+def keep(family: Family, ada: Device, ben: Device, claimed: str, message: dict) -> None:
     """Writes what the devices keep, and what Ben must be able to read after he comes back."""
     pickle_key = secrets.token_bytes(32)
-    kept = {"pickle_key": unpadded(pickle_key), "message": message,
+    kept = {"pickle_key": unpadded(pickle_key), "message": message, "claimed": [claimed],
             "ada": ada.account.pickle(pickle_key), "ben": ben.account.pickle(pickle_key)}
     path = family.lab.dir / "devices.json"
     with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:

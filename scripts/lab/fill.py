@@ -1,6 +1,7 @@
 """The story that fills a laboratory, in the order in which it is told."""
 
 import crypto
+import encryption
 import people
 import rooms
 from notes import Notes
@@ -19,6 +20,7 @@ def tell(lab: Notes) -> None:
     rooms.spaces(family)
     rooms.upgraded(family)
     crypto.secrets_of(family)
+    encryption.talk(family)
     people.settings(family)
     rooms.one_who_goes(family)
     lab.save()

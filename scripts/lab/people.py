@@ -19,6 +19,8 @@ FAMILY = {
     "finn": (None, ["Tablet"]),
     "gus": ("Grandpa Gus 👴🏽", ["Computer"]),
     "hana": ("はな", ["Phone"]),
+    "iris": ("Iris", ["matrix-nio"]),
+    "jack": ("Jack", ["matrix-nio"]),
 }
 ADMIN = "ada"
 
@@ -26,13 +28,13 @@ ADMIN = "ada"
 class Family(dict):
     """`name -> client of the first device`; `devices[name]` has all of them."""
 
-    def __init__(self, lab: Notes):
+    def __init__(self, lab: Notes, base_url: str | None = None):
         super().__init__()
         self.lab = lab
         self.devices: dict[str, list[Client]] = {}
         for name, user in lab.get("users", {}).items():
             self.devices[name] = [
-                Client(lab["base_url"], device["access_token"], user["user_id"], device["device_id"])
+                Client(base_url or lab["base_url"], device["access_token"], user["user_id"], device["device_id"])
                 for device in user["devices"]
             ]
             self[name] = self.devices[name][0]

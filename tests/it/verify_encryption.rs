@@ -165,10 +165,10 @@ const CASES: [(&str, Damage); 36] = [
     }),
     ("V201 master key of @carl:away.test by", |s| clear(s, &trees::KEYID_KEY, CARL.as_bytes())),
     ("V203 master key of @carl:away.test by", |s| {
-        edit(s, &trees::KEYID_KEY, "CarlMaster by User", "forged")
+        edit(s, &trees::KEYID_KEY, "CarlMaster by User", "forged");
     }),
     ("V203 @carl:away.test: the master key", |s| {
-        remove(s, &trees::USERID_MASTERKEYID, CARL.as_bytes())
+        remove(s, &trees::USERID_MASTERKEYID, CARL.as_bytes());
     }),
     ("V202 @dora:away.test", |s| put(s, &trees::KEYID_KEY, b"@dora:away.test\xffX", b"{}")),
     ("V201 one-time key", |s| clear(s, &trees::ONETIMEKEYID_ONETIMEKEYS, D)),

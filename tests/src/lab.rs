@@ -25,8 +25,8 @@ impl Lab {
     /// If its Python environment is missing: `scripts/setup` makes it.
     pub fn start() -> anyhow::Result<Self> {
         let mut lab = Self { scratch: tempfile::tempdir()?, notes: Value::Null };
-        lab.run("start")?;
-        lab.run("fill")?;
+        lab.run("start", &[])?;
+        lab.run("fill", &[])?;
         let notes = std::fs::read(lab.directory().join("lab.json"))?;
         lab.notes = serde_json::from_slice(&notes)?;
         Ok(lab)
@@ -38,7 +38,7 @@ impl Lab {
     ///
     /// If the laboratory says so.
     pub fn stop(&self) -> anyhow::Result<()> {
-        self.run("stop")
+        self.run("stop", &[]).map(drop)
     }
 
     /// A text of `lab.json`.
@@ -55,7 +55,12 @@ impl Lab {
         self.path("synapse")
     }
 
-    fn run(&self, command: &str) -> anyhow::Result<()> {
+    /// Runs a command of `scripts/lab`; gives what it printed.
+    ///
+    /// # Errors
+    ///
+    /// If it fails; with all that it said.
+    pub fn run(&self, command: &str, arguments: &[&str]) -> anyhow::Result<String> {
         let python = target().join("lab/venv/bin/python");
         ensure!(python.exists(), "`{}` is missing: run scripts/setup", python.display());
         let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/lab");
@@ -63,10 +68,12 @@ impl Lab {
             .arg(scripts)
             .args([command, "--dir"])
             .arg(self.directory())
+            .args(arguments)
             .output()?;
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
         let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "scripts/lab {command}: {said}");
-        Ok(())
+        ensure!(output.status.success(), "scripts/lab {command}: {printed}{said}");
+        Ok(printed)
     }
 }
 

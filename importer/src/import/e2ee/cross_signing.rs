@@ -118,11 +118,11 @@ fn parse(key: &RawValue, owner: &UserId) -> Option<(String, Value)> {
 }
 
 /// A stored key, or else this one, with the signer's signatures of this one.
-fn with_signatures(stored: Option<Vec<u8>>, signed: Value, signer: &str) -> Vec<u8> {
+fn with_signatures(stored: Option<Vec<u8>>, given: Value, signer: &str) -> Vec<u8> {
     let stored = stored.and_then(|stored| serde_json::from_slice::<Value>(&stored).ok());
-    let own = signed.get("signatures").and_then(|all| all.get(signer)).cloned();
+    let own = given.get("signatures").and_then(|all| all.get(signer)).cloned();
     let mut key = stored.unwrap_or_else(|| {
-        let mut key = signed;
+        let mut key = given;
         if let Some(signatures) = key.get_mut("signatures") {
             *signatures = json!({});
         }
