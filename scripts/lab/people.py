@@ -37,7 +37,8 @@ class Family(dict):
                 Client(base_url or lab["base_url"], device["access_token"], user["user_id"], device["device_id"])
                 for device in user["devices"]
             ]
-            self[name] = self.devices[name][0]
+            if self.devices[name]:
+                self[name] = self.devices[name][0]
 
     def id(self, name: str) -> str:
         return f"@{name}:{self.lab['server_name']}"
