@@ -14,9 +14,9 @@ fn encrypted_conversations_go_on() {
     let [dump, database] =
         ["dump", "conduit"].map(|name| lab.path(name).to_str().unwrap().to_owned());
     let config = lab.note("config");
-    let arguments =
-        ["migrate", "--synapse-config", config, "--dump", &dump, "--database", &database];
-    let moved = importer(&arguments).unwrap();
+    let arguments = ["migrate", "--synapse-config", config, "--accept", "C301"];
+    let to = ["--dump", &dump, "--database", &database];
+    let moved = importer(&[&arguments[..], &to].concat()).unwrap();
     // 11 says that there are warnings.
     assert!(matches!(moved.status.code(), Some(0 | 11)), "{moved:?}");
     let said = lab.run("encryption", &["--bin", &conduit, "--database", &database]).unwrap();
