@@ -66,6 +66,13 @@ fn a_migration_that_was_ended_anywhere_can_be_run_again() {
     // While Synapse runs, `check` looks and `migrate` refuses. The laboratory has rooms of versions 1 and 2.
     let check = importer(&["check", "--synapse-config", config, "--database", &first]).unwrap();
     expect(&check, 10, "error C301: ");
+    let check = importer(&["check", "--synapse-config", config, "--format", "json"]).unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&check.stdout).unwrap();
+    let first_finding = &json["findings"][0];
+    assert_eq!(
+        (&first_finding["severity"], &first_finding["code"]),
+        (&"blocking".into(), &"C301".into())
+    );
     let by_api = importer(&[
         "check",
         "--homeserver",

@@ -2,6 +2,8 @@
 
 use std::{net::TcpStream, time::Duration};
 
+use ruma::api::appservice::Registration;
+
 use super::Checks;
 use crate::{
     conduit::keypair,
@@ -71,6 +73,17 @@ pub(super) fn configuration(
     }
     for key in &surroundings.other_logins {
         checks.found(&codes::OTHER_LOGINS, format!("`{key}`"), "is configured");
+    }
+    for appservice in &config.appservices {
+        let registration = secrecy::ExposeSecret::expose_secret(&appservice.registration);
+        // What the parser says may quote a token.
+        if serde_saphyr::from_str::<Registration>(registration).is_err() {
+            checks.found(
+                &codes::APPSERVICE,
+                &appservice.id,
+                "a field is missing or has another form",
+            );
+        }
     }
     for module in &surroundings.modules {
         checks.found(&codes::MODULES, module, "is loaded");

@@ -9,6 +9,7 @@ use crate::{
         conduit::ConduitService,
         synapse::{ConfigError, Surroundings, SynapseConfig},
     },
+    dump::format::DumpAppservice,
     findings::{self, Severity},
     synapse::{
         History,
@@ -52,6 +53,26 @@ fn each_trap_of_the_configuration_is_found() {
     let mut checks = Checks::default();
     checks.configuration(&config, &surroundings);
     assert_eq!(codes(checks), [""; 0]);
+}
+
+#[test]
+fn a_registration_that_conduit_cannot_read_is_found() {
+    let whole = "id: bridge\nurl: null\nas_token: planted-a\nhs_token: planted-b\n\
+                 sender_localpart: bot\nnamespaces: {users: [{exclusive: true, regex: '@b_.*'}]}\n";
+    for (registration, expected) in [
+        (whole.to_owned(), vec![]),
+        (whole.replace("hs_token: planted-b\n", ""), vec!["C117"]),
+        (whole.replace("{users: ", "[{users: ").replace("}]}", "}]}]"), vec!["C117"]),
+    ] {
+        let (mut config, surroundings) = read("").unwrap();
+        config.appservices =
+            vec![DumpAppservice { id: "bridge".into(), registration: registration.into() }];
+        let mut checks = Checks::default();
+        checks.configuration(&config, &surroundings);
+        let found = checks.finish();
+        assert_eq!(found.iter().map(|finding| finding.code).collect::<Vec<_>>(), expected);
+        assert!(!format!("{found:?}").contains("planted"));
+    }
 }
 
 #[test]

@@ -76,6 +76,7 @@ checks! {
     API_ONLY = "C114", Warning, false, "by its APIs, Synapse gives no access tokens, passwords and one-time keys: everybody has to log in again", "use `--synapse-config` where the database can be reached";
     OTHER_LOGINS = "C115", Warning, false, "Synapse asks others who may log in (single sign-on, LDAP, modules); Conduit can't", "reset these users' passwords in Conduit's admin room when they log in again";
     MODULES = "C116", Warning, false, "Synapse runs modules of its own; Conduit has none", "see what they do, and whether you can do without";
+    APPSERVICE = "C117", Blocking, true, "an application service's registration is not one that Conduit reads: its bridge would not work", "give it what the specification says: `id`, `url`, `as_token`, `hs_token`, `sender_localpart`, `namespaces`";
     SERVER_USER = "C201", Blocking, false, "`@conduit:NAME`, which Conduit needs for itself, is somebody's active account", "move its owner to another account and deactivate it (`POST /_synapse/admin/v1/deactivate/USER`)";
     SERVER_USER_GONE = "C202", Note, false, "`@conduit:NAME` was a deactivated account and becomes Conduit's own", "";
     ADMINS_ALIAS = "C203", Blocking, false, "the alias `#admins:NAME` is taken; on Conduit, members of its room would be server administrators", "remove the alias (`DELETE /_matrix/client/v3/directory/room/ALIAS`)";

@@ -21,8 +21,8 @@
       body.replaceChildren(...shown.map(({ row }) => row));
       more.hidden = shown.length === found.length;
       more.textContent = `Show all ${found.length}`;
-      output.textContent = shown.length === rows.length ? "" :
-        `${shown.length} of ${found.length} found, ${rows.length} in all`;
+      const hidden = shown.length === found.length ? "" : `, the first ${shown.length} are shown`;
+      output.textContent = shown.length === rows.length ? "" : `${found.length} of ${rows.length}${hidden}`;
     };
     const heads = Array.from(table.tHead.rows[0].cells);
     heads.forEach((head, column) => {
