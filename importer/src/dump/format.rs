@@ -289,6 +289,9 @@ pub struct DumpDevice {
     /// Whether this is a dehydrated device.
     #[serde(default, skip_serializing_if = "is_false")]
     pub dehydrated: bool,
+    /// What a dehydrated device is made of, encrypted by its user. Known from the database only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dehydrated_data: Option<Box<RawValue>>,
 }
 
 /// An access token.

@@ -15,6 +15,9 @@ use super::{
     writer::Section,
 };
 
+/// Bytes of a file that is too large to be in memory twice.
+const LARGE: u64 = 16 << 20;
+
 /// Why a dump could not be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -214,16 +217,30 @@ impl DumpReader {
 
     fn whole<T: DeserializeOwned>(&self, name: &str) -> Result<T, ReadError> {
         let path = self.directory.join(name);
-        let text = match std::fs::read(&path) {
-            Ok(text) => text,
+        let parsed = match parse(&path) {
+            Ok(parsed) => parsed,
             Err(source) => return Err(ReadError::Io { path, source }),
         };
-        serde_json::from_slice(&text).map_err(|source| ReadError::Parse {
+        parsed.map_err(|source| ReadError::Parse {
             path,
             line: u64::try_from(source.line()).unwrap_or(0),
             source,
         })
     }
+}
+
+/// Parses a whole file. Of a large one, only what it holds is in memory, not its text as well.
+fn parse<T: DeserializeOwned>(path: &Path) -> io::Result<Result<T, serde_json::Error>> {
+    let mut file = File::open(path)?;
+    if file.metadata()?.len() <= LARGE {
+        let mut text = Vec::new();
+        file.read_to_end(&mut text)?;
+        return Ok(serde_json::from_slice(&text));
+    }
+    let buffered = BufReader::with_capacity(1 << 20, file);
+    #[expect(clippy::disallowed_methods, reason = "it is slow, and needs no second copy")]
+    let parsed = serde_json::from_reader(buffered);
+    Ok(parsed)
 }
 
 /// A room's file. Read [`Self::states`], then [`Self::outliers`], then [`Self::timeline`]; each gives its items one by

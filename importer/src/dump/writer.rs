@@ -163,7 +163,10 @@ impl DumpWriter {
 
     fn whole(&mut self, path: String, id: &str, value: &impl Serialize) -> Result<(), WriteError> {
         let mut file = HashingFile::create(self.directory.path(), path, id)?;
-        file.write(&to_vec_pretty(value))?;
+        // A user's keys and messages can be hundreds of megabytes: they are in memory once, not twice.
+        if let Err(error) = serde_json::to_writer_pretty(&mut file, value) {
+            return Err(WriteError::Io { path: file.path, source: error.into() });
+        }
         file.write(b"\n")?;
         self.files.push(file.finish()?);
         Ok(())
@@ -278,11 +281,7 @@ impl HashingFile {
     }
 
     fn write(&mut self, data: &[u8]) -> Result<(), WriteError> {
-        self.hash.update(data);
-        self.bytes = self.bytes.saturating_add(u64::try_from(data.len()).unwrap_or(u64::MAX));
-        self.file
-            .write_all(data)
-            .map_err(|source| WriteError::Io { path: self.path.clone(), source })
+        self.write_all(data).map_err(|source| WriteError::Io { path: self.path.clone(), source })
     }
 
     fn finish(self) -> Result<FileEntry, WriteError> {
@@ -292,6 +291,19 @@ impl HashingFile {
             .and_then(|file| file.sync_all())
             .map_err(|source| WriteError::Io { path, source })?;
         Ok(FileEntry { path: name, bytes, sha256: hex::encode(hash.finalize()) })
+    }
+}
+
+impl Write for HashingFile {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.file.write_all(data)?;
+        self.hash.update(data);
+        self.bytes = self.bytes.saturating_add(u64::try_from(data.len()).unwrap_or(u64::MAX));
+        Ok(data.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
     }
 }
 

@@ -177,6 +177,16 @@ fn what_conduit_could_not_hand_out_is_left_out() {
     insta::assert_debug_snapshot!(skips(&imported));
 }
 
+#[test]
+fn a_large_file_is_read_like_a_small_one() {
+    let long = "x".repeat(17 << 20);
+    let message = json!({"type": "m", "sender": BOB, "content": {"body": long}});
+    let device = json!({"device_id": "A", "to_device": [message]});
+    let (store, imported) = imported(&[json!({"user_id": ALICE, "devices": [device]})]);
+    assert_eq!(skips(&imported), Vec::<String>::new());
+    assert!(shown(&store).contains(&long));
+}
+
 /// Versions of a user in Conduit, oldest first.
 fn versions(numbers: &[u64]) -> Vec<String> {
     let backups: Vec<_> = numbers.iter().map(|n| backup(&n.to_string(), &json!({}))).collect();

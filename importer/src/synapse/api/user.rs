@@ -274,6 +274,7 @@ async fn devices(
             fallback_keys: BTreeMap::new(),
             to_device: Vec::new(),
             dehydrated: device.dehydrated.unwrap_or_default(),
+            dehydrated_data: None,
         })
         .collect();
     devices.sort_by(|a, b| a.device_id.cmp(&b.device_id));

@@ -12,7 +12,7 @@ CREATE TABLE room_tags (user_id TEXT NOT NULL, room_id TEXT NOT NULL, tag TEXT N
 CREATE TABLE push_rules (user_name TEXT NOT NULL, rule_id TEXT NOT NULL, priority_class SMALLINT NOT NULL, priority INTEGER NOT NULL DEFAULT 0, conditions TEXT NOT NULL, actions TEXT NOT NULL);
 CREATE TABLE push_rules_enable (user_name TEXT NOT NULL, rule_id TEXT NOT NULL, enabled SMALLINT);
 CREATE TABLE devices (user_id TEXT NOT NULL, device_id TEXT NOT NULL, display_name TEXT, last_seen BIGINT, ip TEXT, hidden BOOLEAN DEFAULT FALSE);
-CREATE TABLE dehydrated_devices (user_id TEXT NOT NULL, device_id TEXT NOT NULL);
+CREATE TABLE dehydrated_devices (user_id TEXT NOT NULL, device_id TEXT NOT NULL, device_data TEXT NOT NULL);
 CREATE TABLE access_tokens (id BIGINT, user_id TEXT NOT NULL, device_id TEXT, token TEXT NOT NULL, valid_until_ms BIGINT, puppets_user_id TEXT, last_validated BIGINT, refresh_token_id BIGINT);
 CREATE TABLE pushers (user_name TEXT NOT NULL, app_id TEXT NOT NULL, pushkey TEXT NOT NULL, kind TEXT NOT NULL, app_display_name TEXT NOT NULL, device_display_name TEXT NOT NULL, profile_tag TEXT NOT NULL, lang TEXT, data TEXT, enabled BOOLEAN, device_id TEXT);
 CREATE TABLE user_filters (user_id TEXT NOT NULL, filter_id BIGINT NOT NULL, filter_json BYTES NOT NULL);

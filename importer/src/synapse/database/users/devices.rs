@@ -15,6 +15,9 @@ use crate::{
 
 type Devices = BTreeMap<String, DumpDevice>;
 
+/// Bytes of the messages that wait for a user's devices. A user is in memory as a whole.
+const MESSAGE_BYTES: usize = if cfg!(test) { 1 << 10 } else { 320 << 20 };
+
 impl DatabaseSource {
     pub(super) async fn devices(
         &mut self,
@@ -28,10 +31,12 @@ impl DatabaseSource {
         one_time_keys(db, user_id, &mut devices, tally).await?;
         fallback_keys(db, user_id, &mut devices, tally).await?;
         to_device(db, user_id, &mut devices, tally).await?;
-        let sql = "SELECT device_id FROM dehydrated_devices WHERE user_id = $1";
+        let sql = "SELECT device_id, device_data FROM dehydrated_devices WHERE user_id = $1";
         for row in db.rows("dehydrated_devices", sql, &[user_id.as_str().into()]).await? {
             if let Some(device) = devices.get_mut(&row.label()) {
                 device.dehydrated = true;
+                let data = row.decode::<(String, Box<RawValue>)>().ok();
+                device.dehydrated_data = data.map(|(_, data)| data);
             }
         }
         self.device_keys(user_id, &mut devices, tally).await?;
@@ -67,6 +72,7 @@ async fn devices(
                     fallback_keys: BTreeMap::new(),
                     to_device: Vec::new(),
                     dehydrated: false,
+                    dehydrated_data: None,
                 },
             )
         })
@@ -125,25 +131,23 @@ async fn by_device<T: FromRow>(
     (user_id, kind): (&UserId, Kind),
     devices: &mut Devices,
     tally: &mut Tally,
-    give: impl Fn(&mut DumpDevice, T) + Send,
+    mut give: impl FnMut(&mut DumpDevice, T, &mut Items<'_>) + Send,
 ) -> Result<(), DatabaseError> {
-    let rows = db.rows(table, sql, &[user_id.as_str().into()]).await?;
     let mut items = Items::new(tally, kind, user_id.as_str());
-    for row in &rows {
+    db.each(table, sql, &[user_id.as_str().into()], |row| {
         let device_id = row.label();
-        for item in items.decode(std::slice::from_ref(row)) {
+        for item in items.decode(std::slice::from_ref(&row)) {
             match devices.get_mut(&device_id) {
                 Some(device) => {
-                    give(device, item);
-                    items.written(1);
+                    give(device, item, &mut items);
                 }
                 None => {
                     items.skip(&device_id, "device-missing", "the device does not exist any more");
                 }
             }
         }
-    }
-    Ok(())
+    })
+    .await
 }
 
 async fn one_time_keys(
@@ -155,10 +159,18 @@ async fn one_time_keys(
     type Key = (String, String, String, Box<RawValue>);
     let table = "e2e_one_time_keys_json";
     let sql = "SELECT device_id, algorithm, key_id, key_json FROM e2e_one_time_keys_json WHERE user_id = $1";
-    by_device(db, (table, sql), (user_id, Kind::OneTimeKey), devices, tally, |device, key: Key| {
-        let (_, algorithm, key_id, key) = key;
-        device.one_time_keys.insert(format!("{algorithm}:{key_id}"), key);
-    })
+    by_device(
+        db,
+        (table, sql),
+        (user_id, Kind::OneTimeKey),
+        devices,
+        tally,
+        |device, key: Key, items| {
+            let (_, algorithm, key_id, key) = key;
+            items.written(1);
+            device.one_time_keys.insert(format!("{algorithm}:{key_id}"), key);
+        },
+    )
     .await
 }
 
@@ -171,13 +183,24 @@ async fn fallback_keys(
     type Key = (String, String, String, Box<RawValue>, bool);
     let table = "e2e_fallback_keys_json";
     let sql = "SELECT device_id, algorithm, key_id, key_json, used FROM e2e_fallback_keys_json WHERE user_id = $1";
-    by_device(db, (table, sql), (user_id, Kind::FallbackKey), devices, tally, |device, key: Key| {
-        let (_, algorithm, key_id, key, used) = key;
-        device.fallback_keys.insert(format!("{algorithm}:{key_id}"), DumpFallbackKey { key, used });
-    })
+    by_device(
+        db,
+        (table, sql),
+        (user_id, Kind::FallbackKey),
+        devices,
+        tally,
+        |device, key: Key, items| {
+            let (_, algorithm, key_id, key, used) = key;
+            items.written(1);
+            device
+                .fallback_keys
+                .insert(format!("{algorithm}:{key_id}"), DumpFallbackKey { key, used });
+        },
+    )
     .await
 }
 
+/// Messages, oldest first; of too many the newest.
 async fn to_device(
     db: &mut Connection,
     user_id: &UserId,
@@ -186,17 +209,23 @@ async fn to_device(
 ) -> Result<(), DatabaseError> {
     type Message = (String, Box<RawValue>);
     let table = "device_inbox";
-    let sql =
-        "SELECT device_id, message_json FROM device_inbox WHERE user_id = $1 ORDER BY stream_id";
-    by_device(
-        db,
-        (table, sql),
-        (user_id, Kind::ToDeviceMessage),
-        devices,
-        tally,
-        |device, (_, message): Message| {
+    let sql = "SELECT device_id, message_json FROM device_inbox WHERE user_id = $1 ORDER BY stream_id DESC";
+    let of = (user_id, Kind::ToDeviceMessage);
+    let mut room = MESSAGE_BYTES;
+    by_device(db, (table, sql), of, devices, tally, |device, (_, message): Message, items| {
+        if let Some(left) = room.checked_sub(message.get().len()) {
+            room = left;
             device.to_device.push(message);
-        },
-    )
-    .await
+            items.written(1);
+        } else {
+            room = 0;
+            let detail = "newer messages for the user's devices are too large altogether";
+            items.skip(&device.device_id, "too-many-messages", detail);
+        }
+    })
+    .await?;
+    for device in devices.values_mut() {
+        device.to_device.reverse();
+    }
+    Ok(())
 }

@@ -24,7 +24,7 @@ pub(in crate::synapse::database) fn everything(fixture: &mut Fixture) {
         "INSERT INTO devices VALUES ('@alice:own.test', 'PHONE', 'Phone', 5, '::1', FALSE)",
         "INSERT INTO devices VALUES ('@alice:own.test', 'DEHYDRATED', NULL, NULL, NULL, NULL)",
         "INSERT INTO devices VALUES ('@alice:own.test', 'MasterPublic', 'master signing key', NULL, NULL, TRUE)",
-        "INSERT INTO dehydrated_devices VALUES ('@alice:own.test', 'DEHYDRATED')",
+        "INSERT INTO dehydrated_devices VALUES ('@alice:own.test', 'DEHYDRATED', '{\"algorithm\":\"m.dehydration\"}')",
         "INSERT INTO access_tokens VALUES (1, '@alice:own.test', 'PHONE', 'syt_old', NULL, NULL, 7, NULL)",
         "INSERT INTO access_tokens VALUES (2, '@alice:own.test', 'PHONE', 'syt_new', 1700000000001, NULL, NULL, 3)",
         "INSERT INTO access_tokens VALUES (3, '@alice:own.test', 'PHONE', 'syt_expired', 1700000000000, NULL, NULL, NULL)",
@@ -95,7 +95,7 @@ async fn a_user_is_dumped_with_all_it_owns() {
                     }},
                 },
                 "devices": [
-                    {"device_id": "DEHYDRATED", "dehydrated": true},
+                    {"device_id": "DEHYDRATED", "dehydrated": true, "dehydrated_data": {"algorithm": "m.dehydration"}},
                     {
                         "device_id": "PHONE", "display_name": "Phone", "last_seen_ts": 5, "last_seen_ip": "::1",
                         "access_tokens": [
@@ -173,6 +173,22 @@ async fn a_user_is_dumped_with_all_it_owns() {
             ("receipt", "@alice:own.test $y", "receipt-type-unknown"),
         ]
     );
+}
+
+#[tokio::test]
+async fn of_too_many_messages_the_newest_are_kept() {
+    let mut fixture = Fixture::new();
+    fixture.sql("INSERT INTO devices VALUES ('@alice:own.test', 'PHONE', NULL, NULL, NULL, NULL)");
+    let text = "x".repeat(400);
+    for id in [3, 1, 2, 4] {
+        fixture.sql(&format!(
+            "INSERT INTO device_inbox VALUES ('@alice:own.test', 'PHONE', {id}, '[{id},\"{text}\"]')"
+        ));
+    }
+    let dump = fixture.dump(History::Recent).await;
+    assert_eq!(dump.users[0]["devices"][0]["to_device"], json!([[3, text], [4, text]]));
+    let skipped: Vec<_> = dump.skipped.iter().map(|(_, _, reason)| reason.as_str()).collect();
+    assert_eq!(skipped, ["too-many-messages", "too-many-messages"]);
 }
 
 #[tokio::test]
