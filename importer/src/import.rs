@@ -7,10 +7,13 @@
 //! Codes of findings are in [`crate::findings::codes`].
 
 mod admin_room;
+mod appservices;
 mod check;
 mod e2ee;
 mod event;
 mod push_rules;
+mod reading;
+mod receipt;
 mod room;
 mod rows;
 mod state;
@@ -115,6 +118,14 @@ pub fn import(
     }
     drop(phase);
 
+    import.rows.flush()?;
+    let phase = progress.phase("read markers", dump.number_of_users());
+    for user in dump.users() {
+        import.reading(&user?)?;
+        phase.advance(1);
+    }
+    drop(phase);
+
     import.admin_room(&server.signing_key)?;
     import.server(&server)?;
     let Import { tally, findings, .. } = import;
@@ -148,15 +159,7 @@ impl Import<'_> {
             self.rows.put(&trees::DISABLEDROOMIDS, &[Part::Text(room.as_str())], &[])?;
             self.tally.written(Kind::BlockedRoom, 1);
         }
-        for appservice in &server.appservices {
-            self.tally.read(Kind::Appservice, 1);
-            self.tally.skip(
-                Kind::Appservice,
-                &appservice.id,
-                "not-yet",
-                "register it in Conduit's admin room with `register-appservice`",
-            );
-        }
+        self.appservices(&server.appservices)?;
         let old = u64::try_from(server.old_signing_keys.len()).unwrap_or(u64::MAX);
         self.tally.read(Kind::SigningKey, old.saturating_add(1));
         for key in &server.old_signing_keys {

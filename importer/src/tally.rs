@@ -49,6 +49,8 @@ pub enum Kind {
     Filter,
     /// A read receipt.
     Receipt,
+    /// The numbers of what is unread by a user in a room.
+    UnreadCount,
     /// A room.
     Room,
     /// An event in a room's timeline.

@@ -16,8 +16,10 @@ import argparse
 import sys
 from pathlib import Path
 
+import bridge
 import compare
 import conduit
+import elsewhere
 import fill
 import snapshot
 import synapse
@@ -25,11 +27,15 @@ from notes import Notes
 
 
 def start(lab: Notes, args: argparse.Namespace) -> None:
+    lab.dir.mkdir(parents=True, exist_ok=True)
+    bridge.register(lab)
+    elsewhere.start(lab)
     synapse.start(lab, args.engine)
     print(lab["base_url"])
 
 
 def stop(lab: Notes, _args: argparse.Namespace) -> None:
+    elsewhere.stop(lab)
     synapse.stop(lab)
 
 

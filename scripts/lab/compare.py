@@ -5,18 +5,29 @@ import re
 from collections import Counter
 from pathlib import Path
 
-# A path of keys, as a pattern, and why it may differ. "Not yet" is a fault that is known.
+# A path of keys, as a pattern, and why it may differ, with the place in Conduit (d058dab7) that makes it so. "Not yet" is a
+# fault that is known.
 EXPLAINED = [
-    (r"devices/\w+/\d/(join|leave)/v[12]", "Conduit can't hold rooms of versions 1 and 2; the importer warns of each"),
-    (r"devices/ada/\d/join/![^/]+", "Conduit's own room for administrators, made at its first start"),
-    (r"devices/\w+/\d/join/\w+/receipts/.+", "not yet: receipts; the read markers are there"),
+    (r"devices/\w+/\d/(join|leave)/v[12]",
+     "Conduit holds no rooms of versions 1 and 2 (service/globals/mod.rs:182-193); the importer warns of each"),
+    (r"devices/ada/\d/join/![^/]+",
+     "Conduit's own room for administrators (service/admin/mod.rs:1721-1948)"),
+    (r"devices/\w+/\d/join/\w+/receipts/m\.read\.private.+",
+     "Conduit tells no client of private receipts (api/client_server/read_marker.rs:46-71, sync.rs:1142-1148)"),
     (r"media/.+", "not yet: media"),
     (r"devices/dan/\d/join/public/history/[\w.]+ @eve:.+",
-     "dan ignores eve: Synapse hides what she says, with Conduit the client does"),
+     "dan ignores eve: Synapse hides what she says; Conduit looks at the list for invites only "
+     "(service/rooms/state_cache/mod.rs:156-187), otherwise the client hides it"),
     (r"devices/ben/\d/keys/master_keys/@ben:[^/]+/signatures",
-     "Conduit shows ben who signed his key; Synapse shows a signature to its signer"),
+     "Conduit shows ben who signed his key (service/users/mod.rs:662); Synapse shows a signature to its signer"),
     (r"devices/(\w+)/\d/join/long/history/m\.room\.member @\1:.+",
-     "in a room whose history is for the joined, Conduit judges a join by the state before it and hides one's own"),
+     "in a room whose history is for the joined, Conduit judges a join by the state before it and hides one's own "
+     "(service/rooms/state_accessor/mod.rs:170-225)"),
+    (r"devices/\w+/\d/join/far/order",
+     "of events that were sent at once, Synapse's /messages shows the deeper ones last; Conduit has one order, that of "
+     "arrival (database/key_value/rooms/timeline.rs:228-262)"),
+    (r"devices/\w+/\d/join/private/relations/.+",
+     "Conduit's /relations goes one level deeper than asked (service/rooms/pdu_metadata/mod.rs:192-221)"),
 ]
 NOTHING = (None, "", [], {})
 SHOWN = 60

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import requests
 
+import bridge
 import compare
 import encryption
 import snapshot
-from api import Client
+from api import Client, Refused
 from notes import Notes
 from synapse import free_port
 
@@ -25,7 +26,9 @@ def try_out(lab: Notes, binary: Path, database: Path, before: Path, after: Path)
     with running(lab, binary, database) as base_url:
         snapshot.write(lab, base_url, after)
         unexplained = compare.report(before, after)
-        sent = send(lab, base_url)
+        with bridge.receiver(lab) as received:
+            sent = send(lab, base_url)
+            mute = try_bridge(lab, base_url, sent["bridged"][1], received)
         print(f"sent a message in each of {len(sent)} rooms")
         unexplained += encryption.go_on(lab, base_url)
     with running(lab, binary, database) as base_url:
@@ -33,7 +36,33 @@ def try_out(lab: Notes, binary: Path, database: Path, before: Path, after: Path)
         lost = [nickname for nickname, (room, event) in sent.items()
                 if not any(shown.endswith(f" {event}") for shown in snapshot.history(ada, room)["order"])]
         print(f"after the second start: {len(sent) - len(lost)} of {len(sent)} messages are there {lost or ''}")
-    return unexplained + len(lost)
+    return unexplained + len(lost) + len(mute)
+
+
+def try_bridge(lab: Notes, base_url: str, said: str, received: list[dict]) -> list[str]:
+    """The bridge acts as its users, speaks, and hears what is said in its rooms. Returns what does not work."""
+    room, failed = lab["rooms"]["bridged"]["room_id"], []
+    for localpart in ("bridgebot", bridge.GHOST):
+        ghost = bridge.ghost(lab, base_url, localpart)
+        try:
+            if ghost.get("/account/whoami")["user_id"] != ghost.user_id:
+                failed.append(f"{localpart} is somebody else")
+            ghost.say(room, "Kraa, Conduit")
+        except Refused as refused:
+            failed.append(str(refused))
+    try:
+        bridge.ghost(lab, base_url, "ada").get("/account/whoami")
+        failed.append("the bridge may act as ada")
+    except Refused:
+        pass
+    deadline = time.monotonic() + START_SECONDS
+    while not any(event.get("event_id") == said for event in received):
+        if time.monotonic() > deadline:
+            failed.append("the bridge did not hear ada")
+            break
+        time.sleep(0.2)
+    print(f"the bridge {'works' if not failed else failed}, and was sent {len(received)} events")
+    return failed
 
 
 def talk_on(lab: Notes, binary: Path, database: Path) -> int:

@@ -1,6 +1,8 @@
 """The story that fills a laboratory, in the order in which it is told."""
 
+import bridge
 import crypto
+import elsewhere
 import encryption
 import people
 import rooms
@@ -19,6 +21,8 @@ def tell(lab: Notes) -> None:
     rooms.many_messages(family)
     rooms.spaces(family)
     rooms.upgraded(family)
+    bridge.tell(family)
+    elsewhere.tell(family)
     crypto.secrets_of(family)
     encryption.talk(family)
     people.settings(family)

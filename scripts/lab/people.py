@@ -110,6 +110,9 @@ def settings(family: Family) -> None:
     ada.account_data("test.family.settings", theme="dark 🌒", nested={"numbers": [1, 2, 3], "nothing": None})
     cleo.account_data("test.family.empty")
     ada.account_data("m.widgets", rooms["private"], list=[])
+    ada.account_data("m.marked_unread", rooms["public"], unread=True)
+    ben.account_data("com.famedly.marked_unread", rooms["private"], unread=True)
+    cleo.account_data("test.family.large", text="🎈" * 15_000)
     ada.account_data("test.family.room_color", rooms["private"], color="#aabbcc")
     for client, room, tag, content in [
         (ada, "private", "m.favourite", {"order": 0.25}), (ada, "public", "m.lowpriority", {}),

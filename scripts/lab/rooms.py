@@ -102,6 +102,9 @@ def comings_and_goings(family: Family) -> None:
     refused = create(family, "dan", "refused", name="Boring", invite=[family.id("finn")])
     family["finn"].leave(refused)
 
+    # Dan ignores Eve, and is not told of this.
+    create(family, "eve", "ignored", name="Please", invite=[family.id("dan")])
+
     door = create(family, "ada", "knocked", name="Knock first", initial_state=[
         {"type": "m.room.join_rules", "content": {"join_rule": "knock"}}])
     family["hana"].post(f"/knock/{q(door)}", reason="Let me in?")
@@ -123,6 +126,7 @@ def comings_and_goings(family: Family) -> None:
     family["dan"].say(empty, "Last one out turns off the light")
     for name in ("eve", "dan"):
         family[name].leave(empty)
+    family["ada"].put(f"/_synapse/admin/v1/rooms/{q(empty)}/block", block=True)
     back = create(family, "ada", "rejoined", preset="public_chat", name="Back again")
     for step in ("join", "leave", "join"):
         getattr(family["dan"], step)(back)

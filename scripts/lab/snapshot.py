@@ -8,6 +8,9 @@ from api import Client, Refused, q
 from notes import Notes
 
 PAGE = 100
+# Words of the story: of a room with a past that some may not see, in one message, in a thread, in an edit, in a message
+# that was redacted, nowhere.
+WORDS = ["Message", "cake", "thread", "Chocolate", "tpyo", "fishing", "nowhere"]
 
 
 def take(lab: Notes, homeserver: str | None) -> dict:
@@ -46,6 +49,9 @@ def device_view(client: Client, lab: Notes, media: set[str]) -> dict:
         "keys": keys(client, users),
         "one_time_keys": sync.get("device_one_time_keys_count"),
         "backup": backup(client),
+        "push_rules": client.get("/pushrules/")["global"],
+        "filters": {number: attempt(client, f"/user/{q(client.user_id)}/filter/{number}") for number in range(2)},
+        "search": {word: search(client, word) for word in WORDS},
         "pushers": {pusher["pushkey"]: pusher for pusher in client.get("/pushers")["pushers"]},
     }
 
@@ -57,6 +63,11 @@ def joined(client: Client, room: str, view: dict) -> dict:
         **history(client, room),
         "account_data": data(view.get("account_data", {})),
         "receipts": receipts(view.get("ephemeral", {})),
+        "unread": {key: view.get("unread_notifications", {}).get(key, 0)
+                   for key in ("notification_count", "highlight_count")},
+        "relations": relations(client, room),
+        "threads": [event["event_id"] for event in client.get(
+            f"/_matrix/client/v1/rooms/{q(room)}/threads", limit=PAGE, include="all")["chunk"]],
     }
 
 
@@ -69,6 +80,29 @@ def history(client: Client, room: str) -> dict:
         if not page["chunk"] or page.get("end") in (None, position.get("from")):
             return {"history": found, "order": list(found)}
         position = {"from": page["end"]}
+
+
+def relations(client: Client, room: str) -> dict:
+    """What relates to each event that has a relation or a reply, as far as the newest page goes."""
+    page = client.get(f"/rooms/{q(room)}/messages", dir="b", limit=PAGE)["chunk"]
+    targets = {related(event) for event in page} - {None}
+    found = {}
+    for target in sorted(targets):
+        path = f"/_matrix/client/v1/rooms/{q(room)}/relations/{q(target)}"
+        found[target] = sorted(event["event_id"] for event in attempt(client, path, limit=PAGE).get("chunk", []))
+    return found
+
+
+def related(event: dict) -> str | None:
+    relation = event["content"].get("m.relates_to", {})
+    return relation.get("event_id") or relation.get("m.in_reply_to", {}).get("event_id")
+
+
+def search(client: Client, word: str) -> list[str]:
+    criteria = {"search_term": word, "order_by": "recent", "keys": ["content.body"],
+                "filter": {"limit": PAGE}}
+    answer = client.post("/search", search_categories={"room_events": criteria})["search_categories"]["room_events"]
+    return sorted(found["result"]["event_id"] for found in answer.get("results", []))
 
 
 def stripped(view: dict) -> dict:
@@ -107,10 +141,10 @@ def backup(client: Client) -> dict:
     return {key: version[key] for key in ("algorithm", "auth_data", "version", "count")} | held
 
 
-def attempt(client: Client, path: str) -> dict:
+def attempt(client: Client, path: str, **params) -> dict:
     """An answer, or the code of its error."""
     try:
-        return client.get(path)
+        return client.get(path, **params)
     except Refused as refused:
         return {"errcode": refused.body.get("errcode", refused.status)}
 

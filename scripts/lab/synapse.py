@@ -1,5 +1,6 @@
 """Starting and stopping the laboratory's Synapse."""
 
+import json
 import os
 import secrets
 import signal
@@ -7,11 +8,15 @@ import socket
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import requests
 import signedjson.key
 import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 import postgres
 from notes import Notes
@@ -21,15 +26,26 @@ START_SECONDS = 90
 STOP_SECONDS = 30
 
 
+def meet(labs: list[Notes]) -> None:
+    """Tells servers where the others are: they find each other by a file."""
+    ports = {}
+    for lab in labs:
+        lab.dir.mkdir(parents=True, exist_ok=True)
+        lab.setdefault("server_name", SERVER_NAME)
+        ports[lab["server_name"]] = lab["federation_port"] = free_port()
+    file = labs[0].dir / "federation.json"
+    file.write_text(json.dumps(ports))
+    for lab in labs:
+        lab["federation"] = str(file)
+
+
 def start(lab: Notes, engine: str | None) -> None:
-    """Starts Synapse and waits until it answers."""
+    """Starts Synapse and waits until it answers. It has been told of others by `meet`."""
     if running(lab):
         raise SystemExit(f"it runs already, at {lab['base_url']}")
-    lab.dir.mkdir(parents=True, exist_ok=True)
     lab.setdefault("engine", engine or "sqlite")
     if engine not in (None, lab["engine"]):
         raise SystemExit(f"this laboratory uses {lab['engine']}")
-    lab.setdefault("server_name", SERVER_NAME)
     for secret in ("registration_secret", "pepper", "macaroon_secret", "form_secret"):
         lab.setdefault(secret, secrets.token_hex(16))
     lab["config"] = str(lab.dir / "homeserver.yaml")
@@ -38,6 +54,7 @@ def start(lab: Notes, engine: str | None) -> None:
     port = free_port()
     lab["base_url"] = f"http://127.0.0.1:{port}"
     write_signing_key(Path(lab["signing_key"]))
+    write_certificate(lab)
     if lab["engine"] == "postgres":
         lab["database"] = {"name": "psycopg2", "args": postgres.start(lab.dir / "postgres")}
     else:
@@ -45,8 +62,9 @@ def start(lab: Notes, engine: str | None) -> None:
     write_config(lab, port)
     lab.save()
     output = open(lab.dir / "synapse.out", "w")  # noqa: SIM115: it is Synapse's
-    process = subprocess.Popen([sys.executable, "-m", "synapse.app.homeserver", "-c", lab["config"]],
-                               cwd=lab.dir, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+    launcher = Path(__file__).with_name("homeserver.py")
+    process = subprocess.Popen([sys.executable, "-P", launcher, "-c", lab["config"]], cwd=lab.dir,
+                               env=os.environ | {"LAB_FEDERATION": lab["federation"]}, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                                start_new_session=True)
     lab["pid"] = process.pid
     lab.save()
@@ -102,8 +120,24 @@ def write_signing_key(path: Path) -> None:
             signedjson.key.write_signing_keys(file, [signedjson.key.generate_signing_key("lab1")])
 
 
+def write_certificate(lab: Notes) -> None:
+    """A certificate for federation, which nobody checks."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, lab["server_name"])])
+    now = datetime.now(UTC)
+    made = (x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=365))
+            .sign(key, hashes.SHA256()))
+    (lab.dir / "tls.crt").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    path = lab.dir / "tls.key"
+    path.touch(mode=0o600)
+    path.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+                                       serialization.NoEncryption()))
+
+
 def write_config(lab: Notes, port: int) -> None:
-    """`homeserver.yaml`: closed registration, no other servers, and limits that a story never meets."""
+    """`homeserver.yaml`: closed registration, no servers but the laboratory's, and limits that a story never meets."""
     limit = {"per_second": 1e5, "burst_count": 100_000}
     config = {
         "server_name": lab["server_name"],
@@ -112,7 +146,15 @@ def write_config(lab: Notes, port: int) -> None:
         "listeners": [{
             "port": port, "tls": False, "type": "http", "bind_addresses": ["127.0.0.1"],
             "resources": [{"names": ["client", "federation", "media"], "compress": False}],
+        }, {
+            "port": lab["federation_port"], "tls": True, "type": "http", "bind_addresses": ["127.0.0.1"],
+            "resources": [{"names": ["federation"], "compress": False}],
         }],
+        "tls_certificate_path": str(lab.dir / "tls.crt"),
+        "tls_private_key_path": str(lab.dir / "tls.key"),
+        "federation_verify_certificates": False,
+        "ip_range_blacklist": [],
+        "app_service_config_files": [lab["bridge"]] if "bridge" in lab else [],
         "database": lab["database"],
         "log_config": str(lab.dir / "log.yaml"),
         "media_store_path": str(lab.dir / "media"),

@@ -3,8 +3,10 @@
 
 mod encryption;
 mod family;
+mod made;
 mod migrate;
 mod on_disk;
+mod reading;
 mod verify_dump;
 mod verify_encryption;
 mod verify_fixture;

@@ -7,183 +7,15 @@ use importer::{
         layout::Part,
         trees::{self, Tree},
     },
-    dump::{
-        DumpReader, DumpWriter,
-        format::{DumpEvent, DumpRoom, DumpState, DumpUser, Manifest},
-    },
+    dump::DumpReader,
     import,
     progress::Progress,
     tally::Skip,
     verify,
 };
-use ruma::{
-    CanonicalJsonObject, RoomVersionId,
-    signatures::{Ed25519KeyPair, hash_and_sign_event, reference_hash},
-};
-use serde_json::{Value, json};
-use tempfile::TempDir;
+use serde_json::Value;
 
-pub(super) const SEED: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
-const ROOM: &str = "!room:dump.test";
-const ALICE: &str = "@alice:dump.test";
-
-pub(super) fn from<T: ruma::exports::serde::de::DeserializeOwned>(json: Value) -> T {
-    serde_json::from_value(json).unwrap()
-}
-
-/// Makes events of one room, each following the one before.
-pub(super) struct Events {
-    key: Ed25519KeyPair,
-    room: &'static str,
-    previous: Vec<String>,
-    auth: Vec<String>,
-}
-
-impl Events {
-    pub(super) fn new(room: &'static str) -> Self {
-        let der = importer::conduit::keypair::pkcs8("a", SEED).unwrap();
-        let key = Ed25519KeyPair::from_der(&der, "a".into()).unwrap();
-        Self { key, room, previous: Vec::new(), auth: Vec::new() }
-    }
-
-    fn event(&mut self, before: Option<u64>, fields: Value) -> DumpEvent {
-        let mut pdu: CanonicalJsonObject = from(json!({
-            "room_id": self.room, "sender": ALICE, "origin_server_ts": 1_700_000_000_000_u64,
-            "depth": self.previous.len(), "prev_events": self.previous,
-            "auth_events": self.auth,
-        }));
-        pdu.extend(from::<CanonicalJsonObject>(fields));
-        let rules = RoomVersionId::V10.rules().unwrap();
-        hash_and_sign_event("dump.test", &self.key, &mut pdu, &rules.redaction).unwrap();
-        let id = format!("${}", reference_hash(&pdu, &rules).unwrap());
-        self.previous = vec![id.clone()];
-        from(json!({"event_id": id, "state_before": before, "pdu": pdu}))
-    }
-
-    pub(super) fn state(
-        &mut self,
-        before: Option<u64>,
-        kind: &str,
-        key: &str,
-        content: &Value,
-    ) -> DumpEvent {
-        let event = self.event(before, json!({"type": kind, "state_key": key, "content": content}));
-        self.auth.push(event.event_id.to_string());
-        event
-    }
-}
-
-fn user(changes: &Value) -> DumpUser {
-    let mut user = json!({
-        "user_id": ALICE, "admin": true, "password_hash": "$2b$12$hash",
-        "profile": {"displayname": "Alice", "avatar_url": "mxc://dump.test/a"},
-        "account_data": {
-            "global": {"m.direct": {ALICE: [ROOM]}, "m.ignored_user_list": {"ignored_users": 5}},
-            "rooms": {ROOM: {"m.tag": {"tags": {}}}},
-        },
-        "push_rules": {"global": {"content": [
-            {"rule_id": "bad", "default": false, "enabled": true, "actions": []},
-            {"rule_id": "cake", "default": false, "enabled": true, "pattern": "cake", "actions": ["notify"]},
-        ]}},
-        "devices": [{"device_id": "D", "display_name": "Telephone",
-                     "access_tokens": [{"token": "old"}, {"token": "new"},
-                                       {"token": "ends", "valid_until_ts": 5}]}],
-        "pushers": [pusher("good", &json!({"url": "https://push.test"})), pusher("bad", &json!({}))],
-        "filters": {"0": {"room": {"timeline": {"limit": 5}}}, "1": {"room": 5}},
-    });
-    user.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
-    from(user)
-}
-
-fn pusher(key: &str, data: &Value) -> Value {
-    json!({"pushkey": key, "app_id": "app", "kind": "http", "app_display_name": "App",
-           "device_display_name": "Telephone", "lang": "en", "data": data, "enabled": true})
-}
-
-/// A dump with a room, a room of version 1, an invite to a room elsewhere; and things that the import leaves out.
-fn dump() -> (TempDir, DumpReader) {
-    let scratch = tempfile::tempdir().unwrap();
-    let directory = scratch.path().join("dump");
-    let mut writer = DumpWriter::create(&directory).unwrap();
-    writer
-        .server(&from(json!({
-            "server_name": "dump.test", "signing_key": {"version": "a", "seed": SEED},
-            "blocked_rooms": ["!blocked:dump.test"],
-        })))
-        .unwrap();
-    writer.user(&user(&json!({}))).unwrap();
-    let gone = json!({"user_id": "@gone:dump.test", "deactivated": true, "admin": false});
-    writer.user(&user(&gone)).unwrap();
-
-    write_room(&mut writer);
-    let old: DumpRoom = from(json!({
-        "room_id": "!old:dump.test", "room_version": "1", "current_state": 1,
-        "aliases": [{"alias": "#old:dump.test"}],
-        "local_members": [{"user_id": ALICE, "membership": "join", "event_id": "$old"}],
-    }));
-    let mut file = writer.room(&old).unwrap();
-    file.state(&from::<DumpState>(json!({"id": 1}))).unwrap();
-    writer.finish_room(file).unwrap();
-
-    let mut elsewhere = Events::new("!elsewhere:other.test");
-    let invite = elsewhere.state(None, "m.room.member", ALICE, &json!({"membership": "invite"}));
-    let outside: DumpRoom = from(json!({
-        "room_id": "!elsewhere:other.test", "room_version": "10",
-        "local_members": [{"user_id": ALICE, "membership": "invite", "event_id": invite.event_id}],
-    }));
-    let mut file = writer.room(&outside).unwrap();
-    file.outlier(&invite).unwrap();
-    writer.finish_room(file).unwrap();
-
-    writer
-        .finish(from::<Manifest>(json!({
-            "version": 1, "server_name": "dump.test", "created_ts": 1_700_000_000_000_u64,
-            "source": {"kind": "sqlite"}, "tally": {"read": {}, "written": {}, "skipped": []},
-            "files": [],
-        })))
-        .unwrap();
-    let reader = DumpReader::open(&directory, |_| {}).unwrap();
-    (scratch, reader)
-}
-
-fn write_room(writer: &mut DumpWriter) {
-    let mut events = Events::new(ROOM);
-    let create =
-        events.state(None, "m.room.create", "", &json!({"room_version": "10", "creator": ALICE}));
-    let join = events.state(Some(1), "m.room.member", ALICE, &json!({"membership": "join"}));
-    let name = events.state(Some(2), "m.room.name", "", &json!({"name": "Old"}));
-    let renamed = events.state(Some(3), "m.room.name", "", &json!({"name": "New"}));
-    let message =
-        events.event(Some(4), json!({"type": "m.room.message", "content": {"body": "hello"}}));
-    let without_state =
-        events.event(None, json!({"type": "m.room.message", "content": {"body": "unseen"}}));
-    let mut wrong = message.clone();
-    wrong.event_id = "$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA".try_into().unwrap();
-    let outlier =
-        events.event(None, json!({"type": "m.room.message", "content": {"body": "apart"}}));
-
-    let head: DumpRoom = from(json!({
-        "room_id": ROOM, "room_version": "10", "published": true, "current_state": 4,
-        "aliases": [{"alias": "#room:dump.test", "creator": ALICE}],
-        "forward_extremities": [message.event_id],
-        "local_members": [{"user_id": ALICE, "membership": "join", "event_id": join.event_id}],
-    }));
-    let mut file = writer.room(&head).unwrap();
-    let states = [
-        json!({"id": 1, "set": [["m.room.create", "", create.event_id]]}),
-        json!({"id": 2, "base": 1, "set": [["m.room.member", ALICE, join.event_id]]}),
-        json!({"id": 3, "base": 2, "set": [["m.room.name", "", name.event_id]]}),
-        json!({"id": 4, "base": 3, "set": [["m.room.name", "", renamed.event_id]]}),
-    ];
-    for state in states {
-        file.state(&from::<DumpState>(state)).unwrap();
-    }
-    file.outlier(&outlier).unwrap();
-    for event in [create, join, name, renamed, message, wrong, without_state] {
-        file.timeline(&event).unwrap();
-    }
-    writer.finish_room(file).unwrap();
-}
+use crate::made::{ALICE, ROOM, dump};
 
 pub(super) fn findings(store: &MemoryStore, dump: &DumpReader, skipped: &[Skip]) -> Vec<String> {
     let against = verify::against_dump(store, dump, skipped, &Progress::Hidden).unwrap();
@@ -202,9 +34,19 @@ pub(super) fn imported(dump: &DumpReader) -> (MemoryStore, Vec<Skip>) {
 fn an_import_is_clean_with_and_without_the_list_of_what_was_left_out() {
     let (_scratch, dump) = dump();
     let (store, skipped) = imported(&dump);
-    for reason in
-        ["account-data-unparsable", "filter-unparsable", "push-rule-refused", "no-state-before"]
-    {
+    for reason in [
+        "account-data-unparsable",
+        "filter-unparsable",
+        "push-rule-refused",
+        "no-state-before",
+        "one-receipt-per-room",
+        "private-thread-receipt",
+        "receipt-time-impossible",
+        "not-joined",
+        "registration-unparsable",
+        "inviter-ignored",
+        "invite-refused",
+    ] {
         assert!(skipped.iter().any(|skip| skip.reason == reason), "{reason} not in {skipped:#?}");
     }
     assert_eq!(findings(&store, &dump, &skipped), Vec::<String>::new());
@@ -241,12 +83,86 @@ fn short(store: &MemoryStore) -> Vec<u8> {
     store.get(&trees::ROOMID_SHORTROOMID, ROOM.as_bytes()).unwrap().unwrap()
 }
 
+/// The row of a user's receipt.
+fn receipt_of(store: &MemoryStore, user: &str) -> (Vec<u8>, Vec<u8>) {
+    let rows = store.scan(&trees::READRECEIPTID_READRECEIPT, &[]).unwrap().map(Result::unwrap);
+    let mut rows = rows.map(|(key, value)| (key.to_vec(), value.to_vec()));
+    rows.find(|(key, _)| key.ends_with(user.as_bytes())).unwrap()
+}
+
 type Damage = fn(&mut MemoryStore);
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn each_difference_is_reported_by_its_code() {
-    let cases: [(&str, Damage); 40] = [
+    let cases: [(&str, Damage); 59] = [
+        ("V201 @alice:dump.test in !room:dump.test: the receipt is missing", |s| {
+            let (key, _) = receipt_of(s, ALICE);
+            remove(s, &trees::READRECEIPTID_READRECEIPT, &key);
+        }),
+        ("V203 @bob:other.test in !room:dump.test: the receipt differs", |s| {
+            let (key, value) = receipt_of(s, "@bob:other.test");
+            let value = String::from_utf8(value).unwrap().replace("\"ts\":2", "\"ts\":3");
+            put(s, &trees::READRECEIPTID_READRECEIPT, &key, value.as_bytes());
+        }),
+        ("V202 @eve:other.test in !room:dump.test: the receipt is not", |s| {
+            let (_, value) = receipt_of(s, "@bob:other.test");
+            let value = String::from_utf8(value).unwrap().replace("bob", "eve");
+            let parts = [ROOM.into(), Part::U64(1), "@eve:other.test".into()];
+            let key = trees::READRECEIPTID_READRECEIPT.key(&parts);
+            put(s, &trees::READRECEIPTID_READRECEIPT, &key, value.as_bytes());
+        }),
+        ("V123 @bob:other.test in !room:dump.test: the receipt is not one", |s| {
+            let (key, value) = receipt_of(s, "@bob:other.test");
+            let value =
+                String::from_utf8(value).unwrap().replace("\"ts\":2", "\"ts\":9007199254740992");
+            put(s, &trees::READRECEIPTID_READRECEIPT, &key, value.as_bytes());
+        }),
+        ("V123 @alice:dump.test in !room:dump.test: the receipt is not one", |s| {
+            let (key, value) = receipt_of(s, ALICE);
+            let value = String::from_utf8(value).unwrap().replace("m.read\"", "m.read.private\"");
+            put(s, &trees::READRECEIPTID_READRECEIPT, &key, value.as_bytes());
+        }),
+        ("V201 the private receipt is missing", |s| {
+            remove(s, &trees::ROOMUSERID_PRIVATEREAD, b"!room:dump.test\xff@alice:dump.test");
+        }),
+        ("V203 the private receipt differs", |s| {
+            let key = b"!room:dump.test\xff@alice:dump.test";
+            put(s, &trees::ROOMUSERID_PRIVATEREAD, key, &7_u64.to_be_bytes());
+        }),
+        ("V203 the number of notifications differs", |s| {
+            let key = b"@alice:dump.test\xff!room:dump.test";
+            put(s, &trees::USERROOMID_NOTIFICATIONCOUNT, key, &4_u64.to_be_bytes());
+        }),
+        ("V201 the number of highlights is missing", |s| {
+            remove(s, &trees::USERROOMID_HIGHLIGHTCOUNT, b"@alice:dump.test\xff!room:dump.test");
+        }),
+        ("V201 nothing says when", |s| {
+            remove(s, &trees::USERROOMID_HIGHLIGHTCOUNT, b"!room:dump.test\xff@alice:dump.test");
+        }),
+        ("V202 the number of notifications is not", |s| {
+            let key = b"@alice:dump.test\xff!elsewhere:other.test";
+            put(s, &trees::USERROOMID_NOTIFICATIONCOUNT, key, &1_u64.to_be_bytes());
+        }),
+        ("V130 too large", |s| {
+            let key = b"@alice:dump.test\xff!elsewhere:other.test";
+            put(s, &trees::USERROOMID_HIGHLIGHTCOUNT, key, &(1_u64 << 53).to_be_bytes());
+        }),
+        ("V201 irc: the application service is missing", |s| {
+            remove(s, &trees::ID_APPSERVICEREGISTRATIONS, b"irc");
+        }),
+        ("V203 irc: the application service", |s| {
+            edit(s, &trees::ID_APPSERVICEREGISTRATIONS, "^(?:@irc_)", "@irc_");
+        }),
+        ("V128 can't compile", |s| edit(s, &trees::ID_APPSERVICEREGISTRATIONS, "(?:", "(?=")),
+        ("V202 irc2: is an application service", |s| {
+            edit(s, &trees::ID_APPSERVICEREGISTRATIONS, "\"id\":\"irc\"", "\"id\":\"irc2\"");
+            let yaml = s.get(&trees::ID_APPSERVICEREGISTRATIONS, b"irc").unwrap().unwrap();
+            put(s, &trees::ID_APPSERVICEREGISTRATIONS, b"irc2", &yaml);
+        }),
+        ("V201 @irc:dump.test: the user that an application service", |s| {
+            remove(s, &trees::USERID_PASSWORD, b"@irc:dump.test");
+        }),
         ("V201 the user is missing", |s| remove(s, &trees::USERID_PASSWORD, b"@gone:dump.test")),
         ("V202 is a user", |s| put(s, &trees::USERID_PASSWORD, b"@eve:dump.test", b"*")),
         ("V203 the password", |s| put(s, &trees::USERID_PASSWORD, ALICE.as_bytes(), b"*")),
@@ -350,6 +266,22 @@ fn each_difference_is_reported_by_its_code() {
         }),
         ("V203 membership join", |s| {
             remove(s, &trees::USERROOMID_JOINED, b"@alice:dump.test\xff!room:dump.test");
+        }),
+        ("V203 @gone:dump.test in !elsewhere:other.test: membership invite", |s| {
+            put(
+                s,
+                &trees::USERROOMID_INVITESTATE,
+                b"@gone:dump.test\xff!elsewhere:other.test",
+                b"[]",
+            );
+        }),
+        ("V203 @refused:dump.test in !elsewhere:other.test: membership leave", |s| {
+            put(
+                s,
+                &trees::USERROOMID_LEFTSTATE,
+                b"@refused:dump.test\xff!elsewhere:other.test",
+                b"[]",
+            );
         }),
         ("V203 membership invite", |s| {
             remove(s, &trees::USERROOMID_INVITESTATE, b"@alice:dump.test\xff!elsewhere:other.test");

@@ -13,7 +13,10 @@ use importer::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::verify_dump::{Events, SEED, edit, findings, from, imported, put, remove};
+use super::{
+    made::{Events, SEED, from},
+    verify_dump::{edit, findings, imported, put, remove},
+};
 
 const ALICE: &str = "@alice:dump.test";
 const BOB: &str = "@bob:dump.test";

@@ -213,7 +213,7 @@ trees! {
         Written::No("Conduit makes thumbnails when they are asked for");
     GLOBAL "global" &[&[Literal("c")], &[Literal("version")], &[Literal("u")], &[Literal("keypair")], &[Text("name")]] =>
         &[&[U64("number")], &[Text("version"), Sep, Bytes("pkcs8")]], YES;
-    ID_APPSERVICEREGISTRATIONS "id_appserviceregistrations" &[&[Text("id")]] => &[&[Text("yaml")]], LATER;
+    ID_APPSERVICEREGISTRATIONS "id_appserviceregistrations" &[&[Text("id")]] => &[&[Text("yaml")]], YES;
     KEYCHANGEID_USERID "keychangeid_userid" &[&[Text("room_or_user"), Sep, U64("count")]] => USER, YES;
     KEYID_KEY "keyid_key" USER_KEY => AS_SENT, YES;
     LAZYLOADEDIDS "lazyloadedids"
@@ -227,7 +227,7 @@ trees! {
         Written::No("Conduit clears it at every start");
     PUBLICROOMIDS "publicroomids" ROOM => NOTHING, YES;
     READRECEIPTID_READRECEIPT "readreceiptid_readreceipt"
-        &[&[Text("room"), Sep, U64("count"), Sep, Text("user")]] => AS_SENT, LATER;
+        &[&[Text("room"), Sep, U64("count"), Sep, Text("user")]] => AS_SENT, YES;
     REFERENCEDEVENTS "referencedevents" &[&[TextBefore("room", b'$'), Text("event")]] => NOTHING, YES;
     ROOMID_INVITEDCOUNT "roomid_invitedcount" ROOM => NUMBER, YES;
     ROOMID_JOINEDCOUNT "roomid_joinedcount" ROOM => NUMBER, YES;
@@ -242,9 +242,9 @@ trees! {
     ROOMUSERID_INVITECOUNT "roomuserid_invitecount" ROOM_USER => COUNT, YES;
     ROOMUSERID_JOINED "roomuserid_joined" ROOM_USER => NOTHING, YES;
     ROOMUSERID_KNOCKCOUNT "roomuserid_knockcount" ROOM_USER => COUNT, YES;
-    ROOMUSERID_LASTPRIVATEREADUPDATE "roomuserid_lastprivatereadupdate" ROOM_USER => COUNT, UNREAD;
+    ROOMUSERID_LASTPRIVATEREADUPDATE "roomuserid_lastprivatereadupdate" ROOM_USER => COUNT, YES;
     ROOMUSERID_LEFTCOUNT "roomuserid_leftcount" ROOM_USER => COUNT, YES;
-    ROOMUSERID_PRIVATEREAD "roomuserid_privateread" ROOM_USER => COUNT, UNREAD;
+    ROOMUSERID_PRIVATEREAD "roomuserid_privateread" ROOM_USER => COUNT, YES;
     ROOMUSERONCEJOINEDIDS "roomuseroncejoinedids" USER_ROOM => NOTHING, YES;
     ROOMUSERTYPE_ROOMUSERDATAID "roomusertype_roomuserdataid"
         &[&[Text("room"), Sep, Text("user"), Sep, Text("type")]] =>
@@ -305,12 +305,12 @@ trees! {
     USERROOMID_HIGHLIGHTCOUNT "userroomid_highlightcount" &[
         &[Sigil("user", b'@'), Sep, Text("room")],
         &[Sigil("room", b'!'), Sep, Text("user")],
-    ] => NUMBER, LATER;
+    ] => NUMBER, YES;
     USERROOMID_INVITESTATE "userroomid_invitestate" USER_ROOM => AS_SENT, YES;
     USERROOMID_JOINED "userroomid_joined" USER_ROOM => NOTHING, YES;
     USERROOMID_KNOCKSTATE "userroomid_knockstate" USER_ROOM => AS_SENT, YES;
     USERROOMID_LEFTSTATE "userroomid_leftstate" USER_ROOM => AS_SENT, YES;
-    USERROOMID_NOTIFICATIONCOUNT "userroomid_notificationcount" USER_ROOM => NUMBER, LATER;
+    USERROOMID_NOTIFICATIONCOUNT "userroomid_notificationcount" USER_ROOM => NUMBER, YES;
 }
 
 #[cfg(test)]

@@ -208,6 +208,9 @@ pub struct DumpUser {
     /// Read receipts, sorted by (room, thread, type).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub receipts: Vec<DumpReceipt>,
+    /// What is unread in the rooms that the user is in, sorted by room; rooms without are absent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unread: Vec<DumpUnread>,
 }
 
 /// A profile.
@@ -381,7 +384,33 @@ pub struct DumpReceipt {
     pub ts: u64,
 }
 
-/// The head of `rooms/NAME.json`; [`DumpState`], outliers and timeline ([`DumpEvent`]) follow it in the same file.
+/// What is unread in a room, threads included: the numbers that `/sync` gives to a client that knows no threads.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct DumpUnread {
+    /// The room.
+    pub room_id: OwnedRoomId,
+    /// Events that notify.
+    pub notifications: u64,
+    /// Events that are highlighted. Not all of them need notify.
+    pub highlights: u64,
+}
+
+/// The public read receipt of a user of another server, an item of a room's file.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct DumpRemoteReceipt {
+    /// The user.
+    pub user_id: OwnedUserId,
+    /// Absent for the whole room, `main`, or a thread's root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thread_id: Option<String>,
+    /// The event read.
+    pub event_id: OwnedEventId,
+    /// When it was read.
+    pub ts: u64,
+}
+
+/// The head of `rooms/NAME.json`; [`DumpState`], outliers and timeline ([`DumpEvent`]) and other servers' receipts
+/// ([`DumpRemoteReceipt`]) follow it in the same file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DumpRoom {
     /// The room id.

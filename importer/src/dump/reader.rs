@@ -10,7 +10,10 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
 use super::{
-    format::{self, DumpEvent, DumpRoom, DumpServer, DumpState, DumpUser, FileEntry, Manifest},
+    format::{
+        self, DumpEvent, DumpRemoteReceipt, DumpRoom, DumpServer, DumpState, DumpUser, FileEntry,
+        Manifest,
+    },
     names,
     writer::Section,
 };
@@ -324,6 +327,15 @@ impl RoomReader {
         self.section(Section::Timeline)
     }
 
+    /// Read receipts of other servers' users, in no particular order.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Io`], [`ReadError::Layout`]; the items' own.
+    pub fn receipts(&mut self) -> Result<Items<'_, DumpRemoteReceipt>, ReadError> {
+        self.section(Section::Receipts)
+    }
+
     fn section<T: DeserializeOwned>(
         &mut self,
         section: Section,
@@ -338,7 +350,7 @@ impl RoomReader {
                 .find(|s| self.text == format!("\"{}\":[", s.name()).as_bytes());
             let Some(found) = found.filter(|found| *found <= section) else {
                 return Err(
-                    self.layout("the next of `\"states\":[`, `\"outliers\":[`, `\"timeline\":[`")
+                    self.layout("the next of `\"states\":[`, `\"outliers\":[`, `\"timeline\":[`, `\"receipts\":[`")
                 );
             };
             self.open = Some(found);

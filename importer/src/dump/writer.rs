@@ -11,7 +11,10 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::{
-    format::{DumpEvent, DumpRoom, DumpServer, DumpState, DumpUser, FileEntry, Manifest},
+    format::{
+        DumpEvent, DumpRemoteReceipt, DumpRoom, DumpServer, DumpState, DumpUser, FileEntry,
+        Manifest,
+    },
     names,
 };
 use crate::partial::{Partial, PartialError};
@@ -55,11 +58,13 @@ pub enum Section {
     Outliers,
     /// The timeline.
     Timeline,
+    /// Read receipts of other servers' users.
+    Receipts,
 }
 
 impl Section {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::States, Self::Outliers, Self::Timeline];
+    pub const ALL: [Self; 4] = [Self::States, Self::Outliers, Self::Timeline, Self::Receipts];
 
     /// The array's name in the file.
     pub const fn name(self) -> &'static str {
@@ -67,6 +72,7 @@ impl Section {
             Self::States => "states",
             Self::Outliers => "outliers",
             Self::Timeline => "timeline",
+            Self::Receipts => "receipts",
         }
     }
 }
@@ -173,7 +179,7 @@ impl DumpWriter {
     }
 }
 
-/// Writes the arrays of one room's file, one item a line: states, then outliers, then the timeline.
+/// Writes the arrays of one room's file, one item a line: states, outliers, the timeline, receipts.
 #[derive(Debug)]
 pub struct RoomWriter {
     file: HashingFile,
@@ -207,6 +213,15 @@ impl RoomWriter {
     /// [`WriteError::Io`], [`WriteError::Order`].
     pub fn timeline(&mut self, event: &DumpEvent) -> Result<(), WriteError> {
         self.item(Section::Timeline, event)
+    }
+
+    /// Appends the receipt of a user of another server.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::Io`], [`WriteError::Order`].
+    pub fn receipt(&mut self, receipt: &DumpRemoteReceipt) -> Result<(), WriteError> {
+        self.item(Section::Receipts, receipt)
     }
 
     fn item(&mut self, section: Section, item: &impl Serialize) -> Result<(), WriteError> {

@@ -151,6 +151,7 @@ pub const OTHERS: &[Code] = &[
         "`@conduit:NAME` was a deactivated account and becomes Conduit's own",
     ),
     Code::plain("I008", Warning, "events of a room's state are missing"),
+    Code::plain("I009", Warning, "an application service can't be registered in Conduit"),
     Code::plain("V101", Blocking, "a row does not have the form of its tree"),
     Code::plain("V102", Note, "a tree that Conduit does not know"),
     Code::plain(
@@ -233,6 +234,11 @@ pub const OTHERS: &[Code] = &[
         "V129",
         Blocking,
         "account data without the type and content that clients are given",
+    ),
+    Code::plain(
+        "V130",
+        Blocking,
+        "a number of unread events that Conduit can't answer with: it panics",
     ),
     Code::plain("V201", Blocking, "something of the dump is missing in the database"),
     Code::plain("V202", Blocking, "something in the database is not in the dump"),

@@ -10,6 +10,7 @@ mod index;
 mod membership;
 mod outside;
 mod patches;
+mod receipts;
 mod relations;
 mod states;
 mod survey;
@@ -23,7 +24,7 @@ use crate::{
     conduit::{layout::Part, trees},
     dump::{
         RoomReader,
-        format::{DumpEvent, DumpRoom, DumpState},
+        format::{DumpEvent, DumpRemoteReceipt, DumpRoom, DumpState},
     },
     tally::Kind,
 };
@@ -39,13 +40,14 @@ pub(super) enum Item {
     State(DumpState),
     Outlier(DumpEvent),
     Timeline(DumpEvent),
+    Receipt(DumpRemoteReceipt),
 }
 
 /// Where a room comes from: a file of the dump, or the importer itself.
 pub(super) trait RoomSource {
     fn head(&self) -> &DumpRoom;
 
-    /// Reads all items: states, outliers, timeline.
+    /// Reads all items: states, outliers, timeline, other servers' receipts.
     fn read(&self, visit: &mut Visit<'_>) -> Result<(), ImportError>;
 }
 
@@ -67,6 +69,9 @@ impl RoomSource for RoomReader {
         }
         for event in reader.timeline()? {
             visit(Item::Timeline(event?))?;
+        }
+        for receipt in reader.receipts()? {
+            visit(Item::Receipt(receipt?))?;
         }
         Ok(())
     }

@@ -118,6 +118,15 @@ impl<'a> Rows<'a> {
         Ok(self.store.get(tree, key)?)
     }
 
+    /// A row that has been flushed.
+    pub(super) fn stored(
+        &self,
+        tree: &'static Tree,
+        key: &[u8],
+    ) -> Result<Option<Vec<u8>>, ImportError> {
+        Ok(self.store.get(tree, key)?)
+    }
+
     pub(super) fn flush(&mut self) -> Result<(), ImportError> {
         self.bytes = 0;
         if self.batch.is_empty() {

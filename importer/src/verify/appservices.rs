@@ -1,7 +1,8 @@
 //! Registrations of application services: Conduit reads all at start and ends if it can't
 //! (src/database/key_value/appservice.rs:32, src/service/appservice/mod.rs:125).
 
-use ruma::api::appservice::Registration;
+use regex::RegexSet;
+use ruma::api::appservice::{Namespace, Namespaces, Registration};
 
 use super::{VerifyError, found::Found};
 use crate::conduit::{kv::KvStore, trees};
@@ -17,8 +18,27 @@ pub(super) fn check(store: &dyn KvStore, found: &mut Found) -> Result<(), Verify
                 let text = format!("is the registration of `{}`", registration.id);
                 found.error("V128", id, text);
             }
+            Ok(registration) if !compiles(registration.namespaces.clone()) => {
+                found.error(
+                    "V128",
+                    id,
+                    "Conduit can't compile the regular expressions of its namespaces",
+                );
+            }
             Ok(_) => {}
         }
     }
     Ok(())
+}
+
+/// Conduit compiles them in these sets (src/service/appservice/mod.rs:52-83).
+fn compiles(namespaces: Namespaces) -> bool {
+    let Namespaces { users, aliases, rooms, .. } = namespaces;
+    [users, aliases, rooms].into_iter().all(|namespaces| {
+        let (exclusive, shared): (Vec<Namespace>, Vec<Namespace>) =
+            namespaces.into_iter().partition(|namespace| namespace.exclusive);
+        [exclusive, shared]
+            .into_iter()
+            .all(|set| RegexSet::new(set.into_iter().map(|namespace| namespace.regex)).is_ok())
+    })
 }

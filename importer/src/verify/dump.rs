@@ -14,14 +14,19 @@
 //! | to-device message | of a device that is left out, or without type, sender and content |
 //! | key backup | whose version is no number; sessions whose room id is none |
 //! | state entry | whose event is not there; that is reported with the event, if the dump has it |
-//! | membership | whose member event is not there, or not in the room's state |
+//! | receipt | that is not the newest of its user in the room; private, of a thread or of an event that is not in the timeline |
+//! | unread counts | of a room that the user is not in |
+//! | application service | that Conduit would not start with, or a second one with the same id or token |
+//! | membership | whose member event is not there, or not in the room's state; an invite from somebody whom the user ignores; a refused invite to a room that the server is not in |
 
+mod appservices;
 mod backups;
 mod directory;
 mod encryption;
 mod extra;
 mod push_rules;
 mod pushers;
+mod reading;
 mod rooms;
 mod signatures;
 mod states;
@@ -92,15 +97,26 @@ pub(super) fn compare(
     signatures.finish(store, &users, &server_name, found)?;
     users::extra_account_data(store, &users, &account_data, found)?;
 
+    let mut reading = reading::Reading::read(store, &server_name)?;
     let phase = progress.phase("rooms", dump.number_of_rooms());
     let mut seen = extra::Seen::default();
     for room in dump.rooms() {
-        rooms::compare(store, room?, &skipped, &mut seen, found)?;
+        rooms::compare(store, room?, &skipped, &mut seen, &mut reading, found)?;
         phase.advance(1);
     }
     drop(phase);
     seen.extra(store, &server_name, found)?;
-    blocked_rooms(store, &dump.server()?.blocked_rooms, found)
+
+    let phase = progress.phase("read markers", dump.number_of_users());
+    for user in dump.users() {
+        reading.user(store, &user?, found)?;
+        phase.advance(1);
+    }
+    drop(phase);
+    reading.extra(store, found)?;
+    let server = dump.server()?;
+    appservices::compare(store, &server.appservices, &server_name, &skipped, found)?;
+    blocked_rooms(store, &server.blocked_rooms, found)
 }
 
 fn blocked_rooms(

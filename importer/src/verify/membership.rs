@@ -111,6 +111,8 @@ impl Room<'_> {
                 // No row at all: forgotten. A row without event: a refused invite.
                 None | Some("leave" | "ban") if shown.is_empty() || shown == ["leave"] => true,
                 Some(membership) if shown == [membership] => true,
+                // An invite from somebody whom the user ignores (src/service/rooms/state_cache/mod.rs:156-187).
+                Some("invite") if shown.is_empty() => true,
                 // What happens to users of a room that the server has left does not reach its state.
                 _ => !self.inside && shown.len() == 1 && shown != ["join"],
             };

@@ -5,14 +5,21 @@
 //! |---|---|
 //! | join | joined (both directions) |
 //! | invite, knock | stripped state and count; remote users have an empty stripped state |
-//! | leave, ban | an empty state and a count; none if a local user has forgotten the room |
+//! | leave, ban | an empty state and a count; none if a local user has forgotten the room, or has refused the invite to a room that the server is not in |
+//!
+//! Like Conduit, the import leaves out invites from users whom the invited one ignores
+//! (src/service/rooms/state_cache/mod.rs:156-187); Synapse doesn't show them either.
 //!
 //! Everybody who ever joined has a row that says so, and every remote user an account without password
 //! (src/service/rooms/state_cache/mod.rs:28-202, src/database/key_value/rooms/state_cache.rs:18-180).
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ruma::{EventId, OwnedEventId, OwnedUserId, RoomId, UserId};
+use ruma::{
+    EventId, OwnedEventId, OwnedUserId, RoomId, UserId,
+    events::ignored_user_list::IgnoredUserListEventContent,
+};
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
@@ -55,6 +62,8 @@ pub(super) struct Members<'a> {
     stripped: BTreeMap<&'static str, Value>,
     /// Stripped member events of the table's invites and knocks.
     invites: BTreeMap<OwnedEventId, Value>,
+    /// Whether the server is not in the room.
+    is_outside: bool,
     servers: BTreeSet<String>,
     /// Everybody who is joined.
     joined: BTreeSet<OwnedUserId>,
@@ -72,6 +81,7 @@ impl<'a> Members<'a> {
             unlisted: BTreeSet::new(),
             stripped: BTreeMap::new(),
             invites: BTreeMap::new(),
+            is_outside: head.current_state.is_none(),
             servers: BTreeSet::new(),
             joined: BTreeSet::new(),
             invited: 0,
@@ -182,6 +192,14 @@ impl<'a> Members<'a> {
             "leave" | "ban" if member.forgotten => {
                 return Ok(Some(("forgotten", "the user has forgotten the room")));
             }
+            "leave" | "ban" if self.is_outside => {
+                let detail = "the server is not in the room; Synapse shows refused invites of such rooms to nobody";
+                return Ok(Some(("invite-refused", detail)));
+            }
+            "invite" if self.is_ignored(member, rows)? => {
+                let detail = "the user ignores the one who invites, and saw nothing of it";
+                return Ok(Some(("inviter-ignored", detail)));
+            }
             "invite" | "knock" => {
                 let Some(state) = self.invite_state(member) else {
                     let detail = "its event is not in the dump; ask to be invited again";
@@ -194,6 +212,24 @@ impl<'a> Members<'a> {
         };
         self.write(&member.user_id, membership, &Value::Array(state), rows)?;
         Ok(None)
+    }
+
+    /// Whether an invited user ignores the sender of the invite.
+    fn is_ignored(&self, member: &DumpMember, rows: &mut Rows<'_>) -> Result<bool, ImportError> {
+        #[derive(Deserialize)]
+        struct AccountData {
+            content: IgnoredUserListEventContent,
+        }
+        let sender = self.invites.get(&member.event_id).and_then(|invite| invite.get("sender"));
+        let Some(sender) = sender.and_then(Value::as_str) else { return Ok(false) };
+        let key = ["", member.user_id.as_str(), "m.ignored_user_list"].map(Part::Text);
+        let key = trees::ROOMUSERTYPE_ROOMUSERDATAID.key(&key);
+        let Some(id) = rows.get(&trees::ROOMUSERTYPE_ROOMUSERDATAID, &key)? else {
+            return Ok(false);
+        };
+        let data = rows.get(&trees::ROOMUSERDATAID_ACCOUNTDATA, &id)?.unwrap_or_default();
+        let data = serde_json::from_slice::<AccountData>(&data).ok();
+        Ok(data.is_some_and(|data| data.content.ignored_users.keys().any(|user| user == sender)))
     }
 
     /// What an invited or knocking user sees of the room: what came with the invite, or else the present state; and the

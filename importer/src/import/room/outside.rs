@@ -31,7 +31,16 @@ impl Import<'_> {
         let server_name = self.server_name.clone();
         let mut members = Members::new(head, &server_name);
         source.read(&mut |item| {
-            let Item::Outlier(event) = item else { return Ok(()) };
+            let event = match item {
+                Item::Outlier(event) => event,
+                Item::Receipt(receipt) => {
+                    self.tally.read(Kind::Receipt, 1);
+                    let item = format!("m.read of {} in {}", receipt.user_id, head.room_id);
+                    self.tally.skip(Kind::Receipt, item, "room-left-out", detail);
+                    return Ok(());
+                }
+                Item::State(_) | Item::Timeline(_) => return Ok(()),
+            };
             remember_invite(&event, &mut members);
             self.tally.read(Kind::Outlier, 1);
             let id = event.event_id.as_str();

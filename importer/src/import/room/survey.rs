@@ -49,6 +49,7 @@ impl Survey {
                 Item::State(state) => survey.state(&state),
                 Item::Outlier(event) => survey.outlier(&event, &parse),
                 Item::Timeline(event) => survey.timeline(&event, &parse, rows)?,
+                Item::Receipt(_) => {}
             }
             Ok(())
         })?;

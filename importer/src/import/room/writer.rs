@@ -12,6 +12,7 @@ use super::{
     index::Slot,
     membership::Members,
     patches::{self, Patches, Place},
+    receipts::RemoteReceipts,
     relations::{self, Relations},
     states::States,
     survey::{self, Survey},
@@ -57,6 +58,7 @@ pub(super) fn write(
         next_outlier: 0,
         next_timeline: 0,
         last_event: None,
+        receipts: RemoteReceipts::default(),
     };
     let mut suffices = None;
     source.read(&mut |item| {
@@ -70,6 +72,10 @@ pub(super) fn write(
             Item::State(_) => Ok(()),
             Item::Outlier(event) => writer.outlier(&event, import),
             Item::Timeline(event) => writer.timeline(&event, import),
+            Item::Receipt(receipt) => {
+                writer.receipts.add(receipt, &writer.survey.index, import);
+                Ok(())
+            }
         }
     })?;
     if suffices != Some(true) {
@@ -97,6 +103,7 @@ struct Writer<'a> {
     next_timeline: u64,
     /// The event written last into the timeline.
     last_event: Option<OwnedEventId>,
+    receipts: RemoteReceipts,
 }
 
 impl Writer<'_> {
@@ -331,6 +338,7 @@ impl Writer<'_> {
             let leaf = Part::Text(leaf.as_str());
             rows.put(&trees::ROOMID_PDULEAVES, &[room, leaf], &[leaf])?;
         }
+        self.receipts.write(&self.head.room_id, rows, &mut import.tally)?;
         let (servers, unlisted) = self.members.finish(rows, &mut import.tally)?;
         import.servers.extend(servers);
         import.unlisted.extend(unlisted);

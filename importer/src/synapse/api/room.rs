@@ -31,7 +31,7 @@ use super::{ApiError, ApiSource, count::Counter, spool::Spool};
 use crate::{
     dump::{
         DumpWriter,
-        format::{DumpEvent, DumpMember, DumpRoom},
+        format::{DumpEvent, DumpMember, DumpRemoteReceipt, DumpRoom},
     },
     synapse::{History, SourceError},
     tally::{Kind, Tally},
@@ -120,7 +120,9 @@ impl ApiSource {
                 return Ok(());
             }
         };
-        room.write(writer)?;
+        let receipts = self.sightings.take_receipts(room_id);
+        Counter::new(&mut own, room_id.as_str()).kept(Kind::Receipt, receipts.len());
+        room.write(receipts, writer)?;
         absorb(tally, own);
         tally.written(Kind::Room, 1);
         Ok(())
@@ -140,7 +142,11 @@ struct ReadRoom {
 }
 
 impl ReadRoom {
-    fn write(self, writer: &mut DumpWriter) -> Result<(), SourceError> {
+    fn write(
+        self,
+        receipts: BTreeSet<DumpRemoteReceipt>,
+        writer: &mut DumpWriter,
+    ) -> Result<(), SourceError> {
         let mut file = writer.room(&self.head)?;
         for state in self.states.dump(&self.numbers) {
             file.state(&state)?;
@@ -155,6 +161,9 @@ impl ReadRoom {
             let mut event = event?;
             event.state_before = event.state_before.and_then(|id| self.numbers.get(&id).copied());
             file.timeline(&event)?;
+        }
+        for receipt in receipts {
+            file.receipt(&receipt)?;
         }
         writer.finish_room(file)?;
         Ok(())

@@ -197,6 +197,7 @@ fn dump_user(user_id: &OwnedUserId, account: Account) -> DumpUser {
         device_list_stream_id: None,
         key_backups: Vec::new(),
         receipts: Vec::new(),
+        unread: Vec::new(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Counting: what is read is written or skipped.
 
-use super::row::{FromRow, Row};
+use super::row::{BrokenRow, FromRow, Row};
 use crate::tally::{Kind, Tally};
 
 /// Items of one kind that belong to one user or room, or to nobody (`owner` is empty).
@@ -27,6 +27,12 @@ impl<'a> Items<'a> {
                 }
             })
             .collect()
+    }
+
+    /// Counts a row that does not decode as read and skipped.
+    pub(super) fn broken(&mut self, row: &Row, broken: &BrokenRow) {
+        self.read(1);
+        self.skip(&row.label(), broken.reason, broken.to_string());
     }
 
     /// Counts as read. A kind of which there is nothing has no count.

@@ -8,6 +8,7 @@ mod before;
 mod event;
 mod head;
 mod outliers;
+mod receipts;
 mod redactions;
 mod states;
 mod timeline;
@@ -85,6 +86,7 @@ impl DatabaseSource {
         self.write_states(&mut room, &mut file, tally).await?;
         self.write_outliers(&mut room, &mut file, tally).await?;
         self.write_timeline(&room, &mut file, tally).await?;
+        self.write_receipts(room_id, &mut file, tally).await?;
         writer.finish_room(file)?;
         tally.written(Kind::Room, 1);
         Ok(())

@@ -8,6 +8,7 @@ mod clients;
 mod devices;
 mod keys;
 mod receipts;
+mod unread;
 
 use std::collections::BTreeMap;
 
@@ -74,7 +75,8 @@ impl DatabaseSource {
         user.pushers = clients::pushers(db, &self.schema, user_id, tally).await?;
         user.filters = clients::filters(db, user_id, tally).await?;
         user.key_backups = backups::read(db, user_id, tally).await?;
-        user.receipts = receipts::read(db, &self.schema, user_id, tally).await?;
+        user.receipts = receipts::read(db, user_id, tally).await?;
+        user.unread = unread::read(db, user_id, tally).await?;
         user.devices = self.devices(user_id, tally).await?;
         user.cross_signing_keys = self.cross_signing_keys(user_id, tally).await?;
         user.signed_keys = self.signed_keys(user_id, tally).await?;
@@ -182,6 +184,7 @@ async fn account(
         device_list_stream_id: None,
         key_backups: Vec::new(),
         receipts: Vec::new(),
+        unread: Vec::new(),
     }))
 }
 

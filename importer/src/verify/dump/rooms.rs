@@ -6,7 +6,7 @@ use ruma::{RoomVersionId, room_version_rules::RoomVersionRules};
 use serde_json::Value;
 
 use super::{
-    Found, KvStore, Skipped, VerifyError, directory, encryption, extra::Seen,
+    Found, KvStore, Skipped, VerifyError, directory, encryption, extra::Seen, reading::Reading,
     states::States as DumpStates,
 };
 use crate::{
@@ -19,6 +19,7 @@ use crate::{
     verify::{
         events::{self, value_of},
         states,
+        users::account_data,
     },
 };
 
@@ -31,6 +32,7 @@ pub(super) fn compare(
     mut reader: RoomReader,
     skipped: &Skipped<'_>,
     seen: &mut Seen,
+    reading: &mut Reading,
     found: &mut Found,
 ) -> Result<(), VerifyError> {
     let head = reader.head().clone();
@@ -65,6 +67,7 @@ pub(super) fn compare(
     if let Some(state) = head.current_state {
         states.compare_current(id, state, skipped, found)?;
     }
+    reading.remote(store, id, reader.receipts()?, found)?;
     extremities(store, &head, found)?;
     let encryption = ("m.room.encryption".to_owned(), String::new());
     let state = states::current(store, id)?.unwrap_or_default();
@@ -181,9 +184,6 @@ impl Room<'_> {
         }
         for member in &self.head.local_members {
             let item = format!("{} in {room}", member.user_id);
-            if self.skipped.explains(Kind::Membership, &item) {
-                continue;
-            }
             let tree = match member.membership.as_str() {
                 "join" => &trees::USERROOMID_JOINED,
                 "invite" => &trees::USERROOMID_INVITESTATE,
@@ -192,13 +192,23 @@ impl Room<'_> {
             };
             let key = [Part::Text(member.user_id.as_str()), Part::Text(room)];
             let there = value_of(self.store, tree, &key)?.is_some();
-            let gone = member.forgotten && tree == &trees::USERROOMID_LEFTSTATE;
+            let gone = self.is_gone(member)? || self.skipped.explains(Kind::Membership, &item);
             if there == gone && (there || !self.explains_absence(member)?) {
                 let text = format!("membership {} is not what the rows say", member.membership);
                 found.error("V203", item, text);
             }
         }
         Ok(())
+    }
+
+    /// Whether nobody is shown the membership: a room that was forgotten, an invite from somebody whom the user ignores, a
+    /// refused invite to a room that the server is not in.
+    fn is_gone(&self, member: &DumpMember) -> Result<bool, VerifyError> {
+        Ok(match member.membership.as_str() {
+            "leave" | "ban" => member.forgotten || self.head.current_state.is_none(),
+            "invite" => self.is_ignored(member)?,
+            _ => false,
+        })
     }
 
     /// Whether the import could not write a membership: its event is not there, which is reported where it should be, or
@@ -215,6 +225,22 @@ impl Room<'_> {
         let state = states::current(self.store, self.head.room_id.as_str())?.unwrap_or_default();
         Ok(member.membership == "join"
             && state.get(&key).is_none_or(|event| *event != member.event_id))
+    }
+
+    /// Whether the invited user ignores the sender of the invite.
+    fn is_ignored(&self, member: &DumpMember) -> Result<bool, VerifyError> {
+        let id = member.event_id.as_str();
+        let event = match value_of(self.store, &trees::EVENTID_OUTLIERPDU, &[Part::Text(id)])? {
+            Some(event) => Some(event),
+            None => self.in_timeline(id)?,
+        };
+        let list = account_data(self.store, "", member.user_id.as_str(), "m.ignored_user_list")?;
+        let [event, list] = [event, list].map(|json| {
+            serde_json::from_slice::<Value>(&json.unwrap_or_default()).unwrap_or_default()
+        });
+        let ignored = list.pointer("/content/ignored_users").and_then(Value::as_object);
+        let sender = event.get("sender").and_then(Value::as_str);
+        Ok(ignored.zip(sender).is_some_and(|(ignored, sender)| ignored.contains_key(sender)))
     }
 }
 

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId};
 use serde_json::value::RawValue;
 
+use crate::dump::format::DumpRemoteReceipt;
+
 /// What a user sees of a room that it is not in.
 #[derive(Clone, Debug)]
 pub(in crate::synapse::api) enum Seen {
@@ -21,6 +23,8 @@ pub(in crate::synapse::api) enum Seen {
 pub(in crate::synapse::api) struct Sightings {
     synced: BTreeSet<OwnedUserId>,
     rooms: BTreeMap<OwnedRoomId, BTreeMap<OwnedUserId, Seen>>,
+    /// Other servers' receipts, as one of the users in the room saw them.
+    receipts: BTreeMap<OwnedRoomId, BTreeSet<DumpRemoteReceipt>>,
 }
 
 impl Sightings {
@@ -45,6 +49,29 @@ impl Sightings {
     /// What users see of a room. It is not needed twice.
     pub(super) fn take(&mut self, room_id: &RoomId) -> BTreeMap<OwnedUserId, Seen> {
         self.rooms.remove(room_id).unwrap_or_default()
+    }
+
+    /// Notes a receipt that everybody in the room sees.
+    pub(in crate::synapse::api) fn receipt(
+        &mut self,
+        room_id: &OwnedRoomId,
+        receipt: DumpRemoteReceipt,
+    ) {
+        if let Some(receipts) = self.receipts.get_mut(room_id) {
+            receipts.insert(receipt);
+        } else {
+            self.receipts.insert(room_id.clone(), BTreeSet::from([receipt]));
+        }
+    }
+
+    /// Whether somebody has seen a room's receipts.
+    pub(in crate::synapse::api) fn has_receipts(&self, room_id: &RoomId) -> bool {
+        self.receipts.contains_key(room_id)
+    }
+
+    /// Other servers' receipts in a room. They are not needed twice.
+    pub(super) fn take_receipts(&mut self, room_id: &RoomId) -> BTreeSet<DumpRemoteReceipt> {
+        self.receipts.remove(room_id).unwrap_or_default()
     }
 
     pub(super) fn is_synced(&self, user_id: &UserId) -> bool {

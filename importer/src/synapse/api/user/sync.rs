@@ -1,14 +1,14 @@
-//! Tags, receipts and the rooms that a user sees, by `/sync`.
+//! Tags, receipts, unread counts and the rooms that a user sees, by `/sync`.
 
 use std::collections::BTreeMap;
 
-use ruma::{OwnedEventId, OwnedRoomId};
+use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId};
 use serde::Deserialize;
 use serde_json::{json, value::RawValue};
 
 use super::own::{Events, Owner};
 use crate::{
-    dump::format::{DumpReceipt, DumpUser},
+    dump::format::{DumpReceipt, DumpRemoteReceipt, DumpUnread, DumpUser},
     synapse::api::{
         ApiError,
         error::optional,
@@ -37,6 +37,15 @@ struct Rooms {
 struct Joined {
     account_data: Events<AccountData>,
     ephemeral: Events<Ephemeral>,
+    unread_notifications: Unread,
+}
+
+/// Threads are counted in, as the filter does not ask for them apart.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Unread {
+    notification_count: u64,
+    highlight_count: u64,
 }
 
 #[derive(Default, Deserialize)]
@@ -120,13 +129,27 @@ impl Owner<'_> {
         let Rooms { join, invite, knock, leave } = sync.rooms;
         sightings.synced(&user.user_id);
         for (room_id, joined) in join {
+            // Everybody sees the same of other servers.
+            let seen = sightings.has_receipts(&room_id);
             for event in joined.ephemeral.events {
                 if event.kind == "m.receipt" {
-                    self.receipts(user, &room_id, &event.content);
+                    let remote = self.receipts(user, &room_id, &event.content);
+                    for receipt in remote.into_iter().filter(|_| !seen) {
+                        sightings.receipt(&room_id, receipt);
+                    }
                 }
             }
             self.tags(user, &room_id, joined.account_data);
+            let unread = joined.unread_notifications;
+            if (unread.notification_count, unread.highlight_count) != (0, 0) {
+                user.unread.push(DumpUnread {
+                    room_id,
+                    notifications: unread.notification_count,
+                    highlights: unread.highlight_count,
+                });
+            }
         }
+        self.counter.kept(Kind::UnreadCount, user.unread.len());
         user.receipts.sort();
         self.counter.kept(Kind::Receipt, user.receipts.len());
         let foreign = invite.keys().any(|room_id| !self.listed.contains_key(room_id));
@@ -192,8 +215,14 @@ impl Owner<'_> {
         }
     }
 
-    /// The user's own receipts among those of everybody.
-    fn receipts(&mut self, user: &mut DumpUser, room_id: &OwnedRoomId, content: &RawValue) {
+    /// Takes the user's own receipts from those of everybody; gives the public ones of other servers' users.
+    fn receipts(
+        &mut self,
+        user: &mut DumpUser,
+        room_id: &OwnedRoomId,
+        content: &RawValue,
+    ) -> Vec<DumpRemoteReceipt> {
+        let mut remote = Vec::new();
         let Ok(receipts) = serde_json::from_str::<Receipts>(content.get()) else {
             self.counter.lost(
                 Kind::Receipt,
@@ -201,22 +230,33 @@ impl Owner<'_> {
                 "receipts-unparsable",
                 "Synapse's list of receipts has not the form of the specification",
             );
-            return;
+            return remote;
         };
         for (event_id, by_type) in receipts {
-            for (receipt_type, mut by_user) in by_type {
-                let known = matches!(receipt_type.as_str(), "m.read" | "m.read.private");
-                let Some(receipt) = by_user.remove(user.user_id.as_str()).filter(|_| known) else {
+            for (receipt_type, by_user) in by_type {
+                if !matches!(receipt_type.as_str(), "m.read" | "m.read.private") {
                     continue;
-                };
-                user.receipts.push(DumpReceipt {
-                    room_id: room_id.clone(),
-                    thread_id: receipt.thread_id,
-                    receipt_type,
-                    event_id: event_id.clone(),
-                    ts: receipt.ts,
-                });
+                }
+                for (user_id, Receipt { ts, thread_id }) in by_user {
+                    let event_id = event_id.clone();
+                    if user_id == user.user_id.as_str() {
+                        user.receipts.push(DumpReceipt {
+                            room_id: room_id.clone(),
+                            thread_id,
+                            receipt_type: receipt_type.clone(),
+                            event_id,
+                            ts,
+                        });
+                        continue;
+                    }
+                    let Ok(user_id) = OwnedUserId::try_from(user_id) else { continue };
+                    let is_remote = user_id.server_name() != user.user_id.server_name();
+                    if is_remote && receipt_type == "m.read" {
+                        remote.push(DumpRemoteReceipt { user_id, thread_id, event_id, ts });
+                    }
+                }
             }
         }
+        remote
     }
 }

@@ -169,7 +169,7 @@ async fn a_room_is_dumped_with_heads_states_and_redactions() {
     let dump = fixture.dump(History::Recent).await;
     let [room] = dump.rooms.as_slice() else { panic!("{:?}", dump.rooms) };
     let mut head = room.clone();
-    for section in ["states", "outliers", "timeline"] {
+    for section in ["states", "outliers", "timeline", "receipts"] {
         head.as_object_mut().unwrap().remove(section);
     }
     assert_eq!(
@@ -529,4 +529,28 @@ async fn a_redacted_event_of_an_unknown_room_version_is_not_given_away() {
     fixture.sql("INSERT INTO redactions VALUES ('$m001', '$m000')");
     let dump = fixture.dump(History::Recent).await;
     assert_eq!(skipped(&dump), [("!room:own.test $m000", "redaction-rules-unknown")]);
+}
+
+#[tokio::test]
+async fn receipts_of_other_servers_are_with_the_room() {
+    let mut fixture = Fixture::new();
+    history(&mut fixture);
+    for (user, kind, data) in [
+        ("@far:other.test", "m.read", r#"{"ts":5}"#),
+        ("@far:other.test", "m.read.private", r#"{"ts":6}"#),
+        ("@alice:own.test", "m.read", r#"{"ts":7}"#),
+        ("@broken:other.test", "m.read", "{}"),
+        ("no user", "m.read", r#"{"ts":8}"#),
+    ] {
+        fixture.sql(&format!(
+            "INSERT INTO receipts_linearized VALUES (1, '!room:own.test', '{kind}', '{user}', '$valid', '{data}', NULL, 'main')"
+        ));
+    }
+    let dump = fixture.dump(History::Recent).await;
+    let expected = json!([
+        {"user_id": "@far:other.test", "thread_id": "main", "event_id": "$valid", "ts": 5},
+    ]);
+    assert_eq!(dump.rooms[0]["receipts"], expected);
+    let skipped = dump.skipped.iter().filter(|(kind, ..)| kind == "receipt");
+    assert_eq!(skipped.count(), 2);
 }

@@ -27,7 +27,10 @@ CREATE TABLE user_signature_stream (stream_id BIGINT NOT NULL, from_user_id TEXT
 CREATE TABLE device_lists_outbound_pokes (stream_id BIGINT NOT NULL, user_id TEXT NOT NULL);
 CREATE TABLE e2e_room_keys_versions (user_id TEXT NOT NULL, version BIGINT NOT NULL, algorithm TEXT NOT NULL, auth_data TEXT NOT NULL, deleted SMALLINT DEFAULT 0 NOT NULL, etag BIGINT);
 CREATE TABLE e2e_room_keys (user_id TEXT NOT NULL, room_id TEXT NOT NULL, session_id TEXT NOT NULL, version BIGINT NOT NULL, first_message_index INT, forwarded_count INT, is_verified BOOLEAN, session_data TEXT NOT NULL);
-CREATE TABLE receipts_linearized (stream_id BIGINT NOT NULL, room_id TEXT NOT NULL, receipt_type TEXT NOT NULL, user_id TEXT NOT NULL, event_id TEXT NOT NULL, data TEXT NOT NULL, thread_id TEXT);
+CREATE TABLE receipts_linearized (stream_id BIGINT NOT NULL, room_id TEXT NOT NULL, receipt_type TEXT NOT NULL, user_id TEXT NOT NULL, event_id TEXT NOT NULL, data TEXT NOT NULL, event_stream_ordering BIGINT, thread_id TEXT);
+CREATE TABLE event_push_actions (room_id TEXT NOT NULL, event_id TEXT NOT NULL, user_id TEXT NOT NULL, stream_ordering BIGINT, notif SMALLINT, highlight SMALLINT, thread_id TEXT);
+CREATE TABLE event_push_summary (user_id TEXT NOT NULL, room_id TEXT NOT NULL, notif_count BIGINT NOT NULL, stream_ordering BIGINT NOT NULL, unread_count BIGINT, last_receipt_stream_ordering BIGINT, thread_id TEXT);
+CREATE TABLE event_push_summary_stream_ordering (stream_ordering BIGINT NOT NULL);
 CREATE TABLE blocked_rooms (room_id TEXT NOT NULL);
 CREATE TABLE rooms (room_id TEXT PRIMARY KEY NOT NULL, is_public BOOLEAN, room_version TEXT);
 CREATE TABLE room_aliases (room_alias TEXT NOT NULL, room_id TEXT NOT NULL, creator TEXT);

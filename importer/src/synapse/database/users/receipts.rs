@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     dump::format::DumpReceipt,
-    synapse::database::{DatabaseError, connection::Connection, items::Items, schema::Schema},
+    synapse::database::{DatabaseError, connection::Connection, items::Items},
     tally::{Kind, Tally},
 };
 
@@ -17,17 +17,13 @@ struct Data {
 
 pub(super) async fn read(
     db: &mut Connection,
-    schema: &Schema,
     user_id: &UserId,
     tally: &mut Tally,
 ) -> Result<Vec<DumpReceipt>, DatabaseError> {
     type Receipt = (OwnedEventId, OwnedRoomId, String, Option<String>, Box<RawValue>);
-    let sql = format!(
-        "SELECT event_id, room_id, receipt_type, {}, data FROM receipts_linearized WHERE user_id = $1 \
-         ORDER BY stream_id",
-        schema.column("receipts_linearized", "thread_id", "CAST(NULL AS TEXT)"),
-    );
-    let rows = db.rows("receipts_linearized", &sql, &[user_id.as_str().into()]).await?;
+    let sql = "SELECT event_id, room_id, receipt_type, thread_id, data FROM receipts_linearized WHERE user_id = $1 \
+               ORDER BY stream_id";
+    let rows = db.rows("receipts_linearized", sql, &[user_id.as_str().into()]).await?;
     let mut items = Items::new(tally, Kind::Receipt, user_id.as_str());
     let mut receipts = std::collections::BTreeMap::new();
     for (event_id, room_id, receipt_type, thread_id, data) in items.decode::<Receipt>(&rows) {

@@ -56,10 +56,10 @@ pub(in crate::synapse::database) fn everything(fixture: &mut Fixture) {
         "INSERT INTO e2e_room_keys_versions VALUES ('@alice:own.test', 1, 'm.old', '{}', 1, NULL)",
         "INSERT INTO e2e_room_keys_versions VALUES ('@alice:own.test', 2, 'm.new', '{\"public_key\":\"p\"}', 0, 3)",
         "INSERT INTO e2e_room_keys VALUES ('@alice:own.test', 'any room', 'any session', 2, 1, 0, TRUE, '{\"c\":1}')",
-        "INSERT INTO receipts_linearized VALUES (1, '!r:own.test', 'm.read', '@alice:own.test', '$x', '{\"ts\":4}', NULL)",
-        "INSERT INTO receipts_linearized VALUES (2, '!r:own.test', 'm.read.private', '@alice:own.test', '$y', '{\"ts\":5}', 'main')",
-        "INSERT INTO receipts_linearized VALUES (3, '!r:own.test', 'm.seen', '@alice:own.test', '$y', '{\"ts\":5}', NULL)",
-        "INSERT INTO receipts_linearized VALUES (4, '!q:own.test', 'm.read', '@alice:own.test', '$y', '{}', NULL)",
+        "INSERT INTO receipts_linearized VALUES (1, '!r:own.test', 'm.read', '@alice:own.test', '$x', '{\"ts\":4}', NULL, NULL)",
+        "INSERT INTO receipts_linearized VALUES (2, '!r:own.test', 'm.read.private', '@alice:own.test', '$y', '{\"ts\":5}', NULL, 'main')",
+        "INSERT INTO receipts_linearized VALUES (3, '!r:own.test', 'm.seen', '@alice:own.test', '$y', '{\"ts\":5}', NULL, NULL)",
+        "INSERT INTO receipts_linearized VALUES (4, '!q:own.test', 'm.read', '@alice:own.test', '$y', '{}', NULL, NULL)",
     ] {
         fixture.sql(statement);
     }
@@ -201,7 +201,6 @@ async fn what_an_older_schema_lacks_has_its_default() {
         ("profiles", "fields"),
         ("pushers", "enabled"),
         ("pushers", "device_id"),
-        ("receipts_linearized", "thread_id"),
     ] {
         fixture.sql(&format!("ALTER TABLE {table} DROP COLUMN {column}"));
     }
@@ -210,7 +209,7 @@ async fn what_an_older_schema_lacks_has_its_default() {
         "UPDATE schema_version SET version = 72",
         "INSERT INTO profiles VALUES ('alice', 'Alice', NULL)",
         "INSERT INTO pushers VALUES ('@alice:own.test', 'app', 'key', 'http', 'App', 'Phone', '', 'en', '{}')",
-        "INSERT INTO receipts_linearized VALUES (1, '!r:own.test', 'm.read', '@alice:own.test', '$x', '{\"ts\":4}')",
+        "INSERT INTO receipts_linearized VALUES (1, '!r:own.test', 'm.read', '@alice:own.test', '$x', '{\"ts\":4}', NULL, NULL)",
     ] {
         fixture.sql(statement);
     }

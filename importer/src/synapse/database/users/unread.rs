@@ -1,0 +1,172 @@
+//! What is unread, as Synapse counts it for `/sync`.
+//!
+//! `event_push_actions` has a row for each event that notifies or highlights. From time to time Synapse adds the older
+//! ones up in `event_push_summary` and deletes them, but for highlights. What counts is what comes after the user's
+//! receipt for the thread, or else for the whole room, or else after the user's join.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ruma::{OwnedRoomId, UserId};
+
+use crate::{
+    dump::format::DumpUnread,
+    synapse::database::{DatabaseError, connection::Connection, items::Items},
+    tally::{Kind, Tally},
+};
+
+/// From where on a user's joined rooms (`base`) and their threads (`threaded`) are unread, in the order of the stream.
+const RECEIPTS: &str = "\
+    WITH receipts AS (\
+    SELECT room_id, thread_id, event_id, event_stream_ordering FROM receipts_linearized \
+    WHERE user_id = $1 AND receipt_type IN ('m.read', 'm.read.private')), \
+    unthreaded AS (\
+    SELECT r.room_id, MAX(e.stream_ordering) AS position FROM receipts r \
+    JOIN events e ON e.event_id = r.event_id AND e.room_id = r.room_id \
+    WHERE r.thread_id IS NULL GROUP BY r.room_id), \
+    threaded AS (\
+    SELECT room_id, thread_id, MAX(event_stream_ordering) AS position FROM receipts \
+    WHERE thread_id IS NOT NULL GROUP BY room_id, thread_id), \
+    base AS (\
+    SELECT l.room_id, COALESCE(u.position, e.stream_ordering) AS position FROM local_current_membership l \
+    LEFT JOIN unthreaded u ON u.room_id = l.room_id LEFT JOIN events e ON e.event_id = l.event_id \
+    WHERE l.user_id = $1 AND l.membership = 'join') ";
+
+/// Sums that no newer receipt has made obsolete.
+const SUMMARIES: &str = "\
+    SELECT s.room_id, COALESCE(s.thread_id, 'main'), s.notif_count FROM event_push_summary s \
+    JOIN base b ON b.room_id = s.room_id \
+    LEFT JOIN threaded t ON t.room_id = s.room_id AND t.thread_id = s.thread_id AND t.position > b.position \
+    WHERE s.user_id = $1 AND (s.notif_count <> 0 OR COALESCE(s.unread_count, 0) <> 0) \
+    AND (s.last_receipt_stream_ordering = COALESCE(t.position, b.position) \
+    OR (s.last_receipt_stream_ordering IS NULL AND s.stream_ordering > COALESCE(t.position, b.position)))";
+
+/// By thread: what notifies since the receipt, what notifies and is not in the sums yet, what is highlighted.
+const ACTIONS: &str = "\
+    SELECT a.room_id, COALESCE(a.thread_id, 'main'), \
+    COUNT(CASE WHEN a.notif = 1 AND a.stream_ordering > COALESCE(t.position, b.position) THEN 1 END), \
+    COUNT(CASE WHEN a.notif = 1 AND a.stream_ordering > \
+    (SELECT COALESCE(MAX(stream_ordering), 0) FROM event_push_summary_stream_ordering) THEN 1 END), \
+    COUNT(CASE WHEN a.highlight = 1 AND a.stream_ordering > COALESCE(t.position, b.position) THEN 1 END) \
+    FROM event_push_actions a JOIN base b ON b.room_id = a.room_id \
+    LEFT JOIN threaded t ON t.room_id = a.room_id AND t.thread_id = a.thread_id AND t.position > b.position \
+    WHERE a.user_id = $1 GROUP BY 1, 2";
+
+pub(super) async fn read(
+    db: &mut Connection,
+    user_id: &UserId,
+    tally: &mut Tally,
+) -> Result<Vec<DumpUnread>, DatabaseError> {
+    let user = [user_id.as_str().into()];
+    let summaries = db.rows("event_push_summary", &format!("{RECEIPTS}{SUMMARIES}"), &user).await?;
+    let actions = db.rows("event_push_actions", &format!("{RECEIPTS}{ACTIONS}"), &user).await?;
+
+    let mut rooms: BTreeMap<OwnedRoomId, (u64, u64)> = BTreeMap::new();
+    let mut add = |room: OwnedRoomId, notifications: u64, highlights: u64| {
+        let counts = rooms.entry(room).or_default();
+        counts.0 = counts.0.saturating_add(notifications);
+        counts.1 = counts.1.saturating_add(highlights);
+    };
+    let mut items = Items::new(tally, Kind::UnreadCount, user_id.as_str());
+    let mut summarised = BTreeSet::new();
+    for row in &summaries {
+        match row.decode::<(OwnedRoomId, String, u64)>() {
+            Ok((room, thread, number)) => {
+                add(room.clone(), number, 0);
+                summarised.insert((room, thread));
+            }
+            Err(broken) => items.broken(row, &broken),
+        }
+    }
+    for row in &actions {
+        match row.decode::<(OwnedRoomId, String, u64, u64, u64)>() {
+            Ok((room, thread, all, new, highlights)) => {
+                let is_summarised = summarised.contains(&(room.clone(), thread));
+                add(room, if is_summarised { new } else { all }, highlights);
+            }
+            Err(broken) => items.broken(row, &broken),
+        }
+    }
+
+    let unread = rooms.into_iter().filter(|(_, counts)| *counts != (0, 0));
+    let unread: Vec<_> = unread
+        .map(|(room_id, (notifications, highlights))| DumpUnread {
+            room_id,
+            notifications,
+            highlights,
+        })
+        .collect();
+    items.read(unread.len());
+    items.written(unread.len());
+    Ok(unread)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::synapse::{History, database::testing::Fixture};
+
+    /// The join at 10; what has happened at which position, and what `/sync` would say.
+    async fn unread(statements: &[&str]) -> serde_json::Value {
+        let mut fixture = Fixture::new();
+        for statement in [
+            "INSERT INTO events VALUES (10, 1, '$join', 'm.room.member', '!r:own.test', FALSE, 1, '@alice:own.test')",
+            "INSERT INTO events VALUES (20, 2, '$read', 'm.room.message', '!r:own.test', FALSE, 1, '@bob:own.test')",
+            "INSERT INTO local_current_membership VALUES ('!r:own.test', '@alice:own.test', '$join', 'join')",
+            "INSERT INTO event_push_summary_stream_ordering VALUES (50)",
+        ] {
+            fixture.sql(statement);
+        }
+        for statement in statements {
+            fixture.sql(statement);
+        }
+        let dump = fixture.dump(History::Recent).await;
+        dump.users[0]["unread"].clone()
+    }
+
+    fn action(position: u64, notif: u8, highlight: u8, thread: &str) -> String {
+        format!(
+            "INSERT INTO event_push_actions VALUES ('!r:own.test', '${position}', '@alice:own.test', {position}, {notif}, {highlight}, '{thread}')"
+        )
+    }
+
+    fn receipt(event: &str, position: &str, thread: &str) -> String {
+        format!(
+            "INSERT INTO receipts_linearized VALUES (1, '!r:own.test', 'm.read.private', '@alice:own.test', '{event}', '{{\"ts\":1}}', {position}, {thread})"
+        )
+    }
+
+    fn counts(notifications: u64, highlights: u64) -> serde_json::Value {
+        json!([{"room_id": "!r:own.test", "notifications": notifications, "highlights": highlights}])
+    }
+
+    #[tokio::test]
+    async fn what_comes_after_the_join_or_the_receipt_counts_threads_included() {
+        let actions =
+            [action(5, 1, 1, "main"), action(15, 1, 0, "main"), action(25, 1, 1, "$root")];
+        let mut statements: Vec<_> = actions.iter().map(String::as_str).collect();
+        assert_eq!(unread(&statements).await, counts(2, 1));
+        let read = receipt("$read", "20", "NULL");
+        statements.push(&read);
+        assert_eq!(unread(&statements).await, counts(1, 1));
+        let thread = receipt("$25", "25", "'$root'");
+        statements.push(&thread);
+        assert_eq!(unread(&statements).await, json!(null));
+    }
+
+    #[tokio::test]
+    async fn a_sum_counts_until_a_receipt_is_newer() {
+        let summary = "INSERT INTO event_push_summary VALUES ('@alice:own.test', '!r:own.test', 7, 50, 0, 10, 'main')";
+        let old = action(40, 1, 1, "main");
+        let new = action(60, 1, 0, "main");
+        assert_eq!(unread(&[summary, &old, &new]).await, counts(8, 1));
+        let read = receipt("$read", "20", "NULL");
+        assert_eq!(unread(&[summary, &old, &new, &read]).await, counts(2, 1));
+    }
+
+    #[tokio::test]
+    async fn rooms_that_the_user_has_left_do_not_count() {
+        let left = "UPDATE local_current_membership SET membership = 'leave'";
+        assert_eq!(unread(&[left, &action(15, 1, 0, "main")]).await, json!(null));
+    }
+}
