@@ -1,5 +1,7 @@
 """A thin client: one method per HTTP method, errors raised with what the server said."""
 
+import itertools
+import secrets
 from urllib.parse import quote
 
 import requests
@@ -29,7 +31,9 @@ class Client:
         self.http.trust_env = False
         if token:
             self.http.headers["Authorization"] = f"Bearer {token}"
-        self.transaction = 0
+        # A server takes a second request of a device with the same name for the first one.
+        name = secrets.token_hex(4)
+        self.transactions = (f"lab{name}-{number}" for number in itertools.count(1))
 
     def call(self, method: str, path: str, json=None, **options):
         """`path` is below the client API unless it starts with `/_`."""
@@ -55,8 +59,7 @@ class Client:
     # The few calls that every story repeats.
 
     def next_transaction(self) -> str:
-        self.transaction += 1
-        return f"lab{self.transaction}"
+        return next(self.transactions)
 
     def send(self, room: str, kind: str, **content) -> str:
         path = f"/rooms/{q(room)}/send/{kind}/{self.next_transaction()}"
