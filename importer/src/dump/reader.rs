@@ -19,7 +19,7 @@ use super::{
 };
 
 /// Bytes of a file that is too large to be in memory twice.
-const LARGE: u64 = 16 << 20;
+const LARGE: u64 = if cfg!(test) { 1 << 20 } else { 128 << 20 };
 
 /// Why a dump could not be read.
 #[derive(Debug, thiserror::Error)]
