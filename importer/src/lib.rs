@@ -14,6 +14,7 @@ pub mod findings;
 pub mod import;
 pub mod partial;
 pub mod progress;
+mod remedy;
 pub mod report;
 pub mod secret;
 pub mod synapse;

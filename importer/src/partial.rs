@@ -1,13 +1,16 @@
 //! Directories that appear under their name only when they are complete.
 
 use std::{
-    fs::{self, DirBuilder, File},
+    fs::{self, DirBuilder, File, TryLockError},
     io,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
 
-/// The file that says that a `.partial` directory is ours and may be removed by the next run.
+use crate::remedy;
+
+/// The file that says that a `.partial` directory is ours and may be removed by the next run, unless it is locked: then
+/// this run goes on.
 const MARKER: &str = ".importer-partial";
 
 /// Why a directory could not be made or completed.
@@ -26,8 +29,14 @@ pub enum PartialError {
         /// The directory.
         path: PathBuf,
     },
+    /// `<target>.partial` is being written.
+    #[error("another importer is writing `{}`; wait for its end, or stop it", path.display())]
+    Busy {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The operating system refused.
-    #[error("writing `{}`", path.display())]
+    #[error("writing `{}`{}", path.display(), remedy::of(source))]
     Io {
         /// The file or directory.
         path: PathBuf,
@@ -43,6 +52,8 @@ pub enum PartialError {
 pub struct Partial {
     target: PathBuf,
     path: PathBuf,
+    /// The marker, locked.
+    _marker: File,
 }
 
 impl Partial {
@@ -50,7 +61,8 @@ impl Partial {
     ///
     /// # Errors
     ///
-    /// [`PartialError::NotEmpty`] if `target` holds anything, [`PartialError::Foreign`], [`PartialError::Io`].
+    /// [`PartialError::NotEmpty`] if `target` holds anything, [`PartialError::Foreign`], [`PartialError::Busy`],
+    /// [`PartialError::Io`].
     pub fn create(target: &Path) -> Result<Self, PartialError> {
         check(target)?;
         let path = partial(target);
@@ -58,13 +70,14 @@ impl Partial {
         if path.symlink_metadata().is_ok() {
             fs::remove_dir_all(&path).map_err(io_error)?;
         }
-        DirBuilder::new()
+        let marker = DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(&path)
             .and_then(|()| File::create_new(path.join(MARKER)))
             .map_err(io_error)?;
-        Ok(Self { target: target.to_owned(), path })
+        lock(&marker, &path)?;
+        Ok(Self { target: target.to_owned(), path, _marker: marker })
     }
 
     /// The directory to write into.
@@ -82,12 +95,14 @@ impl Partial {
             return Err(PartialError::NotEmpty { path: self.target });
         }
         let parent = self.target.parent().filter(|parent| !parent.as_os_str().is_empty());
-        fs::remove_file(self.path.join(MARKER))
+        let marker = self.path.join(MARKER);
+        fs::remove_file(&marker)
             .and_then(|()| File::open(&self.path)?.sync_all())
-            // An empty directory gives way to a renamed one.
+            // An empty directory gives way to a renamed one, and its mode with it.
             .and_then(|()| fs::rename(&self.path, &self.target))
+            .inspect_err(|_| drop(File::create(&marker)))
             .and_then(|()| File::open(parent.unwrap_or(Path::new(".")))?.sync_all())
-            .map_err(|source| PartialError::Io { path: self.path, source })?;
+            .map_err(|source| PartialError::Io { path: self.target.clone(), source })?;
         Ok(self.target)
     }
 }
@@ -96,14 +111,26 @@ impl Partial {
 ///
 /// # Errors
 ///
-/// [`PartialError::NotEmpty`] if `target` holds anything, [`PartialError::Foreign`], [`PartialError::Io`].
+/// [`PartialError::NotEmpty`] if `target` holds anything, [`PartialError::Foreign`], [`PartialError::Busy`],
+/// [`PartialError::Io`].
 pub fn check(target: &Path) -> Result<(), PartialError> {
     if !is_free(target)? {
         return Err(PartialError::NotEmpty { path: target.to_owned() });
     }
     let path = partial(target);
-    let is_ours = path.symlink_metadata().is_err() || path.join(MARKER).is_file();
-    if is_ours || is_free(&path)? { Ok(()) } else { Err(PartialError::Foreign { path }) }
+    if let Ok(marker) = File::open(path.join(MARKER)) {
+        return lock(&marker, &path);
+    }
+    if is_free(&path)? { Ok(()) } else { Err(PartialError::Foreign { path }) }
+}
+
+/// Locks the marker until it is closed.
+fn lock(marker: &File, path: &Path) -> Result<(), PartialError> {
+    match marker.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => Err(PartialError::Busy { path: path.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(PartialError::Io { path: path.to_owned(), source }),
+    }
 }
 
 fn partial(target: &Path) -> PathBuf {
@@ -154,8 +181,9 @@ mod tests {
     fn an_empty_target_gives_way() {
         let (_scratch, target) = scratch();
         fs::create_dir(&target).unwrap();
+        fs::set_permissions(&target, fs::Permissions::from_mode(0o755)).unwrap();
         Partial::create(&target).unwrap().finish().unwrap();
-        assert!(target.is_dir());
+        assert_eq!(fs::metadata(&target).unwrap().permissions().mode() & 0o777, 0o700);
     }
 
     #[test]
@@ -166,6 +194,15 @@ mod tests {
         drop(earlier);
         let partial = Partial::create(&target).unwrap();
         assert!(!partial.path().join("old").exists());
+    }
+
+    #[test]
+    fn what_another_run_is_writing_stays() {
+        let (_scratch, target) = scratch();
+        let running = Partial::create(&target).unwrap();
+        assert!(matches!(Partial::create(&target), Err(PartialError::Busy { .. })));
+        running.finish().unwrap();
+        assert!(target.is_dir());
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Exit codes.
 
+use super::source::SecretFileError;
 use crate::{
+    config::{conduit::ConduitConfigError, synapse::ConfigError},
     dump::{DumpError, ReadError, WriteError},
     import::ImportError,
     synapse::SourceError,
@@ -54,6 +56,8 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     }
     let of_type = |is: bool, code: u8| is.then_some(code);
     of_type(cause.is::<ReadError>(), DUMP)
+        .or_else(|| of_type(cause.is::<ConfigError>() || cause.is::<SecretFileError>(), SOURCE))
+        .or_else(|| of_type(cause.is::<ConduitConfigError>(), TARGET))
         .or_else(|| of_type(cause.is::<crate::partial::PartialError>(), TARGET))
         .or_else(|| of_type(cause.is::<WriteError>(), TARGET))
         .or_else(|| of_type(cause.is::<crate::conduit::kv::KvError>(), TARGET))

@@ -1,6 +1,6 @@
 //! Which Synapse to read, and how.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Args;
@@ -44,11 +44,11 @@ impl SourceArguments {
         if let (Some(homeserver), Some(token), Some(key)) =
             (&self.homeserver, &self.admin_token_file, &self.signing_key)
         {
-            let admin_token = read_secret(token)?;
+            let admin_token = read_secret("--admin-token-file", token)?;
             let options = ApiOptions {
                 homeserver: homeserver.clone(),
                 admin_token,
-                signing_key: read_secret(key)?,
+                signing_key: read_secret("--signing-key", key)?,
                 server_name: None,
                 history: self.history,
                 now_ts: now_ms(),
@@ -81,8 +81,20 @@ impl SourceArguments {
     }
 }
 
-fn read_secret(path: &PathBuf) -> anyhow::Result<SecretString> {
-    let text =
-        std::fs::read_to_string(path).with_context(|| format!("reading `{}`", path.display()))?;
+/// Why the file of a token or a key can't be used.
+#[derive(Debug, thiserror::Error)]
+#[error("reading `{}`; run the importer as a user who may read it, or correct `{option}`", path.display())]
+pub(super) struct SecretFileError {
+    option: &'static str,
+    path: PathBuf,
+    source: std::io::Error,
+}
+
+fn read_secret(option: &'static str, path: &Path) -> Result<SecretString, SecretFileError> {
+    let text = std::fs::read_to_string(path).map_err(|source| SecretFileError {
+        option,
+        path: path.to_owned(),
+        source,
+    })?;
     Ok(SecretString::from(text.trim()))
 }

@@ -15,6 +15,7 @@ use std::{
 };
 
 use super::trees::Tree;
+use crate::remedy;
 
 /// A row of a tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,7 +119,7 @@ pub enum Mode {
 ///
 /// # Errors
 ///
-/// [`KvError::Open`].
+/// [`KvError::Open`], [`KvError::InUse`].
 pub fn open(backend: Backend, directory: &Path, mode: Mode) -> Result<Box<dyn KvStore>, KvError> {
     let error = |reason: String| KvError::Open { path: directory.to_owned(), reason };
     match (mode, detect(directory)) {
@@ -146,15 +147,21 @@ pub fn open(backend: Backend, directory: &Path, mode: Mode) -> Result<Box<dyn Kv
 #[non_exhaustive]
 pub enum KvError {
     /// The store can't be opened.
-    #[error("opening the database in `{}`: {reason}", path.display())]
+    #[error("opening the database in `{}`: {reason}{}", path.display(), remedy::of(reason))]
     Open {
         /// The directory.
         path: PathBuf,
         /// What the engine says.
         reason: String,
     },
+    /// Another process has the store open.
+    #[error("the database in `{}` is in use; stop Conduit first", path.display())]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
     /// A read failed.
-    #[error("reading tree `{tree}`: {reason}")]
+    #[error("reading tree `{tree}`: {reason}{}", remedy::of(reason))]
     Read {
         /// The tree.
         tree: &'static str,
@@ -162,7 +169,7 @@ pub enum KvError {
         reason: String,
     },
     /// A write failed.
-    #[error("writing to the database in `{}`: {reason}", path.display())]
+    #[error("writing to the database in `{}`: {reason}{}", path.display(), remedy::of(reason))]
     Write {
         /// The directory.
         path: PathBuf,

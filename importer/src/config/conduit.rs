@@ -25,7 +25,7 @@ pub struct ConduitConfig {
 #[non_exhaustive]
 pub enum ConduitConfigError {
     /// The file can't be read.
-    #[error("reading Conduit's configuration `{}`", path.display())]
+    #[error("reading Conduit's configuration `{}`; run the importer as a user who may read it, or correct `--conduit-config`", path.display())]
     Io {
         /// The file.
         path: PathBuf,

@@ -17,7 +17,10 @@ use super::{
     },
     names,
 };
-use crate::partial::{Partial, PartialError};
+use crate::{
+    partial::{Partial, PartialError},
+    remedy,
+};
 
 /// Why a dump could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -27,7 +30,7 @@ pub enum WriteError {
     #[error(transparent)]
     Partial(#[from] PartialError),
     /// The operating system refused.
-    #[error("writing `{}`", path.display())]
+    #[error("writing `{}`{}", path.display(), remedy::of(source))]
     Io {
         /// The file or directory.
         path: PathBuf,

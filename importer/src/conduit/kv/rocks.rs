@@ -1,11 +1,15 @@
 //! Conduit's default engine: one column family for each tree.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+};
 
 use rocksdb::{
     BlockBasedOptions, ColumnFamilyDescriptor, DB, DBCompressionType, Direction, IteratorMode,
     Options, WriteBatch, WriteOptions,
 };
+use rustix::{fs::FlockOperation, io::Errno};
 
 use super::{Entries, KvError, KvStore, Mode, Row, make_directory};
 use crate::conduit::trees::{self, Tree};
@@ -19,6 +23,8 @@ const OPEN_FILES: i32 = 1000;
 pub struct RocksStore {
     path: PathBuf,
     db: DB,
+    /// Keeps a Conduit from starting while the database is read.
+    _reading: Option<File>,
 }
 
 impl std::fmt::Debug for RocksStore {
@@ -32,10 +38,11 @@ impl RocksStore {
     ///
     /// # Errors
     ///
-    /// [`KvError::Open`].
+    /// [`KvError::Open`], [`KvError::InUse`].
     pub fn open(directory: &Path, mode: Mode) -> Result<Self, KvError> {
         let path = directory.to_owned();
         let error = |reason: String| KvError::Open { path: path.clone(), reason };
+        let reading = if mode == Mode::Read { lock(directory)? } else { None };
         let db = match mode {
             Mode::Create => {
                 make_directory(directory).map_err(|cause| error(cause.to_string()))?;
@@ -52,8 +59,8 @@ impl RocksStore {
                 })
             }
         };
-        let db = db.map_err(|cause| error(cause.into_string()))?;
-        Ok(Self { path, db })
+        let db = db.map_err(|cause| open_error(&path, cause))?;
+        Ok(Self { path, db, _reading: reading })
     }
 
     fn write_error(&self, cause: rocksdb::Error) -> KvError {
@@ -118,6 +125,26 @@ impl KvStore for RocksStore {
             }
         }
         self.db.flush_wal(true).map_err(|cause| self.write_error(cause))
+    }
+}
+
+/// Takes RocksDB's own lock, shared with other readers; opening read-only does not look at it. A copy may have none.
+fn lock(directory: &Path) -> Result<Option<File>, KvError> {
+    let Ok(file) = File::open(directory.join("LOCK")) else { return Ok(None) };
+    match rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockShared) {
+        Err(Errno::AGAIN | Errno::ACCESS) => Err(KvError::InUse { path: directory.to_owned() }),
+        // Not every file system has locks.
+        _ => Ok(Some(file)),
+    }
+}
+
+fn open_error(path: &Path, cause: rocksdb::Error) -> KvError {
+    let path = path.to_owned();
+    let reason = cause.into_string();
+    if reason.contains("LOCK: Resource temporarily unavailable") {
+        KvError::InUse { path }
+    } else {
+        KvError::Open { path, reason }
     }
 }
 
