@@ -98,7 +98,7 @@ pub fn import(
         rooms: BTreeSet::new(),
         admins: Vec::new(),
         servers: BTreeSet::new(),
-        unlisted: BTreeSet::new(),
+        in_states: BTreeSet::new(),
         signed: e2ee::Signed::new(),
         findings,
     };
@@ -144,8 +144,8 @@ struct Import<'a> {
     admins: Vec<(OwnedUserId, Option<String>)>,
     /// Servers that share a room with this one.
     servers: BTreeSet<String>,
-    /// Local users in room states whom the source does not list as members.
-    unlisted: BTreeSet<OwnedUserId>,
+    /// Local users in room states, some of whom may not be among the users of the dump.
+    in_states: BTreeSet<OwnedUserId>,
     /// Signatures of keys whose owners may come later.
     signed: e2ee::Signed,
     findings: Vec<Finding>,
@@ -170,7 +170,7 @@ impl Import<'_> {
                 "a stock Conduit publishes no old keys; other servers know them already",
             );
         }
-        self.unlisted_users()?;
+        self.users_without_accounts()?;
         self.edu_positions()?;
         let key = &server.signing_key;
         let seed = secrecy::ExposeSecret::expose_secret(&key.seed);
@@ -182,8 +182,8 @@ impl Import<'_> {
 
 impl Import<'_> {
     /// Gives users that only a room's state knows a row, as Conduit does for each member (src/service/rooms/state_cache/mod.rs:37-41).
-    fn unlisted_users(&mut self) -> Result<(), ImportError> {
-        for user in std::mem::take(&mut self.unlisted) {
+    fn users_without_accounts(&mut self) -> Result<(), ImportError> {
+        for user in std::mem::take(&mut self.in_states) {
             let key = trees::USERID_PASSWORD.key(&[Part::Text(user.as_str())]);
             if self.rows.get(&trees::USERID_PASSWORD, &key)?.is_none() {
                 self.rows.put_raw(&trees::USERID_PASSWORD, key, Vec::new())?;

@@ -179,9 +179,13 @@ pub const OTHERS: &[Code] = &[
     Code::plain(
         "V113",
         Blocking,
-        "who is joined, or what is counted from it, differs from the room's state",
+        "the rows join whom the room's state does not, or lack other servers' users, or were counted wrong",
     ),
-    Code::plain("V113", Warning, "an invite, knock or leave differs from the room's state"),
+    Code::plain(
+        "V113",
+        Warning,
+        "an invite, knock or leave differs from the room's state, or a user of this server is joined there and not in the rows: the user may join again",
+    ),
     Code::plain(
         "V114",
         Blocking,
@@ -197,7 +201,7 @@ pub const OTHERS: &[Code] = &[
     Code::plain(
         "V118",
         Warning,
-        "the state before an event is not the one after its only predecessor",
+        "in a room without forks so far, the state before an event is not the one after its predecessor",
     ),
     Code::plain(
         "V119",

@@ -1,4 +1,7 @@
 //! Memberships of a room: rows against its current state, and what is counted from them.
+//!
+//! Rows must not join whom the state does not. A local user whom the state joins may have lesser rows: the import follows
+//! Synapse's table of memberships there, which is a warning.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -28,6 +31,7 @@ const ROWS: [(&str, &Tree); 4] = [
 /// A room and who is in it.
 struct Room<'a> {
     store: &'a dyn KvStore,
+    server_name: &'a str,
     id: &'a str,
     /// Memberships by the current state.
     members: BTreeMap<&'a str, Rc<str>>,
@@ -54,7 +58,7 @@ pub(super) fn check(
     let inside = members
         .iter()
         .any(|(user, membership)| &**membership == "join" && server_of(user) == server_name);
-    let room = Room { store, id, members, inside };
+    let room = Room { store, server_name, id, members, inside };
     for user in room.members.keys() {
         if value_of(store, &trees::USERID_PASSWORD, &[Part::Text(user)])?.is_none() {
             found.error("V113", *user, "is a member and has no row in `userid_password`");
@@ -63,7 +67,7 @@ pub(super) fn check(
     let rows = room.rows()?;
     room.compare(&rows, found);
     room.counts(&rows, found)?;
-    room.servers(found)
+    room.servers(&rows, found)
 }
 
 /// Joined rows of rooms that Conduit has no number for: every idle sync of such a user fails
@@ -125,11 +129,12 @@ impl Room<'_> {
                 membership.unwrap_or("nothing"),
                 if shown.is_empty() { "nothing".to_owned() } else { shown.join(" and ") }
             );
-            let joined = [membership == Some("join"), shown.contains(&"join")];
-            if shown.len() > 1 || joined.contains(&true) {
+            let lost = membership == Some("join") && server_of(user) != self.server_name;
+            if shown.len() > 1 || shown.contains(&"join") || lost {
                 found.error("V113", subject, text);
             } else {
-                // An invite that was revoked while the server was not in the room.
+                // A join that Synapse's table contradicts, or an invite that was revoked while the server was not in the
+                // room.
                 found.warning("V113", subject, text);
             }
         }
@@ -154,9 +159,13 @@ impl Room<'_> {
         Ok(())
     }
 
-    /// Servers in a room are those of joined users.
-    fn servers(&self, found: &mut Found) -> Result<(), VerifyError> {
-        let joined = self.members.iter().filter(|(_, membership)| &***membership == "join");
+    /// Servers in a room are those of users whose rows join them.
+    fn servers(
+        &self,
+        rows: &BTreeMap<String, Vec<&'static str>>,
+        found: &mut Found,
+    ) -> Result<(), VerifyError> {
+        let joined = rows.iter().filter(|(_, shown)| shown.contains(&"join"));
         let expected: BTreeSet<_> = joined.map(|(user, _)| server_of(user).to_owned()).collect();
         let mut stored = BTreeSet::new();
         let prefix = trees::ROOMSERVERIDS.key(&[Part::Text(self.id), Part::Text("")]);

@@ -35,7 +35,7 @@ fn import(registrations: &[(&str, &str)]) -> (MemoryStore, Tally, Vec<Finding>) 
         rooms: BTreeSet::new(),
         admins: Vec::new(),
         servers: BTreeSet::new(),
-        unlisted: BTreeSet::new(),
+        in_states: BTreeSet::new(),
         signed: crate::import::e2ee::Signed::new(),
         findings: Vec::new(),
     };

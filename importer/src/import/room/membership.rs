@@ -1,5 +1,6 @@
-//! Who is in a room: the membership trees, counts and servers, from the present state; for local users, Synapse's own
-//! table of memberships decides.
+//! Who is in a room: the membership trees, counts and servers, from the present state. For local users Synapse's own
+//! table of memberships decides, except that nobody is joined whom the state does not join: the state is what Conduit
+//! authorises by. Where the two contradict each other, the user thus sees the less; `verify` warns of it.
 //!
 //! | present membership | rows |
 //! |---|---|
@@ -56,8 +57,8 @@ pub(super) struct Members<'a> {
     local: BTreeMap<&'a UserId, &'a DumpMember>,
     /// Local users who are joined by the present state.
     joined_in_state: BTreeSet<OwnedUserId>,
-    /// Local users of the present state whom the table lacks, who have accounts nobody knows of.
-    unlisted: BTreeSet<OwnedUserId>,
+    /// Local users of the present state, some of whom may have accounts that nobody knows of.
+    in_state: BTreeSet<OwnedUserId>,
     /// Present state that goes into invites, by type.
     stripped: BTreeMap<&'static str, Value>,
     /// Stripped member events of the table's invites and knocks.
@@ -78,7 +79,7 @@ impl<'a> Members<'a> {
             server_name,
             local,
             joined_in_state: BTreeSet::new(),
-            unlisted: BTreeSet::new(),
+            in_state: BTreeSet::new(),
             stripped: BTreeMap::new(),
             invites: BTreeMap::new(),
             is_outside: head.current_state.is_none(),
@@ -117,8 +118,8 @@ impl<'a> Members<'a> {
         }
         if !self.local.contains_key(&*user) {
             self.write(&user, membership, &Value::Array(Vec::new()), rows)?;
-            self.unlisted.insert(user);
         }
+        self.in_state.insert(user);
         Ok(())
     }
 
@@ -137,7 +138,7 @@ impl<'a> Members<'a> {
     }
 
     /// Writes the memberships of local users, counts and servers. Gives the servers in the room, and the local users
-    /// whom Synapse's table lacks.
+    /// of its state.
     pub(super) fn finish(
         mut self,
         rows: &mut Rows<'_>,
@@ -163,7 +164,7 @@ impl<'a> Members<'a> {
         if self.stripped.contains_key("m.room.encryption") {
             self.key_changes(rows)?;
         }
-        Ok((self.servers, self.unlisted))
+        Ok((self.servers, self.in_state))
     }
 
     /// Notes in an encrypted room that the keys of everybody in it may have changed. A client comes back with a token of

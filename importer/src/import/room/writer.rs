@@ -339,9 +339,9 @@ impl Writer<'_> {
             rows.put(&trees::ROOMID_PDULEAVES, &[room, leaf], &[leaf])?;
         }
         self.receipts.write(&self.head.room_id, rows, &mut import.tally)?;
-        let (servers, unlisted) = self.members.finish(rows, &mut import.tally)?;
+        let (servers, in_state) = self.members.finish(rows, &mut import.tally)?;
         import.servers.extend(servers);
-        import.unlisted.extend(unlisted);
+        import.in_states.extend(in_state);
         if let Some(first) = self.states.missing.first() {
             import.findings.push(Finding::import(
                 Severity::Warning,
