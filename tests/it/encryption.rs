@@ -1,7 +1,7 @@
 //! Real clients with their own stores before and after the move: messages and keys that waited, new ones both ways,
 //! cross-signing, one-time keys, a key backup on a third device. `scripts/lab/encryption.py` says what is looked at.
 
-use migration_tests::lab::{Lab, importer};
+use migration_tests::{command, lab::Lab};
 
 #[test]
 fn encrypted_conversations_go_on() {
@@ -9,14 +9,13 @@ fn encrypted_conversations_go_on() {
         eprintln!("skipped: CONDUIT_BIN names no Conduit");
         return;
     };
-    let lab = Lab::start().unwrap();
-    lab.stop().unwrap();
+    let lab = Lab::stopped().unwrap();
     let [dump, database] =
         ["dump", "conduit"].map(|name| lab.path(name).to_str().unwrap().to_owned());
     let config = lab.note("config");
     let arguments = ["migrate", "--synapse-config", config, "--accept", "C301"];
     let to = ["--dump", &dump, "--database", &database];
-    let moved = importer(&[&arguments[..], &to].concat()).unwrap();
+    let moved = command::text(&[&arguments[..], &to].concat()).unwrap();
     // 11 says that there are warnings.
     assert!(matches!(moved.status.code(), Some(0 | 11)), "{moved:?}");
     let said = lab.run("encryption", &["--bin", &conduit, "--database", &database]).unwrap();

@@ -1,12 +1,17 @@
 //! End-to-end tests, one binary: it links once and shares the laboratory.
 #![cfg(test)]
 
+mod conduit;
+mod contradictions;
+mod disk;
 mod encryption;
-mod family;
+mod errors;
+mod import;
 mod made;
 mod migrate;
 mod on_disk;
 mod reading;
+mod sources;
 mod verify_dump;
 mod verify_encryption;
 mod verify_fixture;

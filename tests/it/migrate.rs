@@ -15,7 +15,10 @@ use importer::{
     },
     dump::{DumpReader, format::FileEntry},
 };
-use migration_tests::lab::{Lab, command, importer};
+use migration_tests::{
+    command,
+    lab::{Engine, Lab},
+};
 
 type Rows = BTreeMap<(&'static str, Vec<u8>), Vec<u8>>;
 
@@ -45,8 +48,13 @@ fn expect(output: &Output, code: i32, text: &str) {
 /// Runs the command and sends it `signal` when it has finished `phases` phases of its work, of which each one says so on
 /// standard error. Gives the exit code, if there is one.
 fn end_after(phases: usize, signal: &str, arguments: &[&str]) -> Option<i32> {
-    let mut child =
-        command().args(arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = command::new()
+        .unwrap()
+        .args(arguments)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
     let mut finished = lines.filter(|line| line.contains(" in ") && line.ends_with(" s"));
     assert_eq!(finished.by_ref().take(phases).count(), phases, "the run has fewer phases");
@@ -58,22 +66,23 @@ fn end_after(phases: usize, signal: &str, arguments: &[&str]) -> Option<i32> {
 
 #[test]
 fn a_migration_that_was_ended_anywhere_can_be_run_again() {
-    let lab = Lab::start().unwrap();
+    let lab = Lab::start(Engine::Sqlite).unwrap();
     let path = |name: &str| lab.path(name).to_str().unwrap().to_owned();
     let config = lab.note("config");
     let first = path("first");
 
     // While Synapse runs, `check` looks and `migrate` refuses. The laboratory has rooms of versions 1 and 2.
-    let check = importer(&["check", "--synapse-config", config, "--database", &first]).unwrap();
+    let check =
+        command::text(&["check", "--synapse-config", config, "--database", &first]).unwrap();
     expect(&check, 10, "error C301: ");
-    let check = importer(&["check", "--synapse-config", config, "--format", "json"]).unwrap();
+    let check = command::text(&["check", "--synapse-config", config, "--format", "json"]).unwrap();
     let json: serde_json::Value = serde_json::from_slice(&check.stdout).unwrap();
     let first_finding = &json["findings"][0];
     assert_eq!(
         (&first_finding["severity"], &first_finding["code"]),
         (&"blocking".into(), &"C301".into())
     );
-    let by_api = importer(&[
+    let by_api = command::text(&[
         "check",
         "--homeserver",
         lab.note("base_url"),
@@ -88,7 +97,7 @@ fn a_migration_that_was_ended_anywhere_can_be_run_again() {
     expect(&by_api, 11, "warning C301: ");
     let migrate = |target: &str, more: &[&str]| {
         let arguments = ["migrate", "--synapse-config", config, "--database", target];
-        importer(&[&arguments, more].concat()).unwrap()
+        command::text(&[&arguments, more].concat()).unwrap()
     };
     expect(&migrate(&first, &["--accept", "C301"]), 10, "error C113: ");
     lab.stop().unwrap();
@@ -105,7 +114,7 @@ fn a_migration_that_was_ended_anywhere_can_be_run_again() {
     let report: serde_json::Value = serde_json::from_str(&report).unwrap();
     assert!(report["rooms"].as_array().unwrap().iter().any(|room| room["left_out"].is_string()));
     expect(&migrate(&first, &["--accept", "C301"]), 10, "error C503: ");
-    let verify = importer(&["verify", "--dump", &dump, "--database", &first]).unwrap();
+    let verify = command::text(&["verify", "--dump", &dump, "--database", &first]).unwrap();
     expect(&verify, 0, "");
 
     // The earlier dump is taken only if that is said.
@@ -138,6 +147,6 @@ fn a_migration_that_was_ended_anywhere_can_be_run_again() {
             assert!(!Path::new(&format!("{second}.report")).exists());
         }
     }
-    expect(&importer(&arguments).unwrap(), 0, "");
+    expect(&command::text(&arguments).unwrap(), 0, "");
     assert!(rows(Path::new(&second)) == expected, "the rows differ after interruptions");
 }

@@ -1,104 +1,252 @@
-//! The laboratory: a real Synapse, filled through its APIs by `scripts/lab`.
+//! A real Synapse with a family in it: see `scripts/lab`.
 
 use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Command, Stdio},
 };
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A filled Synapse; stopped when dropped.
+/// A database that Synapse uses.
+#[derive(Clone, Copy, Debug)]
+pub enum Engine {
+    /// One file.
+    Sqlite,
+    /// A cluster of the laboratory's own.
+    Postgres,
+}
+
+impl Engine {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Sqlite => "sqlite",
+            Self::Postgres => "postgres",
+        }
+    }
+}
+
+/// A Synapse on a copy that the test may do with as it likes; stopped when this is dropped.
+///
+/// The story is told once for each engine and kept below `target/lab`, under the hash of the scripts that tell it: not for
+/// each test, not even for each run.
 #[derive(Debug)]
 pub struct Lab {
-    scratch: TempDir,
-    /// `lab.json`: where everything is.
-    pub notes: Value,
+    directory: TempDir,
+    notes: Value,
 }
 
 impl Lab {
-    /// Starts and fills a Synapse with SQLite, under the server name `family.test`.
+    /// Starts a filled Synapse.
     ///
     /// # Errors
     ///
-    /// If its Python environment is missing: `scripts/setup` makes it.
-    pub fn start() -> anyhow::Result<Self> {
-        let mut lab = Self { scratch: tempfile::tempdir()?, notes: Value::Null };
-        lab.run("start", &[])?;
-        lab.run("fill", &[])?;
-        let notes = std::fs::read(lab.directory().join("lab.json"))?;
-        lab.notes = serde_json::from_slice(&notes)?;
+    /// If `scripts/setup` has not been run, or Synapse does not start: then with what it said.
+    pub fn start(engine: Engine) -> anyhow::Result<Self> {
+        let mut lab = Self::copy(engine)?;
+        lab.resume()?;
         Ok(lab)
     }
 
-    /// Stops Synapse; its files stay.
+    /// A filled Synapse with SQLite that does not run, which many tests do with.
     ///
     /// # Errors
     ///
-    /// If the laboratory says so.
+    /// As [`Lab::start`].
+    pub fn stopped() -> anyhow::Result<Self> {
+        let mut lab = Self::copy(Engine::Sqlite)?;
+        for name in ["homeserver.yaml", "lab.json"] {
+            let path = lab.directory().join(name);
+            let template = template(Engine::Sqlite)?;
+            let text = fs::read_to_string(&path)?;
+            let here = lab.directory();
+            fs::write(&path, text.replace(&*template.to_string_lossy(), &here.to_string_lossy()))?;
+        }
+        lab.read_notes()?;
+        Ok(lab)
+    }
+
+    fn copy(engine: Engine) -> anyhow::Result<Self> {
+        let template = template(engine)?;
+        let directory = tempfile::tempdir_in(cache()?)?;
+        let status = Command::new("cp")
+            .arg("-a")
+            .arg(template)
+            .arg(directory.path().join("lab"))
+            .status()?;
+        ensure!(status.success(), "copying the laboratory failed");
+        // PostgreSQL runs as a user of its own, who must be able to come here.
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o711))?;
+        Ok(Self { directory, notes: Value::Null })
+    }
+
+    /// Where it is.
+    pub fn directory(&self) -> PathBuf {
+        self.directory.path().join("lab")
+    }
+
+    /// Starts Synapse again after [`Lab::stop`], with its database.
+    ///
+    /// # Errors
+    ///
+    /// If it does not start.
+    pub fn resume(&mut self) -> anyhow::Result<()> {
+        self.run("start", &[])?;
+        self.read_notes()
+    }
+
+    fn read_notes(&mut self) -> anyhow::Result<()> {
+        let text = fs::read_to_string(self.directory().join("lab.json"))?;
+        self.notes = serde_json::from_str(&text)?;
+        Ok(())
+    }
+
+    /// Stops Synapse, and PostgreSQL with it.
+    ///
+    /// # Errors
+    ///
+    /// If it does not stop.
     pub fn stop(&self) -> anyhow::Result<()> {
         self.run("stop", &[]).map(drop)
     }
 
-    /// A text of `lab.json`.
-    pub fn note(&self, name: &str) -> &str {
-        self.notes.get(name).and_then(Value::as_str).unwrap_or_default()
-    }
-
-    /// A path beside the laboratory, for results.
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.scratch.path().join(name)
-    }
-
-    fn directory(&self) -> PathBuf {
-        self.path("synapse")
-    }
-
-    /// Runs a command of `scripts/lab`; gives what it printed.
+    /// Runs a command of `scripts/lab` on it; gives what it printed.
     ///
     /// # Errors
     ///
     /// If it fails; with all that it said.
     pub fn run(&self, command: &str, arguments: &[&str]) -> anyhow::Result<String> {
-        let python = target().join("lab/venv/bin/python");
-        ensure!(python.exists(), "`{}` is missing: run scripts/setup", python.display());
-        let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/lab");
-        let output = Command::new(python)
-            .arg(scripts)
-            .args([command, "--dir"])
-            .arg(self.directory())
-            .args(arguments)
-            .output()?;
-        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
-        let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "scripts/lab {command}: {printed}{said}");
-        Ok(printed)
+        script(command, &self.directory(), arguments)
+    }
+
+    /// A path in its directory.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory().join(name)
+    }
+
+    /// The first access token of a user of the story.
+    pub fn access_token(&self, user: &str) -> &str {
+        let pointer = format!("/users/{user}/devices/0/access_token");
+        self.notes.pointer(&pointer).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// A note of `lab.json` that is a text, such as `base_url`; empty if there is none.
+    pub fn note(&self, name: &str) -> &str {
+        self.notes.get(name).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// The number of users in the story.
+    pub fn users(&self) -> usize {
+        self.notes.get("users").and_then(Value::as_object).map_or(0, serde_json::Map::len)
+    }
+
+    /// The number of rooms in the story.
+    pub fn rooms(&self) -> usize {
+        self.notes.get("rooms").and_then(Value::as_object).map_or(0, serde_json::Map::len)
+    }
+
+    /// Arguments with which the importer reads the database.
+    pub fn by_database(&self) -> Vec<String> {
+        vec!["--synapse-config".to_owned(), self.note("config").to_owned()]
+    }
+
+    /// Arguments with which the importer reads the APIs.
+    pub fn by_api(&self) -> Vec<String> {
+        [
+            "--homeserver",
+            self.note("base_url"),
+            "--admin-token-file",
+            self.note("admin_token_file"),
+            "--signing-key",
+            self.note("signing_key"),
+        ]
+        .map(ToOwned::to_owned)
+        .to_vec()
     }
 }
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        let _result = self.stop();
+        // A failure here has no one to go to, and the test's own is the one that matters.
+        drop(self.stop());
     }
 }
 
-/// Runs the command `importer`, built beside the tests.
-///
-/// # Errors
-///
-/// If it was not built.
-pub fn importer(arguments: &[&str]) -> anyhow::Result<Output> {
-    command().args(arguments).arg("--no-progress").output().context("running `importer`")
+/// Runs a command of `scripts/lab`.
+fn script(command: &str, directory: &Path, arguments: &[&str]) -> anyhow::Result<String> {
+    let python = cache()?.join("venv/bin/python");
+    ensure!(python.exists(), "the laboratory is not installed; run `scripts/setup`");
+    // The servers that it starts stay: they must not hold a pipe that we wait for.
+    let [out, log] = [tempfile::NamedTempFile::new()?, tempfile::NamedTempFile::new()?];
+    let status = Command::new(python)
+        .arg(repository().join("scripts/lab"))
+        .arg(command)
+        .arg("--dir")
+        .arg(directory)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(out.reopen()?)
+        .stderr(log.reopen()?)
+        .status()
+        .context("running the laboratory's Python")?;
+    if !status.success() {
+        let said = [out.path(), log.path()].map(fs::read_to_string);
+        bail!("`scripts/lab {command}` failed: {said:?}");
+    }
+    Ok(fs::read_to_string(out.path())?)
 }
 
-/// The same, to be started.
-pub fn command() -> Command {
-    Command::new(target().join("debug/importer"))
+/// The root of the sources.
+fn repository() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
-/// Cargo's target directory: that of the running test.
-fn target() -> PathBuf {
-    let test = std::env::current_exe().unwrap_or_default();
-    test.ancestors().nth(3).map(Path::to_owned).unwrap_or_default()
+/// `target/lab`, wherever `target` is: the test's own executable is in `target/PROFILE/deps`.
+fn cache() -> anyhow::Result<PathBuf> {
+    let executable = std::env::current_exe()?;
+    let target = executable.ancestors().nth(3).context("the test is not below `target`")?;
+    Ok(target.join("lab"))
+}
+
+/// A filled laboratory that is stopped; made if the scripts have changed, by the first of all tests that want it.
+fn template(engine: Engine) -> anyhow::Result<PathBuf> {
+    let place = cache()?.join(format!("template-{}", engine.name()));
+    fs::create_dir_all(&place)?;
+    let turn = fs::File::create(place.join("lock"))?;
+    turn.lock()?;
+    let directory = place.join("lab");
+    let told = place.join("told");
+    let story = story()?;
+    if fs::read_to_string(&told).is_ok_and(|text| text == story) {
+        return Ok(directory);
+    }
+    if directory.exists() {
+        fs::remove_dir_all(&directory)?;
+    }
+    let made = script("start", &directory, &["--engine", engine.name()])
+        .and_then(|_| script("fill", &directory, &[]));
+    let stopped = script("stop", &directory, &[]);
+    made?;
+    stopped?;
+    fs::write(told, story)?;
+    Ok(directory)
+}
+
+/// Hash of the scripts that tell the story.
+fn story() -> anyhow::Result<String> {
+    let mut files: Vec<_> = fs::read_dir(repository().join("scripts/lab"))?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<_, _>>()?;
+    files.retain(|path| path.is_file());
+    files.sort();
+    let output = Command::new("sh")
+        .args(["-c", "cat \"$@\" | sha256sum", "sh"])
+        .args(files)
+        .output()
+        .context("hashing the scripts")?;
+    let hash = String::from_utf8(output.stdout)?;
+    Ok(hash)
 }

@@ -1,4 +1,6 @@
 //! The harness of the end-to-end tests: a real Synapse, and a real Conduit if one is given.
 
+pub mod command;
 pub mod fixture;
 pub mod lab;
+pub mod tree;

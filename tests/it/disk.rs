@@ -1,0 +1,154 @@
+//! What a disk can do to a dump and an import: nothing that looks finished may be left.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use migration_tests::{command, lab::Lab};
+
+/// A file system in memory; unmounted when dropped.
+struct Disk(PathBuf);
+
+impl Disk {
+    /// Mounts one of that size. `None`, which is said: only root may.
+    fn mount(at: PathBuf, size: &str) -> Option<Self> {
+        fs::create_dir(&at).unwrap();
+        let options = format!("size={size},mode=755");
+        let mount =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(&at).output();
+        if mount.is_ok_and(|output| output.status.success()) {
+            return Some(Self(at));
+        }
+        eprintln!("skipped: this user can't mount a file system");
+        None
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    fn read_only(&self) {
+        let remounted =
+            Command::new("mount").args(["-o", "remount,ro"]).arg(&self.0).status().unwrap();
+        assert!(remounted.success());
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        drop(Command::new("umount").arg(&self.0).status());
+    }
+}
+
+/// Arguments of a dump of the database.
+fn dump(lab: &Lab, directory: &Path) -> Vec<String> {
+    let mut arguments = vec!["dump".to_owned()];
+    arguments.extend(lab.by_database());
+    arguments.extend(["--dump".to_owned(), directory.to_string_lossy().into_owned()]);
+    arguments
+}
+
+#[test]
+fn a_disk_that_is_full() {
+    let lab = Lab::stopped().unwrap();
+    let Some(small) = Disk::mount(lab.path("small"), "256k") else { return };
+    let target = small.path("dump");
+    command::fails(
+        dump(&lab, &target),
+        5,
+        &["small/dump.partial", "no space left", "another disk"],
+    )
+    .unwrap();
+    assert!(!target.exists());
+    drop(small);
+
+    let whole = lab.path("dump");
+    command::dump(&lab.by_database(), &whole).unwrap();
+    for backend in ["rocksdb", "sqlite"] {
+        let disk = Disk::mount(lab.path(backend), "700k").unwrap();
+        let target = disk.path("conduit");
+        let import = command::import_arguments(&whole, &target, backend);
+        command::fails(import, 5, &["conduit.partial", "no space left", "another disk"]).unwrap();
+        assert!(!target.exists(), "{backend}");
+        assert!(!disk.path("conduit.partial/manifest.json").exists());
+    }
+}
+
+#[test]
+fn a_file_system_that_is_read_only_and_a_mount_point() {
+    let lab = Lab::stopped().unwrap();
+    let Some(disk) = Disk::mount(lab.path("disk"), "10m") else { return };
+    command::fails(dump(&lab, &lab.path("disk")), 5, &["disk", "inside of it"]).unwrap();
+    // What it wrote beside the mount point is its own, and goes.
+    command::fails(dump(&lab, &lab.path("disk")), 5, &["disk", "inside of it"]).unwrap();
+    disk.read_only();
+    let target = disk.path("dump");
+    command::fails(dump(&lab, &target), 5, &["dump.partial", "on a file system that can"]).unwrap();
+}
+
+fn permit(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn rights_that_are_missing() {
+    let lab = Lab::stopped().unwrap();
+    let open = tempfile::tempdir().unwrap();
+    permit(open.path(), 0o777);
+    // A place that everybody can come to, unlike that of the sources.
+    let here = open.path().join("lab");
+    fs::create_dir(&here).unwrap();
+    for name in ["homeserver.yaml", "signing.key", "homeserver.db", "bridge.yaml"] {
+        fs::copy(lab.path(name), here.join(name)).unwrap();
+        permit(&here.join(name), 0o644);
+    }
+    let config = here.join("homeserver.yaml");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace(&*lab.directory().to_string_lossy(), &here.to_string_lossy()))
+        .unwrap();
+    let of = |target: &str| {
+        let [config, target] =
+            [&config, &open.path().join(target)].map(|path| path.to_string_lossy().into_owned());
+        let arguments = ["dump", "--synapse-config", &config, "--dump", &target];
+        command::run_as_nobody(arguments).unwrap()
+    };
+
+    // SQLite must make files beside a database in WAL mode, and may not.
+    let Some(run) = of("dump") else {
+        eprintln!("skipped: this user can't become another one");
+        return;
+    };
+    run.failed(3, &["homeserver.db", "as Synapse's user", "write access to its directory"])
+        .unwrap();
+    permit(&here, 0o777);
+    assert_eq!(of("dump").unwrap().code, 0);
+
+    // A directory that exists and is empty becomes its owner's alone.
+    let dump = open.path().join("dump");
+    assert_eq!(fs::metadata(&dump).unwrap().permissions().mode() & 0o777, 0o700);
+    permit(open.path(), 0o755);
+    of("other").unwrap().failed(5, &["other.partial", "as a user who may"]).unwrap();
+
+    permit(&here.join("signing.key"), 0o600);
+    of("other").unwrap().failed(3, &["signing.key", "as Synapse's user"]).unwrap();
+    permit(&config, 0o600);
+    of("other").unwrap().failed(3, &["homeserver.yaml", "as Synapse's user"]).unwrap();
+}
+
+#[test]
+fn an_empty_directory_becomes_its_owners_alone() {
+    let lab = Lab::stopped().unwrap();
+    let [dumped, rocksdb, sqlite] = ["dump", "rocksdb", "sqlite"].map(|name| lab.path(name));
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    for path in [&dumped, &rocksdb, &sqlite] {
+        fs::create_dir(path).unwrap();
+        permit(path, 0o755);
+    }
+    command::dump(&lab.by_database(), &dumped).unwrap();
+    command::import(&dumped, &rocksdb, "rocksdb").unwrap();
+    command::import(&dumped, &sqlite, "sqlite").unwrap();
+    assert_eq!([&dumped, &rocksdb, &sqlite].map(|path| mode(path)), [0o700; 3]);
+}

@@ -1,0 +1,166 @@
+//! The built command.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use anyhow::{Context as _, ensure};
+use serde_json::Value;
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Run {
+    /// Exit code; -1 if a signal ended it.
+    pub code: i32,
+    /// Standard output.
+    pub out: String,
+    /// Standard error.
+    pub err: String,
+}
+
+impl Run {
+    /// The JSON document on standard output.
+    ///
+    /// # Errors
+    ///
+    /// If the run failed; warnings are no failure.
+    pub fn json(&self) -> anyhow::Result<Value> {
+        ensure!(matches!(self.code, 0 | 11), "exit code {}: {}{}", self.code, self.err, self.out);
+        serde_json::from_str(&self.out).context("standard output is no JSON")
+    }
+
+    /// That the run failed with this exit code, with all these words in its message, and without a panic.
+    ///
+    /// # Errors
+    ///
+    /// If it did not; says what it did.
+    pub fn failed(&self, code: i32, words: &[&str]) -> anyhow::Result<()> {
+        let Self { code: found, out, err } = self;
+        ensure!(*found == code, "exit code {found} instead of {code}: {err}{out}");
+        for word in words {
+            ensure!(err.contains(word), "no {word:?} in {err:?}");
+        }
+        ensure!(!err.contains("panicked"), "{err}");
+        Ok(())
+    }
+}
+
+/// Runs `importer --format json` with these arguments.
+///
+/// # Errors
+///
+/// If the command is not built.
+pub fn run<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> anyhow::Result<Run> {
+    let path = path()?;
+    run_by(Command::new(&path).args(GLOBAL).args(arguments))
+}
+
+/// Runs `importer` with these arguments, for people.
+///
+/// # Errors
+///
+/// If the command is not built.
+pub fn text(arguments: &[&str]) -> anyhow::Result<Output> {
+    new()?.args(arguments).arg("--no-progress").output().context("running `importer`")
+}
+
+/// The command, to be started.
+///
+/// # Errors
+///
+/// If it is not built.
+pub fn new() -> anyhow::Result<Command> {
+    path().map(Command::new)
+}
+
+/// Runs a command as the user `nobody`, whom access rights hold back as they don't hold back root. `None`: only root can.
+///
+/// # Errors
+///
+/// As [`run`].
+pub fn run_as_nobody<S: AsRef<OsStr>>(
+    arguments: impl IntoIterator<Item = S>,
+) -> anyhow::Result<Option<Run>> {
+    let scratch = tempfile::tempdir()?;
+    fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o755))?;
+    // Where it was built may be closed to others.
+    let copy = scratch.path().join("importer");
+    fs::copy(path()?, &copy)?;
+    let nobody = ["--reuid=65534", "--regid=65534", "--clear-groups"];
+    if !Command::new("setpriv").args(nobody).arg("true").status().is_ok_and(|s| s.success()) {
+        return Ok(None);
+    }
+    run_by(Command::new("setpriv").args(nobody).arg(copy).args(GLOBAL).args(arguments)).map(Some)
+}
+
+/// Options of every command.
+const GLOBAL: [&str; 3] = ["--format", "json", "--no-progress"];
+
+fn run_by(command: &mut Command) -> anyhow::Result<Run> {
+    let output = command.output().with_context(|| format!("running {command:?}"))?;
+    Ok(Run {
+        code: output.status.code().unwrap_or(-1),
+        out: String::from_utf8(output.stdout)?,
+        err: String::from_utf8(output.stderr)?,
+    })
+}
+
+/// Runs a command that must fail: with this exit code, with all these words in its message, and without a panic.
+///
+/// # Errors
+///
+/// If it does anything else; says what.
+pub fn fails<S: AsRef<OsStr>>(
+    arguments: impl IntoIterator<Item = S>,
+    code: i32,
+    words: &[&str],
+) -> anyhow::Result<()> {
+    run(arguments)?.failed(code, words)
+}
+
+/// Dumps a Synapse named by `source`; returns the manifest.
+///
+/// # Errors
+///
+/// If the dump fails.
+pub fn dump(source: &[String], directory: &Path) -> anyhow::Result<Value> {
+    let directory = directory.to_string_lossy().into_owned();
+    let end = ["--dump".to_owned(), directory, "--history".to_owned(), "full".to_owned()];
+    run(["dump".to_owned()].iter().chain(source).chain(&end))?.json()
+}
+
+/// Imports a dump; returns what was printed.
+///
+/// # Errors
+///
+/// If the import fails.
+pub fn import(dump: &Path, database: &Path, backend: &str) -> anyhow::Result<Value> {
+    run(import_arguments(dump, database, backend))?.json()
+}
+
+/// Arguments of [`import`].
+pub fn import_arguments<'a>(
+    dump: &'a Path,
+    database: &'a Path,
+    backend: &'a str,
+) -> [&'a OsStr; 7] {
+    let [command, of, to, by] = ["import", "--dump", "--database", "--backend"].map(OsStr::new);
+    [command, of, dump.as_os_str(), to, database.as_os_str(), by, backend.as_ref()]
+}
+
+/// `target/PROFILE/importer`, next to the directory of the test's own executable.
+///
+/// # Errors
+///
+/// If the command is not built: `cargo build -p importer` does that.
+pub fn path() -> anyhow::Result<PathBuf> {
+    let executable = std::env::current_exe()?;
+    let profile = executable.ancestors().nth(2).context("the test is not below `target`")?;
+    let path = profile.join("importer");
+    ensure!(path.exists(), "`{}` is not built; run `cargo build -p importer`", path.display());
+    Ok(path)
+}
