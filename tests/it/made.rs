@@ -106,6 +106,9 @@ pub(crate) fn dump() -> (TempDir, DumpReader) {
         .unwrap();
     writer.user(&user(&json!({ "receipts": receipts() }))).unwrap();
     let ignored = json!({"global": {"m.ignored_user_list": {"ignored_users": {ALICE: {}}}}});
+    let locked =
+        json!({"user_id": "@locked:dump.test", "locked": true, "admin": false, "devices": []});
+    writer.user(&user(&locked)).unwrap();
     let gone = json!({"user_id": "@gone:dump.test", "deactivated": true, "admin": false, "account_data": ignored});
     writer.user(&user(&gone)).unwrap();
 

@@ -95,7 +95,7 @@ type Damage = fn(&mut MemoryStore);
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn each_difference_is_reported_by_its_code() {
-    let cases: [(&str, Damage); 59] = [
+    let cases: [(&str, Damage); 60] = [
         ("V201 @alice:dump.test in !room:dump.test: the receipt is missing", |s| {
             let (key, _) = receipt_of(s, ALICE);
             remove(s, &trees::READRECEIPTID_READRECEIPT, &key);
@@ -167,6 +167,7 @@ fn each_difference_is_reported_by_its_code() {
         ("V202 is a user", |s| put(s, &trees::USERID_PASSWORD, b"@eve:dump.test", b"*")),
         ("V203 the password", |s| put(s, &trees::USERID_PASSWORD, ALICE.as_bytes(), b"*")),
         ("V203 the password", |s| put(s, &trees::USERID_PASSWORD, b"@gone:dump.test", b"*")),
+        ("V203 the password", |s| put(s, &trees::USERID_PASSWORD, b"@locked:dump.test", b"*")),
         ("V203 `userid_displayname`", |s| remove(s, &trees::USERID_DISPLAYNAME, ALICE.as_bytes())),
         ("V203 `userid_avatarurl`", |s| {
             put(s, &trees::USERID_AVATARURL, ALICE.as_bytes(), b"mxc://a/b");

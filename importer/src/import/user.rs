@@ -6,9 +6,9 @@
 //! |---|---|
 //! | deactivated, erased | empty password (deactivated), no devices, no tokens |
 //! | guest | empty password (guest); tokens are left out: Conduit checks guests less than Synapse |
-//! | locked, suspended, awaiting approval, shadow-banned | unusable password, no tokens: an administrator resets the password to let them in |
+//! | locked, suspended, awaiting approval, shadow-banned | the password `!`, which nobody has, no tokens: an administrator resets the password to let them in |
 //! | of an application service | empty password, as Conduit's own |
-//! | without password (single sign-on), or its hash is not known | unusable password `*` |
+//! | without password (single sign-on), or its hash is not known | the password `*`, which nobody has; a patched Conduit asks Synapse instead |
 
 use ruma::api::client::{filter::FilterDefinition, push::Pusher};
 use secrecy::ExposeSecret as _;
@@ -21,8 +21,10 @@ use crate::{
     tally::Kind,
 };
 
-/// A password that nobody has: Conduit takes what is no argon2 hash for "does not match".
-const UNUSABLE: &str = "*";
+/// A hash that is not known: Conduit takes what is no argon2 hash for "does not match", a patched one asks Synapse.
+const UNKNOWN: &str = "*";
+/// The hash of an account that may not log in: patched or not, Conduit takes it for "does not match".
+const LOCKED: &str = "!";
 
 impl Import<'_> {
     /// Imports a user.
@@ -68,9 +70,9 @@ impl Import<'_> {
         let stored = if empty {
             ""
         } else if may_act(user) {
-            hash.unwrap_or(UNUSABLE)
+            hash.unwrap_or(UNKNOWN)
         } else {
-            UNUSABLE
+            LOCKED
         };
         if hash == Some(stored) {
             self.tally.written(Kind::PasswordHash, 1);

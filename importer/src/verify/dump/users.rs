@@ -69,8 +69,13 @@ pub(super) fn compare(
         Some(password) => {
             let empty = user.deactivated || user.guest || user.appservice_id.is_some();
             let hash = user.password_hash.as_ref().map(|hash| hash.expose_secret().as_bytes());
-            let expected = if empty { None } else { hash.filter(|_| rights) };
-            if password.is_empty() != empty || expected.is_some_and(|hash| hash != password) {
+            // `*`: the hash is not known. `!`: the account may not log in.
+            let expected = match (empty, rights) {
+                (true, _) => b"".as_slice(),
+                (false, true) => hash.unwrap_or(b"*"),
+                (false, false) => b"!",
+            };
+            if password != expected {
                 found.error("V203", id, "the password row is another one");
             }
         }
