@@ -7,6 +7,7 @@
     python scripts/lab compare BEFORE AFTER
     python scripts/lab conduit --dir DIR --bin CONDUIT --database DIR --before FILE --after FILE
     python scripts/lab encryption --dir DIR --bin CONDUIT --database DIR
+    python scripts/lab predecessor --dir DIR --bin PATCHED-CONDUIT --database DIR --database-by-api DIR
 
 `DIR/lab.json` says where everything is. It holds passwords and access tokens of made-up people.
 A stopped laboratory can be copied; `start` moves its configuration to the new place and a free port.
@@ -21,6 +22,7 @@ import compare
 import conduit
 import elsewhere
 import fill
+import predecessor
 import snapshot
 import synapse
 from notes import Notes
@@ -52,6 +54,10 @@ def move_in(lab: Notes, args: argparse.Namespace) -> int:
     return conduit.try_out(lab, args.bin, args.database.resolve(), args.before, args.after)
 
 
+def replace(lab: Notes, args: argparse.Namespace) -> None:
+    predecessor.try_out(lab, args.bin, args.database.resolve(), args.database_by_api.resolve())
+
+
 def talk_on(lab: Notes, args: argparse.Namespace) -> int:
     return conduit.talk_on(lab, args.bin, args.database.resolve())
 
@@ -78,6 +84,10 @@ def main() -> int:
 
     sub = command("conduit", move_in, "start Conduit on a migrated database and compare; exit code 1 if it differs")
     for option in ("bin", "database", "before", "after"):
+        sub.add_argument(f"--{option}", type=Path, required=True)
+
+    sub = command("predecessor", replace, "start a patched Conduit in front of the Synapse that it replaced")
+    for option in ("bin", "database", "database-by-api"):
         sub.add_argument(f"--{option}", type=Path, required=True)
 
     sub = command("encryption", talk_on, "start Conduit on a migrated database and talk on; exit code 1 if a client can't")

@@ -3,7 +3,7 @@
 import contextlib
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import requests
@@ -72,14 +72,15 @@ def talk_on(lab: Notes, binary: Path, database: Path) -> int:
 
 
 @contextlib.contextmanager
-def running(lab: Notes, binary: Path, database: Path) -> Iterator[str]:
-    """A Conduit that is stopped at the end; yields its address."""
+def running(lab: Notes, binary: Path, database: Path, more: Sequence[str] = (),
+            federation: bool = False) -> Iterator[str]:
+    """A Conduit that is stopped at the end, with further lines of configuration; yields its address."""
     port = free_port()
     config = database.with_suffix(".toml")
     config.write_text("\n".join([
         "[global]", f'server_name = "{lab["server_name"]}"', f'database_path = "{database}"',
         f'database_backend = "{"sqlite" if (database / "conduit.db").exists() else "rocksdb"}"',
-        f"port = {port}", 'address = "127.0.0.1"', "allow_federation = false", "allow_check_for_updates = false", "",
+        f"port = {port}", 'address = "127.0.0.1"', f"allow_federation = {str(federation).lower()}", "allow_check_for_updates = false", *more, "",
     ]))
     with open(database.with_suffix(".log"), "a") as log:
         process = subprocess.Popen([binary], env={"CONDUIT_CONFIG": str(config)}, stdout=log, stderr=log,

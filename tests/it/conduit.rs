@@ -3,20 +3,12 @@
 use migration_tests::{
     command,
     lab::{Engine, Lab},
+    skip,
 };
-
-/// The program, if there is one.
-fn binary() -> Option<String> {
-    let found = std::env::var("CONDUIT_BIN").ok().filter(|path| !path.is_empty());
-    if found.is_none() {
-        eprintln!("skipped: CONDUIT_BIN is not set");
-    }
-    found
-}
 
 /// Everybody sees on Conduit what they saw on Synapse, can speak, and still can after a second start.
 fn moves(engine: Engine, backend: &str) {
-    let Some(binary) = binary() else { return };
+    let Some(binary) = skip::conduit() else { return };
     let lab = Lab::start(engine).unwrap();
     let path = |name: &str| lab.directory().join(name).to_string_lossy().into_owned();
     lab.run("snapshot", &["--output", &path("before.json")]).unwrap();

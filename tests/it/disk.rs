@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use migration_tests::{command, lab::Lab};
+use migration_tests::{command, lab::Lab, skip};
 
 /// A file system in memory; unmounted when dropped.
 struct Disk(PathBuf);
@@ -22,7 +22,7 @@ impl Disk {
         if mount.is_ok_and(|output| output.status.success()) {
             return Some(Self(at));
         }
-        eprintln!("skipped: this user can't mount a file system");
+        skip::skipped("this user can't mount a file system");
         None
     }
 
@@ -118,7 +118,7 @@ fn rights_that_are_missing() {
 
     // SQLite must make files beside a database in WAL mode, and may not.
     let Some(run) = of("dump") else {
-        eprintln!("skipped: this user can't become another one");
+        skip::skipped("this user can't become another one");
         return;
     };
     run.failed(3, &["homeserver.db", "as Synapse's user", "write access to its directory"])

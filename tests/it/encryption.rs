@@ -1,14 +1,11 @@
 //! Real clients with their own stores before and after the move: messages and keys that waited, new ones both ways,
 //! cross-signing, one-time keys, a key backup on a third device. `scripts/lab/encryption.py` says what is looked at.
 
-use migration_tests::{command, lab::Lab};
+use migration_tests::{command, lab::Lab, skip};
 
 #[test]
 fn encrypted_conversations_go_on() {
-    let Ok(conduit) = std::env::var("CONDUIT_BIN") else {
-        eprintln!("skipped: CONDUIT_BIN names no Conduit");
-        return;
-    };
+    let Some(conduit) = skip::conduit() else { return };
     let lab = Lab::stopped().unwrap();
     let [dump, database] =
         ["dump", "conduit"].map(|name| lab.path(name).to_str().unwrap().to_owned());

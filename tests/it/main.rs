@@ -10,6 +10,7 @@ mod import;
 mod made;
 mod migrate;
 mod on_disk;
+mod predecessor;
 mod reading;
 mod sources;
 mod verify_dump;

@@ -3,4 +3,5 @@
 pub mod command;
 pub mod fixture;
 pub mod lab;
+pub mod skip;
 pub mod tree;

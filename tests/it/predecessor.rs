@@ -1,0 +1,36 @@
+//! A patched Conduit in front of the Synapse that it replaced. `CONDUIT_BIN` names it; without one, or with a stock
+//! Conduit, this is skipped, and says so.
+
+use migration_tests::{
+    command,
+    lab::{Engine, Lab},
+    skip,
+};
+
+/// The program, if there is one and it is patched: a text of the patches is in it.
+fn patched() -> Option<String> {
+    let path = skip::conduit()?;
+    let program = std::fs::read(&path).unwrap();
+    if program.windows(12).any(|bytes| bytes == b"predecessor:") {
+        return Some(path);
+    }
+    skip::skipped("CONDUIT_BIN names a Conduit without the patches");
+    None
+}
+
+#[test]
+fn passwords_devices_keys_and_files_of_the_old_synapse() {
+    let Some(binary) = patched() else { return };
+    let mut lab = Lab::start(Engine::Sqlite).unwrap();
+    let [dump, by_api] = ["dump", "dump-api"].map(|name| lab.directory().join(name));
+    command::dump(&lab.by_api(), &by_api).unwrap();
+    lab.stop().unwrap();
+    command::dump(&lab.by_database(), &dump).unwrap();
+    let [first, second] = ["conduit", "conduit-api"].map(|name| lab.directory().join(name));
+    command::import(&dump, &first, "rocksdb").unwrap();
+    command::import(&by_api, &second, "rocksdb").unwrap();
+    lab.resume().unwrap();
+    let [first, second] = [first, second].map(|path| path.to_string_lossy().into_owned());
+    let arguments = ["--bin", &binary, "--database", &first, "--database-by-api", &second];
+    lab.run("predecessor", &arguments).unwrap();
+}

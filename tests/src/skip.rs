@@ -1,0 +1,24 @@
+//! Tests that can't run here say so.
+
+use std::{fs::File, io::Write as _};
+
+/// Says that the running test is skipped, and why: on standard error, and in the file that `SKIPPED_TESTS` names, from
+/// which `scripts/test` counts.
+pub fn skipped(reason: &str) {
+    let line = format!("skipped: {reason}");
+    let file = std::env::var_os("SKIPPED_TESTS")
+        .and_then(|path| File::options().append(true).open(path).ok());
+    if let Some(mut file) = file {
+        drop(writeln!(file, "{line}"));
+    }
+    drop(writeln!(std::io::stderr(), "{line}"));
+}
+
+/// The Conduit that `CONDUIT_BIN` names. Without one, the test is [`skipped`].
+pub fn conduit() -> Option<String> {
+    let found = std::env::var("CONDUIT_BIN").ok().filter(|path| !path.is_empty());
+    if found.is_none() {
+        skipped("CONDUIT_BIN is not set");
+    }
+    found
+}
