@@ -1,5 +1,7 @@
 //! Writing a dump: files aside, checksums, the manifest last.
 
+mod media;
+
 use std::{
     fs::{DirBuilder, File, OpenOptions},
     io::{self, BufWriter, Write},
@@ -10,11 +12,15 @@ use std::{
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+pub use self::media::MediaWriter;
 use super::{
     format::{DumpEvent, DumpRoom, DumpServer, DumpState, DumpUser, FileEntry, Manifest},
     names,
 };
-use crate::partial::{Partial, PartialError};
+use crate::{
+    media::PutError,
+    partial::{Partial, PartialError},
+};
 
 /// Why a dump could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +50,15 @@ pub enum WriteError {
         /// The section.
         section: Section,
     },
+}
+
+impl From<PutError> for WriteError {
+    fn from(error: PutError) -> Self {
+        match error {
+            PutError::Read(source) => Self::Io { path: PathBuf::new(), source },
+            PutError::Write { path, source } => Self::Io { path, source },
+        }
+    }
 }
 
 /// The sections of a room file, in their order.
@@ -215,14 +230,7 @@ impl RoomWriter {
         }
         self.file.write(if self.first { b"\n" } else { b",\n" })?;
         self.first = false;
-        let mut line = to_vec(item);
-        // Raw JSON may come with line breaks between its tokens; inside strings they are always escaped.
-        for byte in &mut line {
-            if matches!(byte, b'\n' | b'\r') {
-                *byte = b' ';
-            }
-        }
-        self.file.write(&line)
+        self.file.write(&one_line(item))
     }
 
     /// Closes the open array, writes empty ones for sections that had nothing, opens the next.
@@ -293,6 +301,17 @@ impl HashingFile {
             .map_err(|source| WriteError::Io { path, source })?;
         Ok(FileEntry { path: name, bytes, sha256: hex::encode(hash.finalize()) })
     }
+}
+
+/// JSON without line breaks: raw JSON may come with some between its tokens; inside strings they are always escaped.
+fn one_line(value: &impl Serialize) -> Vec<u8> {
+    let mut line = to_vec(value);
+    for byte in &mut line {
+        if matches!(byte, b'\n' | b'\r') {
+            *byte = b' ';
+        }
+    }
+    line
 }
 
 #[expect(clippy::expect_used, reason = "these types have string keys and no failing serializer")]

@@ -14,6 +14,7 @@ mod connection;
 mod count;
 mod error;
 mod logins;
+mod media;
 mod room;
 mod server;
 mod spool;
@@ -41,6 +42,7 @@ use crate::{
         DumpWriter,
         format::{DumpServer, DumpUser, SourceInfo, SourceKind},
     },
+    progress::Progress,
     tally::Tally,
 };
 
@@ -120,6 +122,15 @@ impl Source for ApiSource {
         tally: &mut Tally,
     ) -> Result<(), SourceError> {
         self.read_room(room_id, writer, tally).await
+    }
+
+    async fn media(
+        &mut self,
+        writer: &mut DumpWriter,
+        tally: &mut Tally,
+        progress: &Progress,
+    ) -> Result<(), SourceError> {
+        self.read_media(writer, tally, progress).await
     }
 
     async fn close(&mut self) -> Result<(), SourceError> {

@@ -6,6 +6,7 @@
 mod connection;
 mod error;
 mod items;
+mod media;
 mod rooms;
 mod row;
 mod schema;
@@ -19,13 +20,14 @@ use ruma::{OwnedRoomId, OwnedUserId};
 
 use self::{connection::Connection, schema::Schema, users::Signature};
 pub use self::{error::DatabaseError, schema::SUPPORTED};
-use super::{History, Source, SourceError};
+use super::{History, MediaFiles, MediaOptions, Source, SourceError};
 use crate::{
     config::synapse::{DatabaseConfig, SynapseConfig},
     dump::{
         DumpWriter,
         format::{DumpServer, DumpUser, SourceInfo},
     },
+    progress::Progress,
     tally::Tally,
 };
 
@@ -39,6 +41,7 @@ pub struct DatabaseSource {
     schema: Schema,
     config: SynapseConfig,
     history: History,
+    media: MediaOptions,
     /// Milliseconds since the epoch: what is over by then is expired.
     now_ts: u64,
     /// Signatures of users on others' keys, by the user who was signed, once read.
@@ -72,10 +75,18 @@ impl DatabaseSource {
             schema,
             config: config.clone(),
             history,
+            media: MediaOptions { files: MediaFiles::Refer, remote: false },
             now_ts,
             foreign_signatures: None,
             device_list_stream_id: None,
         })
+    }
+
+    /// Dumps media as said here, rather than to refer to the files of this server's own.
+    #[must_use]
+    pub fn with_media(mut self, media: MediaOptions) -> Self {
+        self.media = media;
+        self
     }
 
     /// Background updates that Synapse has not finished, sorted. None of them concerns what is read.
@@ -152,6 +163,15 @@ impl Source for DatabaseSource {
         tally: &mut Tally,
     ) -> Result<(), SourceError> {
         self.read_room(room_id, writer, tally).await
+    }
+
+    async fn media(
+        &mut self,
+        writer: &mut DumpWriter,
+        tally: &mut Tally,
+        progress: &Progress,
+    ) -> Result<(), SourceError> {
+        self.read_media(writer, tally, progress).await
     }
 
     async fn close(&mut self) -> Result<(), SourceError> {

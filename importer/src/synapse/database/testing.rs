@@ -191,6 +191,7 @@ pub(super) fn config(database: DatabaseConfig) -> SynapseConfig {
         old_signing_keys: Vec::new(),
         password_pepper: None,
         media_store_path: PathBuf::from("media"),
+        media_providers: Vec::new(),
         appservices: Vec::new(),
         delegated_auth: false,
         workers: false,
