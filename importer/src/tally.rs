@@ -71,6 +71,8 @@ pub enum Kind {
     Media,
     /// A media file of another server that this one keeps.
     RemoteMedia,
+    /// That a media file is withdrawn from everybody.
+    Quarantine,
     /// A thumbnail of a media file.
     Thumbnail,
     /// An image that was fetched for the preview of a URL.

@@ -36,6 +36,9 @@
 //! | V127 | note | an alias is listed for a room that it no longer names, as Conduit leaves it after an upgrade |
 //! | V128 | blocking | an application service's registration is unreadable or another one's; Conduit does not start |
 //! | V129 | blocking | account data without the type and content that clients are given |
+//! | V140 | blocking | a media file is not there |
+//! | V141 | blocking | a media file has not the content or size that its row says |
+//! | V142 | warning | a file in the media directory that no row names |
 //! | V201 | blocking | something of the dump is missing in the database |
 //! | V202 | blocking | something in the database is not in the dump |
 //! | V203 | blocking | something differs from the dump |
@@ -59,6 +62,7 @@ mod users;
 use std::collections::BTreeMap;
 
 use found::Found;
+pub use media::{Files, media};
 
 use crate::{
     conduit::kv::{KvError, KvStore},

@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod family;
+mod media;
 mod on_disk;
 mod verify_dump;
 mod verify_fixture;

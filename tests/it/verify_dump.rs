@@ -188,7 +188,7 @@ fn findings(store: &MemoryStore, dump: &DumpReader, skipped: &[Skip]) -> Vec<Str
 
 fn imported(dump: &DumpReader) -> (MemoryStore, Vec<Skip>) {
     let mut store = MemoryStore::default();
-    let imported = import::import(dump, &mut store, &Progress::Hidden).unwrap();
+    let imported = import::import(dump, &mut store, None, &Progress::Hidden).unwrap();
     (store, imported.tally.skipped)
 }
 

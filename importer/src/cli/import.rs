@@ -6,7 +6,9 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{
-    Global, dump, exit, output,
+    Global, dump, exit,
+    media::{self, MediaArguments, NewMedia},
+    output,
     target::{Target, TargetArguments},
     verify::everything,
 };
@@ -18,6 +20,7 @@ use crate::{
     partial::Partial,
     progress::Progress,
     tally::Tally,
+    verify::Files,
 };
 
 #[derive(Debug, Args)]
@@ -27,6 +30,8 @@ pub(super) struct Arguments {
     dump: PathBuf,
     #[command(flatten)]
     target: TargetArguments,
+    #[command(flatten)]
+    media: MediaArguments,
 }
 
 /// What an import printed.
@@ -46,7 +51,7 @@ impl Arguments {
     pub(super) fn run(&self, global: Global) -> anyhow::Result<u8> {
         let target = self.target.resolve()?;
         let progress = global.progress();
-        let outcome = write(&self.dump, &target, progress)?;
+        let outcome = write(&self.dump, &target, &self.media, progress)?;
         output::print(global.format, &outcome, |out, outcome| outcome.text(out, &target))?;
         Ok(outcome.exit_code())
     }
@@ -89,19 +94,26 @@ impl Outcome {
 pub(super) fn write(
     directory: &std::path::Path,
     target: &Target,
+    media: &MediaArguments,
     progress: Progress,
 ) -> anyhow::Result<Outcome> {
     let partial = Partial::create(&target.directory)?;
     let dump = dump::open(directory, progress)?;
     target.check_server_name(&dump.manifest().server_name)?;
-    let imported = fill(&dump, &partial, target, progress)?;
+    let media = NewMedia::create(media, target, partial.path())?;
+    let imported = fill(&dump, &partial, target, &media, progress)?;
     let store = kv::open(target.backend, partial.path(), Mode::Read)?;
-    let verified = everything(store.as_ref(), &dump, &imported.tally.skipped, progress)?;
+    let files = Files { directory: media.directory(), store: media.target.store.as_ref() };
+    let verified = everything(store.as_ref(), &dump, files, &imported.tally.skipped, progress)?;
     drop(store);
     let passed = findings::exit_code(&verified.findings) != exit::BLOCKING;
     let mut findings = imported.findings;
     findings.extend(verified.findings);
+    findings.extend(media::retention(target));
     findings.sort();
+    if passed {
+        media.finish()?;
+    }
     Ok(Outcome {
         database: passed.then(|| partial.finish()).transpose()?,
         tally: imported.tally,
@@ -114,8 +126,9 @@ fn fill(
     dump: &DumpReader,
     partial: &Partial,
     target: &Target,
+    media: &NewMedia,
     progress: Progress,
 ) -> anyhow::Result<Imported> {
     let mut store = kv::open(target.backend, partial.path(), Mode::Create)?;
-    Ok(import::import(dump, store.as_mut(), &progress)?)
+    Ok(import::import(dump, store.as_mut(), Some(&media.target), &progress)?)
 }

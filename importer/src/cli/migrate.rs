@@ -6,7 +6,9 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{
-    Global, dump, import, output,
+    Global, dump, import,
+    media::MediaArguments,
+    output,
     source::SourceArguments,
     target::{Target, TargetArguments},
 };
@@ -21,6 +23,8 @@ pub(super) struct Arguments {
     dump: Option<PathBuf>,
     #[command(flatten)]
     target: TargetArguments,
+    #[command(flatten)]
+    media: MediaArguments,
 }
 
 /// What a migration printed.
@@ -40,7 +44,7 @@ impl Arguments {
         refuse_used(&target)?;
         let directory = self.dump.clone().unwrap_or_else(|| default_dump(&target.directory));
         let manifest = dump::write(&self.source, &directory, progress)?;
-        let imported = import::write(&directory, &target, progress)?;
+        let imported = import::write(&directory, &target, &self.media, progress)?;
         let outcome = Outcome { dumped: manifest.tally, imported };
         output::print(global.format, &outcome, |out, outcome| {
             writeln!(out, "From Synapse into {}:\n", directory.display())?;
@@ -54,10 +58,12 @@ impl Arguments {
 
 /// Says so before the long work, not after it.
 fn refuse_used(target: &Target) -> anyhow::Result<()> {
-    if partial::is_free(&target.directory)? {
-        return Ok(());
+    for path in [&target.directory, target.media.path()] {
+        if !partial::is_free(path)? {
+            return Err(partial::PartialError::NotEmpty { path: path.to_owned() }.into());
+        }
     }
-    Err(partial::PartialError::NotEmpty { path: target.directory.clone() }.into())
+    Ok(())
 }
 
 fn default_dump(database: &Path) -> PathBuf {

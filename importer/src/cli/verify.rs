@@ -11,7 +11,7 @@ use crate::{
     findings,
     progress::Progress,
     tally::Skip,
-    verify::{self, Verified},
+    verify::{self, Files, Verified},
 };
 
 #[derive(Debug, Args)]
@@ -24,6 +24,9 @@ pub(super) struct Arguments {
     /// Without a dump: the server's name, to look at the database alone
     #[arg(long, value_name = "NAME", conflicts_with = "dump")]
     server_name: Option<String>,
+    /// Synapse's media store, if it is elsewhere than the dump says; files are compared with it while it is there
+    #[arg(long, value_name = "DIR", requires = "dump")]
+    media_store: Option<PathBuf>,
 }
 
 impl Arguments {
@@ -35,10 +38,15 @@ impl Arguments {
             target.check_server_name(&dump.manifest().server_name)?;
         }
         let store = kv::open(target.backend, &target.directory, Mode::Read)?;
+        let files = Files { directory: &target.media, store: self.media_store.as_ref() };
         let verified = match (&dump, &self.server_name) {
-            (Some(dump), _) => everything(store.as_ref(), dump, &[], progress)?,
+            (Some(dump), _) => everything(store.as_ref(), dump, files, &[], progress)?,
             (None, name) => {
-                verify::structure(store.as_ref(), name.as_deref().unwrap_or_default(), &progress)?
+                let name = name.as_deref().unwrap_or_default();
+                let mut verified = verify::structure(store.as_ref(), name, &progress)?;
+                let media = verify::media(store.as_ref(), None, files, &[], &progress)?;
+                verified.findings.extend(media.findings);
+                verified
             }
         };
         output::print(global.format, &verified, |out, verified| {
@@ -54,12 +62,15 @@ impl Arguments {
 pub(super) fn everything(
     store: &dyn KvStore,
     dump: &DumpReader,
+    files: Files<'_>,
     skipped: &[Skip],
     progress: Progress,
 ) -> Result<Verified, verify::VerifyError> {
     let mut verified = verify::structure(store, &dump.manifest().server_name, &progress)?;
     let compared = verify::against_dump(store, dump, skipped, &progress)?;
     verified.findings.extend(compared.findings);
+    let media = verify::media(store, Some(dump), files, skipped, &progress)?;
+    verified.findings.extend(media.findings);
     verified.findings.sort();
     Ok(verified)
 }

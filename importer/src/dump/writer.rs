@@ -38,6 +38,9 @@ pub enum WriteError {
         #[source]
         source: io::Error,
     },
+    /// A media file could not be copied.
+    #[error(transparent)]
+    Media(#[from] PutError),
     /// The same file was written twice: the source named an item twice.
     #[error("the source gave `{id}` twice")]
     Twice {
@@ -50,15 +53,6 @@ pub enum WriteError {
         /// The section.
         section: Section,
     },
-}
-
-impl From<PutError> for WriteError {
-    fn from(error: PutError) -> Self {
-        match error {
-            PutError::Read(source) => Self::Io { path: PathBuf::new(), source },
-            PutError::Write { path, source } => Self::Io { path, source },
-        }
-    }
 }
 
 /// The sections of a room file, in their order.

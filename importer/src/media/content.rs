@@ -130,6 +130,9 @@ pub enum PutError {
     /// It can't be read to its end.
     #[error("reading the file")]
     Read(#[source] io::Error),
+    /// It has another content than it should have.
+    #[error("the file has another content than it should have")]
+    Other,
     /// The directory can't be written.
     #[error("writing `{}`", path.display())]
     Write {
@@ -145,6 +148,12 @@ impl ContentDirectory {
     /// Names a directory, which need not exist.
     pub fn new(path: PathBuf, layout: Layout) -> Self {
         Self { path, layout }
+    }
+
+    /// The same at another place.
+    #[must_use]
+    pub fn at(&self, path: PathBuf) -> Self {
+        Self { path, layout: self.layout }
     }
 
     /// The directory.
@@ -171,18 +180,23 @@ impl ContentDirectory {
         make_directory(&self.path)
     }
 
-    /// Copies what `source` gives; returns the hash and size of what was written. A content that is there already is not
-    /// kept twice. A file has its name only when it is whole.
+    /// Copies what `source` gives, if it has the content `noted`; returns hash and size of what was written. A content
+    /// that is there already is not kept twice. A file has its name only when it is whole.
     ///
     /// # Errors
     ///
     /// [`PutError`].
-    pub fn put(&self, source: &mut impl Read) -> Result<(ContentHash, u64), PutError> {
+    pub fn put(
+        &self,
+        source: &mut impl Read,
+        noted: Option<ContentHash>,
+    ) -> Result<(ContentHash, u64), PutError> {
         let mut file = self.begin()?;
         let read = hash_into(source, |chunk| file.write_all(chunk)).map_err(|error| match error {
             CopyError::Read(source) => PutError::Read(source),
             CopyError::Write(source) => PutError::Write { path: self.path.clone(), source },
         })?;
+        check(noted, read.0)?;
         self.keep(file, &read.0)?;
         Ok(read)
     }
@@ -210,7 +224,7 @@ impl ContentDirectory {
         }
     }
 
-    /// Makes a hard link to `real`, the file that `source` is open on; copies it if that can't be.
+    /// Like [`Self::put`], but makes a hard link to `real`, the file that `source` is open on, where that can be.
     ///
     /// # Errors
     ///
@@ -219,15 +233,17 @@ impl ContentDirectory {
         &self,
         source: &mut (impl Read + io::Seek),
         real: &Path,
+        noted: Option<ContentHash>,
     ) -> Result<(ContentHash, u64), PutError> {
         let read = hash(source).map_err(PutError::Read)?;
+        check(noted, read.0)?;
         match fs::hard_link(real, self.place(&read.0)?) {
             Ok(()) => Ok(read),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(read),
             // Another file system, a file of somebody else, too many links.
             Err(_) => {
                 source.rewind().map_err(PutError::Read)?;
-                self.put(source)
+                self.put(source, noted)
             }
         }
     }
@@ -247,6 +263,10 @@ impl ContentDirectory {
         make_directory(path.parent().unwrap_or(&self.path))?;
         Ok(path)
     }
+}
+
+fn check(noted: Option<ContentHash>, found: ContentHash) -> Result<(), PutError> {
+    if noted.is_none_or(|noted| noted == found) { Ok(()) } else { Err(PutError::Other) }
 }
 
 /// The hash and size of what `source` gives.

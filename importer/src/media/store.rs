@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::PutError;
+
 /// What a path must begin with, so that a store can't be the cover for any other file of the machine.
 const FOLDERS: [&str; 2] = ["local_content", "remote_content"];
 
@@ -59,6 +61,20 @@ pub enum NotUsable {
 }
 
 impl NotUsable {
+    /// What a failed copy says of the file `path`.
+    ///
+    /// # Errors
+    ///
+    /// The error itself, if it says nothing of the file but of where it should go.
+    pub fn of(error: PutError, path: &str) -> Result<Self, PutError> {
+        let path = path.to_owned();
+        match error {
+            PutError::Read(source) => Ok(Self::Io { path, source }),
+            PutError::Other => Ok(Self::Damaged { path }),
+            PutError::Write { .. } => Err(error),
+        }
+    }
+
     /// A stable code for the tally.
     pub fn reason(&self) -> &'static str {
         match self {

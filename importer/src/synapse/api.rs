@@ -36,7 +36,7 @@ use self::{
     room::{ListedRoom, Sightings},
     server::Keys,
 };
-use super::{History, Source, SourceError};
+use super::{History, MediaFiles, Source, SourceError};
 use crate::{
     dump::{
         DumpWriter,
@@ -75,6 +75,7 @@ pub struct ApiSource {
     keys: Keys,
     synapse_version: Option<String>,
     history: History,
+    media: MediaFiles,
     now_ts: u64,
     logins: Logins,
     listed: BTreeMap<OwnedRoomId, ListedRoom>,

@@ -22,8 +22,9 @@ pub struct DumpMedia {
     /// The rest of the `mxc:` URI.
     pub media_id: String,
     /// The file, `/`-separated: below one of [`DumpMediaHead::stores`] as Synapse names it, or below the dump's folder
-    /// `media`.
-    pub path: String,
+    /// `media`. Absent: the file is left out, and the record is there because it is quarantined.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
     /// SHA-256 of the content in hexadecimal: as Synapse noted it, or as the content was when it was copied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,

@@ -1,6 +1,7 @@
 //! Media: the rows that describe files, and the files of Synapse's media store.
 //!
-//! Thumbnails are left out: Conduit makes its own when somebody asks. So are images of URL previews.
+//! Thumbnails are left out: Conduit makes its own when somebody asks. So are images of URL previews. What is quarantined
+//! is dumped even if its file is not: Conduit would otherwise fetch it anew from the other server.
 
 mod orphans;
 mod record;
@@ -10,7 +11,7 @@ use std::path::PathBuf;
 
 use self::{
     orphans::Known,
-    record::{LOCAL, REMOTE, local, remote},
+    record::{LOCAL, REMOTE, Rows, local, remote},
     sink::Sink,
 };
 use super::{DatabaseError, DatabaseSource, MediaFiles, SourceError, row::Row};
@@ -21,6 +22,13 @@ use crate::{
     tally::{Kind, Tally},
 };
 
+/// Which rows are read of each table, and how many they are about.
+struct Wanted {
+    local: Rows,
+    remote: Rows,
+    number: u64,
+}
+
 impl DatabaseSource {
     pub(super) async fn read_media(
         &mut self,
@@ -29,50 +37,65 @@ impl DatabaseSource {
         progress: &Progress,
     ) -> Result<(), SourceError> {
         self.count_derived(tally).await?;
-        let number = self.count(LOCAL).await?;
-        let number_remote = self.count(REMOTE).await?;
-        let is_wanted = self.media.files != MediaFiles::None;
-        let remote_is_wanted = is_wanted && self.media.remote;
-        if !is_wanted {
-            tally.leave_out(Kind::Media, number, "all", "not-asked", "`--media none` was given");
-        }
-        if !remote_is_wanted {
-            let detail = "other servers still have them; `--remote-media` dumps what this one has";
-            tally.leave_out(Kind::RemoteMedia, number_remote, "all", "not-asked", detail);
-        }
-        if !is_wanted {
-            return Ok(());
-        }
+        let wanted = self.wanted(tally).await?;
         let store = self.store()?;
         let refers = self.media.files == MediaFiles::Refer;
         let stores = store.roots().iter().map(|root| root.display().to_string());
         let head = DumpMediaHead { stores: stores.filter(|_| refers).collect() };
         let copies = ContentDirectory::new(writer.media_directory(), Layout::default());
-        let copies = (!refers).then_some(copies);
+        let copies = (self.media.files == MediaFiles::Copy).then_some(copies);
         let mut media = writer.media(&head)?;
-        let total = number.saturating_add(if remote_is_wanted { number_remote } else { 0 });
-        let phase = progress.phase("media", usize::try_from(total).unwrap_or(usize::MAX));
+        let phase =
+            progress.phase("media", usize::try_from(wanted.number).unwrap_or(usize::MAX));
         let mut sink = Sink::new(&mut media, &store, copies, tally, &phase)?;
-        self.rows_into(&mut sink, remote_is_wanted).await?;
+        self.rows_into(&mut sink, &wanted).await?;
         let known = sink.finish()?;
-        orphans::count(&store, &known, remote_is_wanted, tally);
+        if wanted.local == Rows::All {
+            orphans::count(&store, &known, wanted.remote == Rows::All, tally);
+        }
         Ok(writer.finish_media(media)?)
+    }
+
+    /// Counts what the options leave out.
+    async fn wanted(&mut self, tally: &mut Tally) -> Result<Wanted, DatabaseError> {
+        let mut wanted = Wanted { local: Rows::All, remote: Rows::All, number: 0 };
+        let number = self.count(LOCAL).await?;
+        let is_wanted = self.media.files != MediaFiles::None;
+        if is_wanted {
+            wanted.number = number;
+        } else {
+            wanted.local = Rows::Quarantined;
+            tally.leave_out(Kind::Media, number, "all", "not-asked", "`--media none` was given");
+        }
+        let number = self.count(REMOTE).await?;
+        if is_wanted && self.media.remote {
+            wanted.number = wanted.number.saturating_add(number);
+        } else {
+            wanted.remote = Rows::Quarantined;
+            let detail = "other servers still have them; `--remote-media` dumps what this one has";
+            tally.leave_out(Kind::RemoteMedia, number, "all", "not-asked", detail);
+        }
+        Ok(wanted)
     }
 
     async fn rows_into(
         &mut self,
         sink: &mut Sink<'_, '_>,
-        with_remote: bool,
+        wanted: &Wanted,
     ) -> Result<(), SourceError> {
         let server = self.config.server_name.clone();
-        let sql = record::local_sql(&self.schema);
-        let local = |row: Row| sink.row(Kind::Media, &row, |row| local(row, &server));
+        let sql = record::local_sql(&self.schema, wanted.local);
+        let local = |row: Row| match wanted.local {
+            Rows::All => sink.row(Kind::Media, &row, local(&row, &server)),
+            Rows::Quarantined => sink.quarantined(local(&row, &server)),
+        };
         self.main.each(LOCAL.table, &sql, &[], local).await?;
-        if with_remote {
-            let sql = record::remote_sql(&self.schema);
-            let remote = |row: Row| sink.row(Kind::RemoteMedia, &row, remote);
-            self.main.each(REMOTE.table, &sql, &[], remote).await?;
-        }
+        let sql = record::remote_sql(&self.schema, wanted.remote);
+        let remote = |row: Row| match wanted.remote {
+            Rows::All => sink.row(Kind::RemoteMedia, &row, remote(&row)),
+            Rows::Quarantined => sink.quarantined(remote(&row)),
+        };
+        self.main.each(REMOTE.table, &sql, &[], remote).await?;
         Ok(())
     }
 
@@ -82,7 +105,7 @@ impl DatabaseSource {
         let roots = std::iter::once(main).chain(&self.config.media_providers);
         let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
         let store = Store::of_synapse(roots.map(absolute).collect());
-        if !store.exists() {
+        if !store.exists() && self.media.files != MediaFiles::None {
             if self.media.files == MediaFiles::Copy {
                 return Err(DatabaseError::MediaStoreMissing { path: main.clone() });
             }

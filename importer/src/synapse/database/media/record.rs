@@ -16,7 +16,7 @@ use crate::{
 pub(super) struct Query {
     /// The table, for errors.
     pub(super) table: &'static str,
-    /// Table and condition.
+    /// Table and condition, to which more can be added.
     pub(super) from: &'static str,
 }
 
@@ -28,7 +28,7 @@ pub(super) const LOCAL: Query = Query {
 
 /// What this server fetched from others.
 pub(super) const REMOTE: Query =
-    Query { table: "remote_media_cache", from: "FROM remote_media_cache" };
+    Query { table: "remote_media_cache", from: "FROM remote_media_cache WHERE TRUE" };
 
 /// Why a row gives no record.
 pub(super) enum NoRecord {
@@ -43,25 +43,44 @@ impl From<BrokenRow> for NoRecord {
     }
 }
 
-pub(super) fn local_sql(schema: &Schema) -> String {
+/// Which rows are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rows {
+    All,
+    /// Those that must stay withdrawn although their files are left out.
+    Quarantined,
+}
+
+impl Rows {
+    fn condition(self) -> &'static str {
+        match self {
+            Self::All => "",
+            Self::Quarantined => "AND quarantined_by IS NOT NULL",
+        }
+    }
+}
+
+pub(super) fn local_sql(schema: &Schema, rows: Rows) -> String {
     let column = |name, default| schema.column(LOCAL.table, name, default);
     format!(
         "SELECT media_id, media_type, media_length, created_ts, upload_name, user_id, quarantined_by, \
-         last_access_ts, {}, {} {} ORDER BY media_id",
+         last_access_ts, {}, {} {} {} ORDER BY media_id",
         column("authenticated", "NULL"),
         column("sha256", "NULL"),
-        LOCAL.from
+        LOCAL.from,
+        rows.condition()
     )
 }
 
-pub(super) fn remote_sql(schema: &Schema) -> String {
+pub(super) fn remote_sql(schema: &Schema, rows: Rows) -> String {
     let column = |name, default| schema.column(REMOTE.table, name, default);
     format!(
         "SELECT media_id, media_type, media_length, created_ts, upload_name, media_origin, quarantined_by, \
-         last_access_ts, {}, {}, filesystem_id {} ORDER BY media_origin, media_id",
+         last_access_ts, {}, {}, filesystem_id {} {} ORDER BY media_origin, media_id",
         column("authenticated", "NULL"),
         column("sha256", "NULL"),
-        REMOTE.from
+        REMOTE.from,
+        rows.condition()
     )
 }
 
@@ -88,7 +107,7 @@ pub(super) fn local(row: &Row, server: &ServerName) -> Result<DumpMedia, NoRecor
     }
     Ok(DumpMedia {
         server: server.to_owned(),
-        path: local_path(&media_id).ok_or(NoRecord::Id)?,
+        path: Some(local_path(&media_id).ok_or(NoRecord::Id)?),
         media_id,
         sha256: sha256.as_deref().and_then(sha256_hex),
         bytes: length.and_then(positive),
@@ -122,7 +141,7 @@ pub(super) fn remote(row: &Row) -> Result<DumpMedia, NoRecord> {
     Ok(DumpMedia {
         server: OwnedServerName::try_from(origin).map_err(|_no_name| NoRecord::Id)?,
         media_id,
-        path,
+        path: Some(path),
         sha256: sha256.as_deref().and_then(sha256_hex),
         bytes: length.and_then(positive),
         content_type: kind,

@@ -24,7 +24,7 @@ pub(super) struct Sink<'a, 'b> {
     copies: Option<ContentDirectory>,
     tally: &'b mut Tally,
     phase: &'a Phase,
-    pending: Vec<(Kind, DumpMedia)>,
+    pending: Vec<(Option<Kind>, DumpMedia)>,
     known: Known,
     /// The first error: rows come by a callback that can't give one.
     error: Option<WriteError>,
@@ -45,30 +45,37 @@ impl<'a, 'b> Sink<'a, 'b> {
         Ok(Self { writer, store, copies, tally, phase, pending, known, error: None })
     }
 
-    pub(super) fn row(
-        &mut self,
-        kind: Kind,
-        row: &Row,
-        record: impl FnOnce(&Row) -> Result<DumpMedia, NoRecord>,
-    ) {
+    /// Takes a record of which the file is dumped too.
+    pub(super) fn row(&mut self, kind: Kind, row: &Row, record: Result<DumpMedia, NoRecord>) {
         self.phase.advance(1);
         self.tally.read(kind, 1);
-        let mut skip = |reason: &str, detail: String| {
-            self.tally.skip(kind, row.label(), reason, detail);
-        };
-        match record(row) {
+        let (reason, detail) = match record {
             Ok(media) => {
-                self.known.insert(&media.path);
-                self.pending.push((kind, media));
+                if let Some(path) = &media.path {
+                    self.known.insert(path);
+                }
+                return self.push(Some(kind), media);
             }
             Err(NoRecord::NotUploaded) => {
-                skip("not-uploaded", "a client reserved the id and uploaded nothing".into());
+                ("not-uploaded", "a client reserved the id and uploaded nothing".into())
             }
             Err(NoRecord::Id) => {
-                skip("media-id-invalid", "Synapse makes no file name of such an id".into());
+                ("media-id-invalid", "Synapse makes no file name of such an id".into())
             }
-            Err(NoRecord::Broken(broken)) => skip(broken.reason, broken.to_string()),
+            Err(NoRecord::Broken(broken)) => (broken.reason, broken.to_string()),
+        };
+        self.tally.skip(kind, row.label().escape_debug().to_string(), reason, detail);
+    }
+
+    /// Takes a record of which the file is left out, so that it stays quarantined.
+    pub(super) fn quarantined(&mut self, record: Result<DumpMedia, NoRecord>) {
+        if let Ok(media) = record {
+            self.push(None, DumpMedia { path: None, ..media });
         }
+    }
+
+    fn push(&mut self, kind: Option<Kind>, media: DumpMedia) {
+        self.pending.push((kind, media));
         if self.pending.len() >= CHUNK {
             self.flush();
         }
@@ -90,56 +97,58 @@ impl<'a, 'b> Sink<'a, 'b> {
         }
     }
 
-    fn write(&mut self, pending: Vec<(Kind, DumpMedia)>) -> Result<(), WriteError> {
+    fn write(&mut self, pending: Vec<(Option<Kind>, DumpMedia)>) -> Result<(), WriteError> {
         let copied: Vec<_> = match &self.copies {
-            None => pending.into_iter().map(Ok).collect(),
+            None => pending.into_iter().map(|(kind, media)| (kind, media, Ok(()))).collect(),
             Some(copies) => {
                 let store = self.store;
-                pending.into_par_iter().map(|item| copy(store, copies, item)).collect()
+                let copy = |(kind, mut media)| {
+                    let copied = copy(store, copies, &mut media);
+                    (kind, media, copied)
+                };
+                pending.into_par_iter().map(copy).collect()
             }
         };
-        for result in copied {
-            match result {
-                Ok((kind, media)) => {
-                    self.writer.record(&media)?;
-                    self.tally.written(kind, 1);
+        for (kind, mut media, copied) in copied {
+            match (kind, copied) {
+                (Some(kind), Ok(())) => self.tally.written(kind, 1),
+                (Some(kind), Err(NotCopied::Skip(error))) => {
+                    self.tally.skip(kind, media.uri(), error.reason(), error.to_string());
+                    media.path = None;
                 }
-                Err(NotCopied::Skip { kind, item, reason, detail }) => {
-                    self.tally.skip(kind, item, reason, detail);
-                }
-                Err(NotCopied::Failed(error)) => return Err(error.into()),
+                (_, Err(NotCopied::Failed(error))) => return Err(error.into()),
+                (None, _) => {}
             }
+            if media.quarantined_by.is_some() {
+                self.tally.read(Kind::Quarantine, 1);
+                self.tally.written(Kind::Quarantine, 1);
+            } else if media.path.is_none() {
+                continue;
+            }
+            self.writer.record(&media)?;
         }
         Ok(())
     }
 }
 
 enum NotCopied {
-    Skip { kind: Kind, item: String, reason: &'static str, detail: String },
+    Skip(NotUsable),
     Failed(PutError),
 }
 
-/// Copies a file; the record then says where the copy is.
+/// Copies a record's file, if it has one; the record then says where the copy is.
 fn copy(
     store: &Store,
     copies: &ContentDirectory,
-    (kind, mut media): (Kind, DumpMedia),
-) -> Result<(Kind, DumpMedia), NotCopied> {
-    let skip = |error: &NotUsable| NotCopied::Skip {
-        kind,
-        item: media.uri(),
-        reason: error.reason(),
-        detail: error.to_string(),
-    };
-    let (mut file, _) = store.open(&media.path).map_err(|error| skip(&error))?;
-    let (hash, _) = copies.put(&mut file).map_err(|error| match error {
-        PutError::Read(source) => skip(&NotUsable::Io { path: media.path.clone(), source }),
-        PutError::Write { .. } => NotCopied::Failed(error),
+    media: &mut DumpMedia,
+) -> Result<(), NotCopied> {
+    let Some(path) = media.path.clone() else { return Ok(()) };
+    let (mut file, _) = store.open(&path).map_err(NotCopied::Skip)?;
+    let noted = media.sha256.as_deref().and_then(|noted| noted.parse().ok());
+    let (hash, _) = copies.put(&mut file, noted).map_err(|error| {
+        NotUsable::of(error, &path).map_or_else(NotCopied::Failed, NotCopied::Skip)
     })?;
-    if media.sha256.as_ref().is_some_and(|noted| *noted != hash.to_string()) {
-        return Err(skip(&NotUsable::Damaged { path: media.path.clone() }));
-    }
-    media.path = copies.name(&hash);
+    media.path = Some(copies.name(&hash));
     media.sha256 = Some(hash.to_string());
-    Ok((kind, media))
+    Ok(())
 }
