@@ -10,6 +10,6 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
-pub use content::{ContentDirectory, ContentHash, Layout, LayoutError, PutError, hash};
+pub use content::{ContentDirectory, ContentHash, Layout, LayoutError, NewFile, PutError, hash};
 pub use store::{NotUsable, Store, local_path, remote_path};
 pub use walk::files_below;

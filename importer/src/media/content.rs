@@ -192,35 +192,24 @@ impl ContentDirectory {
         noted: Option<ContentHash>,
     ) -> Result<(ContentHash, u64), PutError> {
         let mut file = self.begin()?;
-        let read = hash_into(source, |chunk| file.write_all(chunk)).map_err(|error| match error {
-            CopyError::Read(source) => PutError::Read(source),
-            CopyError::Write(source) => PutError::Write { path: self.path.clone(), source },
-        })?;
-        check(noted, read.0)?;
-        self.keep(file, &read.0)?;
-        Ok(read)
+        let mut failed = None;
+        each_chunk(source, |chunk| {
+            failed = file.write(chunk).err();
+            failed.is_none()
+        })
+        .map_err(PutError::Read)?;
+        failed.map_or_else(|| file.keep(noted), Err)
     }
 
-    /// A file to be filled little by little, and kept by [`Self::keep`].
+    /// A new file, to be filled little by little.
     ///
     /// # Errors
     ///
     /// [`PutError::Write`].
-    pub fn begin(&self) -> Result<NamedTempFile, PutError> {
-        NamedTempFile::new_in(&self.path)
-            .map_err(|source| PutError::Write { path: self.path.clone(), source })
-    }
-
-    /// Gives a file its name.
-    ///
-    /// # Errors
-    ///
-    /// [`PutError::Write`].
-    pub fn keep(&self, file: NamedTempFile, hash: &ContentHash) -> Result<(), PutError> {
-        let path = self.place(hash)?;
-        match file.persist(&path) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(PutError::Write { path, source: error.error }),
+    pub fn begin(&self) -> Result<NewFile<'_>, PutError> {
+        match NamedTempFile::new_in(&self.path) {
+            Ok(file) => Ok(NewFile { directory: self, file, hash: Sha256::new(), bytes: 0 }),
+            Err(source) => Err(PutError::Write { path: self.path.clone(), source }),
         }
     }
 
@@ -265,6 +254,46 @@ impl ContentDirectory {
     }
 }
 
+/// A file of a [`ContentDirectory`] that has no name yet. Dropped, it is gone.
+#[derive(Debug)]
+pub struct NewFile<'a> {
+    directory: &'a ContentDirectory,
+    file: NamedTempFile,
+    hash: Sha256,
+    bytes: u64,
+}
+
+impl NewFile<'_> {
+    /// Appends to the file.
+    ///
+    /// # Errors
+    ///
+    /// [`PutError::Write`].
+    pub fn write(&mut self, chunk: &[u8]) -> Result<(), PutError> {
+        self.hash.update(chunk);
+        self.bytes = self.bytes.saturating_add(u64::try_from(chunk.len()).unwrap_or(u64::MAX));
+        self.file.write_all(chunk).map_err(|source| PutError::Write {
+            path: self.file.path().to_owned(),
+            source,
+        })
+    }
+
+    /// Gives the file its name if it has the content `noted`; returns hash and size.
+    ///
+    /// # Errors
+    ///
+    /// [`PutError::Other`], [`PutError::Write`].
+    pub fn keep(self, noted: Option<ContentHash>) -> Result<(ContentHash, u64), PutError> {
+        let hash = ContentHash(self.hash.finalize().into());
+        check(noted, hash)?;
+        let path = self.directory.place(&hash)?;
+        match self.file.persist(&path) {
+            Ok(_) => Ok((hash, self.bytes)),
+            Err(error) => Err(PutError::Write { path, source: error.error }),
+        }
+    }
+}
+
 fn check(noted: Option<ContentHash>, found: ContentHash) -> Result<(), PutError> {
     if noted.is_none_or(|noted| noted == found) { Ok(()) } else { Err(PutError::Other) }
 }
@@ -275,37 +304,30 @@ fn check(noted: Option<ContentHash>, found: ContentHash) -> Result<(), PutError>
 ///
 /// What reading it says.
 pub fn hash(source: &mut impl Read) -> io::Result<(ContentHash, u64)> {
-    match hash_into(source, |_| Ok(())) {
-        Ok(read) => Ok(read),
-        Err(CopyError::Read(error) | CopyError::Write(error)) => Err(error),
-    }
-}
-
-/// Which side failed.
-enum CopyError {
-    Read(io::Error),
-    Write(io::Error),
-}
-
-fn hash_into(
-    source: &mut impl Read,
-    mut write: impl FnMut(&[u8]) -> io::Result<()>,
-) -> Result<(ContentHash, u64), CopyError> {
     let mut hash = Sha256::new();
     let mut bytes: u64 = 0;
+    each_chunk(source, |chunk| {
+        hash.update(chunk);
+        bytes = bytes.saturating_add(u64::try_from(chunk.len()).unwrap_or(u64::MAX));
+        true
+    })?;
+    Ok((ContentHash(hash.finalize().into()), bytes))
+}
+
+/// Gives what `source` gives piece by piece, until `take` says that it is enough.
+fn each_chunk(source: &mut impl Read, mut take: impl FnMut(&[u8]) -> bool) -> io::Result<()> {
     let mut buffer = vec![0; BUFFER];
     loop {
         let length = match source.read(&mut buffer) {
             Ok(length) => length,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(CopyError::Read(error)),
+            Err(error) => return Err(error),
         };
-        let Some(chunk) = buffer.get(..length).filter(|chunk| !chunk.is_empty()) else { break };
-        hash.update(chunk);
-        write(chunk).map_err(CopyError::Write)?;
-        bytes = bytes.saturating_add(u64::try_from(length).unwrap_or(u64::MAX));
+        match buffer.get(..length) {
+            Some(chunk) if !chunk.is_empty() && take(chunk) => {}
+            _ => return Ok(()),
+        }
     }
-    Ok((ContentHash(hash.finalize().into()), bytes))
 }
 
 fn make_directory(path: &Path) -> Result<(), PutError> {

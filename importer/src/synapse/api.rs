@@ -78,6 +78,7 @@ pub struct ApiSource {
     media: MediaFiles,
     now_ts: u64,
     logins: Logins,
+    users: Vec<OwnedUserId>,
     listed: BTreeMap<OwnedRoomId, ListedRoom>,
     sightings: Sightings,
     /// The position of the server's device lists, once asked for.

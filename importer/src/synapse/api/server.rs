@@ -80,6 +80,7 @@ impl ApiSource {
             media: MediaFiles::Copy,
             now_ts: options.now_ts,
             logins: Logins::default(),
+            users: Vec::new(),
             listed: BTreeMap::new(),
             sightings: Sightings::default(),
             device_list_stream_id: None,

@@ -52,6 +52,7 @@ impl ApiSource {
                 Err(_) => counter.lost(Kind::User, &name, "user-id-invalid", "the account's name is no user id"),
             }
         }
+        self.users.clone_from(&users);
         tally.read(Kind::User, u64::try_from(users.len()).unwrap_or(u64::MAX));
         Ok(users)
     }
