@@ -10,7 +10,6 @@ EXPLAINED = [
     (r"devices/\w+/\d/(join|leave)/v[12]", "Conduit can't hold rooms of versions 1 and 2; the importer warns of each"),
     (r"devices/ada/\d/join/![^/]+", "Conduit's own room for administrators, made at its first start"),
     (r"devices/\w+/\d/join/\w+/receipts/.+", "not yet: receipts; the read markers are there"),
-    (r"media/.+", "not yet: media"),
     (r"devices/dan/\d/join/public/history/[\w.]+ @eve:.+",
      "dan ignores eve: Synapse hides what she says, with Conduit the client does"),
     (r"devices/ben/\d/keys/master_keys/@ben:[^/]+/signatures",

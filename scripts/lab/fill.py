@@ -1,6 +1,7 @@
 """The story that fills a laboratory, in the order in which it is told."""
 
 import crypto
+import media
 import people
 import rooms
 from notes import Notes
@@ -20,5 +21,6 @@ def tell(lab: Notes) -> None:
     rooms.upgraded(family)
     crypto.secrets_of(family)
     people.settings(family)
+    media.uploads(family)
     rooms.one_who_goes(family)
     lab.save()

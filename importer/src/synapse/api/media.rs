@@ -7,12 +7,11 @@ use std::collections::BTreeMap;
 
 use futures_util::{StreamExt as _, stream};
 use ruma::{OwnedServerName, OwnedUserId};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::{
     ApiError, ApiSource, MediaFiles, SourceError,
     connection::{As, Connection, Get},
-    error::optional,
 };
 use crate::{
     dump::{
@@ -44,12 +43,29 @@ struct Upload {
     created_ts: Option<u64>,
     last_access_ts: Option<u64>,
     quarantined_by: Option<String>,
-    #[serde(default)]
-    authenticated: Option<bool>,
+    #[serde(default, deserialize_with = "flag")]
+    authenticated: bool,
     #[serde(default)]
     sha256: Option<String>,
     #[serde(default)]
     url_cache: Option<String>,
+}
+
+/// A boolean, which Synapse gives as a number if its database is SQLite.
+fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Flag {
+        Boolean(bool),
+        Number(u64),
+        None,
+    }
+
+    Ok(match Flag::deserialize(deserializer)? {
+        Flag::Boolean(flag) => flag,
+        Flag::Number(number) => number != 0,
+        Flag::None => false,
+    })
 }
 
 /// What a file became.
@@ -85,8 +101,17 @@ impl ApiSource {
             phase.advance(1);
         }
         drop(phase);
-        for (server, media_id) in self.quarantined().await? {
-            quarantined(&mut media, server, media_id, tally)?;
+        match self.quarantined().await {
+            Ok(ids) => {
+                for (server, media_id) in ids {
+                    quarantined(&mut media, server, media_id, tally)?;
+                }
+            }
+            Err(error) if error.ends_run() => return Err(error.into()),
+            Err(error) => {
+                let item = "files of other servers";
+                tally.leave_out(Kind::Quarantine, 1, item, "not-given", error.to_string());
+            }
         }
         if let Some(copies) = copies {
             copies.sync().map_err(WriteError::from)?;
@@ -195,7 +220,7 @@ impl ApiSource {
             uploader: Some(user.to_string()),
             quarantined_by: upload.quarantined_by.clone(),
             // A Synapse that does not say so is older than the distinction, and gave everything to everybody.
-            unauthenticated: !upload.authenticated.unwrap_or(false),
+            unauthenticated: !upload.authenticated,
         }
     }
 
@@ -210,6 +235,7 @@ impl ApiSource {
         struct Change {
             origin: OwnedServerName,
             media_id: String,
+            #[serde(deserialize_with = "flag")]
             quarantined: bool,
         }
 
@@ -217,8 +243,8 @@ impl ApiSource {
         let mut from = 0;
         loop {
             let query = [("from", &*from.to_string())];
-            let page = self.api.admin(&["v1", "media", "quarantine_changes"], &query).await;
-            let Some(Changes { changes, next_batch }) = optional(page)? else { break };
+            let path = ["v1", "media", "quarantine_changes"];
+            let Changes { changes, next_batch } = self.api.admin(&path, &query).await?;
             let is_last = changes.is_empty() || next_batch <= from;
             for change in changes {
                 last.insert((change.origin, change.media_id), change.quarantined);

@@ -141,3 +141,6 @@ fn number(rows: &[Row]) -> u64 {
     let number = rows.first().and_then(|row| row.integer(0));
     number.and_then(|number| u64::try_from(number).ok()).unwrap_or(0)
 }
+
+#[cfg(test)]
+pub(super) mod tests;
