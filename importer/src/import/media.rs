@@ -163,7 +163,7 @@ impl Import<'_> {
 
     /// Conduit's times are seconds, and one in the future is a huge age to it, which ends in deletion
     /// (src/database/key_value/media.rs:1277-1310). Another server's file counts as asked for when it was dumped: Conduit
-    /// deletes those that nobody asked for in thirty days (src/config/mod.rs:475-484).
+    /// deletes those that nobody asked for in thirty days (src/config/mod.rs:467-476).
     fn times(&self, record: &DumpMedia, bytes: u64) -> Content {
         let now = self.created_ts;
         let created = Some(record.created_ts).filter(|ts| (1..=now).contains(ts)).unwrap_or(now);

@@ -59,7 +59,7 @@ impl FromStr for ContentHash {
     }
 }
 
-/// How the directory splits a hash into folders (Conduit: src/config/mod.rs:505-566).
+/// How the directory splits a hash into folders (Conduit: src/config/mod.rs:518-566).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
     /// Not at all.

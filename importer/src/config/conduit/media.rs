@@ -60,7 +60,7 @@ impl Section {
     }
 }
 
-/// Flat unless both numbers are there (src/config/mod.rs:530-566).
+/// Flat unless both numbers are there (src/config/mod.rs:541-566).
 fn layout(table: &toml::Table) -> Result<Layout, String> {
     let number = |key: &str| {
         let number = table.get(key)?.as_integer()?;

@@ -1,6 +1,7 @@
 //! The API source against a scripted Synapse.
 
 mod fake;
+mod media;
 mod room;
 
 use std::time::Duration;
