@@ -148,7 +148,7 @@ pub fn import(
     }
     drop(phase);
 
-    import.media(dump, media, progress)?;
+    import.media(dump, media, *progress)?;
     import.admin_room(&server.signing_key)?;
     import.server(&server)?;
     let Import { tally, findings, .. } = import;

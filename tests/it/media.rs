@@ -150,9 +150,7 @@ fn good() -> Move {
 
 /// Keys and values of the media trees: texts, with bytes that are none as `\xNN`.
 fn rows(store: &MemoryStore) -> Vec<String> {
-    let media = |tree: &&&Tree| {
-        ["media", "filehash"].iter().any(|word| tree.name.contains(word))
-    };
+    let media = |tree: &&&Tree| ["media", "filehash"].iter().any(|word| tree.name.contains(word));
     let mut rows = Vec::new();
     for tree in TREES.iter().filter(media) {
         for row in store.scan(tree, &[]).unwrap() {
@@ -185,7 +183,8 @@ fn another_structure_is_conduits() {
         (Layout::Flat, hash("a picture").to_string()),
         (Layout::deep(3.try_into().unwrap(), 1.try_into().unwrap()).unwrap(), {
             let name = hash("a picture").to_string();
-            format!("{}/{}", &name[..3], &name[3..])
+            let (folder, rest) = name.split_at(3);
+            format!("{folder}/{rest}")
         }),
     ] {
         media.target.directory = ContentDirectory::new(media.path(&format!("{layout:?}")), layout);
@@ -266,7 +265,10 @@ fn what_moves_with_less_is_told() {
     let media = prepare(
         &[("local_content/AA/bb/a", "content"), ("local_content/AA/bb/b", "content")],
         &[
-            upload('a', json!({"bytes": 8, "content_type": "text/\nplain", "uploader": "@eve:other.test"})),
+            upload(
+                'a',
+                json!({"bytes": 8, "content_type": "text/\nplain", "uploader": "@eve:other.test"}),
+            ),
             upload('b', json!({"quarantined_by": "@root:dump.test"})),
         ],
     );
@@ -372,7 +374,9 @@ fn each_difference_is_reported_by_its_code() {
             put(s, &trees::BLOCKED_SERVERNAME_MEDIAID, b"dump.test\xffnew", &[0; 8]);
         }),
         ("V203 name, type or access", |_, s| {
-            edit(s, &trees::SERVERNAMEMEDIAID_METADATA, A, |value| assert_eq!(value.pop(), Some(0xff)));
+            edit(s, &trees::SERVERNAMEMEDIAID_METADATA, A, |value| {
+                assert_eq!(value.pop(), Some(0xff))
+            });
         }),
         ("V203 its content is", |_, s| {
             let hash = hash("a secret");
@@ -385,7 +389,9 @@ fn each_difference_is_reported_by_its_code() {
         }),
         ("V203 its times", |_, s| {
             let hash = hash("a picture");
-            edit(s, &trees::FILEHASH_METADATA, hash.as_bytes(), |v| v[8..16].copy_from_slice(&NOW.to_be_bytes()));
+            edit(s, &trees::FILEHASH_METADATA, hash.as_bytes(), |v| {
+                v[8..16].copy_from_slice(&NOW.to_be_bytes())
+            });
         }),
         ("V203 is quarantined", |_, s| {
             assert!(s.remove(&trees::BLOCKED_SERVERNAME_MEDIAID, C));

@@ -40,8 +40,7 @@ impl NewMedia {
         target: &Target,
         database: &Path,
     ) -> anyhow::Result<Self> {
-        let [goal, home] =
-            [target.media.path(), &target.directory].map(|path| std::path::absolute(path));
+        let [goal, home] = [target.media.path(), &target.directory].map(std::path::absolute);
         let (goal, home) = (goal?, home?);
         let (path, partial) = match goal.strip_prefix(&home) {
             Ok(below) if below != Path::new("") => (database.join(below), None),

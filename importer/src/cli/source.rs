@@ -64,7 +64,9 @@ impl SourceArguments {
                 None | Some(MediaFiles::Copy) => MediaFiles::Copy,
                 Some(MediaFiles::None) => MediaFiles::None,
                 Some(MediaFiles::Refer) => {
-                    bail!("the APIs can't tell where files are; say `--media copy` or `--media none`")
+                    bail!(
+                        "the APIs can't tell where files are; say `--media copy` or `--media none`"
+                    )
                 }
             };
             let source = ApiSource::connect(options).await.map_err(SourceError::from)?;

@@ -93,8 +93,8 @@ impl ConduitConfig {
             }
         };
         let media = file.global.media.read(&file.global.database_path);
-        let media = media
-            .map_err(|reason| ConduitConfigError::Parse { path: path.to_owned(), reason })?;
+        let media =
+            media.map_err(|reason| ConduitConfigError::Parse { path: path.to_owned(), reason })?;
         Ok(Self {
             server_name: file.global.server_name,
             database_path: file.global.database_path,
@@ -145,7 +145,8 @@ mod tests {
     fn media_settings_mean_what_they_mean_to_conduit() {
         let filesystem = "[global.media]\nbackend = \"filesystem\"\n";
         let structure = "[global.media.directory_structure]\n";
-        let layout = |text: &str| media(&format!("{filesystem}{structure}{text}")).map(|m| m.layout);
+        let layout =
+            |text: &str| media(&format!("{filesystem}{structure}{text}")).map(|m| m.layout);
         assert_eq!(layout(""), Ok(Layout::Flat));
         assert_eq!(layout("length = 3\n"), Ok(Layout::Flat));
         let [three, one] = [3, 1].map(|number| std::num::NonZeroU8::new(number).unwrap());

@@ -15,13 +15,13 @@ use std::{
 use rayon::prelude::*;
 
 pub(crate) use self::carry::{content_type, file_name, uploader};
-use self::{carry::{Carried, NotCarried}, notes::Notes};
+use self::{
+    carry::{Carried, NotCarried},
+    notes::Notes,
+};
 use super::{Import, ImportError};
 use crate::{
-    conduit::{
-        layout::Part,
-        trees,
-    },
+    conduit::{layout::Part, trees},
     dump::{DumpReader, format::DumpMedia},
     media::{ContentDirectory, ContentHash, Store},
     progress::Progress,
@@ -65,7 +65,7 @@ impl Import<'_> {
         &mut self,
         dump: &DumpReader,
         target: Option<&MediaTarget>,
-        progress: &Progress,
+        progress: Progress,
     ) -> Result<(), ImportError> {
         let Some(mut records) = dump.media()? else { return Ok(()) };
         let Some(target) = target else {
@@ -233,8 +233,8 @@ impl Import<'_> {
             for key in self.rows.keys(tree, hash.as_bytes())? {
                 let Ok(id) = tree.decode_key(&key) else { continue };
                 let (server, media) = (id.text("server"), id.text("media"));
-                let key = trees::BLOCKED_SERVERNAME_MEDIAID
-                    .key(&[Part::Text(server), Part::Text(media)]);
+                let key =
+                    trees::BLOCKED_SERVERNAME_MEDIAID.key(&[Part::Text(server), Part::Text(media)]);
                 if self.rows.get(&trees::BLOCKED_SERVERNAME_MEDIAID, &key)?.is_none() {
                     notes.twin(format!("mxc://{server}/{media}"));
                 }

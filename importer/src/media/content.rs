@@ -224,11 +224,11 @@ impl ContentDirectory {
         real: &Path,
         noted: Option<ContentHash>,
     ) -> Result<(ContentHash, u64), PutError> {
-        let read = hash(source).map_err(PutError::Read)?;
-        check(noted, read.0)?;
-        match fs::hard_link(real, self.place(&read.0)?) {
-            Ok(()) => Ok(read),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(read),
+        let found = hash(source).map_err(PutError::Read)?;
+        check(noted, found.0)?;
+        match fs::hard_link(real, self.place(&found.0)?) {
+            Ok(()) => Ok(found),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(found),
             // Another file system, a file of somebody else, too many links.
             Err(_) => {
                 source.rewind().map_err(PutError::Read)?;
@@ -272,10 +272,9 @@ impl NewFile<'_> {
     pub fn write(&mut self, chunk: &[u8]) -> Result<(), PutError> {
         self.hash.update(chunk);
         self.bytes = self.bytes.saturating_add(u64::try_from(chunk.len()).unwrap_or(u64::MAX));
-        self.file.write_all(chunk).map_err(|source| PutError::Write {
-            path: self.file.path().to_owned(),
-            source,
-        })
+        self.file
+            .write_all(chunk)
+            .map_err(|source| PutError::Write { path: self.file.path().to_owned(), source })
     }
 
     /// Gives the file its name if it has the content `noted`; returns hash and size.

@@ -51,7 +51,9 @@ pub enum NotUsable {
         path: String,
     },
     /// The operating system refused.
-    #[error("`{path}` can't be read ({source}); run the importer as a user who may read Synapse's media store")]
+    #[error(
+        "`{path}` can't be read ({source}); run the importer as a user who may read Synapse's media store"
+    )]
     Io {
         /// The path.
         path: String,

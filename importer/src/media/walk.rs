@@ -11,12 +11,9 @@ pub fn files_below(root: &Path) -> impl Iterator<Item = io::Result<PathBuf>> + u
     let mut open = vec![entries(root)];
     std::iter::from_fn(move || {
         loop {
-            let entry = match open.last_mut()?.next() {
-                Some(entry) => entry,
-                None => {
-                    open.pop();
-                    continue;
-                }
+            let Some(entry) = open.last_mut()?.next() else {
+                open.pop();
+                continue;
             };
             match entry {
                 Ok((path, true)) => open.push(entries(&path)),

@@ -50,7 +50,12 @@ impl<'a> Skipped<'a> {
     }
 
     /// Whether an item should be in the database: the list of what was left out says so, or else the item itself.
-    pub(super) fn keeps(&self, kind: Kind, item: &str, can_be_stored: impl FnOnce() -> bool) -> bool {
+    pub(super) fn keeps(
+        &self,
+        kind: Kind,
+        item: &str,
+        can_be_stored: impl FnOnce() -> bool,
+    ) -> bool {
         if self.known { !self.explains(kind, item) } else { can_be_stored() }
     }
 }

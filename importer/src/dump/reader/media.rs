@@ -25,11 +25,11 @@ impl DumpReader {
             return Ok(None);
         }
         let path = self.directory.join(names::MEDIA);
-        let lines = match File::open(&path) {
+        let reader = match File::open(&path) {
             Ok(file) => BufReader::with_capacity(1 << 16, file),
             Err(source) => return Err(ReadError::Io { path, source }),
         };
-        let mut lines = Lines { path, lines, line: 0, text: Vec::new() };
+        let mut lines = Lines { path, reader, line: 0, text: Vec::new() };
         match lines.next() {
             Some(head) => Ok(Some(MediaReader { head: head?, lines })),
             None => Err(ReadError::Layout { path: lines.path, line: 1, expected: "a first line" }),
@@ -68,7 +68,7 @@ impl Iterator for MediaReader {
 #[derive(Debug)]
 struct Lines {
     path: PathBuf,
-    lines: BufReader<File>,
+    reader: BufReader<File>,
     line: u64,
     text: Vec<u8>,
 }
@@ -77,7 +77,7 @@ impl Lines {
     fn next<T: DeserializeOwned>(&mut self) -> Option<Result<T, ReadError>> {
         self.text.clear();
         self.line = self.line.saturating_add(1);
-        match self.lines.read_until(b'\n', &mut self.text) {
+        match self.reader.read_until(b'\n', &mut self.text) {
             Ok(0) => None,
             Ok(_) => Some(serde_json::from_slice(&self.text).map_err(|source| ReadError::Parse {
                 path: self.path.clone(),

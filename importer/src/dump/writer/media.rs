@@ -13,8 +13,7 @@ impl DumpWriter {
     ///
     /// [`WriteError::Io`], [`WriteError::Twice`].
     pub fn media(&mut self, head: &DumpMediaHead) -> Result<MediaWriter, WriteError> {
-        let file =
-            HashingFile::create(self.directory.path(), names::MEDIA.into(), names::MEDIA)?;
+        let file = HashingFile::create(self.directory.path(), names::MEDIA.into(), names::MEDIA)?;
         let mut writer = MediaWriter { file };
         writer.line(head)?;
         Ok(writer)

@@ -49,8 +49,10 @@ impl Notes {
                 .add(record.uri(), format!("the file has {bytes} bytes, Synapse noted {noted}"));
         }
         if record.content_type.as_deref().unwrap_or_default() != content_type(record) {
-            self.less
-                .add(record.uri(), "its content type can't be sent, so it moves without one".into());
+            self.less.add(
+                record.uri(),
+                "its content type can't be sent, so it moves without one".into(),
+            );
         }
         if record.uploader.is_some() && uploader(record, server_name).is_none() {
             self.less.add(

@@ -30,12 +30,12 @@ const TRIES: u32 = 3;
 
 #[derive(Deserialize)]
 struct Page {
-    media: Vec<Upload>,
+    media: Vec<Listed>,
     next_token: Option<u64>,
 }
 
 #[derive(Deserialize)]
-struct Upload {
+struct Listed {
     media_id: String,
     media_type: Option<String>,
     media_length: Option<u64>,
@@ -152,12 +152,12 @@ impl ApiSource {
     async fn page(
         &self,
         user: &OwnedUserId,
-        uploads: Vec<Upload>,
+        uploads: Vec<Listed>,
         copies: Option<&ContentDirectory>,
         media: &mut MediaWriter,
         tally: &mut Tally,
     ) -> Result<(), SourceError> {
-        let fetch = |upload: Upload| async move {
+        let fetch = |upload: Listed| async move {
             let record = self.record(user, &upload);
             let fetched = match copies {
                 _ if upload.media_length.is_none() => Fetched::Not {
@@ -167,10 +167,9 @@ impl ApiSource {
                 Some(copies) if upload.url_cache.is_none() => {
                     fetch(&self.api, &record, copies).await
                 }
-                _ => Fetched::Not {
-                    reason: "not-asked",
-                    detail: "`--media none` was given".into(),
-                },
+                _ => {
+                    Fetched::Not { reason: "not-asked", detail: "`--media none` was given".into() }
+                }
             };
             (record, upload.url_cache.is_some(), fetched)
         };
@@ -204,7 +203,7 @@ impl ApiSource {
         Ok(())
     }
 
-    fn record(&self, user: &OwnedUserId, upload: &Upload) -> DumpMedia {
+    fn record(&self, user: &OwnedUserId, upload: &Listed) -> DumpMedia {
         let noted: Option<ContentHash> =
             upload.sha256.as_deref().and_then(|hash| hash.parse().ok());
         DumpMedia {
@@ -331,10 +330,9 @@ async fn fetch_once(
     match file.keep(noted) {
         Ok((hash, _)) => Ok(Some(Fetched::File(hash))),
         Err(error) => match NotUsable::of(error, &record.media_id) {
-            Ok(unusable) => Ok(Some(Fetched::Not {
-                reason: unusable.reason(),
-                detail: unusable.to_string(),
-            })),
+            Ok(unusable) => {
+                Ok(Some(Fetched::Not { reason: unusable.reason(), detail: unusable.to_string() }))
+            }
             Err(error) => failed(error),
         },
     }

@@ -45,8 +45,7 @@ impl DatabaseSource {
         let copies = ContentDirectory::new(writer.media_directory(), Layout::default());
         let copies = (self.media.files == MediaFiles::Copy).then_some(copies);
         let mut media = writer.media(&head)?;
-        let phase =
-            progress.phase("media", usize::try_from(wanted.number).unwrap_or(usize::MAX));
+        let phase = progress.phase("media", usize::try_from(wanted.number).unwrap_or(usize::MAX));
         let mut sink = Sink::new(&mut media, &store, copies, tally, &phase)?;
         self.rows_into(&mut sink, &wanted).await?;
         let known = sink.finish()?;
@@ -109,7 +108,10 @@ impl DatabaseSource {
             if self.media.files == MediaFiles::Copy {
                 return Err(DatabaseError::MediaStoreMissing { path: main.clone() });
             }
-            tracing::warn!("the media store `{}` is not here; name it to the import", main.display());
+            tracing::warn!(
+                "the media store `{}` is not here; name it to the import",
+                main.display()
+            );
         }
         Ok(store)
     }

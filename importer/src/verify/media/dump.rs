@@ -150,14 +150,14 @@ impl Compare<'_> {
     }
 
     fn absent(&self, record: &DumpMedia, expected: &Expected, found: &mut Found) {
-        let kind =
-            if record.server == self.server_name { Kind::Media } else { Kind::RemoteMedia };
+        let kind = if record.server == self.server_name { Kind::Media } else { Kind::RemoteMedia };
         let uri = record.uri();
         if !self.skipped.keeps(kind, &uri, || !matches!(expected, Expected::Nothing)) {
             return;
         }
         if matches!(expected, Expected::Unknown) && !self.skipped.explains(kind, &uri) {
-            let text = "the media is missing, and whether its file was there can't be told any more";
+            let text =
+                "the media is missing, and whether its file was there can't be told any more";
             found.warning("V201", uri, text);
         } else {
             found.error("V201", uri, "the media is missing");

@@ -27,7 +27,11 @@ pub(super) fn check(
     let total = store.scan(&trees::FILEHASH_METADATA, &[])?.count();
     if total > 0 && !directory.path().is_dir() {
         let path = directory.path().display().to_string();
-        found.error("V140", path, format!("the media directory is not there; it has {total} files"));
+        found.error(
+            "V140",
+            path,
+            format!("the media directory is not there; it has {total} files"),
+        );
         return Ok(());
     }
     let phase = progress.phase("media", total);
@@ -44,8 +48,7 @@ pub(super) fn check(
         if chunk.is_empty() {
             break;
         }
-        let faults: Vec<_> =
-            chunk.par_iter().filter_map(|named| fault(directory, named)).collect();
+        let faults: Vec<_> = chunk.par_iter().filter_map(|named| fault(directory, named)).collect();
         for (hash, code, text) in faults {
             found.error(code, format!("file {hash}"), text);
         }

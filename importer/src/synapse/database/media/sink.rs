@@ -2,11 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::{
-    super::row::Row,
-    Known,
-    record::NoRecord,
-};
+use super::{super::row::Row, Known, record::NoRecord};
 use crate::{
     dump::{MediaWriter, WriteError, format::DumpMedia},
     media::{ContentDirectory, NotUsable, PutError, Store},
@@ -98,19 +94,19 @@ impl<'a, 'b> Sink<'a, 'b> {
     }
 
     fn write(&mut self, pending: Vec<(Option<Kind>, DumpMedia)>) -> Result<(), WriteError> {
-        let copied: Vec<_> = match &self.copies {
+        let results: Vec<_> = match &self.copies {
             None => pending.into_iter().map(|(kind, media)| (kind, media, Ok(()))).collect(),
             Some(copies) => {
                 let store = self.store;
                 let copy = |(kind, mut media)| {
-                    let copied = copy(store, copies, &mut media);
-                    (kind, media, copied)
+                    let result = copy(store, copies, &mut media);
+                    (kind, media, result)
                 };
                 pending.into_par_iter().map(copy).collect()
             }
         };
-        for (kind, mut media, copied) in copied {
-            match (kind, copied) {
+        for (kind, mut media, result) in results {
+            match (kind, result) {
                 (Some(kind), Ok(())) => self.tally.written(kind, 1),
                 (Some(kind), Err(NotCopied::Skip(error))) => {
                     self.tally.skip(kind, media.uri(), error.reason(), error.to_string());
@@ -137,11 +133,7 @@ enum NotCopied {
 }
 
 /// Copies a record's file, if it has one; the record then says where the copy is.
-fn copy(
-    store: &Store,
-    copies: &ContentDirectory,
-    media: &mut DumpMedia,
-) -> Result<(), NotCopied> {
+fn copy(store: &Store, copies: &ContentDirectory, media: &mut DumpMedia) -> Result<(), NotCopied> {
     let Some(path) = media.path.clone() else { return Ok(()) };
     let (mut file, _) = store.open(&path).map_err(NotCopied::Skip)?;
     let noted = media.sha256.as_deref().and_then(|noted| noted.parse().ok());

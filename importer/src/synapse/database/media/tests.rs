@@ -83,7 +83,7 @@ async fn rows_are_dumped_and_what_is_left_out_is_counted() {
     let own = |id: &str, mut more: serde_json::Value| {
         more["server"] = json!("own.test");
         more["media_id"] = json!(id);
-        more["path"] = json!(format!("local_content/AA/bb/{}", &id[4..]));
+        more["path"] = json!(format!("local_content/AA/bb/{}", id.split_at(4).1));
         more
     };
     assert_eq!(
@@ -132,10 +132,9 @@ async fn files_are_copied_and_files_without_a_row_are_named() {
     write(scratch.path(), "local_content/zz/zz/or\nphan", "nobody's");
     write(scratch.path(), "remote_content/far.test/FF/gg/HH", "abc");
     write(scratch.path(), "remote_content/far.test/FF/gg/KK", "nobody's");
-    let (dump, tally) =
-        dumped(scratch.path(), options(MediaFiles::Copy, true)).await.unwrap();
+    let (dump, tally) = dumped(scratch.path(), options(MediaFiles::Copy, true)).await.unwrap();
     let records: Vec<_> = dump.media().unwrap().unwrap().map(Result::unwrap).collect();
-    let copied = format!("{}/{}/{}", &ABC[..2], &ABC[2..4], &ABC[4..]);
+    let copied = format!("ba/78/{}", ABC.split_at(4).1);
     let paths: Vec<_> =
         records.iter().map(|record| (&*record.media_id, record.path.as_deref())).collect();
     assert_eq!(
@@ -171,8 +170,7 @@ async fn files_are_copied_and_files_without_a_row_are_named() {
 #[tokio::test]
 async fn without_media_the_quarantine_stays() {
     let scratch = tempfile::tempdir().unwrap();
-    let (dump, tally) =
-        dumped(scratch.path(), options(MediaFiles::None, true)).await.unwrap();
+    let (dump, tally) = dumped(scratch.path(), options(MediaFiles::None, true)).await.unwrap();
     let records = dump.media().unwrap().unwrap().map(Result::unwrap);
     let records: Vec<_> = records.map(|record| (record.media_id, record.path)).collect();
     assert_eq!(records, [("AAbbdd".to_owned(), None), ("two".to_owned(), None)]);
