@@ -59,6 +59,15 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
+/// An answer whose body may be long.
+#[derive(Debug)]
+pub enum Opened {
+    /// Success; the body is still to be read.
+    Body(Response),
+    /// Any other status.
+    Refused(Answer),
+}
+
 /// Why there is no answer. No variant tells a URL, a header or a body.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -134,15 +143,52 @@ impl Http {
         self.try_once(request(&self.client)).await.0
     }
 
+    /// Like [`Self::send`] for a request that may be repeated, but leaves the body of a success to the caller, however
+    /// long it is. [`HttpOptions::timeout`] does not hold for it: `request` sets one.
+    ///
+    /// # Errors
+    ///
+    /// Any [`HttpError`], of the last try.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any time.
+    pub async fn open(
+        &self,
+        request: impl Fn(&reqwest::Client) -> RequestBuilder,
+    ) -> Result<Opened, HttpError> {
+        let mut delay = self.options.first_delay;
+        let mut left = self.options.tries;
+        loop {
+            left = left.saturating_sub(1);
+            let (result, asked) = match request(&self.client).send().await {
+                Ok(response) if response.status().is_success() => {
+                    return Ok(Opened::Body(response));
+                }
+                Ok(response) => self.read(response).await,
+                Err(error) => (Err(self.error(error)), None),
+            };
+            if left == 0 || !is_worth_repeating(&result, Repeat::Safe) {
+                return result.map(Opened::Refused);
+            }
+            let wait = asked.map_or(delay, |asked| asked.max(delay));
+            tokio::time::sleep(wait.min(self.options.longest_delay)).await;
+            delay = delay.saturating_mul(2);
+        }
+    }
+
     /// One try, and the time that the server asks to wait before the next.
     async fn try_once(
         &self,
         request: RequestBuilder,
     ) -> (Result<Answer, HttpError>, Option<Duration>) {
-        let response = match request.send().await {
-            Ok(response) => response,
-            Err(error) => return (Err(self.error(error)), None),
-        };
+        match request.send().await {
+            Ok(response) => self.read(response).await,
+            Err(error) => (Err(self.error(error)), None),
+        }
+    }
+
+    async fn read(&self, response: Response) -> (Result<Answer, HttpError>, Option<Duration>) {
         let status = response.status();
         let headers = response.headers().clone();
         match read_limited(response, self.options.body_limit).await {

@@ -6,6 +6,7 @@ mod dump;
 pub mod exit;
 mod import;
 mod inspect;
+mod media;
 mod migrate;
 mod output;
 mod source;

@@ -11,6 +11,7 @@ mod appservices;
 mod check;
 mod e2ee;
 mod event;
+mod media;
 mod push_rules;
 mod reading;
 mod receipt;
@@ -19,10 +20,12 @@ mod rows;
 mod state;
 mod user;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::PathBuf};
 
 pub use check::check;
 pub(crate) use check::is_supported;
+pub use media::MediaTarget;
+pub(crate) use media::{content_type, file_name, store as media_store, uploader};
 use rows::Rows;
 use ruma::{OwnedRoomId, OwnedUserId};
 
@@ -35,6 +38,7 @@ use crate::{
     },
     dump::{DumpReader, ReadError},
     findings::{Finding, Severity},
+    media::PutError,
     progress::Progress,
     tally::{Kind, Tally},
 };
@@ -67,6 +71,18 @@ pub enum ImportError {
     /// The signing key can't be used.
     #[error(transparent)]
     Keypair(#[from] KeypairError),
+    /// Synapse's media store is not where the dump says.
+    #[error(
+        "Synapse's media store ({}) is not here; copy it to this machine and name it by `--media-store`, or dump with `--media copy`",
+        shown(paths)
+    )]
+    MediaStore {
+        /// Where it should be.
+        paths: Vec<PathBuf>,
+    },
+    /// A media file could not be written.
+    #[error(transparent)]
+    Media(#[from] PutError),
     /// The events of the admin room could not be made.
     #[error("making the admin room: {0}")]
     AdminRoom(String),
@@ -75,7 +91,13 @@ pub enum ImportError {
 /// Database version that the importer writes (src/database/mod.rs:462).
 pub const VERSION: u64 = 18;
 
-/// Writes the whole dump into `store`, which must be empty, and finishes it.
+fn shown(paths: &[PathBuf]) -> String {
+    let paths = paths.iter().map(|path| format!("`{}`", path.display()));
+    paths.collect::<Vec<_>>().join(", ")
+}
+
+/// Writes the whole dump into `store`, which must be empty, and finishes it. Media goes to `media`; without it, media is
+/// left out.
 ///
 /// # Errors
 ///
@@ -83,6 +105,7 @@ pub const VERSION: u64 = 18;
 pub fn import(
     dump: &DumpReader,
     store: &mut dyn KvStore,
+    media: Option<&MediaTarget>,
     progress: &Progress,
 ) -> Result<Imported, ImportError> {
     let findings = check(dump)?;
@@ -126,6 +149,7 @@ pub fn import(
     }
     drop(phase);
 
+    import.media(dump, media, *progress)?;
     import.admin_room(&server.signing_key)?;
     import.server(&server)?;
     let Import { tally, findings, .. } = import;

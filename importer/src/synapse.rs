@@ -16,6 +16,7 @@ use crate::{
         DumpWriter, WriteError,
         format::{DumpServer, DumpUser, SourceInfo},
     },
+    progress::Progress,
     tally::Tally,
 };
 
@@ -80,6 +81,19 @@ pub trait Source: Send {
         tally: &mut Tally,
     ) -> Result<(), SourceError>;
 
+    /// Writes `media.jsonl` by [`DumpWriter::media`] and [`DumpWriter::finish_media`], and the files if they are copied.
+    /// With [`MediaFiles::None`] the media is only counted.
+    ///
+    /// # Errors
+    ///
+    /// If the source can't be read, or the dump can't be written any further.
+    async fn media(
+        &mut self,
+        writer: &mut DumpWriter,
+        tally: &mut Tally,
+        progress: &Progress,
+    ) -> Result<(), SourceError>;
+
     /// Ends reading: transactions, login tokens. Called after an error or an interruption as well.
     ///
     /// # Errors
@@ -110,4 +124,24 @@ pub enum History {
     Recent,
     /// Everything.
     Full,
+}
+
+/// What becomes of media files in a dump.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum MediaFiles {
+    /// They stay in Synapse's media store; the dump says where each is.
+    Refer,
+    /// They are copied into the dump.
+    Copy,
+    /// Media is left out.
+    None,
+}
+
+/// Which media is dumped, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MediaOptions {
+    /// What becomes of the files.
+    pub files: MediaFiles,
+    /// Whether files of other servers that this one keeps are dumped as well.
+    pub remote: bool,
 }

@@ -71,8 +71,16 @@ pub enum Kind {
     SigningKey,
     /// An application service.
     Appservice,
-    /// A media file.
+    /// A media file of this server.
     Media,
+    /// A media file of another server that this one keeps.
+    RemoteMedia,
+    /// That a media file is withdrawn from everybody.
+    Quarantine,
+    /// A thumbnail of a media file.
+    Thumbnail,
+    /// An image that was fetched for the preview of a URL.
+    UrlPreview,
 }
 
 impl Kind {
@@ -95,6 +103,9 @@ pub struct Skip {
     pub reason: String,
     /// One sentence for a person: what is wrong and what can be done.
     pub detail: String,
+    /// How many there are, if they are told together.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub number: u64,
 }
 
 /// Counts of one run.
@@ -134,7 +145,29 @@ impl Tally {
             item: item.into(),
             reason: reason.into(),
             detail: detail.into(),
+            number: 1,
         });
+    }
+
+    /// Counts `number` items as read and left out for one reason; none leave no trace.
+    pub fn leave_out(
+        &mut self,
+        kind: Kind,
+        number: u64,
+        item: impl Into<String>,
+        reason: &str,
+        detail: impl Into<String>,
+    ) {
+        if number > 0 {
+            self.read(kind, number);
+            self.skipped.push(Skip {
+                kind,
+                item: item.into(),
+                reason: reason.into(),
+                detail: detail.into(),
+                number,
+            });
+        }
     }
 
     /// Kinds for which *read = written + skipped* does not hold: a bug of ours, which must not pass unseen.
@@ -142,7 +175,7 @@ impl Tally {
         let mut accounted = self.written.clone();
         for skip in &self.skipped {
             let count = accounted.entry(skip.kind).or_default();
-            *count = count.saturating_add(1);
+            *count = count.saturating_add(skip.number);
         }
         let kinds: std::collections::BTreeSet<_> =
             self.read.keys().chain(accounted.keys()).copied().collect();
@@ -153,4 +186,13 @@ impl Tally {
             .filter(|kind| count(&self.read, kind) != count(&accounted, kind))
             .collect()
     }
+}
+
+const fn one() -> u64 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+const fn is_one(number: &u64) -> bool {
+    *number == 1
 }

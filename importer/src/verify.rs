@@ -24,6 +24,7 @@ mod users;
 use std::collections::BTreeMap;
 
 use found::Found;
+pub use media::{Files, media};
 
 use crate::{
     conduit::kv::{KvError, KvStore},

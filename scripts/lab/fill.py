@@ -4,6 +4,7 @@ import bridge
 import crypto
 import elsewhere
 import encryption
+import media
 import people
 import rooms
 from notes import Notes
@@ -26,5 +27,6 @@ def tell(lab: Notes) -> None:
     crypto.secrets_of(family)
     encryption.talk(family)
     people.settings(family)
+    media.uploads(family)
     rooms.one_who_goes(family)
     lab.save()

@@ -81,12 +81,12 @@ def register_one(lab: Notes, nobody: Client, name: str, password: str, display_n
     Client(lab["base_url"], made["access_token"]).post("/logout")
 
 
-def picture(red: int, green: int, blue: int, side: int = 64) -> bytes:
+def picture(red: int, green: int, blue: int, width: int = 64, height: int = 64) -> bytes:
     """A PNG of one color."""
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-    rows = (b"\0" + bytes((red, green, blue)) * side) * side
-    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    rows = (b"\0" + bytes((red, green, blue)) * width) * height
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 

@@ -1,9 +1,9 @@
 """What each device sees of a homeserver, in a form that two servers can be compared by."""
 
-import hashlib
 import json
 from pathlib import Path
 
+import media
 from api import Client, Refused, q
 from notes import Notes
 
@@ -16,16 +16,23 @@ WORDS = ["Message", "cake", "thread", "Chocolate", "tpyo", "fishing", "nowhere"]
 def take(lab: Notes, homeserver: str | None) -> dict:
     """Looks through every device's token. Nothing is acknowledged: the server keeps what waits for a device."""
     base_url = homeserver or lab["base_url"]
-    seen, media = {}, set()
+    seen, addresses = {}, set()
     for name, user in sorted(lab["users"].items()):
         for number, device in enumerate(user["devices"]):
             client = Client(base_url, device["access_token"], user["user_id"], device["device_id"])
-            seen[f"{name}/{number}"] = device_view(client, lab, media)
-    anybody = Client(base_url, lab["users"]["ada"]["devices"][0]["access_token"])
-    return {"devices": seen, "media": {uri: download(anybody, uri) for uri in sorted(media)}}
+            seen[f"{name}/{number}"] = device_view(client, lab, addresses)
+    uris = {uri: uri for uri in sorted(addresses)} | lab.get("media", {})
+    return {"devices": seen, "media": {name: media.views(client, uris) for name, client in first_devices(lab, base_url)}}
 
 
-def device_view(client: Client, lab: Notes, media: set[str]) -> dict:
+def first_devices(lab: Notes, base_url: str):
+    """Each user's first device."""
+    for name, user in sorted(lab["users"].items()):
+        for device in user["devices"][:1]:
+            yield name, Client(base_url, device["access_token"], user["user_id"], device["device_id"])
+
+
+def device_view(client: Client, lab: Notes, addresses: set[str]) -> dict:
     sync = client.get("/sync", timeout=0, filter=json.dumps({"room": {"include_leave": True}}))
     nicknames = {room["room_id"]: nickname for nickname, room in lab["rooms"].items()}
 
@@ -35,7 +42,7 @@ def device_view(client: Client, lab: Notes, media: set[str]) -> dict:
 
     users = [user["user_id"] for user in lab["users"].values()]
     profiles = {user: attempt(client, f"/profile/{q(user)}") for user in users}
-    media.update(p["avatar_url"] for p in profiles.values() if p.get("avatar_url"))
+    addresses.update(p["avatar_url"] for p in profiles.values() if p.get("avatar_url"))
     return {
         "whoami": {key: value for key, value in client.get("/account/whoami").items() if key != "is_guest"},
         "devices": {d["device_id"]: d.get("display_name") for d in client.get("/devices")["devices"]},
@@ -147,12 +154,6 @@ def attempt(client: Client, path: str, **params) -> dict:
         return client.get(path, **params)
     except Refused as refused:
         return {"errcode": refused.body.get("errcode", refused.status)}
-
-
-def download(client: Client, uri: str) -> str:
-    path = "/_matrix/client/v1/media/download/" + uri.removeprefix("mxc://")
-    answer = client.http.get(client.base_url + path, timeout=60)
-    return hashlib.sha256(answer.content).hexdigest() if answer.ok else str(answer.status_code)
 
 
 def write(lab: Notes, homeserver: str | None, output: Path) -> None:

@@ -112,7 +112,7 @@ fn dump(bob: &str, accounts: &[&str]) -> (TempDir, DumpReader) {
 /// Imports; says what `verify` finds, who is joined by the rows, and how many by the count.
 fn outcome(dump: &DumpReader) -> (Vec<String>, Vec<String>, u8) {
     let mut store = MemoryStore::default();
-    let imported = import::import(dump, &mut store, &Progress::Hidden).unwrap();
+    let imported = import::import(dump, &mut store, None, &Progress::Hidden).unwrap();
     let skipped = &imported.tally.skipped;
     let mut findings = verify::structure(&store, "own.test", &Progress::Hidden).unwrap().findings;
     findings

@@ -8,6 +8,7 @@ mod encryption;
 mod errors;
 mod import;
 mod made;
+mod media;
 mod migrate;
 mod on_disk;
 mod predecessor;

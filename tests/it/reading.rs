@@ -16,7 +16,7 @@ use crate::made::dump;
 fn what_is_read_and_unread_becomes_rows() {
     let (_scratch, dump) = dump();
     let mut store = MemoryStore::default();
-    let imported = import::import(&dump, &mut store, &Progress::Hidden).unwrap();
+    let imported = import::import(&dump, &mut store, None, &Progress::Hidden).unwrap();
     assert!(imported.tally.unbalanced().is_empty());
     let mut rows = Vec::new();
     for tree in [

@@ -26,7 +26,7 @@ pub(super) fn findings(store: &MemoryStore, dump: &DumpReader, skipped: &[Skip])
 
 pub(super) fn imported(dump: &DumpReader) -> (MemoryStore, Vec<Skip>) {
     let mut store = MemoryStore::default();
-    let imported = import::import(dump, &mut store, &Progress::Hidden).unwrap();
+    let imported = import::import(dump, &mut store, None, &Progress::Hidden).unwrap();
     (store, imported.tally.skipped)
 }
 

@@ -7,7 +7,9 @@ use serde::Serialize;
 use tracing::warn;
 
 use super::{
-    Global, dump, exit, output,
+    Global, dump, exit,
+    media::{self, MediaArguments, NewMedia},
+    output,
     target::{Target, TargetArguments},
     verify::everything,
 };
@@ -20,6 +22,7 @@ use crate::{
     progress::{Progress, Stopwatch},
     report::{self, Report, TreeFacts},
     tally::Tally,
+    verify::Files,
 };
 
 #[derive(Debug, Args)]
@@ -29,6 +32,8 @@ pub(super) struct Arguments {
     dump: PathBuf,
     #[command(flatten)]
     target: TargetArguments,
+    #[command(flatten)]
+    media: MediaArguments,
     #[command(flatten)]
     report: ReportArguments,
 }
@@ -69,6 +74,7 @@ impl Arguments {
         let progress = global.progress();
         let run = Run {
             target: &target,
+            media: &self.media,
             report: &self.report.directory(&target),
             checked: None,
             progress,
@@ -119,6 +125,8 @@ impl Outcome {
 pub(super) struct Run<'a> {
     /// Where the database goes.
     pub(super) target: &'a Target,
+    /// How media files move.
+    pub(super) media: &'a MediaArguments,
     /// Where the report goes.
     pub(super) report: &'a Path,
     /// Findings of the checks; `None` if nothing was checked.
@@ -129,15 +137,18 @@ pub(super) struct Run<'a> {
 impl Run<'_> {
     /// Imports a dump: into `<target>.partial`, verified there, then renamed; then reported.
     pub(super) fn import(self, directory: &Path, mut watch: Stopwatch) -> anyhow::Result<Outcome> {
-        let Self { target, report, checked, progress } = self;
+        let Self { target, media, report, checked, progress } = self;
         let partial = Partial::create(&target.directory)?;
         let dump = dump::open(directory, progress)?;
         target.check_server_name(&dump.manifest().server_name)?;
         watch.lap("check the dump's files");
-        let imported = fill(&dump, &partial, target, progress)?;
+        let media = NewMedia::create(media, target, partial.path())?;
+        let imported = fill(&dump, &partial, target, &media, progress)?;
         watch.lap("import");
         let store = kv::open(target.backend, partial.path(), Mode::Read)?;
-        let verified = everything(store.as_ref(), &dump, &imported.tally.skipped, progress)?;
+        let files = Files { directory: media.directory(), store: media.target.store.as_ref() };
+        let skipped = &imported.tally.skipped;
+        let verified = everything(store.as_ref(), &dump, files, skipped, progress)?;
         drop(store);
         watch.lap("verify");
         let passed = findings::exit_code(&verified.findings) != exit::BLOCKING;
@@ -147,6 +158,7 @@ impl Run<'_> {
             findings.extend(checked);
         }
         findings.extend(verified.findings);
+        findings.extend(media::retention(target));
         findings.sort();
         let facts = report::Outcome {
             database: report::DatabaseFacts {
@@ -168,6 +180,9 @@ impl Run<'_> {
         };
         let made = Report::of(&dump, facts)?;
         // A report says that the database is complete only when it is.
+        if passed {
+            media.finish()?;
+        }
         let database = passed.then(|| partial.finish()).transpose()?;
         let written = made.write(report);
         if let Err(error) = &written {
@@ -187,8 +202,9 @@ fn fill(
     dump: &DumpReader,
     partial: &Partial,
     target: &Target,
+    media: &NewMedia,
     progress: Progress,
 ) -> anyhow::Result<Imported> {
     let mut store = kv::open(target.backend, partial.path(), Mode::Create)?;
-    Ok(import::import(dump, store.as_mut(), &progress)?)
+    Ok(import::import(dump, store.as_mut(), Some(&media.target), &progress)?)
 }

@@ -11,8 +11,8 @@ use serde::Serialize;
 use tracing::info;
 
 use super::{
-    Global, check, dump, exit, import, interruptible, output, source::SourceArguments,
-    target::TargetArguments,
+    Global, check, dump, exit, import, interruptible, media::MediaArguments, output,
+    source::SourceArguments, target::TargetArguments,
 };
 use crate::{
     check::Dump,
@@ -33,6 +33,8 @@ pub(super) struct Arguments {
     reuse_dump: bool,
     #[command(flatten)]
     target: TargetArguments,
+    #[command(flatten)]
+    media: MediaArguments,
     #[command(flatten)]
     report: import::ReportArguments,
     #[command(flatten)]
@@ -92,7 +94,13 @@ impl Arguments {
 
         let _interruptible = interruptible()?;
         let report = self.report.directory(&target);
-        let run = import::Run { target: &target, report: &report, checked: Some(found), progress };
+        let run = import::Run {
+            target: &target,
+            media: &self.media,
+            report: &report,
+            checked: Some(found),
+            progress,
+        };
         let imported = run.import(&directory, watch)?;
         let outcome = Outcome { dumped: dumped.tally, imported };
         output::print(global.format, &outcome, |out, outcome| {

@@ -90,7 +90,7 @@ pub(super) fn tally(out: &mut dyn Write, tally: &Tally, verb: &str) -> io::Resul
     let mut reasons: BTreeMap<(Kind, &str), Vec<&crate::tally::Skip>> = BTreeMap::new();
     for skip in &tally.skipped {
         let count = skipped.entry(skip.kind).or_default();
-        *count = count.saturating_add(1);
+        *count = count.saturating_add(skip.number);
         reasons.entry((skip.kind, &skip.reason)).or_default().push(skip);
     }
     let kinds: std::collections::BTreeSet<_> =
@@ -108,7 +108,8 @@ pub(super) fn tally(out: &mut dyn Write, tally: &Tally, verb: &str) -> io::Resul
         )?;
     }
     for ((kind, reason), skips) in reasons {
-        writeln!(out, "\n{} left out: {} ({})", kind.name(), reason, skips.len())?;
+        let number = skips.iter().fold(0, |sum: u64, skip| sum.saturating_add(skip.number));
+        writeln!(out, "\n{} left out: {reason} ({number})", kind.name())?;
         for skip in skips.iter().take(NAMED) {
             writeln!(out, "  {}: {}", skip.item, skip.detail)?;
         }

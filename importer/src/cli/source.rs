@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::Args;
 use conduit_backfill::http::HttpOptions;
 use secrecy::SecretString;
@@ -11,7 +11,7 @@ use super::now_ms;
 use crate::{
     config::synapse::{ConfigError, Surroundings, SynapseConfig},
     synapse::{
-        History, Source, SourceError,
+        History, MediaFiles, MediaOptions, Source, SourceError,
         api::{ApiOptions, ApiSource},
         database::DatabaseSource,
     },
@@ -36,6 +36,12 @@ pub(super) struct SourceArguments {
     /// How much of each room's timeline to read
     #[arg(long, value_enum, default_value = "recent")]
     pub(super) history: History,
+    /// Where media files are to be [default: refer for a database, copy for APIs, which know no other]
+    #[arg(long, value_enum)]
+    media: Option<MediaFiles>,
+    /// Dump files of other servers too, as far as this one has them; only the database knows which
+    #[arg(long, requires = "synapse_config")]
+    remote_media: bool,
 }
 
 impl SourceArguments {
@@ -54,14 +60,24 @@ impl SourceArguments {
                 now_ts: now_ms(),
                 http: HttpOptions::default(),
             };
+            let media = match self.media {
+                None | Some(MediaFiles::Copy) => MediaFiles::Copy,
+                Some(MediaFiles::None) => MediaFiles::None,
+                Some(MediaFiles::Refer) => {
+                    bail!(
+                        "the APIs can't tell where files are; say `--media copy` or `--media none`"
+                    )
+                }
+            };
             let source = ApiSource::connect(options).await.map_err(SourceError::from)?;
-            return Ok(Box::new(source));
+            return Ok(Box::new(source.with_media(media)));
         }
         let config = self.config()?.context("`--synapse-config` or `--homeserver` is needed")?;
         let source = DatabaseSource::open(&config, self.history, now_ms())
             .await
             .map_err(SourceError::from)?;
-        Ok(Box::new(source))
+        let files = self.media.unwrap_or(MediaFiles::Refer);
+        Ok(Box::new(source.with_media(MediaOptions { files, remote: self.remote_media })))
     }
 
     /// Synapse's configuration, if it is read by its database.

@@ -8,6 +8,7 @@ use clap::Args;
 use crate::{
     conduit::kv::{self, Backend},
     config::conduit::ConduitConfig,
+    media::{ContentDirectory, Layout},
 };
 
 /// Arguments that name a Conduit database.
@@ -23,6 +24,10 @@ pub(super) struct TargetArguments {
     /// Storage engine [default: the one found, or rocksdb]
     #[arg(long, value_enum, requires = "database")]
     backend: Option<Backend>,
+    /// Conduit's media directory [default: the configuration's, or `media` in the database's directory]. For a Conduit
+    /// with an S3 bucket: the directory whose content you upload
+    #[arg(long, value_name = "DIR")]
+    media_directory: Option<PathBuf>,
 }
 
 /// A Conduit database on disk.
@@ -34,6 +39,10 @@ pub(super) struct Target {
     pub(super) backend: Backend,
     /// The server's name, if a configuration says it.
     pub(super) server_name: Option<String>,
+    /// Its media directory.
+    pub(super) media: ContentDirectory,
+    /// Whether the configuration makes Conduit delete its own users' uploads after a time.
+    pub(super) deletes_uploads: bool,
 }
 
 impl TargetArguments {
@@ -44,7 +53,7 @@ impl TargetArguments {
         backend: Option<Backend>,
     ) -> Option<Self> {
         let is_said = database.is_some() || conduit_config.is_some();
-        is_said.then_some(Self { database, conduit_config, backend })
+        is_said.then_some(Self { database, conduit_config, backend, media_directory: None })
     }
 
     /// Conduit's configuration.
@@ -56,17 +65,27 @@ impl TargetArguments {
     pub(super) fn resolve(&self) -> anyhow::Result<Target> {
         if let Some(path) = &self.conduit_config {
             let config = ConduitConfig::read(path)?;
+            let Some(media) = self.media_directory.clone().or(config.media.path) else {
+                bail!(
+                    "Conduit's configuration keeps media in an S3 bucket; name a new directory by \
+                     `--media-directory`, and upload what is written there before you start Conduit"
+                );
+            };
             return Ok(Target {
                 directory: config.database_path,
                 backend: config.backend,
                 server_name: Some(config.server_name),
+                media: ContentDirectory::new(media, config.media.layout),
+                deletes_uploads: config.media.deletes_uploads,
             });
         }
         let Some(directory) = self.database.clone() else {
             bail!("`--database` or `--conduit-config` is needed");
         };
         let backend = self.backend.or_else(|| kv::detect(&directory)).unwrap_or(Backend::Rocksdb);
-        Ok(Target { directory, backend, server_name: None })
+        let media = self.media_directory.clone().unwrap_or_else(|| directory.join("media"));
+        let media = ContentDirectory::new(media, Layout::default());
+        Ok(Target { directory, backend, server_name: None, media, deletes_uploads: false })
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
     progress::Progress,
     report,
     tally::Skip,
-    verify::{self, Verified},
+    verify::{self, Files, Verified},
 };
 
 #[derive(Debug, Args)]
@@ -27,6 +27,9 @@ pub(super) struct Arguments {
     /// Without a dump: the server's name, to look at the database alone
     #[arg(long, value_name = "NAME", conflicts_with = "dump")]
     server_name: Option<String>,
+    /// Synapse's media store, if it is elsewhere than the dump says; files are compared with it while it is there
+    #[arg(long, value_name = "DIR", requires = "dump")]
+    media_store: Option<PathBuf>,
 }
 
 impl Arguments {
@@ -38,15 +41,20 @@ impl Arguments {
             target.check_server_name(&dump.manifest().server_name)?;
         }
         let store = kv::open(target.backend, &target.directory, Mode::Read)?;
+        let files = Files { directory: &target.media, store: self.media_store.as_ref() };
         let verified = match (&dump, &self.server_name) {
             (Some(dump), _) => {
                 // The report of the import knows what it left out; without it, the dump's own rules decide.
                 let directory = self.report.directory(&target);
                 let left_out = report::left_out(&directory, dump.manifest()).unwrap_or_default();
-                everything(store.as_ref(), dump, &left_out, progress)?
+                everything(store.as_ref(), dump, files, &left_out, progress)?
             }
             (None, name) => {
-                verify::structure(store.as_ref(), name.as_deref().unwrap_or_default(), &progress)?
+                let name = name.as_deref().unwrap_or_default();
+                let mut verified = verify::structure(store.as_ref(), name, &progress)?;
+                let media = verify::media(store.as_ref(), None, files, &[], &progress)?;
+                verified.findings.extend(media.findings);
+                verified
             }
         };
         output::print(global.format, &verified, |out, verified| {
@@ -62,12 +70,15 @@ impl Arguments {
 pub(super) fn everything(
     store: &dyn KvStore,
     dump: &DumpReader,
+    files: Files<'_>,
     skipped: &[Skip],
     progress: Progress,
 ) -> Result<Verified, verify::VerifyError> {
     let mut verified = verify::structure(store, &dump.manifest().server_name, &progress)?;
     let compared = verify::against_dump(store, dump, skipped, &progress)?;
     verified.findings.extend(compared.findings);
+    let media = verify::media(store, Some(dump), files, skipped, &progress)?;
+    verified.findings.extend(media.findings);
     verified.findings.sort();
     Ok(verified)
 }

@@ -174,8 +174,6 @@ const YES: Written = Written::Yes;
 const CACHE: Written = Written::No("a cache that Conduit fills");
 const PASSING: Written = Written::No("lives for minutes");
 const UNREAD: Written = Written::No("Conduit writes it and never reads it");
-/// Conduit would read rows; none are made so far.
-const LATER: Written = Written::No("not moved so far");
 const QUEUES: Written = Written::No("nothing is waiting to be sent");
 
 macro_rules! trees {
@@ -199,15 +197,15 @@ trees! {
     BACKUPID_ETAG "backupid_etag" BACKUP => COUNT, YES;
     BACKUPKEYID_BACKUP "backupkeyid_backup"
         &[&[Text("user"), Sep, Text("version"), Sep, Text("room"), Sep, Text("session")]] => AS_SENT, YES;
-    BLOCKED_SERVERNAME_MEDIAID "blocked_servername_mediaid" MEDIA => &[&[U64("seconds"), Text("reason")]], LATER;
+    BLOCKED_SERVERNAME_MEDIAID "blocked_servername_mediaid" MEDIA => &[&[U64("seconds"), Text("reason")]], YES;
     DISABLEDROOMIDS "disabledroomids" ROOM => NOTHING, YES;
     EVENTID_OUTLIERPDU "eventid_outlierpdu" EVENT => SORTED, YES;
     EVENTID_PDUID "eventid_pduid" EVENT => PDU_ID, YES;
     EVENTID_SHORTEVENTID "eventid_shorteventid" EVENT => &[&[U64("short_event")]], YES;
     FILEHASH_METADATA "filehash_metadata" &[&[Hash("sha256")]] =>
-        &[&[U64("bytes"), U64("created_seconds"), U64("last_access_seconds")]], LATER;
+        &[&[U64("bytes"), U64("created_seconds"), U64("last_access_seconds")]], YES;
     FILEHASH_SERVERNAME_MEDIAID "filehash_servername_mediaid"
-        &[&[Hash("sha256"), Text("server"), Sep, Text("media")]] => NOTHING, LATER;
+        &[&[Hash("sha256"), Text("server"), Sep, Text("media")]] => NOTHING, YES;
     FILEHASH_THUMBNAILID "filehash_thumbnailid"
         &[&[Hash("sha256"), Text("server"), Sep, Text("media"), Sep, U32("width"), U32("height")]] => NOTHING,
         Written::No("Conduit makes thumbnails when they are asked for");
@@ -254,10 +252,10 @@ trees! {
     SERVERCURRENTEVENT_DATA "servercurrentevent_data" QUEUE => QUEUED, QUEUES;
     SERVERNAME_EDUCOUNT "servername_educount" &[&[Text("server")]] => COUNT, YES;
     SERVERNAME_USERLOCALPART_MEDIAID "servername_userlocalpart_mediaid"
-        &[&[Text("server"), Sep, Text("localpart"), Sep, Text("media")]] => NOTHING, LATER;
+        &[&[Text("server"), Sep, Text("localpart"), Sep, Text("media")]] => NOTHING, YES;
     SERVERNAMEEVENT_DATA "servernameevent_data" QUEUE => QUEUED, QUEUES;
-    SERVERNAMEMEDIAID_METADATA "servernamemediaid_metadata" MEDIA => FILE, LATER;
-    SERVERNAMEMEDIAID_USERLOCALPART "servernamemediaid_userlocalpart" MEDIA => &[&[Text("localpart")]], LATER;
+    SERVERNAMEMEDIAID_METADATA "servernamemediaid_metadata" MEDIA => FILE, YES;
+    SERVERNAMEMEDIAID_USERLOCALPART "servernamemediaid_userlocalpart" MEDIA => &[&[Text("localpart")]], YES;
     SERVERROOMIDS "serverroomids" &[&[Text("server"), Sep, Text("room")]] => NOTHING, YES;
     SHORTEVENTID_AUTHCHAIN "shorteventid_authchain" &[&[U64("short_event")]] => &[&[U64s("short_events")]], CACHE;
     SHORTEVENTID_EVENTID "shorteventid_eventid" &[&[U64("short_event")]] => EVENT, YES;

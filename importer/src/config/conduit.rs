@@ -1,4 +1,6 @@
-//! `conduit.toml`: where the database is to be.
+//! `conduit.toml`: where the database and the media files are to be.
+
+mod media;
 
 mod service;
 
@@ -6,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, de::DeserializeOwned};
 
-pub use self::service::ConduitService;
+pub use self::{media::MediaConfig, service::ConduitService};
 use crate::conduit::kv::Backend;
 
 /// What a migration needs of Conduit's configuration.
@@ -18,6 +20,8 @@ pub struct ConduitConfig {
     pub database_path: PathBuf,
     /// `database_backend`.
     pub backend: Backend,
+    /// `media`.
+    pub media: MediaConfig,
 }
 
 /// Why the configuration can't be used.
@@ -62,6 +66,8 @@ struct Global {
     server_name: String,
     database_path: PathBuf,
     database_backend: String,
+    #[serde(default)]
+    media: media::Section,
 }
 
 impl ConduitConfig {
@@ -82,10 +88,14 @@ impl ConduitConfig {
                 });
             }
         };
+        let media = file.global.media.read(&file.global.database_path);
+        let media =
+            media.map_err(|reason| ConduitConfigError::Parse { path: path.to_owned(), reason })?;
         Ok(Self {
             server_name: file.global.server_name,
             database_path: file.global.database_path,
             backend,
+            media,
         })
     }
 }
@@ -103,6 +113,7 @@ fn parse<T: DeserializeOwned>(path: &Path) -> Result<T, ConduitConfigError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::media::Layout;
 
     fn read(text: &str) -> Result<ConduitConfig, String> {
         let file = tempfile::NamedTempFile::new().unwrap();
@@ -111,20 +122,61 @@ mod tests {
             .map_err(|error| error.to_string().replace(&file.path().display().to_string(), "FILE"))
     }
 
+    const GLOBAL: &str = "[global]\nserver_name = \"a.test\"\ndatabase_path = \"/var/lib/x\"\n\
+                          database_backend = \"sqlite\"\nport = 6167\n";
+
     #[test]
     fn what_is_needed_is_read_and_the_rest_ignored() {
-        let config = read(
-            "[global]\nserver_name = \"a.test\"\ndatabase_path = \"/var/lib/x\"\n\
-             database_backend = \"sqlite\"\nport = 6167\n[global.media]\nbackend = \"filesystem\"\n",
-        );
-        assert_eq!(
-            config,
-            Ok(ConduitConfig {
-                server_name: "a.test".into(),
-                database_path: "/var/lib/x".into(),
-                backend: Backend::Sqlite,
-            })
-        );
+        let media = MediaConfig {
+            path: Some("/var/lib/x/media".into()),
+            layout: Layout::default(),
+            deletes_uploads: false,
+        };
+        let expected = ConduitConfig {
+            server_name: "a.test".into(),
+            database_path: "/var/lib/x".into(),
+            backend: Backend::Sqlite,
+            media,
+        };
+        assert_eq!(read(GLOBAL), Ok(expected.clone()));
+        let with_backend = format!("{GLOBAL}[global.media]\nbackend = \"filesystem\"\n");
+        assert_eq!(read(&with_backend), Ok(expected));
+    }
+
+    fn media(text: &str) -> Result<MediaConfig, String> {
+        read(&format!("{GLOBAL}{text}")).map(|config| config.media)
+    }
+
+    #[test]
+    fn media_settings_mean_what_they_mean_to_conduit() {
+        let filesystem = "[global.media]\nbackend = \"filesystem\"\n";
+        let structure = "[global.media.directory_structure]\n";
+        let layout =
+            |text: &str| media(&format!("{filesystem}{structure}{text}")).map(|m| m.layout);
+        assert_eq!(layout(""), Ok(Layout::Flat));
+        assert_eq!(layout("length = 3\n"), Ok(Layout::Flat));
+        let [three, one] = [3, 1].map(|number| std::num::NonZeroU8::new(number).unwrap());
+        let deep = Layout::Deep { length: three, depth: one };
+        assert_eq!(layout("length = 3\ndepth = 1\n"), Ok(deep));
+        assert!(layout("length = 8\ndepth = 8\n").unwrap_err().contains("less than 64"));
+
+        let elsewhere = media(&format!("{filesystem}path = \"/srv/media\"\n")).unwrap();
+        assert_eq!(elsewhere.path, Some("/srv/media".into()));
+        assert_eq!(media("[global.media]\nbackend = \"s3\"\nbucket = \"b\"\n").unwrap().path, None);
+        assert!(media("[global.media]\nbackend = \"tape\"\n").unwrap_err().contains("neither"));
+    }
+
+    #[test]
+    fn policies_that_delete_uploads_are_known() {
+        let deletes = |policies: &str| {
+            media(&format!("[global.media]\nretention = [{policies}]\n")).unwrap().deletes_uploads
+        };
+        assert!(!deletes(""));
+        assert!(!deletes("{ scope = \"remote\", accessed = \"30d\" }"));
+        assert!(deletes("{ scope = \"local\", created = \"1y\" }"));
+        assert!(deletes("{ accessed = \"1y\" }"));
+        assert!(!deletes("{ accessed = \"1y\" }, { scope = \"local\" }"));
+        assert!(!deletes("{ space = \"9GB\" }"));
     }
 
     #[test]

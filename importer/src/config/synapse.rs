@@ -51,6 +51,8 @@ pub struct SynapseConfig {
     pub password_pepper: Option<SecretString>,
     /// `media_store_path`.
     pub media_store_path: PathBuf,
+    /// Further directories with media: `backup_media_store_path`, and `media_storage_providers` that are directories.
+    pub media_providers: Vec<PathBuf>,
     /// The files of `app_service_config_files`, in their order.
     pub appservices: Vec<DumpAppservice>,
     /// Whether another service does logins (Matrix Authentication Service): tokens, passwords and single sign-on ids are
@@ -89,6 +91,7 @@ impl SynapseConfig {
                 .collect(),
             password_pepper: pepper(&document)?,
             media_store_path: media_store_path(&document)?,
+            media_providers: media_providers(&document)?,
             appservices: appservices(&document)?,
             delegated_auth: delegated_auth(&document)?,
             workers: workers(&document)?,
@@ -114,6 +117,29 @@ fn media_store_path(document: &Document) -> Result<PathBuf, ConfigError> {
         Some(path) => document.resolve("media_store_path", &path),
         None => PathBuf::from("media_store"),
     })
+}
+
+fn media_providers(document: &Document) -> Result<Vec<PathBuf>, ConfigError> {
+    #[derive(serde::Deserialize)]
+    struct Provider {
+        #[serde(default)]
+        module: String,
+        #[serde(default)]
+        config: Value,
+    }
+
+    let backup: Option<PathBuf> = document.get("backup_media_store_path")?;
+    let backup = backup.map(|path| document.resolve("backup_media_store_path", &path));
+    let key = "media_storage_providers";
+    let providers: Vec<Provider> = document.get(key)?.unwrap_or_default();
+    let directories = providers.into_iter().filter_map(|provider| {
+        let is_directory = provider.module == "file_system"
+            || provider.module == "synapse.rest.media.v1.storage_provider"
+            || provider.module.ends_with(".FileStorageProviderBackend");
+        let directory = provider.config.get("directory")?.as_str()?;
+        is_directory.then(|| document.resolve(key, Path::new(directory)))
+    });
+    Ok(backup.into_iter().chain(directories).collect())
 }
 
 fn appservices(document: &Document) -> Result<Vec<DumpAppservice>, ConfigError> {

@@ -2,6 +2,8 @@
 //!
 //! Times are milliseconds since the Unix epoch (`_ts`). Fields that a source can't give are absent.
 
+mod media;
+
 use std::collections::BTreeMap;
 
 use ruma::{OwnedEventId, OwnedRoomAliasId, OwnedRoomId, OwnedUserId};
@@ -9,6 +11,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+pub use self::media::{DumpMedia, DumpMediaHead};
 use crate::{secret, tally::Tally};
 
 /// The version of the format this code reads and writes.

@@ -4,6 +4,11 @@ use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
 
+/// The list of media below the dump's directory.
+pub const MEDIA: &str = "media.jsonl";
+/// The folder for media files below the dump's directory.
+pub const MEDIA_FILES: &str = "media";
+
 /// Longest readable part of a name, in bytes.
 const READABLE: usize = 40;
 /// Bytes of the hash that a name carries: 80 bits, collisions are out of reach.

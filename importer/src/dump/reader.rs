@@ -1,5 +1,7 @@
 //! Reading a dump: checksums first, rooms as streams.
 
+mod media;
+
 use std::{
     fs::File,
     io::{self, BufRead, BufReader, Read},
@@ -9,6 +11,7 @@ use std::{
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
+pub use self::media::MediaReader;
 use super::{
     format::{
         self, DumpEvent, DumpRemoteReceipt, DumpRoom, DumpServer, DumpState, DumpUser, FileEntry,

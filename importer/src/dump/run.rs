@@ -87,5 +87,7 @@ async fn read_all(
         bar.advance(1);
     }
     drop(bar);
+
+    source.media(writer, tally, progress).await?;
     Ok(server.server_name)
 }

@@ -1,5 +1,7 @@
 //! Writing a dump: files aside, checksums, the manifest last.
 
+mod media;
+
 use std::{
     fs::{DirBuilder, File, OpenOptions},
     io::{self, BufWriter, Write},
@@ -10,6 +12,7 @@ use std::{
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+pub use self::media::MediaWriter;
 use super::{
     format::{
         DumpEvent, DumpRemoteReceipt, DumpRoom, DumpServer, DumpState, DumpUser, FileEntry,
@@ -18,6 +21,7 @@ use super::{
     names,
 };
 use crate::{
+    media::PutError,
     partial::{Partial, PartialError},
     remedy,
 };
@@ -38,6 +42,9 @@ pub enum WriteError {
         #[source]
         source: io::Error,
     },
+    /// A media file could not be copied.
+    #[error(transparent)]
+    Media(#[from] PutError),
     /// The same file was written twice: the source named an item twice.
     #[error("the source gave `{id}` twice")]
     Twice {
@@ -236,14 +243,7 @@ impl RoomWriter {
         }
         self.file.write(if self.first { b"\n" } else { b",\n" })?;
         self.first = false;
-        let mut line = to_vec(item);
-        // Raw JSON may come with line breaks between its tokens; inside strings they are always escaped.
-        for byte in &mut line {
-            if matches!(byte, b'\n' | b'\r') {
-                *byte = b' ';
-            }
-        }
-        self.file.write(&line)
+        self.file.write(&one_line(item))
     }
 
     /// Closes the open array, writes empty ones for sections that had nothing, opens the next.
@@ -323,6 +323,17 @@ impl Write for HashingFile {
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
     }
+}
+
+/// JSON without line breaks: raw JSON may come with some between its tokens; inside strings they are always escaped.
+fn one_line(value: &impl Serialize) -> Vec<u8> {
+    let mut line = to_vec(value);
+    for byte in &mut line {
+        if matches!(byte, b'\n' | b'\r') {
+            *byte = b' ';
+        }
+    }
+    line
 }
 
 #[expect(clippy::expect_used, reason = "these types have string keys and no failing serializer")]

@@ -127,6 +127,17 @@ impl<'a> Rows<'a> {
         Ok(self.store.get(tree, key)?)
     }
 
+    /// Keys of rows written before; like [`Self::get`].
+    pub(super) fn keys(
+        &mut self,
+        tree: &'static Tree,
+        prefix: &[u8],
+    ) -> Result<Vec<Box<[u8]>>, ImportError> {
+        self.flush()?;
+        let rows = self.store.scan(tree, prefix)?;
+        Ok(rows.map(|row| row.map(|(key, _)| key)).collect::<Result<_, _>>()?)
+    }
+
     pub(super) fn flush(&mut self) -> Result<(), ImportError> {
         self.bytes = 0;
         if self.batch.is_empty() {

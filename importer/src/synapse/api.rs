@@ -14,6 +14,7 @@ mod connection;
 mod count;
 mod error;
 mod logins;
+mod media;
 mod room;
 mod server;
 mod spool;
@@ -36,12 +37,13 @@ use self::{
     room::{ListedRoom, Sightings},
     server::Keys,
 };
-use super::{History, Source, SourceError, survey::Survey};
+use super::{History, MediaFiles, Source, SourceError, survey::Survey};
 use crate::{
     dump::{
         DumpWriter,
         format::{DumpServer, DumpUser, SourceInfo, SourceKind},
     },
+    progress::Progress,
     tally::Tally,
 };
 
@@ -74,6 +76,7 @@ pub struct ApiSource {
     keys: Keys,
     synapse_version: Option<String>,
     history: History,
+    media: MediaFiles,
     now_ts: u64,
     logins: Logins,
     listed: BTreeMap<OwnedRoomId, ListedRoom>,
@@ -127,6 +130,15 @@ impl Source for ApiSource {
         tally: &mut Tally,
     ) -> Result<(), SourceError> {
         self.read_room(room_id, writer, tally).await
+    }
+
+    async fn media(
+        &mut self,
+        writer: &mut DumpWriter,
+        tally: &mut Tally,
+        progress: &Progress,
+    ) -> Result<(), SourceError> {
+        self.read_media(writer, tally, progress).await
     }
 
     async fn close(&mut self) -> Result<(), SourceError> {

@@ -6,6 +6,7 @@
 mod connection;
 mod error;
 mod items;
+mod media;
 mod rooms;
 mod row;
 mod schema;
@@ -18,13 +19,14 @@ use ruma::{OwnedRoomId, OwnedUserId};
 
 use self::{connection::Connection, schema::Schema};
 pub use self::{error::DatabaseError, schema::SUPPORTED};
-use super::{History, Source, SourceError, survey::Survey};
+use super::{History, MediaFiles, MediaOptions, Source, SourceError, survey::Survey};
 use crate::{
     config::synapse::{DatabaseConfig, SynapseConfig},
     dump::{
         DumpWriter,
         format::{DumpServer, DumpUser, SourceInfo},
     },
+    progress::Progress,
     tally::Tally,
 };
 
@@ -38,6 +40,7 @@ pub struct DatabaseSource {
     schema: Schema,
     config: SynapseConfig,
     history: History,
+    media: MediaOptions,
     /// Milliseconds since the epoch: what is over by then is expired.
     now_ts: u64,
     /// The position of the device list stream, once read; 0 if nothing has ever been sent.
@@ -69,9 +72,17 @@ impl DatabaseSource {
             schema,
             config: config.clone(),
             history,
+            media: MediaOptions { files: MediaFiles::Refer, remote: false },
             now_ts,
             device_list_stream_id: None,
         })
+    }
+
+    /// Dumps media as said here, rather than to refer to the files of this server's own.
+    #[must_use]
+    pub fn with_media(mut self, media: MediaOptions) -> Self {
+        self.media = media;
+        self
     }
 
     /// Background updates that Synapse has not finished, sorted. None of them concerns what is read.
@@ -152,6 +163,15 @@ impl Source for DatabaseSource {
         tally: &mut Tally,
     ) -> Result<(), SourceError> {
         self.read_room(room_id, writer, tally).await
+    }
+
+    async fn media(
+        &mut self,
+        writer: &mut DumpWriter,
+        tally: &mut Tally,
+        progress: &Progress,
+    ) -> Result<(), SourceError> {
+        self.read_media(writer, tally, progress).await
     }
 
     async fn close(&mut self) -> Result<(), SourceError> {

@@ -45,24 +45,29 @@ use crate::{
 };
 
 /// Items that the import left out, by kind.
-struct Skipped<'a> {
+pub(super) struct Skipped<'a> {
     items: BTreeSet<(Kind, &'a str)>,
     known: bool,
 }
 
 impl<'a> Skipped<'a> {
-    fn of(skips: &'a [Skip]) -> Self {
+    pub(super) fn of(skips: &'a [Skip]) -> Self {
         let items = skips.iter().map(|skip| (skip.kind, skip.item.as_str())).collect();
         Self { items, known: !skips.is_empty() }
     }
 
     /// Whether an absence is explained.
-    fn explains(&self, kind: Kind, item: &str) -> bool {
+    pub(super) fn explains(&self, kind: Kind, item: &str) -> bool {
         self.items.contains(&(kind, item))
     }
 
     /// Whether an item should be in the database: the list of what was left out says so, or else the item itself.
-    fn keeps(&self, kind: Kind, item: &str, can_be_stored: impl FnOnce() -> bool) -> bool {
+    pub(super) fn keeps(
+        &self,
+        kind: Kind,
+        item: &str,
+        can_be_stored: impl FnOnce() -> bool,
+    ) -> bool {
         if self.known { !self.explains(kind, item) } else { can_be_stored() }
     }
 }

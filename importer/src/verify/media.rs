@@ -1,12 +1,57 @@
 //! Media: a file without all its rows counts as another server's, and is deleted when nobody looks at it
 //! (src/database/key_value/media.rs:1277-1323).
 
-use super::{VerifyError, found::Found};
-use crate::conduit::{
-    kv::KvStore,
-    layout::{Fields, Part, Value},
-    trees,
+mod dump;
+mod files;
+
+use std::path::PathBuf;
+
+use super::{Verified, VerifyError, found::Found};
+use crate::{
+    conduit::{
+        kv::KvStore,
+        layout::{Fields, Part, Value},
+        trees,
+    },
+    dump::DumpReader,
+    import,
+    media::ContentDirectory,
+    progress::Progress,
+    tally::Skip,
 };
+
+/// Where media files are.
+#[derive(Clone, Copy, Debug)]
+pub struct Files<'a> {
+    /// Conduit's media directory.
+    pub directory: &'a ContentDirectory,
+    /// Synapse's media store, if it is elsewhere than the dump says.
+    pub store: Option<&'a PathBuf>,
+}
+
+/// Reads every media file, and compares media with the dump if there is one. `skipped` is what the import left out, if
+/// known.
+///
+/// # Errors
+///
+/// [`VerifyError`].
+pub fn media(
+    store: &dyn KvStore,
+    dump: Option<&DumpReader>,
+    files: Files<'_>,
+    skipped: &[Skip],
+    progress: &Progress,
+) -> Result<Verified, VerifyError> {
+    let mut found = Found::default();
+    files::check(store, files.directory, *progress, &mut found)?;
+    if let Some(dump) = dump
+        && let Some(records) = dump.media()?
+    {
+        let source = import::media_store(dump, &records.head().stores, files.store);
+        dump::compare(store, dump, &source, skipped, *progress, &mut found)?;
+    }
+    Ok(Verified { findings: found.finish(), ..Verified::default() })
+}
 
 /// Seconds of the year 5138; a time above is in milliseconds, of which Conduit makes a huge age.
 const LATEST_SECONDS: u64 = 100_000_000_000;
@@ -19,7 +64,9 @@ pub(super) fn check(store: &dyn KvStore, found: &mut Found) -> Result<(), Verify
             continue;
         };
         let Some(hash) = hash(&file) else { continue };
-        if store.get(&trees::FILEHASH_METADATA, hash)?.is_none() {
+        // Conduit keeps no file of what is blocked.
+        let is_blocked = store.get(&trees::BLOCKED_SERVERNAME_MEDIAID, &key)?.is_some();
+        if !is_blocked && store.get(&trees::FILEHASH_METADATA, hash)?.is_none() {
             found.error("V124", mxc(&id), "its file has no row");
         }
         let parts =
@@ -40,11 +87,38 @@ pub(super) fn check(store: &dyn KvStore, found: &mut Found) -> Result<(), Verify
             found.error("V124", mxc(&id), "is not the file that names it");
         }
     }
+    uploaders(store, found)?;
     for row in store.scan(&trees::FILEHASH_METADATA, &[])? {
         let (key, value) = row?;
         let Ok(file) = trees::FILEHASH_METADATA.decode_value(&key, &value) else { continue };
         if file.u64("created_seconds").max(file.u64("last_access_seconds")) > LATEST_SECONDS {
             found.error("V124", format!("file {}", hex::encode(&key)), "its times are no seconds");
+        }
+    }
+    Ok(())
+}
+
+/// The two rows of an uploader name each other.
+fn uploaders(store: &dyn KvStore, found: &mut Found) -> Result<(), VerifyError> {
+    let (by_id, by_user) =
+        (&trees::SERVERNAMEMEDIAID_USERLOCALPART, &trees::SERVERNAME_USERLOCALPART_MEDIAID);
+    for row in store.scan(by_id, &[])? {
+        let (key, value) = row?;
+        let (Ok(id), Ok(user)) = (by_id.decode_key(&key), by_id.decode_value(&key, &value)) else {
+            continue;
+        };
+        let parts = [id.text("server"), user.text("localpart"), id.text("media")].map(Part::Text);
+        if store.get(by_user, &by_user.key(&parts))?.is_none() {
+            found.error("V124", mxc(&id), "its uploader does not name it");
+        }
+    }
+    for row in store.scan(by_user, &[])? {
+        let (key, _) = row?;
+        let Ok(id) = by_user.decode_key(&key) else { continue };
+        let parts = [id.text("server"), id.text("media")].map(Part::Text);
+        let stored = store.get(by_id, &by_id.key(&parts))?;
+        if stored.as_deref() != Some(id.text("localpart").as_bytes()) {
+            found.error("V124", mxc(&id), "names another uploader");
         }
     }
     Ok(())

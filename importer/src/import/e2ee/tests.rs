@@ -52,7 +52,7 @@ fn imported(users: &[Value]) -> (MemoryStore, Imported) {
     writer.finish(from(manifest)).unwrap();
     let dump = DumpReader::open(&directory, |_| {}).unwrap();
     let mut store = MemoryStore::default();
-    let imported = import::import(&dump, &mut store, &Progress::Hidden).unwrap();
+    let imported = import::import(&dump, &mut store, None, &Progress::Hidden).unwrap();
     assert_eq!(imported.tally.unbalanced(), []);
     (store, imported)
 }

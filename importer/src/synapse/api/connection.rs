@@ -1,8 +1,10 @@
 //! Requests with an access token.
 
-use conduit_backfill::http::{Answer, Http, HttpError, HttpOptions, Repeat};
+use std::time::Duration;
+
+use conduit_backfill::http::{Answer, Http, HttpError, HttpOptions, Opened, Repeat};
 use reqwest::{
-    Method, StatusCode, Url,
+    Method, Response, StatusCode, Url,
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue},
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -15,6 +17,9 @@ use super::ApiError;
 pub(super) const ADMIN: [&str; 2] = ["_synapse", "admin"];
 /// Path of the client API.
 pub(super) const CLIENT: [&str; 3] = ["_matrix", "client", "v3"];
+
+/// The longest time for a media file.
+const FILE_TIMEOUT: Duration = Duration::from_hours(1);
 
 /// A connection to Synapse's client listener.
 #[derive(Debug)]
@@ -112,12 +117,7 @@ impl Connection {
         body: Option<String>,
         repeat: Repeat,
     ) -> Result<T, ApiError> {
-        let secret = match token {
-            As::Nobody => None,
-            As::Admin => Some(&self.admin_token),
-            As::User(token) => Some(token),
-        };
-        let authorization = secret.map(bearer).transpose()?;
+        let authorization = self.authorization(token)?;
         let request = |client: &reqwest::Client| {
             let mut request = client.request(method.clone(), url.clone());
             if let Some(authorization) = &authorization {
@@ -135,6 +135,31 @@ impl Connection {
         }
         serde_json::from_slice(&answer.body)
             .map_err(|source| ApiError::NotJson { endpoint: url.path().to_owned(), source })
+    }
+
+    /// Opens a file. Its body is read by the caller, within [`FILE_TIMEOUT`].
+    pub(super) async fn open(&self, get: Get<'_>) -> Result<Response, ApiError> {
+        let url = self.url(get.api, get.path, get.query);
+        let authorization = self.authorization(get.token)?;
+        let request = |client: &reqwest::Client| {
+            let request = client.get(url.clone()).timeout(FILE_TIMEOUT);
+            match &authorization {
+                Some(authorization) => request.header(AUTHORIZATION, authorization.clone()),
+                None => request,
+            }
+        };
+        match self.http.open(request).await.map_err(|error| self.http_error(&url, error))? {
+            Opened::Body(response) => Ok(response),
+            Opened::Refused(answer) => Err(refused(&url, get.token, &answer)),
+        }
+    }
+
+    fn authorization(&self, token: As<'_>) -> Result<Option<HeaderValue>, ApiError> {
+        match token {
+            As::Nobody => Ok(None),
+            As::Admin => bearer(&self.admin_token).map(Some),
+            As::User(token) => bearer(token).map(Some),
+        }
     }
 
     fn http_error(&self, url: &Url, error: HttpError) -> ApiError {

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     dump::format::{DumpOldSigningKey, DumpServer, DumpSigningKey},
+    synapse::MediaFiles,
     tally::{Kind, Tally},
 };
 
@@ -76,6 +77,7 @@ impl ApiSource {
             keys,
             synapse_version,
             history: options.history,
+            media: MediaFiles::Copy,
             now_ts: options.now_ts,
             logins: Logins::default(),
             listed: BTreeMap::new(),

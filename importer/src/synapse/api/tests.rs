@@ -1,6 +1,7 @@
 //! The API source against a scripted Synapse.
 
 mod fake;
+mod media;
 mod room;
 
 use std::time::Duration;
@@ -169,7 +170,9 @@ async fn a_broken_or_endless_account_is_skipped() {
         fake.text("/_synapse/admin/v2/users/@alice:example.org", &body);
         let mut tally = Tally::default();
         assert!(fake.connect().await.user(&alice(), &mut tally).await.unwrap().is_none());
-        let [Skip { kind, item, reason, detail }] = &tally.skipped[..] else { panic!("{tally:?}") };
+        let [Skip { kind, item, reason, detail, .. }] = &tally.skipped[..] else {
+            panic!("{tally:?}")
+        };
         assert_eq!(
             (*kind, item.as_str(), reason.as_str()),
             (Kind::User, "@alice:example.org", "user-unreadable")

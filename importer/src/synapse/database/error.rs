@@ -29,6 +29,15 @@ pub enum DatabaseError {
         #[source]
         source: sqlx::Error,
     },
+    /// Files shall be copied, and the directory is not there.
+    #[error(
+        "Synapse's media store `{}` is not there; run the importer from the directory that Synapse runs in, correct `media_store_path`, or leave media out by `--media none`",
+        path.display()
+    )]
+    MediaStoreMissing {
+        /// The directory.
+        path: PathBuf,
+    },
     /// PostgreSQL does not answer.
     #[error(
         "PostgreSQL does not answer at {address}; start it, or correct `host` and `port` under `database.args`"

@@ -199,6 +199,7 @@ pub(super) fn config(database: DatabaseConfig) -> SynapseConfig {
         old_signing_keys: Vec::new(),
         password_pepper: None,
         media_store_path: PathBuf::from("media"),
+        media_providers: Vec::new(),
         appservices: Vec::new(),
         delegated_auth: false,
         workers: false,
@@ -212,6 +213,8 @@ pub(super) struct Dumped {
     /// Files as JSON, `users/…` and `rooms/…` by the id inside.
     pub(super) users: Vec<Value>,
     pub(super) rooms: Vec<Value>,
+    /// Lines of `media.jsonl`, without the first.
+    pub(super) media: Vec<Value>,
     /// Kind, item and reason of what was skipped.
     pub(super) skipped: Vec<(String, String, String)>,
 }
@@ -235,10 +238,12 @@ pub(super) async fn dumped(config: &SynapseConfig, history: History) -> Dumped {
         files.sort_by_key(|file| file.get("user_id").or(file.get("room_id")).map(Value::to_string));
         files
     };
+    let lines = std::fs::read_to_string(path.join("media.jsonl")).unwrap();
     let kind = |kind| serde_json::to_value(kind).unwrap().as_str().unwrap().to_owned();
     Dumped {
         users: files("users/"),
         rooms: files("rooms/"),
+        media: lines.lines().skip(1).map(|line| serde_json::from_str(line).unwrap()).collect(),
         skipped: manifest
             .tally
             .skipped

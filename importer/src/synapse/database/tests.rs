@@ -99,6 +99,7 @@ async fn both_engines_give_the_same_dump() {
     let mut fixture = Fixture::new();
     super::users::tests::everything(&mut fixture);
     super::rooms::tests::history(&mut fixture);
+    super::media::tests::everything(&mut fixture);
     let expected = fixture.dump(History::Full).await;
     let config = config(fixture.postgres(&server).await);
     assert_eq!(dumped(&config, History::Full).await, expected);

@@ -1,0 +1,253 @@
+//! Media: files into Conduit's media directory, and the rows that name them
+//! (src/database/key_value/media.rs:22-76).
+//!
+//! Files are hashed and copied by all cores, some hundreds at a time; rows follow in the order of the dump. One content is
+//! one file, however many records name it. Conduit makes thumbnails itself.
+
+mod carry;
+mod notes;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
+
+use rayon::prelude::*;
+
+pub(crate) use self::carry::{content_type, file_name, uploader};
+use self::{
+    carry::{Carried, NotCarried},
+    notes::Notes,
+};
+use super::{Import, ImportError};
+use crate::{
+    conduit::{layout::Part, trees},
+    dump::{DumpReader, format::DumpMedia},
+    media::{ContentDirectory, ContentHash, Store},
+    progress::Progress,
+    tally::Kind,
+};
+
+/// Records in memory at a time.
+const CHUNK: usize = 512;
+
+/// Where media goes, and where its files come from.
+#[derive(Clone, Debug)]
+pub struct MediaTarget {
+    /// Conduit's media directory, as it is to become.
+    pub directory: ContentDirectory,
+    /// Synapse's media store, if it is elsewhere than the dump says.
+    pub store: Option<PathBuf>,
+    /// Hard links rather than copies, where that can be.
+    pub link: bool,
+}
+
+/// Where the files of a dump's media are. `moved` is Synapse's media store if it is elsewhere than the dump says.
+pub(crate) fn store(dump: &DumpReader, stores: &[String], moved: Option<&PathBuf>) -> Store {
+    match (moved, stores) {
+        (_, []) => Store::of_dump(dump.media_directory()),
+        (Some(moved), _) => Store::of_synapse(vec![moved.clone()]),
+        (None, stores) => Store::of_synapse(stores.iter().map(PathBuf::from).collect()),
+    }
+}
+
+/// What is written of one content.
+#[derive(Clone, Copy)]
+struct Content {
+    bytes: u64,
+    created: u64,
+    last_access: u64,
+}
+
+impl Import<'_> {
+    /// Moves all media of the dump.
+    pub(super) fn media(
+        &mut self,
+        dump: &DumpReader,
+        target: Option<&MediaTarget>,
+        progress: Progress,
+    ) -> Result<(), ImportError> {
+        let Some(mut records) = dump.media()? else { return Ok(()) };
+        let Some(target) = target else {
+            for record in records {
+                let record = record?;
+                self.quarantine(&record)?;
+                let number = record.path.is_some().into();
+                let detail = "no media directory was named";
+                self.tally.leave_out(
+                    self.kind(&record),
+                    number,
+                    record.uri(),
+                    "no-directory",
+                    detail,
+                );
+            }
+            return Ok(());
+        };
+        let store = store(dump, &records.head().stores, target.store.as_ref());
+        target.directory.create()?;
+        let read = dump.manifest().tally.written.get(&Kind::Media).copied().unwrap_or(0);
+        let phase = progress.phase("media", usize::try_from(read).unwrap_or(usize::MAX));
+        let mut notes = Notes::default();
+        let mut withdrawn = BTreeSet::new();
+        loop {
+            let chunk: Vec<DumpMedia> = records.by_ref().take(CHUNK).collect::<Result<_, _>>()?;
+            if chunk.is_empty() {
+                break;
+            }
+            if chunk.iter().any(|record| record.path.is_some()) && !store.exists() {
+                return Err(ImportError::MediaStore { paths: store.roots().to_vec() });
+            }
+            let number = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
+            let carried: Vec<_> = chunk
+                .into_par_iter()
+                .map(|record| {
+                    let path = record.path.as_deref();
+                    let file = path.map(|path| carry::carry(&store, target, &record, path));
+                    (record, file)
+                })
+                .collect();
+            self.chunk(carried, &mut notes, &mut withdrawn)?;
+            phase.advance(number);
+        }
+        self.twins(&withdrawn, &mut notes)?;
+        self.findings.extend(notes.findings());
+        Ok(target.directory.sync()?)
+    }
+
+    fn kind(&self, record: &DumpMedia) -> Kind {
+        if record.server == self.server_name { Kind::Media } else { Kind::RemoteMedia }
+    }
+
+    fn chunk(
+        &mut self,
+        carried: Vec<(DumpMedia, Option<Result<Carried, NotCarried>>)>,
+        notes: &mut Notes,
+        withdrawn: &mut BTreeSet<ContentHash>,
+    ) -> Result<(), ImportError> {
+        let mut contents: BTreeMap<ContentHash, Content> = BTreeMap::new();
+        for (record, file) in carried {
+            self.quarantine(&record)?;
+            let Some(file) = file else { continue };
+            let kind = self.kind(&record);
+            self.tally.read(kind, 1);
+            let Carried { hash, bytes } = match file {
+                Ok(carried) => carried,
+                Err(NotCarried::Skip(error)) => {
+                    self.tally.skip(kind, record.uri(), error.reason(), error.to_string());
+                    continue;
+                }
+                Err(NotCarried::Failed(error)) => return Err(error.into()),
+            };
+            notes.look_at(&record, bytes, &self.server_name);
+            if record.quarantined_by.is_some() {
+                withdrawn.insert(hash);
+            }
+            let times = self.times(&record, bytes);
+            contents.entry(hash).and_modify(|known| known.merge(times)).or_insert(times);
+            self.record(&record, &hash)?;
+            self.tally.written(kind, 1);
+        }
+        for (hash, content) in &mut contents {
+            if let Some(earlier) = self.content(hash)? {
+                content.merge(earlier);
+            }
+        }
+        for (hash, Content { bytes, created, last_access }) in contents {
+            let key = [Part::Bytes(hash.as_bytes())];
+            let value = [bytes, created, last_access].map(Part::U64);
+            self.rows.put(&trees::FILEHASH_METADATA, &key, &value)?;
+        }
+        Ok(())
+    }
+
+    /// Conduit's times are seconds, and one in the future is a huge age to it, which ends in deletion
+    /// (src/database/key_value/media.rs:1277-1310). Another server's file counts as asked for when it was dumped: Conduit
+    /// deletes those that nobody asked for in thirty days (src/config/mod.rs:467-476).
+    fn times(&self, record: &DumpMedia, bytes: u64) -> Content {
+        let now = self.created_ts;
+        let created = Some(record.created_ts).filter(|ts| (1..=now).contains(ts)).unwrap_or(now);
+        let last_access = match self.kind(record) {
+            Kind::RemoteMedia => now,
+            _ => record.last_access_ts.unwrap_or(created).clamp(created, now),
+        };
+        let [created, last_access] = [created, last_access].map(|ts| ts.div_euclid(1000));
+        Content { bytes, created, last_access }
+    }
+
+    fn content(&mut self, hash: &ContentHash) -> Result<Option<Content>, ImportError> {
+        let tree = &trees::FILEHASH_METADATA;
+        let Some(value) = self.rows.get(tree, hash.as_bytes())? else { return Ok(None) };
+        Ok(tree.decode_value(hash.as_bytes(), &value).ok().map(|fields| Content {
+            bytes: fields.u64("bytes"),
+            created: fields.u64("created_seconds"),
+            last_access: fields.u64("last_access_seconds"),
+        }))
+    }
+
+    fn record(&mut self, record: &DumpMedia, hash: &ContentHash) -> Result<(), ImportError> {
+        let id = [Part::Text(record.server.as_str()), Part::Text(&record.media_id)];
+        let [server, media] = id;
+        let sha256 = Part::Bytes(hash.as_bytes());
+        let tree = &trees::SERVERNAMEMEDIAID_METADATA;
+        let file = [sha256, Part::Text(file_name(record)), Part::Text(content_type(record))];
+        let mut value = tree.value(&file);
+        if record.unauthenticated {
+            // An empty last part: requests without a token are answered (src/database/key_value/media.rs:1653).
+            value.push(0xff);
+        }
+        self.rows.put_raw(tree, tree.key(&id), value)?;
+        self.rows.mark(&trees::FILEHASH_SERVERNAME_MEDIAID, &[sha256, server, media])?;
+        if let Some(user) = uploader(record, &self.server_name) {
+            let localpart = Part::Text(user.localpart());
+            let tree = &trees::SERVERNAME_USERLOCALPART_MEDIAID;
+            self.rows.mark(tree, &[server, localpart, media])?;
+            self.rows.put(&trees::SERVERNAMEMEDIAID_USERLOCALPART, &id, &[localpart])?;
+        }
+        Ok(())
+    }
+
+    /// Blocks what is quarantined, whether or not there is a file: Conduit would fetch it anew from the other server.
+    fn quarantine(&mut self, record: &DumpMedia) -> Result<(), ImportError> {
+        let Some(user) = &record.quarantined_by else { return Ok(()) };
+        self.tally.read(Kind::Quarantine, 1);
+        let id = [Part::Text(record.server.as_str()), Part::Text(&record.media_id)];
+        // Synapse does not note when.
+        let seconds = Part::U64(self.created_ts.div_euclid(1000));
+        let reason = format!("quarantined on Synapse by {user}");
+        let value = [seconds, Part::Text(&reason)];
+        self.rows.put(&trees::BLOCKED_SERVERNAME_MEDIAID, &id, &value)?;
+        self.tally.written(Kind::Quarantine, 1);
+        Ok(())
+    }
+
+    /// Names what Conduit blocks because something of the same content is blocked
+    /// (src/database/key_value/media.rs:550-568).
+    fn twins(
+        &mut self,
+        withdrawn: &BTreeSet<ContentHash>,
+        notes: &mut Notes,
+    ) -> Result<(), ImportError> {
+        let tree = &trees::FILEHASH_SERVERNAME_MEDIAID;
+        for hash in withdrawn {
+            for key in self.rows.keys(tree, hash.as_bytes())? {
+                let Ok(id) = tree.decode_key(&key) else { continue };
+                let (server, media) = (id.text("server"), id.text("media"));
+                let key =
+                    trees::BLOCKED_SERVERNAME_MEDIAID.key(&[Part::Text(server), Part::Text(media)]);
+                if self.rows.get(&trees::BLOCKED_SERVERNAME_MEDIAID, &key)?.is_none() {
+                    notes.twin(format!("mxc://{server}/{media}"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Content {
+    /// The same content came by another record.
+    fn merge(&mut self, other: Self) {
+        self.created = self.created.min(other.created);
+        self.last_access = self.last_access.max(other.last_access);
+    }
+}

@@ -1,0 +1,56 @@
+//! Files of the media store that no row describes.
+
+use std::{
+    collections::BTreeSet,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+};
+
+use crate::{
+    media::{Store, files_below},
+    tally::{Kind, Tally},
+};
+
+/// Paths that rows describe, by their hashes: there may be millions.
+#[derive(Debug, Default)]
+pub(super) struct Known(BTreeSet<u64>);
+
+impl Known {
+    pub(super) fn insert(&mut self, path: &str) {
+        self.0.insert(hash(path));
+    }
+
+    fn has(&self, path: &str) -> bool {
+        self.0.contains(&hash(path))
+    }
+}
+
+fn hash(path: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    path.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Counts files without a row as read and left out.
+pub(super) fn count(store: &Store, known: &Known, with_remote: bool, tally: &mut Tally) {
+    let local = ("local_content", Kind::Media);
+    let remote = with_remote.then_some(("remote_content", Kind::RemoteMedia));
+    for root in store.roots() {
+        for (folder, kind) in std::iter::once(local).chain(remote) {
+            for file in files_below(&root.join(folder)) {
+                let file = match file {
+                    Ok(file) => file,
+                    Err(error) => {
+                        tracing::warn!("looking for files that no row describes: {error}");
+                        continue;
+                    }
+                };
+                let path = file.strip_prefix(root).unwrap_or(&file).to_string_lossy();
+                if !known.has(&path) {
+                    let detail = "no row describes the file, so Synapse gives it to nobody; it stays in the media store";
+                    tally.read(kind, 1);
+                    tally.skip(kind, path.escape_debug().to_string(), "file-without-row", detail);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Records on their way into the dump; their files too, if these are copied.
+
+use rayon::prelude::*;
+
+use super::{super::row::Row, Known, record::NoRecord};
+use crate::{
+    dump::{MediaWriter, WriteError, format::DumpMedia},
+    media::{ContentDirectory, NotUsable, PutError, Store},
+    progress::Phase,
+    tally::{Kind, Tally},
+};
+
+/// Files that are copied at a time.
+const CHUNK: usize = 256;
+
+pub(super) struct Sink<'a, 'b> {
+    writer: &'a mut MediaWriter,
+    store: &'a Store,
+    /// Where files are copied to.
+    copies: Option<ContentDirectory>,
+    tally: &'b mut Tally,
+    phase: &'a Phase,
+    pending: Vec<(Option<Kind>, DumpMedia)>,
+    known: Known,
+    /// The first error: rows come by a callback that can't give one.
+    error: Option<WriteError>,
+}
+
+impl<'a, 'b> Sink<'a, 'b> {
+    pub(super) fn new(
+        writer: &'a mut MediaWriter,
+        store: &'a Store,
+        copies: Option<ContentDirectory>,
+        tally: &'b mut Tally,
+        phase: &'a Phase,
+    ) -> Result<Self, WriteError> {
+        if let Some(copies) = &copies {
+            copies.create()?;
+        }
+        let (pending, known) = (Vec::new(), Known::default());
+        Ok(Self { writer, store, copies, tally, phase, pending, known, error: None })
+    }
+
+    /// Takes a record of which the file is dumped too.
+    pub(super) fn row(&mut self, kind: Kind, row: &Row, record: Result<DumpMedia, NoRecord>) {
+        self.phase.advance(1);
+        self.tally.read(kind, 1);
+        let (reason, detail) = match record {
+            Ok(media) => {
+                if let Some(path) = &media.path {
+                    self.known.insert(path);
+                }
+                return self.push(Some(kind), media);
+            }
+            Err(NoRecord::NotUploaded) => {
+                ("not-uploaded", "a client reserved the id and uploaded nothing".into())
+            }
+            Err(NoRecord::Id) => {
+                ("media-id-invalid", "Synapse makes no file name of such an id".into())
+            }
+            Err(NoRecord::Broken(broken)) => (broken.reason, broken.to_string()),
+        };
+        self.tally.skip(kind, row.label().escape_debug().to_string(), reason, detail);
+    }
+
+    /// Takes a record of which the file is left out, so that it stays quarantined.
+    pub(super) fn quarantined(&mut self, record: Result<DumpMedia, NoRecord>) {
+        if let Ok(media) = record {
+            self.push(None, DumpMedia { path: None, ..media });
+        }
+    }
+
+    fn push(&mut self, kind: Option<Kind>, media: DumpMedia) {
+        self.pending.push((kind, media));
+        if self.pending.len() >= CHUNK {
+            self.flush();
+        }
+    }
+
+    /// Writes what is pending; gives the paths of all records.
+    pub(super) fn finish(mut self) -> Result<Known, WriteError> {
+        self.flush();
+        if let Some(copies) = &self.copies {
+            copies.sync()?;
+        }
+        self.error.map_or(Ok(self.known), Err)
+    }
+
+    fn flush(&mut self) {
+        let pending = std::mem::take(&mut self.pending);
+        if self.error.is_none() {
+            self.error = self.write(pending).err();
+        }
+    }
+
+    fn write(&mut self, pending: Vec<(Option<Kind>, DumpMedia)>) -> Result<(), WriteError> {
+        let results: Vec<_> = match &self.copies {
+            None => pending.into_iter().map(|(kind, media)| (kind, media, Ok(()))).collect(),
+            Some(copies) => {
+                let store = self.store;
+                let copy = |(kind, mut media)| {
+                    let result = copy(store, copies, &mut media);
+                    (kind, media, result)
+                };
+                pending.into_par_iter().map(copy).collect()
+            }
+        };
+        for (kind, mut media, result) in results {
+            match (kind, result) {
+                (Some(kind), Ok(())) => self.tally.written(kind, 1),
+                (Some(kind), Err(NotCopied::Skip(error))) => {
+                    self.tally.skip(kind, media.uri(), error.reason(), error.to_string());
+                    media.path = None;
+                }
+                (_, Err(NotCopied::Failed(error))) => return Err(error.into()),
+                (None, _) => {}
+            }
+            if media.quarantined_by.is_some() {
+                self.tally.read(Kind::Quarantine, 1);
+                self.tally.written(Kind::Quarantine, 1);
+            } else if media.path.is_none() {
+                continue;
+            }
+            self.writer.record(&media)?;
+        }
+        Ok(())
+    }
+}
+
+enum NotCopied {
+    Skip(NotUsable),
+    Failed(PutError),
+}
+
+/// Copies a record's file, if it has one; the record then says where the copy is.
+fn copy(store: &Store, copies: &ContentDirectory, media: &mut DumpMedia) -> Result<(), NotCopied> {
+    let Some(path) = media.path.clone() else { return Ok(()) };
+    let (mut file, _) = store.open(&path).map_err(NotCopied::Skip)?;
+    let noted = media.sha256.as_deref().and_then(|noted| noted.parse().ok());
+    let (hash, _) = copies.put(&mut file, noted).map_err(|error| {
+        NotUsable::of(error, &path).map_or_else(NotCopied::Failed, NotCopied::Skip)
+    })?;
+    media.path = Some(copies.name(&hash));
+    media.sha256 = Some(hash.to_string());
+    Ok(())
+}
