@@ -14,6 +14,9 @@ EXPLAINED = [
      "Conduit's own room for administrators (service/admin/mod.rs:1721-1948)"),
     (r"devices/\w+/\d/join/\w+/receipts/m\.read\.private.+",
      "Conduit tells no client of private receipts (api/client_server/read_marker.rs:46-71, sync.rs:1142-1148)"),
+    (r"media/.+/thumbnail \d+x\d+",
+     "Conduit gives an image that is smaller than the thumbnail asked for as it is; Synapse enlarges it "
+     "(service/media/mod.rs:339-343)"),
     (r"devices/dan/\d/join/public/history/[\w.]+ @eve:.+",
      "dan ignores eve: Synapse hides what she says; Conduit looks at the list for invites only "
      "(service/rooms/state_cache/mod.rs:156-187), otherwise the client hides it"),

@@ -31,8 +31,12 @@ fn documents(dump: &Path) -> BTreeMap<String, Value> {
     tree::read(dump)
         .unwrap()
         .into_iter()
-        .filter(|(path, _)| path != Path::new("manifest.json"))
+        // Files of media are named in `media.jsonl`, with their hashes.
+        .filter(|(path, _)| path != Path::new("manifest.json") && !path.starts_with("media"))
         .map(|(path, bytes)| {
+            if path.extension().is_some_and(|extension| extension == "jsonl") {
+                return (path.to_string_lossy().into_owned(), media(&bytes));
+            }
             let mut document = serde_json::from_slice(&bytes).unwrap();
             spell_out_states(&mut document);
             for name in ["outliers", "timeline"] {
@@ -48,6 +52,17 @@ fn documents(dump: &Path) -> BTreeMap<String, Value> {
             (path.to_string_lossy().into_owned(), document)
         })
         .collect()
+}
+
+/// The records of `media.jsonl` by their ids, without where their files are: that is the source's choice.
+fn media(lines: &[u8]) -> Value {
+    let records = serde_json::Deserializer::from_slice(lines).into_iter().skip(1);
+    let records = records.map(|record: Result<Value, _>| {
+        let mut record = record.unwrap();
+        record.as_object_mut().unwrap().remove("path");
+        (format!("{}/{}", record["server"], record["media_id"]), record)
+    });
+    Value::Object(records.collect())
 }
 
 type State = BTreeMap<(String, String), Value>;
@@ -168,6 +183,12 @@ fn the_apis_give_what_the_database_gives() {
     for documents in [&mut left, &mut right] {
         assert!(documents.remove(&knocks[0]).is_some());
     }
+    // The APIs can't give a file that Synapse has lost; the import will find that out.
+    let lost = |_: &String, record: &mut Value| record["upload_name"] != "gone.txt";
+    let records = right.get_mut("media.jsonl").and_then(Value::as_object_mut).unwrap();
+    let number = records.len();
+    records.retain(lost);
+    assert_eq!(records.len() + 1, number);
     left.values_mut().chain(right.values_mut()).for_each(without_database_only);
     let found = all_differences(&left, &right);
     assert!(found.is_empty(), "{} differences: {found:#?}", found.len());
@@ -196,9 +217,19 @@ fn both_databases_hold_the_same_story() {
         for name in ["unread", "highlights", "notifications", "room_id"] {
             shape.remove(name).unwrap();
         }
+        for skip in tally["skipped"].as_array_mut().unwrap() {
+            if skip["reason"] == "not-uploaded" {
+                skip["item"] = "an id".into();
+            }
+        }
+        // The laboratory can make an upload look old with SQLite only.
+        shape.remove("unauthenticated");
         (tally, shape)
     });
-    assert_eq!(sqlite, postgres);
+    assert_eq!(sqlite.0, postgres.0);
+    let other: Vec<_> =
+        sqlite.1.iter().filter(|(name, n)| postgres.1.get(*name) != Some(n)).collect();
+    assert!(other.is_empty() && sqlite.1.len() == postgres.1.len(), "{other:?}");
 }
 
 fn fields(value: &Value, counts: &mut BTreeMap<String, usize>) {
