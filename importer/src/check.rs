@@ -5,6 +5,7 @@
 
 mod accounts;
 mod rooms;
+mod running;
 mod source;
 mod space;
 mod target;
@@ -30,6 +31,8 @@ const KEPT: u64 = 1000;
 pub struct Checks {
     findings: Vec<Finding>,
     counts: BTreeMap<&'static str, (Code, u64)>,
+    /// Sessions of others on Synapse's PostgreSQL database.
+    sessions: u64,
 }
 
 impl Checks {
@@ -39,12 +42,14 @@ impl Checks {
     }
 
     /// Checks that no Synapse runs: before a migration, which would lose what it writes.
-    pub fn stopped(&mut self, surroundings: &Surroundings) {
-        self.findings.extend(source::running(surroundings));
+    /// To be called after [`Checks::survey`].
+    pub fn stopped(&mut self, surroundings: &Surroundings, config: Option<&SynapseConfig>) {
+        self.findings.extend(running::running(surroundings, config, self.sessions));
     }
 
     /// Checks what is in Synapse. `config` is absent if its APIs are read.
     pub fn survey(&mut self, survey: &Survey, config: Option<&SynapseConfig>) {
+        self.sessions = survey.database.as_ref().map_or(0, |database| database.other_sessions);
         source::database(self, survey);
         accounts::check(self, survey, config);
         rooms::check(self, survey);

@@ -123,12 +123,13 @@ pub fn import(
         servers: BTreeSet::new(),
         in_states: BTreeSet::new(),
         signed: e2ee::Signed::new(),
+        erased: 0,
         findings,
     };
 
     let phase = progress.phase("users", dump.number_of_users());
     for user in dump.users() {
-        import.user(&user?)?;
+        import.user(user?)?;
         phase.advance(1);
     }
     drop(phase);
@@ -152,6 +153,7 @@ pub fn import(
     import.media(dump, media, *progress)?;
     import.admin_room(&server.signing_key)?;
     import.server(&server)?;
+    import.tell_erased();
     let Import { tally, findings, .. } = import;
     Ok(Imported { tally, findings })
 }
@@ -172,6 +174,8 @@ struct Import<'a> {
     in_states: BTreeSet<OwnedUserId>,
     /// Signatures of keys whose owners may come later.
     signed: e2ee::Signed,
+    /// Events that the dump holds without their content, as their senders were erased.
+    erased: u64,
     findings: Vec<Finding>,
 }
 
@@ -205,6 +209,18 @@ impl Import<'_> {
 }
 
 impl Import<'_> {
+    fn tell_erased(&mut self) {
+        if self.erased > 0 {
+            self.findings.push(Finding::import(
+                Severity::Warning,
+                "I010",
+                self.server_name.as_str(),
+                format!("{} events", self.erased),
+                "",
+            ));
+        }
+    }
+
     /// Gives users that only a room's state knows a row, as Conduit does for each member (src/service/rooms/state_cache/mod.rs:37-41).
     fn users_without_accounts(&mut self) -> Result<(), ImportError> {
         for user in std::mem::take(&mut self.in_states) {

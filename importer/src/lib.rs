@@ -12,6 +12,7 @@ pub mod config;
 pub mod dump;
 pub mod findings;
 pub mod import;
+mod in_use;
 pub mod media;
 pub mod partial;
 pub mod progress;

@@ -4,11 +4,14 @@
 
 pub mod api;
 pub mod database;
+mod erased;
 pub mod push_rules;
 pub mod survey;
 
 use async_trait::async_trait;
+use clap::ValueEnum as _;
 use ruma::{OwnedRoomId, OwnedUserId};
+use serde::{Deserialize, Serialize};
 
 use self::survey::Survey;
 use crate::{
@@ -118,7 +121,8 @@ pub enum SourceError {
 }
 
 /// How much of each room's timeline is dumped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
 pub enum History {
     /// The newest events of each room, 50 at least; the rest is left for later.
     Recent,
@@ -127,7 +131,8 @@ pub enum History {
 }
 
 /// What becomes of media files in a dump.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
 pub enum MediaFiles {
     /// They stay in Synapse's media store; the dump says where each is.
     Refer,
@@ -144,4 +149,28 @@ pub struct MediaOptions {
     pub files: MediaFiles,
     /// Whether files of other servers that this one keeps are dumped as well.
     pub remote: bool,
+}
+
+/// How much of a Synapse is dumped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Extent {
+    /// Of each timeline.
+    pub history: History,
+    /// Of the media files.
+    pub media: MediaFiles,
+    /// Whether media of other servers is there.
+    #[serde(default)]
+    pub remote_media: bool,
+}
+
+impl std::fmt::Display for Extent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = |value: Option<clap::builder::PossibleValue>| {
+            value.map(|value| value.get_name().to_owned()).unwrap_or_default()
+        };
+        let (history, media) =
+            (name(self.history.to_possible_value()), name(self.media.to_possible_value()));
+        write!(f, "--history {history} --media {media}")?;
+        if self.remote_media { f.write_str(" --remote-media") } else { Ok(()) }
+    }
 }

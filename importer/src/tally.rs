@@ -149,6 +149,20 @@ impl Tally {
         });
     }
 
+    /// Records an item that was counted as written as left out.
+    pub fn revoke(
+        &mut self,
+        kind: Kind,
+        item: impl Into<String>,
+        reason: &str,
+        detail: impl Into<String>,
+    ) {
+        if let Some(count) = self.written.get_mut(&kind) {
+            *count = count.saturating_sub(1);
+        }
+        self.skip(kind, item, reason, detail);
+    }
+
     /// Counts `number` items as read and left out for one reason; none leave no trace.
     pub fn leave_out(
         &mut self,

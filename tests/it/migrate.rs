@@ -136,9 +136,9 @@ fn a_migration_that_was_ended_anywhere_can_be_run_again() {
     expect(&migrate(&fresh, &["--accept", "C301", "--reuse-dump"]), 0, "");
     assert_eq!(files(Path::new(&format!("{fresh}.dump"))), dumped);
 
-    // Ended while it checks the dump's files, imports and verifies.
+    // Ended while it checks the dump's files (phase 0), imports (1 to 4) and verifies (from 5 on).
     let arguments = [&arguments[..], &[&second, "--dump", &dump]].concat();
-    for phases in 0..4 {
+    for phases in 0..9 {
         for (signal, code) in [("-KILL", None), ("-INT", Some(1))] {
             let ended = end_after(phases, signal, &arguments);
             // Before the import, an interruption ends the process as the system does.

@@ -13,6 +13,7 @@ use importer::{
     verify,
 };
 use migration_tests::fixture;
+use serde_json::{Value, json};
 
 fn fixture_in_memory() -> MemoryStore {
     let (_scratch, directory) = fixture::conduit_v18().unwrap();
@@ -252,6 +253,42 @@ fn each_kind_of_damage_is_reported_by_its_code() {
         let fits = |line: &String| line.starts_with(code) && line.contains(text);
         assert!(found.iter().any(fits), "{code} {text} not among {found:#?}");
     }
+}
+
+#[test]
+fn a_wrong_signature_is_a_warning_and_a_pruned_event_is_none() {
+    let mut store = fixture_in_memory();
+    let row = |store: &MemoryStore| {
+        let rows = store.scan(&trees::PDUID_PDU, &[]).unwrap().map(Result::unwrap);
+        let message = rows
+            .map(|(key, value)| (key, serde_json::from_slice::<Value>(&value).unwrap()))
+            .find(|(_, event)| event["content"]["body"].is_string());
+        let (key, event) = message.unwrap();
+        (key.to_vec(), event)
+    };
+    let severities = |store: &MemoryStore| -> Vec<Severity> {
+        let found = verify::structure(store, "lab.test", &Progress::Hidden).unwrap().findings;
+        let codes = found.iter().filter(|finding| finding.code == "V109");
+        codes.map(|finding| finding.severity).collect()
+    };
+    let (key, whole) = row(&store);
+    let mut put = |event: &Value| {
+        put(&mut store, &trees::PDUID_PDU, key.clone(), event.to_string().into_bytes());
+        severities(&store)
+    };
+    assert_eq!(put(&whole), []);
+    // Its length is wrong.
+    let mut event = whole.clone();
+    for signature in event["signatures"]["lab.test"].as_object_mut().unwrap().values_mut() {
+        *signature = "AAAA".into();
+    }
+    assert_eq!(put(&event), [Severity::Warning]);
+    // As the event of an erased user; nothing is there that could be wrong.
+    let mut event = whole.clone();
+    event["content"] = json!({});
+    assert_eq!(put(&event), []);
+    event["content"] = json!({"body": "another"});
+    assert_eq!(put(&event), [Severity::Blocking]);
 }
 
 /// How often a code is noted.

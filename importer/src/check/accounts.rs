@@ -16,6 +16,7 @@ pub(super) fn check(checks: &mut Checks, survey: &Survey, config: Option<&Synaps
         config.map(|config| config.appservices.iter().map(|service| service.id.as_str()).collect());
     let mut has_admin = false;
     let mut passwords: u64 = 0;
+    let mut erased: u64 = 0;
     for account in &survey.accounts {
         let id = account.user_id.as_str();
         match OwnedUserId::try_from(id) {
@@ -25,6 +26,7 @@ pub(super) fn check(checks: &mut Checks, survey: &Survey, config: Option<&Synaps
             Ok(_) => checks.found(&codes::FOREIGN_USER, id, "belongs to another server name"),
             Err(_) => checks.found(&codes::FOREIGN_USER, id, "is no user id, or its row is broken"),
         }
+        erased = erased.saturating_add(u64::from(account.erased));
         if account.deactivated {
             continue;
         }
@@ -37,6 +39,11 @@ pub(super) fn check(checks: &mut Checks, survey: &Survey, config: Option<&Synaps
     }
     if passwords > 0 {
         checks.found(&codes::PASSWORDS, &survey.server_name, format!("{passwords} passwords"));
+    }
+    if erased > 0 {
+        let events = survey.erased_events.map(|events| format!(", {events} events of theirs"));
+        let text = format!("{erased} erased users{}", events.unwrap_or_default());
+        checks.found(&codes::ERASED, &survey.server_name, text);
     }
     for user in &survey.pending_deactivations {
         checks.found(&codes::DEACTIVATING, user, "is being deactivated");

@@ -1,7 +1,5 @@
 //! Synapse itself: configuration, database, media.
 
-use std::{net::TcpStream, time::Duration};
-
 use ruma::api::appservice::Registration;
 
 use super::Checks;
@@ -11,9 +9,6 @@ use crate::{
     findings::{Finding, codes},
     synapse::{SourceError, database::DatabaseError, survey::Survey},
 };
-
-/// How long a local port may take to answer.
-const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The finding that an unusable configuration is.
 pub fn configuration_error(error: &ConfigError) -> Finding {
@@ -91,14 +86,6 @@ pub(super) fn configuration(
     for module in &surroundings.media_providers {
         checks.found(&codes::MEDIA_PROVIDER, module, "is configured");
     }
-}
-
-/// The finding that a running Synapse is.
-pub(super) fn running(surroundings: &Surroundings) -> Option<Finding> {
-    let answers =
-        |address: &&std::net::SocketAddr| TcpStream::connect_timeout(address, PATIENCE).is_ok();
-    let address = surroundings.listeners.iter().find(answers)?;
-    Some(codes::RUNNING.of(address.to_string(), "something answers on Synapse's listener"))
 }
 
 pub(super) fn database(checks: &mut Checks, survey: &Survey) {

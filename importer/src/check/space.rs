@@ -83,6 +83,7 @@ mod tests {
             bytes: 1_000_000,
             pending_updates: Vec::new(),
             locale: None,
+            other_sessions: 0,
             state_entries: 50,
         });
         assert_eq!(dump(&survey, History::Recent), 660_000);

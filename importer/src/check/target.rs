@@ -12,7 +12,7 @@ use crate::{
     dump::DumpReader,
     findings::codes,
     partial::{self, PartialError},
-    synapse::survey::Survey,
+    synapse::{Extent, survey::Survey},
 };
 
 /// A dump in the plan of a migration.
@@ -20,8 +20,8 @@ use crate::{
 pub enum Dump {
     /// One will be made.
     New(PathBuf),
-    /// One that was made earlier is taken.
-    Reused(PathBuf),
+    /// One that was made earlier is taken, if it holds as much as is asked for.
+    Reused(PathBuf, Extent),
 }
 
 /// Where things are to be.
@@ -52,7 +52,7 @@ pub(super) fn check(
     place(checks, &target.database, &codes::TARGET_USED);
     match &target.dump {
         Dump::New(path) => place(checks, path, &codes::DUMP_USED),
-        Dump::Reused(path) => reused(checks, path, survey),
+        Dump::Reused(path, extent) => reused(checks, path, *extent, survey),
     }
     if let Some(service) = &target.service {
         self::service(checks, service, surroundings);
@@ -86,7 +86,7 @@ fn place(checks: &mut Checks, path: &Path, used: &codes::Code) {
 }
 
 /// A dump that was made earlier.
-fn reused(checks: &mut Checks, path: &Path, survey: Option<&Survey>) {
+fn reused(checks: &mut Checks, path: &Path, asked: Extent, survey: Option<&Survey>) {
     let subject = path.display().to_string();
     let manifest = match DumpReader::peek(path) {
         Ok(manifest) => manifest,
@@ -95,6 +95,11 @@ fn reused(checks: &mut Checks, path: &Path, survey: Option<&Survey>) {
             return;
         }
     };
+    if let Some(made) = manifest.source.extent.filter(|made| *made != asked) {
+        let text = format!("was made with {made}, and {asked} is asked for");
+        checks.found(&codes::DUMP_OTHER, subject, text);
+        return;
+    }
     let Some(survey) = survey else { return };
     if manifest.server_name != survey.server_name {
         let text = format!("is of `{}`", manifest.server_name);

@@ -12,7 +12,7 @@ use crate::{
     dump::format::DumpAppservice,
     findings::{self, Severity},
     synapse::{
-        History,
+        Extent, History, MediaFiles,
         database::DatabaseError,
         survey::{Account, Database, Survey},
     },
@@ -99,20 +99,6 @@ fn what_ends_the_reading_is_a_finding() {
     }
 }
 
-#[test]
-fn a_running_synapse_is_found() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let surroundings = Surroundings { listeners: vec![address], ..Surroundings::default() };
-    let mut checks = Checks::default();
-    checks.stopped(&surroundings);
-    assert_eq!(codes(checks), ["C113"]);
-    drop(listener);
-    let mut checks = Checks::default();
-    checks.stopped(&surroundings);
-    assert_eq!(codes(checks), [""; 0]);
-}
-
 fn survey() -> Survey {
     Survey { server_name: "own.test".into(), ..Survey::default() }
 }
@@ -174,6 +160,9 @@ fn each_trap_of_the_target_is_found() {
     assert_eq!(with(&|service| service.max_request_bytes = 5), ["C511"]);
 }
 
+const EXTENT: Extent =
+    Extent { history: History::Recent, media: MediaFiles::Refer, remote_media: false };
+
 #[test]
 fn an_earlier_dump_is_taken_only_if_nothing_came_later() {
     let directory = tempfile::tempdir().unwrap();
@@ -185,7 +174,7 @@ fn an_earlier_dump_is_taken_only_if_nothing_came_later() {
         std::fs::write(directory.path().join("manifest.json"), manifest.to_string()).unwrap();
         let target = Target {
             database: directory.path().join("conduit"),
-            dump: Dump::Reused(directory.path().to_owned()),
+            dump: Dump::Reused(directory.path().to_owned(), EXTENT),
             server_name: None,
             service: None,
         };
@@ -200,7 +189,7 @@ fn an_earlier_dump_is_taken_only_if_nothing_came_later() {
     std::fs::write(directory.path().join("manifest.json"), "{").unwrap();
     let target = Target {
         database: directory.path().join("conduit"),
-        dump: Dump::Reused(directory.path().to_owned()),
+        dump: Dump::Reused(directory.path().to_owned(), EXTENT),
         server_name: None,
         service: None,
     };
@@ -210,13 +199,45 @@ fn an_earlier_dump_is_taken_only_if_nothing_came_later() {
 }
 
 #[test]
+fn an_earlier_dump_is_taken_only_if_it_was_made_with_the_same_options() {
+    let directory = tempfile::tempdir().unwrap();
+    let of = |extent: serde_json::Value| {
+        let manifest = serde_json::json!({
+            "version": 1, "server_name": "own.test", "created_ts": 1000,
+            "source": {"kind": "sqlite", "extent": extent},
+            "tally": {"read": {}, "written": {}, "skipped": []}, "files": [],
+        });
+        std::fs::write(directory.path().join("manifest.json"), manifest.to_string()).unwrap();
+        let dump = Dump::Reused(directory.path().to_owned(), EXTENT);
+        let database = directory.path().join("conduit");
+        let target = Target { database, dump, server_name: None, service: None };
+        let mut checks = Checks::default();
+        checks.target(&target, Some(&survey()), None, History::Recent);
+        codes(checks)
+    };
+    // An older dump does not say.
+    assert_eq!(of(serde_json::Value::Null), [""; 0]);
+    assert_eq!(of(serde_json::json!({"history": "recent", "media": "refer"})), [""; 0]);
+    assert_eq!(of(serde_json::json!({"history": "full", "media": "refer"})), ["C512"]);
+    assert_eq!(of(serde_json::json!({"history": "recent", "media": "copy"})), ["C512"]);
+    let remote = serde_json::json!({"history": "recent", "media": "refer", "remote_media": true});
+    assert_eq!(of(remote), ["C512"]);
+}
+
+#[test]
 fn a_disk_that_is_too_small_is_found() {
     let directory = tempfile::tempdir().unwrap();
     let database = directory.path().join("conduit");
     let dump = Dump::New(directory.path().join("dump"));
     let target = Target { database, dump, server_name: None, service: None };
     let bytes = 1 << 60;
-    let huge = Database { bytes, pending_updates: Vec::new(), locale: None, state_entries: 0 };
+    let huge = Database {
+        bytes,
+        pending_updates: Vec::new(),
+        locale: None,
+        other_sessions: 0,
+        state_entries: 0,
+    };
     let survey = Survey { database: Some(huge), ..survey() };
     for (history, expected) in [(History::Full, vec!["C506"]), (History::Recent, vec![])] {
         let mut checks = Checks::default();
@@ -234,6 +255,7 @@ fn what_the_apis_cannot_give_is_said_and_pending_updates_are_noted() {
         bytes: 0,
         pending_updates: vec!["an_index".into()],
         locale: None,
+        other_sessions: 0,
         state_entries: 0,
     };
     let mut checks = Checks::default();

@@ -66,11 +66,16 @@ impl Arguments {
         let directory = check::dump_path(self.dump.as_deref(), &target);
         let reused = self.reuse_dump && directory.join("manifest.json").is_file();
         let place = check::place(&self.target, |_| {
-            if reused { Dump::Reused(directory.clone()) } else { Dump::New(directory.clone()) }
+            if reused {
+                Dump::Reused(directory.clone(), self.source.extent())
+            } else {
+                Dump::New(directory.clone())
+            }
         });
         let mut checks = check::run(&self.source, Some(place));
         if let Ok(Some(surroundings)) = self.source.surroundings() {
-            checks.stopped(&surroundings);
+            let config = self.source.config().ok().flatten();
+            checks.stopped(&surroundings, config.as_ref());
         }
         let mut found = checks.finish();
         findings::accept(&mut found, &accepted);

@@ -11,7 +11,7 @@ use super::now_ms;
 use crate::{
     config::synapse::{ConfigError, Surroundings, SynapseConfig},
     synapse::{
-        History, MediaFiles, MediaOptions, Source, SourceError,
+        Extent, History, MediaFiles, MediaOptions, Source, SourceError,
         api::{ApiOptions, ApiSource},
         database::DatabaseSource,
     },
@@ -60,15 +60,10 @@ impl SourceArguments {
                 now_ts: now_ms(),
                 http: HttpOptions::default(),
             };
-            let media = match self.media {
-                None | Some(MediaFiles::Copy) => MediaFiles::Copy,
-                Some(MediaFiles::None) => MediaFiles::None,
-                Some(MediaFiles::Refer) => {
-                    bail!(
-                        "the APIs can't tell where files are; say `--media copy` or `--media none`"
-                    )
-                }
-            };
+            let media = self.extent().media;
+            if media == MediaFiles::Refer {
+                bail!("the APIs can't tell where files are; say `--media copy` or `--media none`");
+            }
             let source = ApiSource::connect(options).await.map_err(SourceError::from)?;
             return Ok(Box::new(source.with_media(media)));
         }
@@ -76,8 +71,18 @@ impl SourceArguments {
         let source = DatabaseSource::open(&config, self.history, now_ms())
             .await
             .map_err(SourceError::from)?;
-        let files = self.media.unwrap_or(MediaFiles::Refer);
-        Ok(Box::new(source.with_media(MediaOptions { files, remote: self.remote_media })))
+        let Extent { media: files, remote_media: remote, .. } = self.extent();
+        Ok(Box::new(source.with_media(MediaOptions { files, remote })))
+    }
+
+    /// How much is asked for.
+    pub(super) fn extent(&self) -> Extent {
+        let default = if self.homeserver.is_some() { MediaFiles::Copy } else { MediaFiles::Refer };
+        Extent {
+            history: self.history,
+            media: self.media.unwrap_or(default),
+            remote_media: self.remote_media,
+        }
     }
 
     /// Synapse's configuration, if it is read by its database.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 pub use self::media::{DumpMedia, DumpMediaHead};
-use crate::{secret, tally::Tally};
+use crate::{secret, synapse::Extent, tally::Tally};
 
 /// The version of the format this code reads and writes.
 pub const VERSION: u32 = 1;
@@ -45,6 +45,9 @@ pub struct SourceInfo {
     /// `schema_version.version`, from a database.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schema_version: Option<u32>,
+    /// How much was asked of it; older dumps don't say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extent: Option<Extent>,
 }
 
 /// The ways to read a Synapse.
@@ -498,6 +501,9 @@ pub struct DumpEvent {
     /// The event that redacted this one; `pdu` is then the redacted form.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redacted_by: Option<OwnedEventId>,
+    /// The sender was erased, so that `pdu` is the redacted form although nothing redacted the event.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub erased: bool,
     /// Whether Synapse soft-failed the event. Only outliers can have it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub soft_failed: bool,

@@ -50,6 +50,7 @@ fn event(id: &str, pdu: &str) -> DumpEvent {
         event_id: id.try_into().unwrap(),
         state_before: None,
         redacted_by: None,
+        erased: false,
         soft_failed: false,
         pdu: RawValue::from_string(pdu.into()).unwrap(),
     }
@@ -64,6 +65,7 @@ fn manifest() -> Manifest {
             kind: SourceKind::Sqlite,
             synapse_version: None,
             schema_version: Some(94),
+            extent: None,
         },
         tally: Tally::default(),
         files: Vec::new(),

@@ -94,6 +94,7 @@ checks! {
     PUSHERS = "C215", Note, false, "e-mail pushers are left out: Conduit sends no e-mail", "";
     OUTSIDE_IDS = "C216", Note, false, "e-mail addresses, telephone numbers and single sign-on ids stay in the dump: Conduit has no place for them", "";
     DELAYED = "C217", Warning, false, "delayed events wait to be sent and are left out", "let them be sent, or cancel them";
+    ERASED = "C218", Warning, false, "what erased users said moves without its content: Synapse shows it to those only who were in the room at the time, and Conduit knows no such rule, so these will miss it too", "";
     ROOM_VERSION = "C301", Blocking, true, "rooms of a version that Conduit can't hold (1, 2, experimental ones), with local users in them, stay behind", "upgrade them (`/upgraderoom 12` in Element, or `POST /_matrix/client/v3/rooms/ROOM/upgrade`)";
     ROOM_VERSION_LEFT = "C302", Note, false, "rooms of such a version that all local users have left stay behind", "";
     ROOM_PARTIAL = "C303", Blocking, true, "Synapse is still fetching the state of rooms: their members and settings would be incomplete", "let Synapse run until it has";
@@ -114,7 +115,7 @@ checks! {
     REGISTRATION_OPEN = "C509", Warning, false, "Conduit's configuration lets anybody register, and Synapse's does not", "set `allow_registration = false`";
     NO_FEDERATION = "C510", Warning, false, "Conduit's configuration allows no federation: other servers can't be reached", "set `allow_federation = true`";
     UPLOAD_SIZE = "C511", Note, false, "Conduit's `max_request_size` is smaller than Synapse's `max_upload_size`", "raise it";
-    DUMP_OTHER = "C512", Blocking, false, "the dump that is there is no finished one, or of another server", "name another directory (`--dump`)";
+    DUMP_OTHER = "C512", Blocking, false, "the dump that is there is no finished one, of another server, or made with other options", "name another directory (`--dump`), or the options of that dump";
     DUMP_OLD = "C513", Blocking, false, "Synapse has gone on since the dump was made: what came later would be lost", "remove the dump, so that a new one is made";
 }
 
@@ -152,6 +153,7 @@ pub const OTHERS: &[Code] = &[
     ),
     Code::plain("I008", Warning, "events of a room's state are missing"),
     Code::plain("I009", Warning, "an application service can't be registered in Conduit"),
+    Code::plain("I010", Warning, "events of erased users moved without their content"),
     Code::plain("I020", Warning, "a media file is not as long as Synapse noted"),
     Code::plain(
         "I021",
@@ -172,10 +174,11 @@ pub const OTHERS: &[Code] = &[
     Code::plain("V106", Blocking, "two rows that should point at each other don't"),
     Code::plain("V107", Blocking, "a short id is 0, or names two things"),
     Code::plain("V108", Blocking, "an event is not what Conduit can read"),
+    Code::plain("V109", Blocking, "an event's id or content hash is not that of its content"),
     Code::plain(
         "V109",
-        Blocking,
-        "an event's id is not the hash of its content, or a signature of this server is wrong",
+        Warning,
+        "a signature of this server is wrong: Synapse's database was damaged, or it once had another key of the same name",
     ),
     Code::plain("V110", Blocking, "an auth event is missing, or one of another room"),
     Code::plain(

@@ -153,6 +153,7 @@ impl Room {
             event_id: event_id.clone(),
             state_before: self.states.last().map(|state| state.id),
             redacted_by: None,
+            erased: false,
             soft_failed: false,
             pdu,
         });

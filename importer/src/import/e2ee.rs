@@ -31,12 +31,14 @@ const FALLBACK: Refusal =
 const TAKEN: Refusal = ("key-name-taken", "another key of the user has the same name");
 
 impl Import<'_> {
-    /// Imports what a user's devices and clients need for encryption.
-    pub(super) fn encryption(&mut self, user: &DumpUser) -> Result<(), ImportError> {
+    /// Imports what a user's devices and clients need for encryption. What can be hundreds of megabytes, messages and
+    /// backups, is freed as it is written.
+    pub(super) fn encryption(&mut self, user: &mut DumpUser) -> Result<(), ImportError> {
         let mut names = BTreeSet::new();
         self.cross_signing_keys(user, &mut names)?;
-        for device in &user.devices {
-            self.device_encryption(user, device, &mut names)?;
+        for mut device in std::mem::take(&mut user.devices) {
+            let messages = std::mem::take(&mut device.to_device);
+            self.device_encryption(user, &device, messages, &mut names)?;
         }
         if !names.is_empty() {
             // For the user's own devices; see `room/membership.rs`.
@@ -44,13 +46,15 @@ impl Import<'_> {
             let key = [id, Part::U64(self.rows.next())];
             self.rows.put(&trees::KEYCHANGEID_USERID, &key, &[id])?;
         }
-        self.key_backups(user)
+        let backups = std::mem::take(&mut user.key_backups);
+        self.key_backups(user.user_id.as_str(), backups)
     }
 
     fn device_encryption(
         &mut self,
         user: &DumpUser,
         device: &DumpDevice,
+        messages: Vec<Box<RawValue>>,
         names: &mut BTreeSet<String>,
     ) -> Result<(), ImportError> {
         let id = user.user_id.as_str();
@@ -80,8 +84,8 @@ impl Import<'_> {
             let item = || format!("{key_id} of {name} of {id}");
             self.keeps(Kind::FallbackKey, item, Some(FALLBACK));
         }
-        for message in &device.to_device {
-            let (message, unfit) = match to_device(message) {
+        for message in messages {
+            let (message, unfit) = match to_device(&message) {
                 Some(message) => (message, None),
                 None => (String::new(), Some(("message-unparsable", "it has no sender or type"))),
             };

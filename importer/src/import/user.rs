@@ -28,7 +28,8 @@ const LOCKED: &str = "!";
 
 impl Import<'_> {
     /// Imports a user.
-    pub(super) fn user(&mut self, user: &DumpUser) -> Result<(), ImportError> {
+    pub(super) fn user(&mut self, mut user: DumpUser) -> Result<(), ImportError> {
+        let user = &mut user;
         self.tally.read(Kind::User, 1);
         let id = user.user_id.as_str();
         if user.user_id.localpart() == "conduit" {

@@ -66,6 +66,19 @@ fn dump(directory: &std::path::Path, users: usize, rooms: usize) -> DumpReader {
         }
         writer.finish_room(file).unwrap();
     }
+    let mut media = writer.media(&from(json!({}))).unwrap();
+    for (id, more) in [
+        ("a", json!({"path": "a", "bytes": 5, "uploader": "@user0000:own.test"})),
+        ("b", json!({"path": "b", "uploader": "@user0000:own.test"})),
+        // Without its file; of nobody.
+        ("c", json!({"bytes": 7, "uploader": "@user0001:own.test", "quarantined_by": "x"})),
+        ("d", json!({"path": "d", "bytes": 9})),
+    ] {
+        let mut record = json!({"server": "own.test", "media_id": id, "created_ts": 1});
+        record.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        media.record(&from(record)).unwrap();
+    }
+    writer.finish_media(media).unwrap();
     let manifest: Manifest = from(json!({
         "version": 1, "server_name": "own.test", "created_ts": 1_700_000_000_000_u64,
         "source": {"kind": "sqlite", "schema_version": 94},
@@ -127,8 +140,8 @@ fn tables_say_what_the_dump_holds_and_what_moved() {
     assert_eq!(
         json["users"],
         json!([
-            {"user_id": "@user0000:own.test", "name": HOSTILE, "devices": 2, "tokens": 3, "tokens_moved": 2, "rooms": 2, "flags": ["administrator"]},
-            {"user_id": "@user0001:own.test", "name": "User number 1", "devices": 2, "tokens": 3, "tokens_moved": 2, "rooms": 0, "flags": ["locked"]},
+            {"user_id": "@user0000:own.test", "name": HOSTILE, "devices": 2, "tokens": 3, "tokens_moved": 2, "rooms": 2, "files": 2, "file_bytes": 5, "flags": ["administrator"]},
+            {"user_id": "@user0001:own.test", "name": "User number 1", "devices": 2, "tokens": 3, "tokens_moved": 2, "rooms": 0, "files": 0, "file_bytes": 0, "flags": ["locked"]},
         ])
     );
     assert_eq!(

@@ -26,6 +26,10 @@ pub struct UserFacts {
     pub tokens_moved: u64,
     /// Rooms that the user is in.
     pub rooms: u64,
+    /// Media files that the user uploaded, in the dump.
+    pub files: u64,
+    /// Their bytes, as Synapse noted them.
+    pub file_bytes: u64,
     /// What is special: `administrator`, `deactivated`, …
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<&'static str>,
@@ -56,6 +60,7 @@ pub(super) fn read(
             _ => {}
         }
     }
+    let mut uploads = uploads(dump)?;
     let mut users = Vec::with_capacity(dump.number_of_users());
     for user in dump.users() {
         let user = user?;
@@ -67,10 +72,13 @@ pub(super) fn read(
             .map(|device| len(&device.access_tokens))
             .fold(0, u64::saturating_add);
         let tokens_left = tokens_left.get(id).copied().unwrap_or(0);
+        let (files, file_bytes) = uploads.remove(id).unwrap_or_default();
         users.push(UserFacts {
             devices: len(&user.devices),
             tokens,
             tokens_moved: if left_out.is_some() { 0 } else { tokens.saturating_sub(tokens_left) },
+            files,
+            file_bytes,
             rooms: joined.get(&user.user_id).copied().unwrap_or(0),
             flags: flags(&user),
             name: user.profile.displayname,
@@ -80,6 +88,19 @@ pub(super) fn read(
     }
     users.sort_by(|a, b| a.user_id.cmp(&b.user_id));
     Ok(users)
+}
+
+/// Number and bytes of the files of each uploader.
+fn uploads(dump: &DumpReader) -> Result<BTreeMap<String, (u64, u64)>, ReadError> {
+    let mut uploads: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    for media in dump.media()?.into_iter().flatten() {
+        let media = media?;
+        let Some(uploader) = media.uploader.filter(|_| media.path.is_some()) else { continue };
+        let (files, bytes) = uploads.entry(uploader).or_default();
+        *files = files.saturating_add(1);
+        *bytes = bytes.saturating_add(media.bytes.unwrap_or(0));
+    }
+    Ok(uploads)
 }
 
 fn flags(user: &DumpUser) -> Vec<&'static str> {

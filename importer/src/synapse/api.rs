@@ -7,8 +7,8 @@
 //! It can't give passwords, access tokens, one-time keys and pending to-device messages. The order of a timeline is by
 //! depth, then arrival, as the admin API pages; only the database knows the order of arrival alone.
 //!
-//! [`ApiSource::users`] lists the accounts, [`ApiSource::user`] notes which rooms each of them sees, [`ApiSource::rooms`]
-//! and [`ApiSource::room`] build on these notes.
+//! [`ApiSource::users`] lists the accounts, [`ApiSource::user`] notes which rooms each of them sees and whether it was
+//! erased, [`ApiSource::rooms`] and [`ApiSource::room`] build on these notes.
 
 mod connection;
 mod count;
@@ -37,7 +37,7 @@ use self::{
     room::{ListedRoom, Sightings},
     server::Keys,
 };
-use super::{History, MediaFiles, Source, SourceError, survey::Survey};
+use super::{Extent, History, MediaFiles, Source, SourceError, erased::Erased, survey::Survey};
 use crate::{
     dump::{
         DumpWriter,
@@ -81,6 +81,8 @@ pub struct ApiSource {
     logins: Logins,
     listed: BTreeMap<OwnedRoomId, ListedRoom>,
     sightings: Sightings,
+    /// The users that were read and are erased.
+    erased: Erased,
     /// The accounts, once listed.
     users: Vec<OwnedUserId>,
     /// The position of the server's device lists, once asked for.
@@ -96,6 +98,7 @@ impl Source for ApiSource {
             kind: SourceKind::Api,
             synapse_version: self.synapse_version.clone(),
             schema_version: None,
+            extent: Some(Extent { history: self.history, media: self.media, remote_media: false }),
         }
     }
 

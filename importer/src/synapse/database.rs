@@ -19,7 +19,9 @@ use ruma::{OwnedRoomId, OwnedUserId};
 
 use self::{connection::Connection, schema::Schema};
 pub use self::{error::DatabaseError, schema::SUPPORTED};
-use super::{History, MediaFiles, MediaOptions, Source, SourceError, survey::Survey};
+use super::{
+    Extent, History, MediaFiles, MediaOptions, Source, SourceError, erased::Erased, survey::Survey,
+};
 use crate::{
     config::synapse::{DatabaseConfig, SynapseConfig},
     dump::{
@@ -41,6 +43,7 @@ pub struct DatabaseSource {
     config: SynapseConfig,
     history: History,
     media: MediaOptions,
+    erased: Erased,
     /// Milliseconds since the epoch: what is over by then is expired.
     now_ts: u64,
     /// The position of the device list stream, once read; 0 if nothing has ever been sent.
@@ -62,6 +65,10 @@ impl DatabaseSource {
         let mut main = Connection::open(&config.database).await?;
         let schema = Schema::read(&mut main, &place(&config.database)).await?;
         check_server_name(&mut main, config.server_name.as_str()).await?;
+        let mut erased = Erased::default();
+        for row in main.rows("erased_users", "SELECT user_id FROM erased_users", &[]).await? {
+            erased.insert(&row.label());
+        }
         let state = match &config.state_database {
             Some(database) => Some(Connection::open(database).await?),
             None => None,
@@ -73,6 +80,7 @@ impl DatabaseSource {
             config: config.clone(),
             history,
             media: MediaOptions { files: MediaFiles::Refer, remote: false },
+            erased,
             now_ts,
             device_list_stream_id: None,
         })
@@ -129,6 +137,11 @@ impl Source for DatabaseSource {
             kind: self.main.kind(),
             synapse_version: None,
             schema_version: u32::try_from(self.schema.version).ok(),
+            extent: Some(Extent {
+                history: self.history,
+                media: self.media.files,
+                remote_media: self.media.remote,
+            }),
         }
     }
 

@@ -30,6 +30,8 @@ pub struct Survey {
     /// When Synapse last noted something that a user did, in milliseconds since the epoch; 0 if nobody can tell. It notes
     /// when a device was seen every two minutes at most.
     pub last_activity_ts: u64,
+    /// Events of erased users that are not part of a present state; `None` if the source can't tell.
+    pub erased_events: Option<u64>,
     /// Local media files: number and bytes.
     pub media: Media,
 }
@@ -43,6 +45,8 @@ pub struct Database {
     pub pending_updates: Vec<String>,
     /// `None` for SQLite.
     pub locale: Option<Locale>,
+    /// Sessions of others on a PostgreSQL database.
+    pub other_sessions: u64,
     /// Entries of all rooms' present states.
     pub state_entries: u64,
 }
@@ -68,6 +72,8 @@ pub struct Account {
     pub admin: bool,
     /// Deactivated.
     pub deactivated: bool,
+    /// Erased, which a deactivated account can be.
+    pub erased: bool,
     /// A guest.
     pub guest: bool,
     /// Locked, suspended, shadow-banned or not yet approved.

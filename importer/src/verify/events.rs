@@ -7,8 +7,8 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use ruma::{
-    CanonicalJsonObject, CanonicalJsonValue, RoomVersionId, room_version_rules::RoomVersionRules,
-    serde::Base64, signatures::PublicKeyMap,
+    CanonicalJsonObject, CanonicalJsonValue, RoomVersionId, canonical_json::redact,
+    room_version_rules::RoomVersionRules, serde::Base64, signatures::PublicKeyMap,
 };
 
 use super::{VerifyError, found::Found, rows::public_key};
@@ -292,13 +292,20 @@ fn cryptography(
     }
     match ruma::signatures::verify_event(&keys, &pdu, rules) {
         Ok(ruma::signatures::Verified::All) => {}
-        Ok(ruma::signatures::Verified::Signatures) if redacted => {}
+        // Without the content that was hashed, as servers keep an event whose sender was erased.
+        Ok(ruma::signatures::Verified::Signatures) if redacted || is_pruned(&pdu, rules) => {}
         Ok(_) => found.error("V109", id, "its content hash is wrong and it is not redacted"),
+        // As it came from Synapse: the comparison with the dump sees a change.
         Err(error) => {
             let public = STANDARD_NO_PAD.encode(public);
-            found.error("V109", id, format!("signature by {key_id} ({public}): {error}"));
+            found.warning("V109", id, format!("signature by {key_id} ({public}): {error}"));
         }
     }
+}
+
+/// Whether an event holds no more than what its redaction would leave.
+fn is_pruned(pdu: &CanonicalJsonObject, rules: &RoomVersionRules) -> bool {
+    redact(pdu.clone(), &rules.redaction, None).is_ok_and(|pruned| pruned == *pdu)
 }
 
 fn has_state_before(store: &dyn KvStore, id: &str) -> Result<bool, VerifyError> {

@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 
 use super::{Entries, Entry, KvError, KvStore, Mode, Row, make_directory};
-use crate::conduit::trees::{self, TREES, Tree};
+use crate::{
+    conduit::trees::{self, TREES, Tree},
+    in_use,
+};
 
 /// Rows that a scan reads at once.
 const PAGE: usize = 1000;
@@ -22,7 +25,7 @@ impl SqliteStore {
     ///
     /// # Errors
     ///
-    /// [`KvError::Open`].
+    /// [`KvError::Open`], [`KvError::InUse`].
     pub fn open(directory: &Path, mode: Mode) -> Result<Self, KvError> {
         let path = directory.to_owned();
         let error = |reason: String| KvError::Open { path: path.clone(), reason };
@@ -32,10 +35,16 @@ impl SqliteStore {
                 make_directory(directory).map_err(|cause| error(cause.to_string()))?;
                 create(&file)
             }
-            Mode::Read => Connection::open_with_flags(
-                &file,
-                OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-            ),
+            Mode::Read => {
+                // It could be read, but not be compared with a dump while it changes.
+                if in_use::holder(&file).is_ok_and(|holder| holder.is_some()) {
+                    return Err(KvError::InUse { path });
+                }
+                Connection::open_with_flags(
+                    &file,
+                    OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+                )
+            }
         };
         let connection = opened.map_err(|cause| error(cause.to_string()))?;
         Ok(Self { path, connection })

@@ -1,7 +1,10 @@
 //! The contract of [`KvStore`], run on each engine.
 
 use super::{Backend, KvError, KvStore, Mode, Row, detect, memory::MemoryStore, open};
-use crate::conduit::trees::{ALIAS_ROOMID, PDUID_PDU, Tree, USERROOMID_JOINED};
+use crate::{
+    conduit::trees::{ALIAS_ROOMID, PDUID_PDU, Tree, USERROOMID_JOINED},
+    in_use::tests::Other,
+};
 
 fn row(tree: &'static Tree, key: &[u8], value: &[u8]) -> Row {
     Row { tree, key: key.to_vec(), value: value.to_vec() }
@@ -89,6 +92,17 @@ fn rocksdb_obeys_the_contract() {
 #[test]
 fn sqlite_obeys_the_contract() {
     engine_obeys_the_contract(Backend::Sqlite);
+}
+
+#[test]
+fn a_sqlite_database_that_another_process_has_open_is_in_use() {
+    let scratch = tempfile::tempdir().unwrap();
+    open(Backend::Sqlite, scratch.path(), Mode::Create).unwrap().finish().unwrap();
+    let conduit = Other::reading(&scratch.path().join("conduit.db"));
+    let error = open(Backend::Sqlite, scratch.path(), Mode::Read).err().unwrap();
+    assert!(matches!(error, KvError::InUse { .. }), "{error}");
+    drop(conduit);
+    open(Backend::Sqlite, scratch.path(), Mode::Read).unwrap();
 }
 
 #[test]

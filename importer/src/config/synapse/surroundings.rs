@@ -16,6 +16,8 @@ use super::{ConfigError, document::Document, is_on, scalar};
 pub struct Surroundings {
     /// Addresses at which a running Synapse answers from this machine.
     pub listeners: Vec<SocketAddr>,
+    /// `pid_file`, where a Synapse that was started as a daemon notes its process.
+    pub pid_file: Option<PathBuf>,
     /// `media_storage_providers`, by module.
     pub media_providers: Vec<String>,
     /// `modules`, by name.
@@ -76,6 +78,11 @@ impl Surroundings {
         }
         Ok(Self {
             listeners: listeners.iter().filter_map(Listener::address).collect(),
+            pid_file: document
+                .get::<Value>("pid_file")?
+                .as_ref()
+                .and_then(Value::as_str)
+                .map(PathBuf::from),
             media_providers: modules(&document, "media_storage_providers")?,
             modules: modules(&document, "modules")?,
             other_logins,
@@ -126,7 +133,8 @@ mod tests {
     #[test]
     fn everything_is_read() {
         let surroundings = read(
-            "listeners: [{port: 8008, bind_addresses: ['::', '0.0.0.0']}, {port: 8009, bind_addresses: ['127.0.0.2']}, {path: /run/s}]\n\
+            "pid_file: /run/synapse.pid\n\
+             listeners: [{port: 8008, bind_addresses: ['::', '0.0.0.0']}, {port: 8009, bind_addresses: ['127.0.0.2']}, {path: /run/s}]\n\
              media_storage_providers: [{module: s3_storage_provider.S3StorageProviderBackend, config: {}}]\n\
              modules: [{module: spam.Checker}]\n\
              oidc_providers: [{idp_id: x}]\njwt_config: {enabled: true}\ncas_config: {enabled: false}\n\
@@ -139,6 +147,7 @@ mod tests {
                     "127.0.0.1:8008".parse().unwrap(),
                     "127.0.0.2:8009".parse().unwrap()
                 ],
+                pid_file: Some("/run/synapse.pid".into()),
                 media_providers: vec!["s3_storage_provider.S3StorageProviderBackend".into()],
                 modules: vec!["spam.Checker".into()],
                 other_logins: vec!["oidc_providers", "jwt_config"],

@@ -37,6 +37,7 @@ fn import(registrations: &[(&str, &str)]) -> (MemoryStore, Tally, Vec<Finding>) 
         servers: BTreeSet::new(),
         in_states: BTreeSet::new(),
         signed: crate::import::e2ee::Signed::new(),
+        erased: 0,
         findings: Vec::new(),
     };
     let dumped: Vec<_> = registrations

@@ -14,29 +14,31 @@ use serde_json::json;
 use super::Refusal;
 use crate::{
     conduit::{layout::Part, trees},
-    dump::format::{DumpKeyBackup, DumpUser},
+    dump::format::DumpKeyBackup,
     import::{Import, ImportError, rows},
     tally::Kind,
 };
 
 impl Import<'_> {
-    pub(super) fn key_backups(&mut self, user: &DumpUser) -> Result<(), ImportError> {
-        let id = user.user_id.as_str();
+    pub(super) fn key_backups(
+        &mut self,
+        id: &str,
+        backups: Vec<DumpKeyBackup>,
+    ) -> Result<(), ImportError> {
         let mut versions = BTreeMap::new();
-        for backup in &user.key_backups {
+        for backup in backups {
             let refused = match backup.version.parse::<u64>() {
                 Err(_) => Some(("version-not-a-number", "Synapse's versions are numbers")),
                 Ok(version) if versions.contains_key(&version) => {
                     Some(("version-twice", "the dump has the version already"))
                 }
-                Ok(version) => {
-                    versions.insert(version, backup);
-                    None
-                }
+                Ok(_) => None,
             };
             let item = || format!("version {} of {id}", backup.version);
-            if !self.keeps(Kind::KeyBackup, item, refused) {
-                self.sessions_left_out(id, backup);
+            if self.keeps(Kind::KeyBackup, item, refused) {
+                versions.extend(backup.version.parse::<u64>().ok().map(|number| (number, backup)));
+            } else {
+                self.sessions_left_out(id, &backup);
             }
         }
         let newest = versions.keys().next_back().map(u64::to_string).unwrap_or_default();
@@ -51,7 +53,7 @@ impl Import<'_> {
         &mut self,
         user: &str,
         version: &str,
-        backup: &DumpKeyBackup,
+        backup: DumpKeyBackup,
     ) -> Result<(), ImportError> {
         let id: [Part<'_>; 2] = [user.into(), version.into()];
         let algorithm = format!(
@@ -63,8 +65,8 @@ impl Import<'_> {
         // Clients only see whether it changes.
         let etag = backup.etag.parse::<u64>().unwrap_or(0);
         self.rows.put(&trees::BACKUPID_ETAG, &id, &[etag.into()])?;
-        for (room, sessions) in &backup.rooms {
-            let refused = unfit_room(room);
+        for (room, sessions) in backup.rooms {
+            let refused = unfit_room(&room);
             for (session, key) in sessions {
                 let item = || format!("{session} in {room} of version {version} of {user}");
                 if self.keeps(Kind::KeyBackupSession, item, refused) {

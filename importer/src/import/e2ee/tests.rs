@@ -187,6 +187,20 @@ fn a_large_file_is_read_like_a_small_one() {
     assert!(shown(&store).contains(&long));
 }
 
+#[test]
+fn a_backup_of_100_000_sessions_moves_whole() {
+    let session = json!({"first_message_index": 0, "forwarded_count": 0, "is_verified": true, "session_data": {"c": "x"}});
+    let sessions: serde_json::Map<_, _> =
+        (0..100_000).map(|number| (format!("session {number}"), session.clone())).collect();
+    let (store, imported) = imported(&[json!({
+        "user_id": ALICE, "key_backups": [backup("1", &json!({"!r:e2ee.test": sessions}))],
+    })]);
+    assert_eq!(skips(&imported), Vec::<String>::new());
+    assert_eq!(imported.tally.written[&crate::tally::Kind::KeyBackupSession], 100_000);
+    let rows = crate::conduit::kv::KvStore::scan(&store, &trees::BACKUPKEYID_BACKUP, &[]).unwrap();
+    assert_eq!(rows.count(), 100_000);
+}
+
 /// Versions of a user in Conduit, oldest first.
 fn versions(numbers: &[u64]) -> Vec<String> {
     let backups: Vec<_> = numbers.iter().map(|n| backup(&n.to_string(), &json!({}))).collect();

@@ -196,9 +196,11 @@ impl Writer<'_> {
     fn write_known(
         &mut self,
         event: &Event,
+        dumped: &DumpEvent,
         slot: Slot,
         import: &mut Import<'_>,
     ) -> Result<u64, ImportError> {
+        import.erased = import.erased.saturating_add(u64::from(dumped.erased));
         let rows = &mut import.rows;
         let short = self.survey.index.short(slot);
         let id = Part::Text(event.id.as_str());
@@ -227,7 +229,7 @@ impl Writer<'_> {
         if let Slot::Outlier(number) = slot {
             self.next_outlier = number.saturating_add(1);
         }
-        self.write_known(event, slot, import)?;
+        self.write_known(event, dumped, slot, import)?;
         let place = Place::Outlier(event.id.clone());
         let unsigned = self.redacted_because(place, dumped).unwrap_or_default();
         let key = [Part::Text(event.id.as_str())];
@@ -247,7 +249,7 @@ impl Writer<'_> {
         before: Option<u64>,
         import: &mut Import<'_>,
     ) -> Result<(), ImportError> {
-        let short = self.write_known(event, slot, import)?;
+        let short = self.write_known(event, dumped, slot, import)?;
         let count = short.saturating_add(1);
         let unsigned = self.unsigned(event, dumped, short, count, &import.server_name);
         let rows = &mut import.rows;

@@ -82,7 +82,8 @@ fn percent(value: u64, of: u64) -> u64 {
     value.saturating_mul(100).checked_div(of).unwrap_or(0)
 }
 
-fn size(bytes: u64) -> String {
+/// Bytes, in a unit that fits.
+pub(super) fn size(bytes: u64) -> String {
     match bytes {
         0..1024 => format!("{bytes} B"),
         1024..1_048_576 => format!("{} KiB", number(bytes.div_ceil(1024))),

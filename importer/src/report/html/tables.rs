@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use maud::{Markup, html};
 
-use super::{super::Report, number};
+use super::{super::Report, number, plots::size};
 use crate::tally::{Kind, Skip};
 
 /// Items of each reason that are shown; `report.json` has all.
@@ -80,6 +80,8 @@ pub(super) fn users(report: &Report) -> Markup {
                     @if user.tokens != user.tokens_moved { " of " (number(user.tokens)) }
                 }
                 (count(user.rooms))
+                (count(user.files))
+                td.num data-v=(user.file_bytes) { (size(user.file_bytes)) }
                 td { (user.flags.join(", ")) }
                 (moved(user.left_out.as_deref()))
             }
@@ -90,6 +92,8 @@ pub(super) fn users(report: &Report) -> Markup {
         ("Devices", true),
         ("Logins moved", true),
         ("Rooms", true),
+        ("Files", true),
+        ("Their size", true),
         ("Notes", false),
         ("Moved", false),
     ];

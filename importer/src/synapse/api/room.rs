@@ -33,7 +33,10 @@ use crate::{
         DumpWriter,
         format::{DumpEvent, DumpMember, DumpRemoteReceipt, DumpRoom},
     },
-    synapse::{History, SourceError},
+    synapse::{
+        History, SourceError,
+        erased::{Erased, Pruning},
+    },
     tally::{Kind, Tally},
 };
 
@@ -122,7 +125,7 @@ impl ApiSource {
         };
         let receipts = self.sightings.take_receipts(room_id);
         Counter::new(&mut own, room_id.as_str()).kept(Kind::Receipt, receipts.len());
-        room.write(receipts, writer)?;
+        room.write(receipts, &self.erased, writer, &mut own)?;
         absorb(tally, own);
         tally.written(Kind::Room, 1);
         Ok(())
@@ -139,26 +142,36 @@ struct ReadRoom {
     timeline: Spool<DumpEvent>,
     /// The events of the timeline: what was spooled as an outlier before it turned up there is none.
     after: BTreeMap<OwnedEventId, u64>,
+    pruning: Pruning,
 }
 
 impl ReadRoom {
     fn write(
         self,
         receipts: BTreeSet<DumpRemoteReceipt>,
+        erased: &Erased,
         writer: &mut DumpWriter,
+        tally: &mut Tally,
     ) -> Result<(), SourceError> {
+        let mut prune = |kind, event: DumpEvent| {
+            let event_id = event.event_id.clone();
+            let pruned = erased.prune(event, &self.pruning);
+            pruned.map_err(|why| tally.revoke(kind, event_id, why.reason(), why.to_string())).ok()
+        };
         let mut file = writer.room(&self.head)?;
         for state in self.states.dump(&self.numbers) {
             file.state(&state)?;
         }
         for event in self.outliers.read()? {
             let event = event?;
-            if event.soft_failed || !self.after.contains_key(&event.event_id) {
+            if (event.soft_failed || !self.after.contains_key(&event.event_id))
+                && let Some(event) = prune(Kind::Outlier, event)
+            {
                 file.outlier(&event)?;
             }
         }
         for event in self.timeline.read()? {
-            let mut event = event?;
+            let Some(mut event) = prune(Kind::TimelineEvent, event?) else { continue };
             event.state_before = event.state_before.and_then(|id| self.numbers.get(&id).copied());
             file.timeline(&event)?;
         }
@@ -333,6 +346,11 @@ impl<'a> Room<'a> {
     }
 
     async fn finish(mut self, mut head: DumpRoom, listed: bool) -> Result<ReadRoom, ApiError> {
+        let present = match head.current_state {
+            Some(state) => self.states.get(state),
+            None => &Entries::new(),
+        };
+        let pruning = self.source.erased.room(head.room_version.as_deref(), present.values());
         self.used.extend(head.current_state);
         let numbers = self.states.number(&self.used);
         head.current_state = head.current_state.and_then(|id| numbers.get(&id).copied());
@@ -352,6 +370,7 @@ impl<'a> Room<'a> {
             outliers: self.outliers,
             timeline: self.timeline,
             after: self.after,
+            pruning,
         })
     }
 }

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     dump::format::{DumpOldSigningKey, DumpServer, DumpSigningKey},
-    synapse::MediaFiles,
+    synapse::{MediaFiles, erased::Erased},
     tally::{Kind, Tally},
 };
 
@@ -82,6 +82,7 @@ impl ApiSource {
             logins: Logins::default(),
             listed: BTreeMap::new(),
             sightings: Sightings::default(),
+            erased: Erased::default(),
             users: Vec::new(),
             device_list_stream_id: None,
             has_fetch_event: true,

@@ -26,6 +26,8 @@ struct ListedAccount {
     #[serde(default)]
     deactivated: bool,
     #[serde(default)]
+    erased: bool,
+    #[serde(default)]
     is_guest: bool,
     #[serde(default)]
     shadow_banned: bool,
@@ -123,6 +125,7 @@ impl From<ListedAccount> for Account {
             user_id: user.name,
             admin: user.admin,
             deactivated: user.deactivated,
+            erased: user.erased,
             guest: user.is_guest,
             restricted: user.shadow_banned || user.locked || user.suspended,
             password: None,

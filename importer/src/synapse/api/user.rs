@@ -83,6 +83,9 @@ impl ApiSource {
                 return Ok(None);
             }
         };
+        if user.erased {
+            self.erased.insert(user_id.as_str());
+        }
         counter.kept(Kind::ThirdPartyId, user.threepids.len());
         counter.kept(Kind::ExternalId, user.external_ids.len());
         user.account_data = account_data(&self.api, user_id, &mut counter).await?;

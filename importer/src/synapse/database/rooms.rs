@@ -27,8 +27,8 @@ use self::{
 };
 use super::{DatabaseError, DatabaseSource, items::Items, row::BrokenRow};
 use crate::{
-    dump::{DumpWriter, RoomWriter},
-    synapse::SourceError,
+    dump::{DumpWriter, RoomWriter, format::DumpEvent},
+    synapse::{SourceError, erased::Pruning},
     tally::{Kind, Tally},
 };
 
@@ -42,6 +42,7 @@ struct Room {
     /// Events that the dump must hold, in the timeline or as outliers.
     needed: BTreeSet<OwnedEventId>,
     bans: Vec<BanRedaction>,
+    pruning: Pruning,
 }
 
 impl DatabaseSource {
@@ -74,10 +75,13 @@ impl DatabaseSource {
             states: States::default(),
             needed: head.local_members.iter().map(|member| member.event_id.clone()).collect(),
             bans: self.ban_redactions(room_id).await?,
+            pruning: self.erased.room(head.room_version.as_deref(), std::iter::empty()),
         };
         let mut file = writer.room(&head)?;
         if let Some(current) = current {
             let state = room.states.begin(current);
+            let present = state.set.iter().map(|(_, _, event_id)| event_id);
+            room.pruning = self.erased.room(room.version.as_deref(), present);
             room.needed.extend(state.set.iter().map(|(_, _, event_id)| event_id.clone()));
             file.state(&state)?;
             tally.read(Kind::State, 1);
@@ -153,19 +157,31 @@ impl DatabaseSource {
                     continue;
                 }
                 let redacted_by = redactions.of(event, &room.bans);
-                match event.dump(room.version.as_deref(), state_before, redacted_by) {
+                match self.dumped(room, event, state_before, redacted_by) {
                     Ok(event) => {
                         file.timeline(&event)?;
                         items.written(1);
                     }
-                    Err(unredactable) => items.skip(
-                        event.event_id.as_str(),
-                        unredactable.reason(),
-                        unredactable.to_string(),
-                    ),
+                    Err((reason, detail)) => items.skip(event.event_id.as_str(), reason, detail),
                 }
             }
         }
+    }
+
+    /// An event for the dump, or why it may not be there.
+    fn dumped(
+        &self,
+        room: &Room,
+        event: &StoredEvent,
+        state_before: Option<u64>,
+        redacted_by: Option<OwnedEventId>,
+    ) -> Result<DumpEvent, (&'static str, String)> {
+        let event = event
+            .dump(room.version.as_deref(), state_before, redacted_by)
+            .map_err(|unredactable| (unredactable.reason(), unredactable.to_string()))?;
+        self.erased
+            .prune(event, &room.pruning)
+            .map_err(|unprunable| (unprunable.reason(), unprunable.to_string()))
     }
 
     /// The connection to the tables of state groups.

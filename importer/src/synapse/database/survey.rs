@@ -73,9 +73,20 @@ impl DatabaseSource {
                 0
             },
             last_activity_ts: self.last_activity().await?,
+            erased_events: Some(self.erased_events().await?),
             media: self.survey_media().await?,
             server_name,
         })
+    }
+
+    /// Events of erased users that the dump will hold in their redacted form, if it holds the full history.
+    async fn erased_events(&mut self) -> Result<u64, DatabaseError> {
+        if self.erased.is_empty() {
+            return Ok(0);
+        }
+        let sql = "SELECT COUNT(*) FROM events e JOIN erased_users u ON u.user_id = e.sender WHERE NOT e.outlier \
+                   AND NOT EXISTS (SELECT 1 FROM current_state_events c WHERE c.event_id = e.event_id)";
+        self.number("events", sql).await
     }
 
     /// When Synapse last wrote something that a user did.
@@ -107,19 +118,40 @@ impl DatabaseSource {
             }
             SourceKind::Sqlite | SourceKind::Api => None,
         };
+        let other_sessions = match self.main.kind() {
+            SourceKind::Postgres => self.other_sessions().await?,
+            SourceKind::Sqlite | SourceKind::Api => 0,
+        };
         let sql = "SELECT COUNT(*) FROM current_state_events";
         Ok(Database {
             bytes,
             pending_updates: self.schema.pending_updates.clone(),
             locale,
+            other_sessions,
             state_entries: self.number("current_state_events", sql).await?,
         })
+    }
+
+    /// Clients of the PostgreSQL database besides this one; those of other roles hide what they are, but not their names.
+    async fn other_sessions(&mut self) -> Result<u64, DatabaseError> {
+        let own = "SELECT CAST(pg_backend_pid() AS BIGINT)";
+        let mut pids = Vec::new();
+        for connection in std::iter::once(&mut self.main).chain(self.state.as_mut()) {
+            let rows = connection.rows("pg_stat_activity", own, &[]).await?;
+            pids.extend(rows.first().and_then(|row| row.integer(0)));
+        }
+        let sql = "SELECT CAST(pid AS BIGINT) FROM pg_stat_activity WHERE datname = current_database() \
+                   AND usename IS NOT NULL AND COALESCE(backend_type, 'client backend') = 'client backend'";
+        let rows = self.main.rows("pg_stat_activity", sql, &[]).await?;
+        let others =
+            rows.iter().filter(|row| row.integer(0).is_none_or(|pid| !pids.contains(&pid)));
+        Ok(u64::try_from(others.count()).unwrap_or(u64::MAX))
     }
 
     async fn survey_accounts(&mut self) -> Result<Vec<Account>, DatabaseError> {
         type Columns =
             (String, Option<String>, bool, bool, bool, bool, Option<i64>, bool, bool, i64);
-        let schema = &self.schema;
+        let (schema, erased) = (&self.schema, &self.erased);
         let sql = format!(
             "SELECT name, appservice_id, admin, deactivated, is_guest, shadow_banned, {}, {}, {}, \
              CASE WHEN COALESCE(password_hash, '') = '' THEN 0 ELSE 1 END FROM users",
@@ -144,6 +176,7 @@ impl DatabaseSource {
                         suspended,
                         hash,
                     )) => Account {
+                        erased: erased.contains(&user_id),
                         user_id,
                         admin,
                         deactivated,

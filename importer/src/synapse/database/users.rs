@@ -56,14 +56,7 @@ impl DatabaseSource {
             return Ok(None);
         };
         let db = &mut self.main;
-        user.erased = !db
-            .rows(
-                "erased_users",
-                "SELECT user_id FROM erased_users WHERE user_id = $1",
-                &[user_id.as_str().into()],
-            )
-            .await?
-            .is_empty();
+        user.erased = self.erased.contains(user_id.as_str());
         user.profile = profile(db, &self.schema, user_id, tally).await?;
         user.threepids = threepids(db, user_id, tally).await?;
         user.external_ids = external_ids(db, user_id, tally).await?;

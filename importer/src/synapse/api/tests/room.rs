@@ -158,7 +158,12 @@ async fn dump(source: &mut ApiSource) -> Dumped {
     assert_eq!(rooms, [OwnedRoomId::try_from(ROOM).unwrap()]);
     source.room(&rooms[0], &mut writer, &mut tally).await.unwrap();
     assert_eq!(tally.unbalanced(), [], "{tally:?}");
-    let source = SourceInfo { kind: SourceKind::Api, synapse_version: None, schema_version: None };
+    let source = SourceInfo {
+        kind: SourceKind::Api,
+        synapse_version: None,
+        schema_version: None,
+        extent: None,
+    };
     let manifest = Manifest {
         version: crate::dump::format::VERSION,
         server_name: server.server_name,
@@ -401,6 +406,27 @@ async fn a_redacted_outlier_is_pruned() {
     let event = dumped.outliers.iter().find(|event| event.event_id == secret).unwrap();
     assert_eq!(event.redacted_by.as_ref(), Some(&redaction));
     assert!(!event.pdu.get().contains("secret"));
+}
+
+#[tokio::test]
+async fn what_an_erased_user_said_is_pruned_but_not_the_present_state() {
+    let mut room = Factory::room();
+    let old = room.add(topic(BOB, "old"), &[4], &[0, 2, 4]);
+    let new = room.add(topic(BOB, "new"), &[5], &[0, 2, 4]);
+    let mut said = message("secret");
+    said["sender"] = json!(BOB);
+    let said = room.add(said, &[6], &[0, 2, 4]);
+    room.add(message("of Alice"), &[7], &[0, 1, 2]);
+    let fake = Fake::start().await;
+    room.serve(&fake, &room.all(), 0);
+    let mut source = fake.connect().await;
+    source.erased.insert(BOB);
+    let dumped = dump(&mut source).await;
+    let pruned: Vec<_> = dumped.timeline.iter().filter(|e| e.erased).map(|e| &e.event_id).collect();
+    assert_eq!(pruned, [&old, &said]);
+    assert!(dumped.timeline.iter().all(|event| !event.pdu.get().contains("secret")));
+    let new = dumped.timeline.iter().find(|event| event.event_id == new).unwrap();
+    assert!(new.pdu.get().contains(r#""topic":"new""#));
 }
 
 #[tokio::test]

@@ -170,6 +170,7 @@ impl StoredEvent {
             event_id: self.event_id.clone(),
             state_before,
             redacted_by,
+            erased: false,
             soft_failed: self.metadata.soft_failed,
             pdu,
         })

@@ -44,16 +44,12 @@ impl DatabaseSource {
             let redactions = self.redactions(&room.id, &events).await?;
             for event in &events {
                 let redacted_by = redactions.of(event, &room.bans);
-                match event.dump(room.version.as_deref(), None, redacted_by) {
+                match self.dumped(room, event, None, redacted_by) {
                     Ok(event) => {
                         file.outlier(&event)?;
                         items.written(1);
                     }
-                    Err(unredactable) => items.skip(
-                        event.event_id.as_str(),
-                        unredactable.reason(),
-                        unredactable.to_string(),
-                    ),
+                    Err((reason, detail)) => items.skip(event.event_id.as_str(), reason, detail),
                 }
                 // The auth events of an invite from elsewhere are elsewhere.
                 if !event.metadata.out_of_band_membership {

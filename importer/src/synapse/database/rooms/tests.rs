@@ -554,3 +554,66 @@ async fn receipts_of_other_servers_are_with_the_room() {
     let skipped = dump.skipped.iter().filter(|(kind, ..)| kind == "receipt");
     assert_eq!(skipped.count(), 2);
 }
+
+#[tokio::test]
+async fn what_an_erased_user_said_is_pruned_but_not_the_present_state() {
+    let mut fixture = Fixture::new();
+    room(&mut fixture);
+    let topic = |id: &'static str, prev: &'static [&'static str], group| NewEvent {
+        id,
+        kind: "m.room.topic",
+        state_key: Some(""),
+        prev,
+        content: json!({"topic": "secret"}),
+        group: Some(group),
+        ..NewEvent::default()
+    };
+    fixture.event(&topic("$old", &["$join"], 3));
+    fixture.group(3, Some(2), &[("m.room.topic", "", "$old")]);
+    fixture.event(&topic("$new", &["$old"], 4));
+    fixture.group(4, Some(2), &[("m.room.topic", "", "$new")]);
+    for (id, sender) in [("$gone", "@alice:own.test"), ("$here", "@bob:foreign.test")] {
+        let content = json!({"body": "secret"});
+        fixture.event(&NewEvent {
+            id,
+            sender,
+            prev: &["$new"],
+            content,
+            group: Some(4),
+            ..NewEvent::default()
+        });
+    }
+    // Outside of the timeline, too.
+    fixture.event(&NewEvent {
+        id: "$apart",
+        content: json!({"body": "secret"}),
+        outlier: true,
+        ..NewEvent::default()
+    });
+    fixture.sql("UPDATE event_json SET json = REPLACE(json, '\"auth_events\":[]', '\"auth_events\":[\"$apart\"]') WHERE event_id = '$here'");
+    current(&mut fixture, &[CREATE, JOIN, ("m.room.topic", "", "$new")]);
+    extremity(&mut fixture, "$here");
+    let secrets = |dump: &Dumped| -> Vec<(String, bool, bool)> {
+        let [room] = dump.rooms.as_slice() else { panic!("{:?}", dump.rooms) };
+        let events = ["outliers", "timeline"].map(|name| room[name].as_array().unwrap().clone());
+        events
+            .into_iter()
+            .flatten()
+            .map(|event| {
+                let id = event["event_id"].as_str().unwrap().to_owned();
+                let shown = event["pdu"]["content"].to_string().contains("secret");
+                (id, event["erased"] == true, shown)
+            })
+            .filter(|(_, erased, shown)| *erased || *shown)
+            .collect()
+    };
+    let whole = |id: &str| (id.to_owned(), false, true);
+    let pruned = |id: &str| (id.to_owned(), true, false);
+    let before = secrets(&fixture.clone().dump(History::Full).await);
+    assert_eq!(before, ["$apart", "$old", "$new", "$gone", "$here"].map(whole));
+    fixture.sql("INSERT INTO erased_users VALUES ('@alice:own.test')");
+    assert_eq!(
+        secrets(&fixture.dump(History::Full).await),
+        [pruned("$apart"), pruned("$old"), whole("$new"), pruned("$gone"), whole("$here")]
+    );
+}

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use sqlx::{ConnectOptions as _, Connection as _};
+
 use crate::{
     check::Checks,
     config::synapse::{DatabaseConfig, SynapseConfig},
@@ -10,7 +12,7 @@ use crate::{
         History, Source as _,
         database::{
             DatabaseSource,
-            testing::{Fixture, NOW, Server, config},
+            testing::{Fixture, NOW, NewEvent, Server, config},
         },
         survey::Survey,
     },
@@ -183,6 +185,24 @@ async fn each_trap_of_accounts_is_found() {
 }
 
 #[tokio::test]
+async fn events_of_erased_users_are_counted_but_not_the_present_state() {
+    let found = after(|fixture| {
+        fixture.sql("INSERT INTO erased_users VALUES ('@alice:own.test')");
+        for (id, sender, outlier) in [
+            ("$said", "@alice:own.test", false),
+            ("$current", "@alice:own.test", false),
+            ("$apart", "@alice:own.test", true),
+            ("$of-bob", "@bob:own.test", false),
+        ] {
+            fixture.event(&NewEvent { id, sender, outlier, ..NewEvent::default() });
+        }
+        fixture.sql("INSERT INTO current_state_events VALUES ('$current', '!room:own.test', 'm.room.topic', '')");
+    });
+    let text = "1 erased users, 1 events of theirs".to_owned();
+    assert_eq!(found.await, [("C218", "own.test".to_owned(), text)]);
+}
+
+#[tokio::test]
 async fn tokens_that_are_over_or_move_are_no_finding() {
     let none = after(|fixture| {
         for values in ["1, 'D', 'a', NULL, NULL", "2, NULL, 'b', 5, NULL", "3, NULL, 'c', NULL, '@bob:own.test'"] {
@@ -283,8 +303,23 @@ async fn both_engines_are_seen_alike() {
     assert!(database.bytes > 1 << 20, "{}", database.bytes);
     let locale = database.locale.take().unwrap();
     assert_eq!((&*locale.encoding, &*locale.collation, &*locale.ctype), ("UTF8", "C", "C"));
+    database.other_sessions = 0;
     database.bytes = sqlite.database.as_ref().unwrap().bytes;
     assert_eq!(postgres, sqlite);
+}
+
+#[tokio::test]
+async fn sessions_of_others_on_a_postgresql_database_are_counted() {
+    let Some(server) = Server::start() else { return };
+    let config = config(sound().postgres(&server).await);
+    let DatabaseConfig::Postgres(postgres) = &config.database else { panic!() };
+    let name = postgres.database.clone().unwrap();
+    let sessions = async || survey(&config).await.database.unwrap().other_sessions;
+    // The connection that filled it may take a moment to end.
+    while sessions().await > 0 {}
+    let mut synapse = server.options().database(&name).connect().await.unwrap();
+    synapse.ping().await.unwrap();
+    assert_eq!(sessions().await, 1);
 }
 
 #[tokio::test]
