@@ -20,6 +20,15 @@ EXPLAINED = [
     (r"devices/dan/\d/join/public/history/[\w.]+ @eve:.+",
      "dan ignores eve: Synapse hides what she says; Conduit looks at the list for invites only "
      "(service/rooms/state_cache/mod.rs:156-187), otherwise the client hides it"),
+    (r"devices/ben/\d/join/of-kim/history/[\w.]+ @kim:.+/content/.+",
+     "kim was erased: Synapse shows what she said to those only who were there; Conduit knows no such rule, so the dump "
+     "leaves it out for all (importer/docs/decisions.md)"),
+    (r"devices/ben/\d/join/of-kim/relations/.+",
+     "kim was erased: of her reaction, only that there was something is left"),
+    (r"devices/hana/\d/join/of-kim/history/m\.room\.(create|name|power_levels|topic) @kim:.+/content/.+",
+     "kim was erased: what she set and still holds is whole in Conduit's history; Synapse shows it whole as the room's state only"),
+    (r"devices/\w+/\d/profiles/@kim:[^/]+/errcode",
+     "kim was erased: Synapse has no profile of hers, Conduit an empty one (api/client_server/profile.rs:314-332)"),
     (r"devices/ben/\d/keys/master_keys/@ben:[^/]+/signatures",
      "Conduit shows ben who signed his key (service/users/mod.rs:662); Synapse shows a signature to its signer"),
     (r"devices/(\w+)/\d/join/long/history/m\.room\.member @\1:.+",

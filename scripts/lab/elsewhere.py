@@ -3,8 +3,8 @@
 import json
 import secrets
 import time
-from concurrent.futures import ThreadPoolExecutor
 
+import fork
 import people
 import synapse
 from api import Client, Refused, q
@@ -14,7 +14,6 @@ from people import Family
 SERVER_NAME = "elsewhere.test"
 VERSION = "10"
 ARRIVAL_SECONDS = 30
-AT_ONCE = 4
 
 
 def notes(lab: Notes) -> Notes:
@@ -24,12 +23,16 @@ def notes(lab: Notes) -> Notes:
 
 
 def tell(family: Family) -> None:
-    """Rooms of another server: lived in, forked, left, refused, asked for; and a guest in a room of ours."""
+    """Rooms of another server: lived in, forked with several ends, left, refused, asked for; and a guest in a room of ours."""
     other = notes(family.lab)
     olga = register(other)
     ada, ben, dan = (family[name] for name in ("ada", "ben", "dan"))
 
     far = create(family, olga, "far", name="Far away", topic="Before you came")
+
+    def follow(event: str, text: str) -> str:
+        return fork.say(family.lab, other, ada, olga, far, event, text)
+
     for text in ("Nobody of you was here", "Nor now"):
         before = olga.say(far, text)
     olga.redact(far, before)
@@ -37,11 +40,17 @@ def tell(family: Family) -> None:
         olga.invite(far, guest.user_id)
         wait_for_invite(guest, far)
         guest.join(far)
-    ben.say(far, "Hello, Olga")
-    together(ada, olga, far)
+    hello = ben.say(far, "Hello, Olga")
+    arrives(olga, far, hello)
+    arrives(olga, far, ada.say(far, "At once, Ada"))
+    arrives(ada, far, follow(hello, "At once, Olga"))
+    # It follows both; Olga's server asks ours for the one that it does not know.
+    arrives(olga, far, ada.say(far, "Both at once?"))
     read = olga.say(far, "Have you read this?")
     arrives(ada, far, read)
     arrives(olga, far, ada.say(far, "Yes"))
+    for text in ("You too?", "All of you?"):
+        arrives(ada, far, follow(read, text))
     olga.post(f"/rooms/{q(far)}/receipt/m.read/{q(read)}")
 
     for nickname, guest, what in [("far-left", dan, "leave"), ("far-refused", family["finn"], "refuse"),
@@ -78,15 +87,6 @@ def register(other: Notes) -> Client:
 def create(family: Family, olga: Client, nickname: str, **body) -> str:
     made = olga.post("/createRoom", room_version=VERSION, preset="private_chat", **body)
     return family.room(nickname, made["room_id"], VERSION)
-
-
-def together(ada: Client, olga: Client, room: str) -> None:
-    """Both speak at the same time, each before hearing the other."""
-    with ThreadPoolExecutor(2) as pool:
-        said = [pool.submit(lambda one=one, at=at: (one, one.say(room, f"At once {at}")))
-                for at in range(AT_ONCE) for one in (ada, olga)]
-    for one, event in (words.result() for words in said):
-        arrives(olga if one is ada else ada, room, event)
 
 
 def arrives(client: Client, room: str, event: str) -> None:

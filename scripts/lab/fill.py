@@ -29,4 +29,5 @@ def tell(lab: Notes) -> None:
     people.settings(family)
     media.uploads(family)
     rooms.one_who_goes(family)
+    rooms.one_who_is_erased(family)
     lab.save()

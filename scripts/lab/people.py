@@ -21,6 +21,7 @@ FAMILY = {
     "hana": ("はな", ["Phone"]),
     "iris": ("Iris", ["matrix-nio"]),
     "jack": ("Jack", ["matrix-nio"]),
+    "kim": ("Kim 🌶", ["Phone"]),
 }
 ADMIN = "ada"
 

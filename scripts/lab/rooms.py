@@ -176,17 +176,39 @@ def upgraded(family: Family) -> None:
     family["ben"].say(new, "After the upgrade")
 
 
+def deactivate(family: Family, name: str, erase: bool) -> None:
+    family["ada"].post(f"/_synapse/admin/v1/deactivate/{q(family.id(name))}", erase=erase)
+    try:
+        family[name].get("/account/whoami")
+    except Refused as refused:
+        assert refused.status == 401, refused
+    else:
+        raise AssertionError(f"{name} is still logged in")
+    user = family.lab["users"][name]
+    user["devices"], user["deactivated"] = [], True
+
+
 def one_who_goes(family: Family) -> None:
     """Gus had rooms, a profile and devices, and is deactivated."""
     room = create(family, "gus", "of-gus", preset="public_chat", name="Fishing")
     family["ben"].join(room)
     family["gus"].say(room, "Gone fishing 🎣")
-    family["ada"].post(f"/_synapse/admin/v1/deactivate/{q(family.id('gus'))}", erase=False)
-    try:
-        family["gus"].get("/account/whoami")
-    except Refused as refused:
-        assert refused.status == 401, refused
-    else:
-        raise AssertionError("gus is still logged in")
-    user = family.lab["users"]["gus"]
-    user["devices"], user["deactivated"] = [], True
+    deactivate(family, "gus", erase=False)
+
+
+def one_who_is_erased(family: Family) -> None:
+    """Kim is erased: Ben, who was there, still sees what she said; Hana, who came later, sees that something was said."""
+    room = create(family, "kim", "of-kim", preset="public_chat", name="Cooking", topic="Kimchi")
+    family["ben"].join(room)
+    kim, ben = family["kim"], family["ben"]
+    kim.say(room, "The secret is the radish")
+    asked = ben.say(room, "How long?")
+    kim.send(room, "m.reaction", **{"m.relates_to": {"rel_type": "m.annotation", "event_id": asked, "key": "🌶"}})
+    kim.redact(room, kim.say(room, "Two dyas"))
+    kim.state(room, "test.family.recipe", "kimchi", text="replaced by Ben")
+    ben_can = kim.get(f"/rooms/{q(room)}/state/m.room.power_levels") | {"users": {kim.user_id: 100, ben.user_id: 100}}
+    kim.state(room, "m.room.power_levels", **ben_can)
+    ben.state(room, "test.family.recipe", "kimchi", text="of Ben")
+    deactivate(family, "kim", erase=True)
+    family["hana"].join(room)
+    ben.say(room, "Kim has gone")

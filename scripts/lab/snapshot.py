@@ -83,10 +83,16 @@ def history(client: Client, room: str) -> dict:
     found, position = {}, {}
     while True:
         page = client.get(f"/rooms/{q(room)}/messages", dir="b", limit=PAGE, **position)
-        found.update({f"{event['type']} {event['sender']} {event['event_id']}": True for event in page["chunk"]})
+        found.update({f"{event['type']} {event['sender']} {event['event_id']}": {"content": content(event)}
+                      for event in page["chunk"]})
         if not page["chunk"] or page.get("end") in (None, position.get("from")):
             return {"history": found, "order": list(found)}
         position = {"from": page["end"]}
+
+
+def content(event: dict) -> dict:
+    """Without what Synapse repeats there of redactions, for clients that look in the other place."""
+    return {key: value for key, value in event["content"].items() if key != "redacts"}
 
 
 def relations(client: Client, room: str) -> dict:

@@ -189,6 +189,15 @@ fn the_apis_give_what_the_database_gives() {
     let number = records.len();
     records.retain(lost);
     assert_eq!(records.len() + 1, number);
+    // A room with several ends and a fork that was joined is among them.
+    let far = |room: &Value| {
+        let joins = |event: &Value| {
+            event["pdu"]["prev_events"].as_array().is_some_and(|events| events.len() > 1)
+        };
+        let ends = room["forward_extremities"].as_array().map_or(0, Vec::len);
+        ends == 3 && room["timeline"].as_array().is_some_and(|events| events.iter().any(joins))
+    };
+    assert_eq!(right.values().filter(|document| far(document)).count(), 1);
     left.values_mut().chain(right.values_mut()).for_each(without_database_only);
     let found = all_differences(&left, &right);
     assert!(found.is_empty(), "{} differences: {found:#?}", found.len());
@@ -197,6 +206,55 @@ fn the_apis_give_what_the_database_gives() {
     let room = right.values_mut().find(|document| document.get("timeline").is_some()).unwrap();
     room["current_state"]["m.room.create|"] = "$other".into();
     assert_eq!(all_differences(&left, &right).len(), 1);
+}
+
+/// Synapse shows what an erased user said to those who were there, and less to those who came later. The dump holds what
+/// these see.
+#[test]
+fn of_an_erased_user_the_dump_holds_what_later_joiners_see() {
+    let lab = Lab::start(Engine::Sqlite).unwrap();
+    let (dump, snapshot) = (lab.path("dump"), lab.path("snapshot.json"));
+    lab.run("snapshot", &["--output", snapshot.to_str().unwrap()]).unwrap();
+    lab.stop().unwrap();
+    command::dump(&lab.by_database(), &dump).unwrap();
+
+    let snapshot: Value = serde_json::from_slice(&fs::read(snapshot).unwrap()).unwrap();
+    let room = |device: &str| snapshot["devices"][device]["join"]["of-kim"].clone();
+    let seen_by = |device: &str, id: &str| {
+        let history = room(device)["history"].as_object().unwrap().clone();
+        let event = history.into_iter().find(|(name, _)| name.ends_with(id));
+        event.unwrap_or_else(|| panic!("{device} does not see {id}")).1["content"].clone()
+    };
+    let present = room("hana/0")["state"].clone();
+    let is_present = |id: &str| present.as_object().unwrap().values().any(|event| event == id);
+    let mut pruned = Vec::new();
+    let documents = documents(&dump);
+    let events = documents.values().filter_map(|document| document["timeline"].as_array());
+    for event in events.flatten().filter(|event| event["pdu"]["sender"] == "@kim:family.test") {
+        let id = event["event_id"].as_str().unwrap();
+        if event["erased"] == true {
+            pruned.push(event["pdu"]["type"].as_str().unwrap());
+            assert_eq!(event["pdu"]["content"], seen_by("hana/0", id));
+        } else {
+            // The present state, of which all see the whole; what has nothing to lose; what was redacted.
+            assert!(
+                is_present(id) || seen_by("ben/0", id) == seen_by("hana/0", id),
+                "{id} shows more than before"
+            );
+        }
+    }
+    pruned.sort_unstable();
+    assert_eq!(
+        pruned,
+        [
+            "m.reaction",
+            "m.room.member",
+            "m.room.message",
+            "m.room.power_levels",
+            "m.room.redaction",
+            "test.family.recipe"
+        ]
+    );
 }
 
 #[test]
