@@ -44,7 +44,7 @@ fn main() -> anyhow::Result<()> {
     writer.user(&from(json!({"user_id": ADMIN, "admin": true, "push_rules": {"global": {}}}))?)?;
     room(&mut writer, members, events)?;
     writer.finish(from::<Manifest>(json!({
-        "version": 1, "server_name": SERVER, "created_ts": START,
+        "version": importer::dump::format::VERSION, "server_name": SERVER, "created_ts": START,
         "source": {"kind": "sqlite"}, "tally": {"read": {}, "written": {}, "skipped": []},
         "files": [],
     }))?)?;

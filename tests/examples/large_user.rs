@@ -46,7 +46,7 @@ fn main() -> anyhow::Result<()> {
         }],
     }))?)?;
     writer.finish(from::<Manifest>(json!({
-        "version": 1, "server_name": SERVER, "created_ts": 1_600_000_000_000_u64,
+        "version": importer::dump::format::VERSION, "server_name": SERVER, "created_ts": 1_600_000_000_000_u64,
         "source": {"kind": "sqlite"}, "tally": {"read": {}, "written": {}, "skipped": []},
         "files": [],
     }))?)?;

@@ -100,7 +100,7 @@ fn dump(bob: &str, accounts: &[&str]) -> (TempDir, DumpReader) {
     writer.finish_room(room).unwrap();
     writer
         .finish(from::<Manifest>(json!({
-            "version": 1, "server_name": "own.test", "created_ts": 1_700_000_000_000_u64,
+            "version": importer::dump::format::VERSION, "server_name": "own.test", "created_ts": 1_700_000_000_000_u64,
             "source": {"kind": "sqlite"}, "tally": {"read": {}, "written": {}, "skipped": []},
             "files": [],
         })))

@@ -96,7 +96,7 @@ fn prepare(files: &[(&str, &str)], records: &[Value]) -> Move {
     }
     writer.finish_media(media).unwrap();
     let manifest: Manifest = from(json!({
-        "version": 1, "server_name": OWN, "created_ts": NOW * 1000, "source": {"kind": "sqlite"},
+        "version": importer::dump::format::VERSION, "server_name": OWN, "created_ts": NOW * 1000, "source": {"kind": "sqlite"},
         "tally": {"read": {}, "written": {}, "skipped": []}, "files": [],
     }));
     writer.finish(manifest).unwrap();

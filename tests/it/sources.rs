@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
+use importer::dump::names;
 use migration_tests::{
     command,
     lab::{Engine, Lab},
@@ -31,13 +32,19 @@ fn documents(dump: &Path) -> BTreeMap<String, Value> {
     tree::read(dump)
         .unwrap()
         .into_iter()
-        // Files of media are named in `media.jsonl`, with their hashes.
+        // Files of media are named in `media.jsonl`, with their hashes. Timelines are put into their rooms.
         .filter(|(path, _)| path != Path::new("manifest.json") && !path.starts_with("media"))
+        .filter(|(path, _)| {
+            names::timeline(&path.to_string_lossy()).is_some() || path == Path::new("media.jsonl")
+        })
         .map(|(path, bytes)| {
             if path.extension().is_some_and(|extension| extension == "jsonl") {
                 return (path.to_string_lossy().into_owned(), media(&bytes));
             }
-            let mut document = serde_json::from_slice(&bytes).unwrap();
+            let mut document: Value = serde_json::from_slice(&bytes).unwrap();
+            if document.get("room_id").is_some() {
+                document["timeline"] = timeline(&dump.join(&path));
+            }
             spell_out_states(&mut document);
             for name in ["outliers", "timeline"] {
                 let Some(Value::Array(events)) = document.get_mut(name) else { continue };
@@ -52,6 +59,13 @@ fn documents(dump: &Path) -> BTreeMap<String, Value> {
             (path.to_string_lossy().into_owned(), document)
         })
         .collect()
+}
+
+/// The events of a room's timeline, by the path of the room's file.
+fn timeline(room: &Path) -> Value {
+    let path = names::timeline(&room.to_string_lossy()).unwrap();
+    let lines = fs::read_to_string(path).unwrap();
+    lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).collect()
 }
 
 /// The records of `media.jsonl` by their ids, without where their files are: that is the source's choice.

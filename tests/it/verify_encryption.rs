@@ -108,7 +108,7 @@ fn dump() -> (TempDir, DumpReader) {
     writer.finish_room(file).unwrap();
     writer
         .finish(from::<Manifest>(json!({
-            "version": 1, "server_name": "dump.test", "created_ts": 1_700_000_000_000_u64,
+            "version": importer::dump::format::VERSION, "server_name": "dump.test", "created_ts": 1_700_000_000_000_u64,
             "source": {"kind": "sqlite"}, "tally": {"read": {}, "written": {}, "skipped": []}, "files": [],
         })))
         .unwrap();

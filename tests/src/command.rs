@@ -129,7 +129,7 @@ pub fn fails<S: AsRef<OsStr>>(
 /// If the dump fails.
 pub fn dump(source: &[String], directory: &Path) -> anyhow::Result<Value> {
     let directory = directory.to_string_lossy().into_owned();
-    let end = ["--dump".to_owned(), directory, "--history".to_owned(), "full".to_owned()];
+    let end = ["--dump".to_owned(), directory];
     run(["dump".to_owned()].iter().chain(source).chain(&end))?.json()
 }
 

@@ -168,7 +168,7 @@ fn an_earlier_dump_is_taken_only_if_nothing_came_later() {
     let directory = tempfile::tempdir().unwrap();
     let of = |server: &str, last_activity_ts| {
         let manifest = serde_json::json!({
-            "version": 1, "server_name": server, "created_ts": 1000, "source": {"kind": "sqlite"},
+            "version": crate::dump::format::VERSION, "server_name": server, "created_ts": 1000, "source": {"kind": "sqlite"},
             "tally": {"read": {}, "written": {}, "skipped": []}, "files": [],
         });
         std::fs::write(directory.path().join("manifest.json"), manifest.to_string()).unwrap();
@@ -203,7 +203,7 @@ fn an_earlier_dump_is_taken_only_if_it_was_made_with_the_same_options() {
     let directory = tempfile::tempdir().unwrap();
     let of = |extent: serde_json::Value| {
         let manifest = serde_json::json!({
-            "version": 1, "server_name": "own.test", "created_ts": 1000,
+            "version": crate::dump::format::VERSION, "server_name": "own.test", "created_ts": 1000,
             "source": {"kind": "sqlite", "extent": extent},
             "tally": {"read": {}, "written": {}, "skipped": []}, "files": [],
         });

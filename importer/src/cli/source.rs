@@ -34,7 +34,7 @@ pub(super) struct SourceArguments {
     #[arg(long, value_name = "FILE", requires = "homeserver")]
     signing_key: Option<PathBuf>,
     /// How much of each room's timeline to read
-    #[arg(long, value_enum, default_value = "recent")]
+    #[arg(long, value_enum, default_value = "full")]
     pub(super) history: History,
     /// Where media files are to be [default: refer for a database, copy for APIs, which know no other]
     #[arg(long, value_enum)]

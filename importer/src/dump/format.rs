@@ -15,7 +15,7 @@ pub use self::media::{DumpMedia, DumpMediaHead};
 use crate::{secret, synapse::Extent, tally::Tally};
 
 /// The version of the format this code reads and writes.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// `manifest.json`: written last, so a directory without it is no dump.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -415,8 +415,8 @@ pub struct DumpRemoteReceipt {
     pub ts: u64,
 }
 
-/// The head of `rooms/NAME.json`; [`DumpState`], outliers and timeline ([`DumpEvent`]) and other servers' receipts
-/// ([`DumpRemoteReceipt`]) follow it in the same file.
+/// The head of `rooms/NAME.json`; [`DumpState`], outliers ([`DumpEvent`]) and other servers' receipts
+/// ([`DumpRemoteReceipt`]) follow it in the same file. The timeline ([`DumpEvent`]) is in `rooms/NAME.timeline.jsonl`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DumpRoom {
     /// The room id.
@@ -490,9 +490,9 @@ pub struct DumpState {
     pub unset: Vec<(String, String)>,
 }
 
-/// An event.
+/// An event. A source may write its `pdu` from another type than what a reader gets.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct DumpEvent {
+pub struct DumpEvent<P = Box<RawValue>> {
     /// The event id.
     pub event_id: OwnedEventId,
     /// The state *before* the event, an id of [`DumpState`]. Timeline events have it; the create event hasn't.
@@ -509,7 +509,15 @@ pub struct DumpEvent {
     pub soft_failed: bool,
     /// The event in the federation format of its room version, hashes and signatures included, without `unsigned` and
     /// (from room version 3 on) without `event_id`.
-    pub pdu: Box<RawValue>,
+    pub pdu: P,
+}
+
+impl<P> DumpEvent<P> {
+    /// The event with another `pdu`, and its own.
+    pub(crate) fn exchange<Q>(self, pdu: Q) -> (P, DumpEvent<Q>) {
+        let Self { event_id, state_before, redacted_by, erased, soft_failed, pdu: own } = self;
+        (own, DumpEvent { event_id, state_before, redacted_by, erased, soft_failed, pdu })
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]

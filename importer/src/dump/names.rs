@@ -43,6 +43,11 @@ pub fn room(room_id: &str) -> String {
     format!("rooms/{}.json", file_stem(room_id))
 }
 
+/// The path of the room's timeline, by the path of its file. `None`: that is no room's file.
+pub fn timeline(room: &str) -> Option<String> {
+    Some(format!("{}.timeline.jsonl", room.strip_suffix(".json")?))
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;

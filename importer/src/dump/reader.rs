@@ -1,24 +1,23 @@
 //! Reading a dump: checksums first, rooms as streams.
 
+mod lines;
 mod media;
+mod room;
 
 use std::{
     fs::File,
-    io::{self, BufRead, BufReader, Read},
+    io::{self, BufReader, Read},
     path::{Path, PathBuf},
 };
 
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
-pub use self::media::MediaReader;
+use self::lines::Lines;
+pub use self::{media::MediaReader, room::RoomReader};
 use super::{
-    format::{
-        self, DumpEvent, DumpRemoteReceipt, DumpRoom, DumpServer, DumpState, DumpUser, FileEntry,
-        Manifest,
-    },
+    format::{self, DumpServer, DumpUser, FileEntry, Manifest},
     names,
-    writer::Section,
 };
 
 /// Bytes of a file that is too large to be in memory twice.
@@ -195,13 +194,16 @@ impl DumpReader {
 
     /// How many rooms there are.
     pub fn number_of_rooms(&self) -> usize {
-        self.paths("rooms/").count()
+        self.room_paths().count()
     }
 
     /// All rooms, in the order of their files.
     pub fn rooms(&self) -> impl Iterator<Item = Result<RoomReader, ReadError>> + '_ {
-        self.paths("rooms/").map(|path| {
-            let room = RoomReader::open(self.directory.join(path))?;
+        self.room_paths().map(|(path, timeline)| {
+            if !self.has(&timeline) {
+                return Err(ReadError::Missing { path: timeline });
+            }
+            let room = RoomReader::open(self.directory.join(path), self.directory.join(timeline))?;
             if names::room(room.head().room_id.as_str()) == path {
                 Ok(room)
             } else {
@@ -211,6 +213,16 @@ impl DumpReader {
                 })
             }
         })
+    }
+
+    /// Paths of rooms' files, and of their timelines.
+    fn room_paths(&self) -> impl Iterator<Item = (&str, String)> {
+        self.paths("rooms/").filter_map(|path| Some((path, names::timeline(path)?)))
+    }
+
+    /// Whether the manifest names a file.
+    fn has(&self, path: &str) -> bool {
+        self.manifest.files.iter().any(|entry| entry.path == path)
     }
 
     fn paths<'a>(&'a self, prefix: &'static str) -> impl Iterator<Item = &'a str> {
@@ -247,176 +259,6 @@ fn parse<T: DeserializeOwned>(path: &Path) -> io::Result<Result<T, serde_json::E
     #[expect(clippy::disallowed_methods, reason = "it is slow, and needs no second copy")]
     let parsed = serde_json::from_reader(buffered);
     Ok(parsed)
-}
-
-/// A room's file. Read [`Self::states`], then [`Self::outliers`], then [`Self::timeline`]; each gives its items one by
-/// one, and what was left unread of an earlier section is passed over.
-#[derive(Debug)]
-pub struct RoomReader {
-    path: PathBuf,
-    head: DumpRoom,
-    lines: BufReader<File>,
-    line: u64,
-    text: Vec<u8>,
-    /// The section whose items come next, if one is open.
-    open: Option<Section>,
-}
-
-impl RoomReader {
-    fn open(path: PathBuf) -> Result<Self, ReadError> {
-        let file = match File::open(&path) {
-            Ok(file) => file,
-            Err(source) => return Err(ReadError::Io { path, source }),
-        };
-        let mut lines = BufReader::with_capacity(1 << 16, file);
-        let mut text = Vec::new();
-        if let Err(source) = lines.read_until(b'\n', &mut text) {
-            return Err(ReadError::Io { path, source });
-        }
-        let Some(head) = text.trim_ascii_end().strip_suffix(b",") else {
-            return Err(ReadError::Layout { path, line: 1, expected: "the room's head and `,`" });
-        };
-        let mut head = head.to_vec();
-        head.push(b'}');
-        match serde_json::from_slice(&head) {
-            Ok(head) => Ok(Self { path, head, lines, line: 1, text, open: None }),
-            Err(source) => Err(ReadError::Parse { path, line: 1, source }),
-        }
-    }
-
-    /// The same room from its beginning.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`DumpReader::rooms`].
-    pub fn reopen(&self) -> Result<Self, ReadError> {
-        Self::open(self.path.clone())
-    }
-
-    /// The room itself.
-    pub fn head(&self) -> &DumpRoom {
-        &self.head
-    }
-
-    /// The file, for messages.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// The room's states; bases come before what differs from them.
-    ///
-    /// # Errors
-    ///
-    /// [`ReadError::Io`], [`ReadError::Layout`]; the items' own.
-    pub fn states(&mut self) -> Result<Items<'_, DumpState>, ReadError> {
-        self.section(Section::States)
-    }
-
-    /// The events outside the timeline.
-    ///
-    /// # Errors
-    ///
-    /// [`ReadError::Io`], [`ReadError::Layout`]; the items' own.
-    pub fn outliers(&mut self) -> Result<Items<'_, DumpEvent>, ReadError> {
-        self.section(Section::Outliers)
-    }
-
-    /// The timeline, oldest first.
-    ///
-    /// # Errors
-    ///
-    /// [`ReadError::Io`], [`ReadError::Layout`]; the items' own.
-    pub fn timeline(&mut self) -> Result<Items<'_, DumpEvent>, ReadError> {
-        self.section(Section::Timeline)
-    }
-
-    /// Read receipts of other servers' users, in no particular order.
-    ///
-    /// # Errors
-    ///
-    /// [`ReadError::Io`], [`ReadError::Layout`]; the items' own.
-    pub fn receipts(&mut self) -> Result<Items<'_, DumpRemoteReceipt>, ReadError> {
-        self.section(Section::Receipts)
-    }
-
-    fn section<T: DeserializeOwned>(
-        &mut self,
-        section: Section,
-    ) -> Result<Items<'_, T>, ReadError> {
-        loop {
-            if self.open.is_some() {
-                while self.item_line()?.is_some() {}
-            }
-            self.next_line()?;
-            let found = Section::ALL
-                .into_iter()
-                .find(|s| self.text == format!("\"{}\":[", s.name()).as_bytes());
-            let Some(found) = found.filter(|found| *found <= section) else {
-                return Err(
-                    self.layout("the next of `\"states\":[`, `\"outliers\":[`, `\"timeline\":[`, `\"receipts\":[`")
-                );
-            };
-            self.open = Some(found);
-            if found == section {
-                return Ok(Items { room: self, item: std::marker::PhantomData });
-            }
-        }
-    }
-
-    /// The next item's line without its comma; `None` at the array's end.
-    fn item_line(&mut self) -> Result<Option<&[u8]>, ReadError> {
-        if self.open.is_none() {
-            return Ok(None);
-        }
-        self.next_line()?;
-        match self.text.as_slice() {
-            b"]," | b"]}" => {
-                self.open = None;
-                Ok(None)
-            }
-            [b'{', ..] => Ok(Some(self.text.strip_suffix(b",").unwrap_or(&self.text))),
-            _ => Err(self.layout("an item or the array's end")),
-        }
-    }
-
-    fn next_line(&mut self) -> Result<(), ReadError> {
-        self.text.clear();
-        self.line = self.line.saturating_add(1);
-        self.lines
-            .read_until(b'\n', &mut self.text)
-            .map_err(|source| ReadError::Io { path: self.path.clone(), source })?;
-        if self.text.pop() == Some(b'\n') { Ok(()) } else { Err(self.layout("a whole line")) }
-    }
-
-    fn layout(&self, expected: &'static str) -> ReadError {
-        ReadError::Layout { path: self.path.clone(), line: self.line, expected }
-    }
-}
-
-/// The items of one section.
-#[derive(Debug)]
-pub struct Items<'a, T> {
-    room: &'a mut RoomReader,
-    item: std::marker::PhantomData<T>,
-}
-
-impl<T: DeserializeOwned> Iterator for Items<'_, T> {
-    type Item = Result<T, ReadError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let parsed = match self.room.item_line() {
-            Ok(line) => serde_json::from_slice(line?),
-            Err(error) => {
-                self.room.open = None;
-                return Some(Err(error));
-            }
-        };
-        Some(parsed.map_err(|source| ReadError::Parse {
-            path: self.room.path.clone(),
-            line: self.room.line,
-            source,
-        }))
-    }
 }
 
 fn read_manifest(directory: &Path) -> Result<Manifest, ReadError> {

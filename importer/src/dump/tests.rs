@@ -128,17 +128,54 @@ fn sections_that_are_not_read_are_passed_over() {
     let (_scratch, directory) = write();
     let dump = open(&directory).unwrap();
     let mut room = dump.rooms().next().unwrap().unwrap();
-    assert_eq!(room.timeline().unwrap().count(), 2);
+    assert_eq!(room.receipts().unwrap().count(), 0);
     assert!(matches!(room.states().err(), Some(ReadError::Layout { .. })));
+    assert_eq!(room.timeline().unwrap().count(), 2);
 }
 
 #[test]
-fn a_room_file_is_one_json_document() {
+fn a_room_file_is_one_json_document_and_its_timeline_json_lines() {
     let (_scratch, directory) = write();
-    let text = fs::read(directory.join(names::room(ROOM))).unwrap();
+    let path = names::room(ROOM);
+    let text = fs::read(directory.join(&path)).unwrap();
     let document: serde_json::Value = serde_json::from_slice(&text).unwrap();
-    assert_eq!(document["timeline"][1]["event_id"], "$two");
-    assert_eq!(document["outliers"], json!([]));
+    assert_eq!((&document["outliers"], document.get("timeline")), (&json!([]), None));
+    let text = fs::read_to_string(directory.join(names::timeline(&path).unwrap())).unwrap();
+    let ids: Vec<_> = text
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["event_id"].clone())
+        .collect();
+    assert_eq!(ids, ["$one", "$two"]);
+}
+
+#[test]
+fn a_large_file_is_written_whole_and_in_order() {
+    let scratch = tempfile::tempdir().unwrap();
+    let directory = scratch.path().join("dump");
+    let mut writer = DumpWriter::create(&directory).unwrap();
+    writer.server(&server()).unwrap();
+    let mut file = writer.room(&room()).unwrap();
+    let body = "x".repeat(1000);
+    for number in 0..3000 {
+        file.timeline(&event(&format!("${number}"), &json!({"body": body}).to_string())).unwrap();
+    }
+    writer.finish_room(file).unwrap();
+    writer.finish(manifest()).unwrap();
+    let room = open(&directory).unwrap().rooms().next().unwrap().unwrap();
+    let ids: Vec<_> = room.timeline().unwrap().map(|event| event.unwrap().event_id).collect();
+    let expected: Vec<_> = (0..3000).map(|number| format!("${number}")).collect();
+    assert_eq!(ids, expected);
+}
+
+#[test]
+fn a_room_without_its_timeline_is_an_error() {
+    let (_scratch, directory) = write();
+    let timeline = names::timeline(&names::room(ROOM)).unwrap();
+    fs::rename(directory.join(&timeline), directory.join("users/timeline.jsonl")).unwrap();
+    edit_manifest(&directory, &timeline, "users/timeline.jsonl");
+    let dump = open(&directory).unwrap();
+    let error = dump.rooms().next().unwrap().unwrap_err();
+    assert!(matches!(&error, ReadError::Missing { path } if *path == timeline), "{error}");
 }
 
 #[test]
@@ -225,8 +262,8 @@ fn edit_manifest(directory: &Path, from: &str, to: &str) {
 #[test]
 fn another_format_version_is_refused() {
     let (_scratch, directory) = write();
-    edit_manifest(&directory, "\"version\": 1", "\"version\": 2");
-    assert!(matches!(open(&directory), Err(ReadError::Version { found: 2 })));
+    edit_manifest(&directory, "\"version\": 2", "\"version\": 1");
+    assert!(matches!(open(&directory), Err(ReadError::Version { found: 1 })));
 }
 
 #[test]

@@ -1,23 +1,23 @@
 //! Writing a dump: files aside, checksums, the manifest last.
 
+mod file;
 mod media;
+mod room;
 
 use std::{
-    fs::{DirBuilder, File, OpenOptions},
-    io::{self, BufWriter, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    fs::{DirBuilder, File},
+    io,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
 
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
-pub use self::media::MediaWriter;
+use self::file::HashingFile;
+pub(super) use self::room::Section;
+pub use self::{media::MediaWriter, room::RoomWriter};
 use super::{
-    format::{
-        DumpEvent, DumpRemoteReceipt, DumpRoom, DumpServer, DumpState, DumpUser, FileEntry,
-        Manifest,
-    },
+    format::{DumpRoom, DumpServer, DumpUser, FileEntry, Manifest},
     names,
 };
 use crate::{
@@ -57,34 +57,6 @@ pub enum WriteError {
         /// The section.
         section: Section,
     },
-}
-
-/// The sections of a room file, in their order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Section {
-    /// Room states.
-    States,
-    /// Events outside the timeline.
-    Outliers,
-    /// The timeline.
-    Timeline,
-    /// Read receipts of other servers' users.
-    Receipts,
-}
-
-impl Section {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::States, Self::Outliers, Self::Timeline, Self::Receipts];
-
-    /// The array's name in the file.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::States => "states",
-            Self::Outliers => "outliers",
-            Self::Timeline => "timeline",
-            Self::Receipts => "receipts",
-        }
-    }
 }
 
 /// Writes a dump into a new directory, which appears under its name when the dump is complete.
@@ -130,33 +102,22 @@ impl DumpWriter {
         self.whole(names::user(user.user_id.as_str()), user.user_id.as_str(), user)
     }
 
-    /// Begins a room's file. [`Self::finish_room`] must follow.
+    /// Begins a room's files. [`Self::finish_room`] must follow.
     ///
     /// # Errors
     ///
     /// [`WriteError::Io`], [`WriteError::Twice`].
     pub fn room(&mut self, room: &DumpRoom) -> Result<RoomWriter, WriteError> {
-        let mut file = HashingFile::create(
-            self.directory.path(),
-            names::room(room.room_id.as_str()),
-            room.room_id.as_str(),
-        )?;
-        let mut head = to_vec(room);
-        // The head is an object with at least `room_id`; the arrays take the place of its closing brace.
-        head.pop();
-        file.write(&head)?;
-        Ok(RoomWriter { file, section: None, first: true })
+        RoomWriter::create(self.directory.path(), room)
     }
 
-    /// Ends a room's file.
+    /// Ends a room's files.
     ///
     /// # Errors
     ///
     /// [`WriteError::Io`].
-    pub fn finish_room(&mut self, mut room: RoomWriter) -> Result<(), WriteError> {
-        room.advance_to(None)?;
-        room.file.write(b"}\n")?;
-        self.files.push(room.file.finish()?);
+    pub fn finish_room(&mut self, room: RoomWriter) -> Result<(), WriteError> {
+        self.files.extend(room.finish()?);
         Ok(())
     }
 
@@ -173,6 +134,11 @@ impl DumpWriter {
         let mut file = HashingFile::create(self.directory.path(), name.into(), name)?;
         file.write(&to_vec_pretty(&manifest))?;
         file.finish()?;
+        // All files at once: one by one, each would wait for the disk.
+        let path = self.directory.path();
+        File::open(path)
+            .and_then(|directory| Ok(rustix::fs::syncfs(directory)?))
+            .map_err(|source| WriteError::Io { path: path.to_owned(), source })?;
         self.directory.finish()?;
         Ok(manifest)
     }
@@ -181,7 +147,7 @@ impl DumpWriter {
         let mut file = HashingFile::create(self.directory.path(), path, id)?;
         // A user's keys and messages can be hundreds of megabytes: they are in memory once, not twice.
         if let Err(error) = serde_json::to_writer_pretty(&mut file, value) {
-            return Err(WriteError::Io { path: file.path, source: error.into() });
+            return Err(file.error(error.into()));
         }
         file.write(b"\n")?;
         self.files.push(file.finish()?);
@@ -189,151 +155,16 @@ impl DumpWriter {
     }
 }
 
-/// Writes the arrays of one room's file, one item a line: states, outliers, the timeline, receipts.
-#[derive(Debug)]
-pub struct RoomWriter {
-    file: HashingFile,
-    section: Option<Section>,
-    first: bool,
-}
-
-impl RoomWriter {
-    /// Appends a state.
-    ///
-    /// # Errors
-    ///
-    /// [`WriteError::Io`], [`WriteError::Order`].
-    pub fn state(&mut self, state: &DumpState) -> Result<(), WriteError> {
-        self.item(Section::States, state)
-    }
-
-    /// Appends an event that is known, but not part of the timeline: state, auth events, soft-failed events.
-    ///
-    /// # Errors
-    ///
-    /// [`WriteError::Io`], [`WriteError::Order`].
-    pub fn outlier(&mut self, event: &DumpEvent) -> Result<(), WriteError> {
-        self.item(Section::Outliers, event)
-    }
-
-    /// Appends a timeline event; oldest first, in the order in which users saw them.
-    ///
-    /// # Errors
-    ///
-    /// [`WriteError::Io`], [`WriteError::Order`].
-    pub fn timeline(&mut self, event: &DumpEvent) -> Result<(), WriteError> {
-        self.item(Section::Timeline, event)
-    }
-
-    /// Appends the receipt of a user of another server.
-    ///
-    /// # Errors
-    ///
-    /// [`WriteError::Io`], [`WriteError::Order`].
-    pub fn receipt(&mut self, receipt: &DumpRemoteReceipt) -> Result<(), WriteError> {
-        self.item(Section::Receipts, receipt)
-    }
-
-    fn item(&mut self, section: Section, item: &impl Serialize) -> Result<(), WriteError> {
-        if self.section > Some(section) {
-            return Err(WriteError::Order { section });
-        }
-        if self.section != Some(section) {
-            self.advance_to(Some(section))?;
-        }
-        self.file.write(if self.first { b"\n" } else { b",\n" })?;
-        self.first = false;
-        self.file.write(&one_line(item))
-    }
-
-    /// Closes the open array, writes empty ones for sections that had nothing, opens the next.
-    fn advance_to(&mut self, target: Option<Section>) -> Result<(), WriteError> {
-        for section in Section::ALL {
-            if Some(section) == self.section {
-                self.file.write(b"\n]")?;
-            }
-            if Some(section) <= self.section {
-                continue;
-            }
-            if target.is_some_and(|target| section > target) {
-                break;
-            }
-            self.file.write(format!(",\n\"{}\":[", section.name()).as_bytes())?;
-            if Some(section) != target {
-                self.file.write(b"\n]")?;
-            }
-        }
-        self.section = target;
-        self.first = true;
-        Ok(())
-    }
-}
-
-/// A file of the dump, hashed while it is written.
-#[derive(Debug)]
-struct HashingFile {
-    path: PathBuf,
-    name: String,
-    file: BufWriter<File>,
-    hash: Sha256,
-    bytes: u64,
-}
-
-impl HashingFile {
-    fn create(directory: &Path, name: String, id: &str) -> Result<Self, WriteError> {
-        let path = directory.join(&name);
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-        match file {
-            Ok(file) => Ok(Self {
-                path,
-                name,
-                file: BufWriter::with_capacity(1 << 16, file),
-                hash: Sha256::new(),
-                bytes: 0,
-            }),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                Err(WriteError::Twice { id: id.into() })
-            }
-            Err(source) => Err(WriteError::Io { path, source }),
-        }
-    }
-
-    fn write(&mut self, data: &[u8]) -> Result<(), WriteError> {
-        self.write_all(data).map_err(|source| WriteError::Io { path: self.path.clone(), source })
-    }
-
-    fn finish(self) -> Result<FileEntry, WriteError> {
-        let Self { path, name, file, hash, bytes } = self;
-        file.into_inner()
-            .map_err(io::IntoInnerError::into_error)
-            .and_then(|file| file.sync_all())
-            .map_err(|source| WriteError::Io { path, source })?;
-        Ok(FileEntry { path: name, bytes, sha256: hex::encode(hash.finalize()) })
-    }
-}
-
-impl Write for HashingFile {
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        self.file.write_all(data)?;
-        self.hash.update(data);
-        self.bytes = self.bytes.saturating_add(u64::try_from(data.len()).unwrap_or(u64::MAX));
-        Ok(data.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
-}
-
 /// JSON without line breaks: raw JSON may come with some between its tokens; inside strings they are always escaped.
-fn one_line(value: &impl Serialize) -> Vec<u8> {
-    let mut line = to_vec(value);
-    for byte in &mut line {
+#[expect(clippy::expect_used, reason = "these types have string keys and no failing serializer")]
+fn write_line(line: &mut Vec<u8>, value: &impl Serialize) {
+    line.clear();
+    serde_json::to_writer(&mut *line, value).expect("dump types serialise");
+    for byte in line {
         if matches!(byte, b'\n' | b'\r') {
             *byte = b' ';
         }
     }
-    line
 }
 
 #[expect(clippy::expect_used, reason = "these types have string keys and no failing serializer")]

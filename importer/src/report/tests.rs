@@ -5,7 +5,10 @@ use serde_json::{Value, json};
 
 use super::{DatabaseFacts, Outcome, Report, RoomFacts, TreeFacts, UserFacts, beside, left_out};
 use crate::{
-    dump::{DumpReader, DumpWriter, format::Manifest},
+    dump::{
+        DumpReader, DumpWriter,
+        format::{DumpEvent, Manifest},
+    },
     findings::codes,
     tally::{Kind, Tally},
 };
@@ -62,7 +65,10 @@ fn dump(directory: &std::path::Path, users: usize, rooms: usize) -> DumpReader {
         for (id, name) in [("$old", "Old name"), ("$name", if number == 0 { HOSTILE } else { "" })]
         {
             let pdu = json!({"type": "m.room.name", "content": {"name": name}});
-            file.timeline(&from(json!({"event_id": id, "state_before": 1, "pdu": pdu}))).unwrap();
+            file.timeline(&from::<DumpEvent>(
+                json!({"event_id": id, "state_before": 1, "pdu": pdu}),
+            ))
+            .unwrap();
         }
         writer.finish_room(file).unwrap();
     }
@@ -80,7 +86,7 @@ fn dump(directory: &std::path::Path, users: usize, rooms: usize) -> DumpReader {
     }
     writer.finish_media(media).unwrap();
     let manifest: Manifest = from(json!({
-        "version": 1, "server_name": "own.test", "created_ts": 1_700_000_000_000_u64,
+        "version": crate::dump::format::VERSION, "server_name": "own.test", "created_ts": 1_700_000_000_000_u64,
         "source": {"kind": "sqlite", "schema_version": 94},
         "tally": {"read": {"user": users}, "written": {"user": users}, "skipped": []},
         "files": [],

@@ -1,14 +1,8 @@
 //! Reading `media.jsonl`.
 
-use std::{
-    fs::File,
-    io::{BufRead as _, BufReader},
-    path::PathBuf,
-};
+use std::path::PathBuf;
 
-use serde::de::DeserializeOwned;
-
-use super::{DumpReader, ReadError};
+use super::{DumpReader, Lines, ReadError};
 use crate::dump::{
     format::{DumpMedia, DumpMediaHead},
     names,
@@ -24,15 +18,14 @@ impl DumpReader {
         if self.paths(names::MEDIA).next().is_none() {
             return Ok(None);
         }
-        let path = self.directory.join(names::MEDIA);
-        let reader = match File::open(&path) {
-            Ok(file) => BufReader::with_capacity(1 << 16, file),
-            Err(source) => return Err(ReadError::Io { path, source }),
-        };
-        let mut lines = Lines { path, reader, line: 0, text: Vec::new() };
+        let mut lines = Lines::open(self.directory.join(names::MEDIA))?;
         match lines.next() {
             Some(head) => Ok(Some(MediaReader { head: head?, lines })),
-            None => Err(ReadError::Layout { path: lines.path, line: 1, expected: "a first line" }),
+            None => Err(ReadError::Layout {
+                path: self.directory.join(names::MEDIA),
+                line: 1,
+                expected: "a first line",
+            }),
         }
     }
 
@@ -61,30 +54,5 @@ impl Iterator for MediaReader {
 
     fn next(&mut self) -> Option<Self::Item> {
         self.lines.next()
-    }
-}
-
-/// A file of JSON lines.
-#[derive(Debug)]
-struct Lines {
-    path: PathBuf,
-    reader: BufReader<File>,
-    line: u64,
-    text: Vec<u8>,
-}
-
-impl Lines {
-    fn next<T: DeserializeOwned>(&mut self) -> Option<Result<T, ReadError>> {
-        self.text.clear();
-        self.line = self.line.saturating_add(1);
-        match self.reader.read_until(b'\n', &mut self.text) {
-            Ok(0) => None,
-            Ok(_) => Some(serde_json::from_slice(&self.text).map_err(|source| ReadError::Parse {
-                path: self.path.clone(),
-                line: self.line,
-                source,
-            })),
-            Err(source) => Some(Err(ReadError::Io { path: self.path.clone(), source })),
-        }
     }
 }

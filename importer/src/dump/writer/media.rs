@@ -1,6 +1,6 @@
 //! Writing `media.jsonl`.
 
-use super::{DumpWriter, HashingFile, WriteError, one_line};
+use super::{DumpWriter, HashingFile, WriteError, write_line};
 use crate::dump::{
     format::{DumpMedia, DumpMediaHead},
     names,
@@ -14,7 +14,7 @@ impl DumpWriter {
     /// [`WriteError::Io`], [`WriteError::Twice`].
     pub fn media(&mut self, head: &DumpMediaHead) -> Result<MediaWriter, WriteError> {
         let file = HashingFile::create(self.directory.path(), names::MEDIA.into(), names::MEDIA)?;
-        let mut writer = MediaWriter { file };
+        let mut writer = MediaWriter { file, line: Vec::new() };
         writer.line(head)?;
         Ok(writer)
     }
@@ -39,6 +39,7 @@ impl DumpWriter {
 #[derive(Debug)]
 pub struct MediaWriter {
     file: HashingFile,
+    line: Vec<u8>,
 }
 
 impl MediaWriter {
@@ -52,7 +53,8 @@ impl MediaWriter {
     }
 
     fn line(&mut self, item: &impl serde::Serialize) -> Result<(), WriteError> {
-        self.file.write(&one_line(item))?;
-        self.file.write(b"\n")
+        write_line(&mut self.line, item);
+        self.line.push(b'\n');
+        self.file.write(&self.line)
     }
 }

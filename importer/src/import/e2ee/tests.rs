@@ -46,7 +46,7 @@ fn imported(users: &[Value]) -> (MemoryStore, Imported) {
         writer.user(&from::<DumpUser>(user.clone())).unwrap();
     }
     let manifest = json!({
-        "version": 1, "server_name": "e2ee.test", "created_ts": 1_700_000_000_000_u64, "files": [],
+        "version": crate::dump::format::VERSION, "server_name": "e2ee.test", "created_ts": 1_700_000_000_000_u64, "files": [],
         "source": {"kind": "sqlite"}, "tally": {"read": {}, "written": {}, "skipped": []},
     });
     writer.finish(from(manifest)).unwrap();

@@ -22,7 +22,7 @@ pub(super) const CLIENT: [&str; 3] = ["_matrix", "client", "v3"];
 const FILE_TIMEOUT: Duration = Duration::from_hours(1);
 
 /// A connection to Synapse's client listener.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Connection {
     http: Http,
     base: Url,

@@ -5,6 +5,7 @@
 
 mod before;
 mod event;
+mod hidden;
 mod members;
 mod outliers;
 mod resolve;
@@ -25,7 +26,7 @@ use self::{
     outliers::Known,
     resolve::Pdus,
     states::{Entries, States},
-    timeline::{Extremity, Timeline},
+    timeline::{Extremity, Page, Timeline},
 };
 use super::{ApiError, ApiSource, count::Counter, spool::Spool};
 use crate::{
@@ -61,6 +62,8 @@ struct Room<'a> {
     joined: bool,
     seen: BTreeMap<OwnedUserId, Seen>,
     states: States,
+    /// The depth from which on the timeline is read.
+    begin: u64,
     /// State after each timeline event.
     after: BTreeMap<OwnedEventId, u64>,
     /// State after the newest event read.
@@ -79,6 +82,8 @@ struct Room<'a> {
     known: BTreeMap<OwnedEventId, Known>,
     /// Events that have been asked for in vain.
     missing: BTreeSet<OwnedEventId>,
+    /// Events that something refers to, looked for because the timeline did not show them.
+    sought: BTreeSet<OwnedEventId>,
     /// Events that the dump must hold, in the timeline or as outliers.
     needed: BTreeSet<OwnedEventId>,
     /// Redactions by the event that they name.
@@ -203,6 +208,7 @@ impl<'a> Room<'a> {
             joined: listed.as_ref().is_some_and(|room| room.joined_local_members > 0),
             seen,
             states: States::default(),
+            begin: 0,
             after: BTreeMap::new(),
             latest: None,
             used: BTreeSet::new(),
@@ -213,6 +219,7 @@ impl<'a> Room<'a> {
             outliers: Spool::new()?,
             known: BTreeMap::new(),
             missing: BTreeSet::new(),
+            sought: BTreeSet::new(),
             needed: BTreeSet::new(),
             redactions: BTreeMap::new(),
             pdus: Pdus::new(),
@@ -249,8 +256,11 @@ impl<'a> Room<'a> {
         if depth > 0 {
             head.earlier_events = None;
         }
+        self.begin = depth;
         self.read_redactions().await?;
-        self.read_timeline(depth).await?;
+        self.read_timeline().await?;
+        let ends: Vec<_> = extremities.iter().map(|end| end.event_id.clone()).collect();
+        self.read_hidden(&ends).await?;
         head.forward_extremities = extremities
             .into_iter()
             .map(|Extremity { event_id, .. }| event_id)
@@ -260,21 +270,27 @@ impl<'a> Room<'a> {
         Ok(())
     }
 
-    async fn read_timeline(&mut self, depth: u64) -> Result<(), ApiError> {
-        let mut timeline = Timeline::from_depth(self.id, depth);
-        while let Some(page) = timeline.page(&self.source.api).await? {
-            for json in page.chunk {
-                match Event::parse(&json, None, self.id, &self.version) {
-                    Ok(event) => self.timeline_event(event).await?,
-                    Err(broken) => {
-                        let id = event_id(&json);
-                        self.counter.lost(
-                            Kind::TimelineEvent,
-                            &id,
-                            broken.reason(),
-                            broken.to_string(),
-                        );
-                    }
+    async fn read_timeline(&mut self) -> Result<(), ApiError> {
+        let api = self.source.api.clone();
+        let mut timeline = Timeline::from_depth(self.id, self.begin);
+        let mut page = timeline.page(&api).await?;
+        while let Some(Page { chunk, .. }) = page {
+            // Synapse takes longer for a page than we do, and goes on meanwhile.
+            let (next, read) = tokio::join!(timeline.page(&api), self.read_page(&chunk));
+            read?;
+            page = next?;
+        }
+        Ok(())
+    }
+
+    async fn read_page(&mut self, events: &[Box<RawValue>]) -> Result<(), ApiError> {
+        for json in events {
+            match Event::parse(json, None, self.id, &self.version) {
+                Ok(event) => self.timeline_event(event).await?,
+                Err(broken) => {
+                    let id = event_id(json);
+                    let (reason, detail) = (broken.reason(), broken.to_string());
+                    self.counter.lost(Kind::TimelineEvent, &id, reason, detail);
                 }
             }
         }
@@ -284,6 +300,9 @@ impl<'a> Room<'a> {
     async fn timeline_event(&mut self, event: Event) -> Result<(), ApiError> {
         if self.after.contains_key(&event.id) {
             return Ok(());
+        }
+        if !event.prev_events.iter().all(|prev| self.after.contains_key(prev)) {
+            self.read_hidden(&event.prev_events).await?;
         }
         let before = match self.before(&event).await? {
             Before::Nothing => None,

@@ -27,7 +27,7 @@ pub enum DatabaseError {
         path: PathBuf,
         /// What SQLite said.
         #[source]
-        source: sqlx::Error,
+        source: rusqlite::Error,
     },
     /// Files shall be copied, and the directory is not there.
     #[error(
@@ -131,6 +131,18 @@ pub enum DatabaseError {
         table: &'static str,
         /// What the database said.
         #[source]
-        source: sqlx::Error,
+        source: EngineError,
     },
+}
+
+/// What one of the engines said.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// SQLite.
+    #[error(transparent)]
+    Sqlite(#[from] rusqlite::Error),
+    /// PostgreSQL.
+    #[error(transparent)]
+    Postgres(#[from] sqlx::Error),
 }

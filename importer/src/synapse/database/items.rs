@@ -1,6 +1,6 @@
 //! Counting: what is read is written or skipped.
 
-use super::row::{BrokenRow, FromRow, Row};
+use super::row::{BrokenRow, FromRow, KeptRow, Row};
 use crate::tally::{Kind, Tally};
 
 /// Items of one kind that belong to one user or room, or to nobody (`owner` is empty).
@@ -16,21 +16,26 @@ impl<'a> Items<'a> {
     }
 
     /// Counts rows as read and skips those that don't decode.
-    pub(super) fn decode<T: FromRow>(&mut self, rows: &[Row]) -> Vec<T> {
-        self.read(rows.len());
-        rows.iter()
-            .filter_map(|row| match row.decode() {
-                Ok(item) => Some(item),
-                Err(broken) => {
-                    self.skip(&row.label(), broken.reason, broken.to_string());
-                    None
-                }
-            })
-            .collect()
+    pub(super) fn decode<T: FromRow>(&mut self, rows: &[KeptRow]) -> Vec<T> {
+        rows.iter().filter_map(|row| self.one(Row::Kept(row))).collect()
+    }
+
+    /// Counts a row as read and skips it if it doesn't decode.
+    pub(super) fn one<T: FromRow>(&mut self, row: Row<'_>) -> Option<T> {
+        match row.decode() {
+            Ok(item) => {
+                self.read(1);
+                Some(item)
+            }
+            Err(broken) => {
+                self.broken(row, &broken);
+                None
+            }
+        }
     }
 
     /// Counts a row that does not decode as read and skipped.
-    pub(super) fn broken(&mut self, row: &Row, broken: &BrokenRow) {
+    pub(super) fn broken(&mut self, row: Row<'_>, broken: &BrokenRow) {
         self.read(1);
         self.skip(&row.label(), broken.reason, broken.to_string());
     }

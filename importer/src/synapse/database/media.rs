@@ -14,7 +14,10 @@ use self::{
     record::{LOCAL, REMOTE, Rows, local, remote},
     sink::Sink,
 };
-use super::{DatabaseError, DatabaseSource, MediaFiles, SourceError, row::Row};
+use super::{
+    DatabaseError, DatabaseSource, MediaFiles, SourceError,
+    row::{KeptRow, Row},
+};
 use crate::{
     dump::{DumpWriter, format::DumpMediaHead},
     media::{ContentDirectory, Layout, Store},
@@ -84,15 +87,15 @@ impl DatabaseSource {
     ) -> Result<(), SourceError> {
         let server = self.config.server_name.clone();
         let sql = record::local_sql(&self.schema, wanted.local);
-        let local = |row: Row| match wanted.local {
-            Rows::All => sink.row(Kind::Media, &row, local(&row, &server)),
-            Rows::Quarantined => sink.quarantined(local(&row, &server)),
+        let local = |row: Row<'_>| match wanted.local {
+            Rows::All => sink.row(Kind::Media, row, local(row, &server)),
+            Rows::Quarantined => sink.quarantined(local(row, &server)),
         };
         self.main.each(LOCAL.table, &sql, &[], local).await?;
         let sql = record::remote_sql(&self.schema, wanted.remote);
-        let remote = |row: Row| match wanted.remote {
-            Rows::All => sink.row(Kind::RemoteMedia, &row, remote(&row)),
-            Rows::Quarantined => sink.quarantined(remote(&row)),
+        let remote = |row: Row<'_>| match wanted.remote {
+            Rows::All => sink.row(Kind::RemoteMedia, row, remote(row)),
+            Rows::Quarantined => sink.quarantined(remote(row)),
         };
         self.main.each(REMOTE.table, &sql, &[], remote).await?;
         Ok(())
@@ -139,9 +142,8 @@ impl DatabaseSource {
     }
 }
 
-fn number(rows: &[Row]) -> u64 {
-    let number = rows.first().and_then(|row| row.integer(0));
-    number.and_then(|number| u64::try_from(number).ok()).unwrap_or(0)
+fn number(rows: &[KeptRow]) -> u64 {
+    rows.first().and_then(|row| row.decode::<(u64,)>().ok()).map_or(0, |(number,)| number)
 }
 
 #[cfg(test)]

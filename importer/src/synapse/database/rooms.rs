@@ -1,33 +1,37 @@
 //! Rooms: heads, states, outliers, timelines.
 //!
-//! A room is read in two passes over its timeline: the first finds the states, which stand first in a room's file, and
-//! the events that they and the timeline's auth chains refer to; the second writes the timeline. Memory holds one full
-//! state, one page of events, and ids of states and of state events.
+//! A room's timeline is read once, page by page. Each event is written as it comes; the states that it is the first to
+//! need go into the room's file, and what it refers to is noted, to be written as outliers if it does not turn up later.
+//! Memory holds one full state, one page of events, and ids of state groups and of state events.
 
 mod before;
 mod event;
 mod head;
+mod needed;
 mod outliers;
+mod pdu;
 mod receipts;
 mod redactions;
 mod states;
 mod timeline;
 
-use std::collections::BTreeSet;
-
 use ruma::{OwnedEventId, OwnedRoomId, RoomId};
 
 use self::{
-    before::Before,
-    event::StoredEvent,
+    before::Groups,
+    event::{Form, Record, StoredEvent},
     head::Head,
+    needed::Needed,
     redactions::BanRedaction,
-    states::{States, Step},
-    timeline::{Position, Timeline},
+    states::{Found, States},
+    timeline::{Placed, Position, Timeline},
 };
-use super::{DatabaseError, DatabaseSource, items::Items, row::BrokenRow};
+use super::{DatabaseError, DatabaseSource, connection::Connection, items::Items, row::BrokenRow};
 use crate::{
-    dump::{DumpWriter, RoomWriter, format::DumpEvent},
+    dump::{
+        DumpWriter, RoomWriter,
+        format::{DumpEvent, DumpState},
+    },
     synapse::{SourceError, erased::Pruning},
     tally::{Kind, Tally},
 };
@@ -39,8 +43,9 @@ struct Room {
     version: Option<String>,
     timeline: Timeline,
     states: States,
-    /// Events that the dump must hold, in the timeline or as outliers.
-    needed: BTreeSet<OwnedEventId>,
+    needed: Needed,
+    /// State groups of the page of events that was read last.
+    recent: Groups,
     bans: Vec<BanRedaction>,
     pruning: Pruning,
 }
@@ -73,120 +78,147 @@ impl DatabaseSource {
             version: head.room_version.clone(),
             timeline,
             states: States::default(),
-            needed: head.local_members.iter().map(|member| member.event_id.clone()).collect(),
+            needed: Needed::default(),
+            recent: Groups::new(),
             bans: self.ban_redactions(room_id).await?,
             pruning: self.erased.room(head.room_version.as_deref(), std::iter::empty()),
         };
+        for member in &head.local_members {
+            room.needed.need(&member.event_id);
+        }
         let mut file = writer.room(&head)?;
         if let Some(current) = current {
             let state = room.states.begin(current);
             let present = state.set.iter().map(|(_, _, event_id)| event_id);
             room.pruning = self.erased.room(room.version.as_deref(), present);
-            room.needed.extend(state.set.iter().map(|(_, _, event_id)| event_id.clone()));
+            room.needed.by_state(&state);
             file.state(&state)?;
-            tally.read(Kind::State, 1);
-            tally.written(Kind::State, 1);
         }
-        self.write_states(&mut room, &mut file, tally).await?;
+        self.write_timeline(&mut room, &mut file, tally).await?;
+        if room.states.number() > 0 {
+            tally.read(Kind::State, room.states.number());
+            tally.written(Kind::State, room.states.number());
+        }
         self.write_outliers(&mut room, &mut file, tally).await?;
-        self.write_timeline(&room, &mut file, tally).await?;
         self.write_receipts(room_id, &mut file, tally).await?;
         writer.finish_room(file)?;
         tally.written(Kind::Room, 1);
         Ok(())
     }
 
-    /// The first pass.
-    async fn write_states(
+    /// The connection to the tables of state groups.
+    fn states_db(&mut self) -> &mut Connection {
+        self.state.as_mut().unwrap_or(&mut self.main)
+    }
+
+    async fn write_timeline(
         &mut self,
         room: &mut Room,
         file: &mut RoomWriter,
         tally: &mut Tally,
     ) -> Result<(), SourceError> {
-        let mut position = room.timeline.begin;
+        let id = room.id.clone();
+        let mut items = Items::new(tally, Kind::TimelineEvent, id.as_str());
+        let mut last: Option<Placed> = None;
         loop {
-            let page = room.timeline.page(&mut self.main, position).await?;
-            let Some((last, _)) = page.last() else { return Ok(()) };
-            position = *last;
-            let events: Vec<StoredEvent> =
-                page.into_iter().filter_map(|(_, event)| event.ok()).collect();
-            let befores = self.befores(&room.id, &events).await?;
-            for (event, before) in events.into_iter().zip(befores) {
-                if let Step::New(state) = room.states.step(self.states_db(), &event, before).await?
-                {
-                    room.needed.extend(state.set.iter().map(|(_, _, event_id)| event_id.clone()));
-                    file.state(&state)?;
-                    tally.read(Kind::State, 1);
-                    tally.written(Kind::State, 1);
-                }
-                room.needed.extend(event.pdu.auth_events);
+            let mut page = room.timeline.page(&mut self.main, last.as_ref()).await?;
+            if page.is_empty() {
+                return Ok(());
             }
+            self.write_page(room, &page, file, &mut items).await?;
+            last = page.pop();
         }
     }
 
-    /// The second pass.
-    async fn write_timeline(
+    async fn write_page(
         &mut self,
-        room: &Room,
+        room: &mut Room,
+        page: &[Placed],
         file: &mut RoomWriter,
-        tally: &mut Tally,
+        items: &mut Items<'_>,
     ) -> Result<(), SourceError> {
-        let mut position = room.timeline.begin;
-        let mut items = Items::new(tally, Kind::TimelineEvent, room.id.as_str());
-        loop {
-            let page = room.timeline.page(&mut self.main, position).await?;
-            let Some((last, _)) = page.last() else { return Ok(()) };
-            position = *last;
-            items.read(page.len());
-            let events: Vec<StoredEvent> = page
-                .into_iter()
-                .filter_map(|(_, event)| match event {
-                    Ok(event) => Some(event),
-                    Err((event_id, broken)) => {
-                        skip_broken(&mut items, &event_id, &broken);
-                        None
-                    }
-                })
-                .collect();
-            let befores = self.befores(&room.id, &events).await?;
-            let redactions = self.redactions(&room.id, &events).await?;
-            for (event, before) in events.iter().zip(befores) {
-                let state_before = room.states.known(&event.event_id, &before);
-                if state_before.is_none() && before != Before::Nothing {
-                    items.skip(event.event_id.as_str(), "state-missing", "Synapse's database does not hold the state at the event, so nobody could tell who may see it");
-                    continue;
+        let mut events = Vec::with_capacity(page.len());
+        for (index, placed) in page.iter().enumerate() {
+            let before = index.checked_sub(1).and_then(|index| page.get(index));
+            if before.is_some_and(|before| before.event_id == placed.event_id) {
+                items.read(1);
+                items.skip(
+                    &placed.event_id,
+                    "event-twice",
+                    "a table has the event's row twice; the first one is taken",
+                );
+                continue;
+            }
+            let read = placed.event.as_ref().map_err(Clone::clone).and_then(Record::read);
+            match read {
+                // Nobody has seen it. A later event may refer to it.
+                Ok(event) if event.record.metadata.soft_failed.0 => {
+                    room.needed.need(&event.record.event_id);
                 }
-                let redacted_by = redactions.of(event, &room.bans);
-                match self.dumped(room, event, state_before, redacted_by) {
-                    Ok(event) => {
-                        file.timeline(&event)?;
-                        items.written(1);
-                    }
-                    Err((reason, detail)) => items.skip(event.event_id.as_str(), reason, detail),
+                Ok(event) => events.push(event),
+                Err(broken) => {
+                    items.read(1);
+                    skip_broken(items, &placed.event_id, &broken);
                 }
             }
         }
+        items.read(events.len());
+        let befores = self.befores(&room.id, &events, &mut room.recent).await?;
+        let redactions = self.redactions(&room.id, &events).await?;
+        room.states.prepare(self.states_db(), &befores).await?;
+        for (event, before) in events.iter().zip(befores) {
+            let needed = &mut room.needed;
+            let mut write = |state: &DumpState| -> Result<(), SourceError> {
+                needed.by_state(state);
+                Ok(file.state(state)?)
+            };
+            let found = room.states.before(self.states_db(), event, before, &mut write).await?;
+            let state_before = match found {
+                Found::Nothing => None,
+                Found::State(id) => Some(id),
+                Found::Missing => {
+                    items.skip(event.record.event_id.as_str(), "state-missing", "Synapse's database does not hold the state at the event, so nobody could tell who may see it");
+                    continue;
+                }
+            };
+            let redacted_by = redactions.of(event, &room.bans);
+            match self.dumped(room, event, state_before, redacted_by) {
+                Ok(dump) => {
+                    file.timeline(&dump)?;
+                    items.written(1);
+                    room.needed.by_event(event);
+                }
+                Err((reason, detail)) => {
+                    items.skip(event.record.event_id.as_str(), reason, detail);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// An event for the dump, or why it may not be there.
-    fn dumped(
+    fn dumped<'a>(
         &self,
         room: &Room,
-        event: &StoredEvent,
+        event: &'a StoredEvent<'a>,
         state_before: Option<u64>,
         redacted_by: Option<OwnedEventId>,
-    ) -> Result<DumpEvent, (&'static str, String)> {
-        let event = event
+    ) -> Result<DumpEvent<Form<'a>>, (&'static str, String)> {
+        let dump = event
             .dump(room.version.as_deref(), state_before, redacted_by)
             .map_err(|unredactable| (unredactable.reason(), unredactable.to_string()))?;
-        self.erased
-            .prune(event, &room.pruning)
-            .map_err(|unprunable| (unprunable.reason(), unprunable.to_string()))
-    }
-
-    /// The connection to the tables of state groups.
-    fn states_db(&mut self) -> &mut super::Connection {
-        self.state.as_mut().unwrap_or(&mut self.main)
+        if !self.erased.contains(&event.pdu.sender) {
+            return Ok(dump);
+        }
+        let (form, dump) = dump.exchange(());
+        let whole = form.to_raw().map_err(|why| (why.reason(), why.to_string()))?;
+        let ((), dump) = dump.exchange(whole);
+        let pruned = self
+            .erased
+            .prune(dump, &room.pruning)
+            .map_err(|unprunable| (unprunable.reason(), unprunable.to_string()))?;
+        let (pdu, dump) = pruned.exchange(());
+        Ok(dump.exchange(Form::Made(pdu)).1)
     }
 }
 

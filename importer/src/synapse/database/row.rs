@@ -1,30 +1,36 @@
 //! Rows whose values are checked one by one, for both engines.
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use ruma::{OwnedEventId, OwnedRoomAliasId, OwnedRoomId, OwnedUserId};
+use rusqlite::types::ValueRef;
 use serde_json::value::RawValue;
-use sqlx::{
-    Column as _, Decode, Postgres, Row as _, Sqlite, TypeInfo, ValueRef, postgres::PgRow,
-    sqlite::SqliteRow,
-};
+use sqlx::{Column as _, Decode, Postgres, Row as _, TypeInfo, ValueRef as _, postgres::PgRow};
 
 /// A value as the database has it. SQLite's columns hold any of these, whatever they are declared as.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Value {
+pub(super) enum Value<'a> {
     Null,
     /// Integers and booleans.
     Integer(i64),
-    Text(String),
-    Bytes(Vec<u8>),
+    Text(Cow<'a, str>),
+    Bytes(Cow<'a, [u8]>),
     /// A type that Synapse does not use where we read, or text that is not UTF-8.
     Other,
 }
 
-/// A row.
+/// A row while its query is read.
+#[derive(Clone, Copy)]
+pub(super) enum Row<'a> {
+    Sqlite(&'a rusqlite::Row<'a>),
+    Postgres(&'a PgRow),
+    Kept(&'a KeptRow),
+}
+
+/// A row that outlives its query.
 #[derive(Clone, Debug)]
-pub(super) struct Row {
-    values: Vec<Value>,
+pub(super) struct KeptRow {
+    values: Vec<Value<'static>>,
     names: Arc<[String]>,
 }
 
@@ -55,74 +61,134 @@ impl fmt::Display for BrokenRow {
     }
 }
 
-impl Row {
+impl<'a> Row<'a> {
     /// All columns as the types of a tuple, in the order of the query.
-    pub(super) fn decode<T: FromRow>(&self) -> Result<T, BrokenRow> {
+    pub(super) fn decode<T: FromRow>(self) -> Result<T, BrokenRow> {
         T::from_row(self)
     }
 
     /// The first column, which names the row in messages.
-    pub(super) fn label(&self) -> String {
-        match self.values.first() {
-            Some(Value::Text(text)) => text.clone(),
-            Some(Value::Integer(number)) => number.to_string(),
-            Some(Value::Null | Value::Bytes(_) | Value::Other) | None => "?".into(),
+    pub(super) fn label(self) -> String {
+        match self.value(0) {
+            Value::Text(text) => text.into_owned(),
+            Value::Integer(number) => number.to_string(),
+            Value::Null | Value::Bytes(_) | Value::Other => "?".into(),
         }
     }
 
     /// A column that is a number.
-    pub(super) fn integer(&self, index: usize) -> Option<i64> {
-        self.values.get(index).and_then(i64::from_value)
+    pub(super) fn integer(self, index: usize) -> Option<i64> {
+        i64::from_value(&self.value(index))
     }
 
-    fn column<T: FromValue>(&self, index: usize) -> Result<T, BrokenRow> {
-        self.values.get(index).and_then(T::from_value).ok_or_else(|| BrokenRow {
-            column: self.names.get(index).cloned().unwrap_or_default(),
+    /// The row, to stay.
+    pub(super) fn keep(self, names: &Arc<[String]>) -> KeptRow {
+        let values = (0..names.len()).map(|index| self.value(index).into_owned()).collect();
+        KeptRow { values, names: Arc::clone(names) }
+    }
+
+    /// The columns' names, for messages.
+    pub(super) fn names(self) -> Arc<[String]> {
+        match self {
+            Self::Sqlite(row) => {
+                row.as_ref().column_names().iter().map(ToString::to_string).collect()
+            }
+            Self::Postgres(row) => {
+                row.columns().iter().map(|column| column.name().to_owned()).collect()
+            }
+            Self::Kept(row) => Arc::clone(&row.names),
+        }
+    }
+
+    fn column<T: FromValue>(self, index: usize) -> Result<T, BrokenRow> {
+        T::from_value(&self.value(index)).ok_or_else(|| BrokenRow {
+            column: self.names().get(index).cloned().unwrap_or_default(),
             reason: T::REASON,
             expected: T::EXPECTED,
         })
     }
 
-    pub(super) fn from_sqlite(row: &SqliteRow, names: &Arc<[String]>) -> Self {
-        let values = (0..row.len()).map(|index| match row.try_get_raw(index) {
-            Ok(value) if value.is_null() => Value::Null,
-            Ok(value) => match value.type_info().name() {
-                "INTEGER" => Decode::<Sqlite>::decode(value).map_or(Value::Other, Value::Integer),
-                "TEXT" => Decode::<Sqlite>::decode(value).map_or(Value::Other, Value::Text),
-                "BLOB" => Decode::<Sqlite>::decode(value).map_or(Value::Other, Value::Bytes),
-                _ => Value::Other,
-            },
-            Err(_) => Value::Other,
-        });
-        Self { values: values.collect(), names: Arc::clone(names) }
-    }
-
-    pub(super) fn from_postgres(row: &PgRow, names: &Arc<[String]>) -> Self {
-        let values = (0..row.len()).map(|index| match row.try_get_raw(index) {
-            Ok(value) if value.is_null() => Value::Null,
-            Ok(value) => match value.type_info().name() {
-                "BOOL" => Decode::<Postgres>::decode(value)
-                    .map_or(Value::Other, |flag: bool| Value::Integer(flag.into())),
-                "INT2" => Decode::<Postgres>::decode(value)
-                    .map_or(Value::Other, |number: i16| Value::Integer(number.into())),
-                "INT4" => Decode::<Postgres>::decode(value)
-                    .map_or(Value::Other, |number: i32| Value::Integer(number.into())),
-                "INT8" => Decode::<Postgres>::decode(value).map_or(Value::Other, Value::Integer),
-                "BYTEA" => Decode::<Postgres>::decode(value).map_or(Value::Other, Value::Bytes),
-                "TEXT" | "VARCHAR" | "CHAR" | "NAME" => {
-                    Decode::<Postgres>::decode(value).map_or(Value::Other, Value::Text)
-                }
-                _ => Value::Other,
-            },
-            Err(_) => Value::Other,
-        });
-        Self { values: values.collect(), names: Arc::clone(names) }
+    /// A value. A column that the row does not have is NULL's opposite: it is nothing that decodes.
+    fn value(self, index: usize) -> Value<'a> {
+        match self {
+            Self::Sqlite(row) => of_sqlite(row, index),
+            Self::Postgres(row) => of_postgres(row, index),
+            Self::Kept(row) => row.values.get(index).map_or(Value::Other, Value::borrowed),
+        }
     }
 }
 
-/// The columns' names, for messages.
-pub(super) fn names<R: sqlx::Row>(row: &R) -> Arc<[String]> {
-    row.columns().iter().map(|column| column.name().to_owned()).collect()
+impl KeptRow {
+    /// [`Row::decode`].
+    pub(super) fn decode<T: FromRow>(&self) -> Result<T, BrokenRow> {
+        Row::Kept(self).decode()
+    }
+
+    /// [`Row::label`].
+    pub(super) fn label(&self) -> String {
+        Row::Kept(self).label()
+    }
+
+    /// [`Row::integer`].
+    pub(super) fn integer(&self, index: usize) -> Option<i64> {
+        Row::Kept(self).integer(index)
+    }
+}
+
+impl Value<'_> {
+    fn borrowed(&self) -> Value<'_> {
+        match self {
+            Self::Null => Value::Null,
+            Self::Integer(number) => Value::Integer(*number),
+            Self::Text(text) => Value::Text(Cow::Borrowed(text)),
+            Self::Bytes(bytes) => Value::Bytes(Cow::Borrowed(bytes)),
+            Self::Other => Value::Other,
+        }
+    }
+
+    fn into_owned(self) -> Value<'static> {
+        match self {
+            Self::Null => Value::Null,
+            Self::Integer(number) => Value::Integer(number),
+            Self::Text(text) => Value::Text(Cow::Owned(text.into_owned())),
+            Self::Bytes(bytes) => Value::Bytes(Cow::Owned(bytes.into_owned())),
+            Self::Other => Value::Other,
+        }
+    }
+}
+
+fn of_sqlite<'a>(row: &'a rusqlite::Row<'a>, index: usize) -> Value<'a> {
+    match row.get_ref(index) {
+        Ok(ValueRef::Null) => Value::Null,
+        Ok(ValueRef::Integer(number)) => Value::Integer(number),
+        Ok(ValueRef::Text(text)) => {
+            std::str::from_utf8(text).map_or(Value::Other, |text| Value::Text(text.into()))
+        }
+        Ok(ValueRef::Blob(bytes)) => Value::Bytes(bytes.into()),
+        Ok(ValueRef::Real(_)) | Err(_) => Value::Other,
+    }
+}
+
+fn of_postgres(row: &PgRow, index: usize) -> Value<'_> {
+    fn integer<'a>(number: Result<impl Into<i64>, sqlx::error::BoxDynError>) -> Value<'a> {
+        number.map_or(Value::Other, |number| Value::Integer(number.into()))
+    }
+    let Ok(value) = row.try_get_raw(index) else { return Value::Other };
+    if value.is_null() {
+        return Value::Null;
+    }
+    let kind = value.type_info();
+    match kind.name() {
+        "BOOL" => integer(<bool as Decode<'_, Postgres>>::decode(value)),
+        "INT2" => integer(<i16 as Decode<'_, Postgres>>::decode(value)),
+        "INT4" => integer(<i32 as Decode<'_, Postgres>>::decode(value)),
+        "INT8" => integer(<i64 as Decode<'_, Postgres>>::decode(value)),
+        "BYTEA" => <&[u8] as Decode<'_, Postgres>>::decode(value)
+            .map_or(Value::Other, |bytes| Value::Bytes(bytes.into())),
+        "TEXT" | "VARCHAR" | "CHAR" | "NAME" => <&str as Decode<'_, Postgres>>::decode(value)
+            .map_or(Value::Other, |text| Value::Text(text.into())),
+        _ => Value::Other,
+    }
 }
 
 /// A type that a column can have.
@@ -132,13 +198,13 @@ pub(super) trait FromValue: Sized {
     /// What the value should be, for a message.
     const EXPECTED: &'static str;
 
-    fn from_value(value: &Value) -> Option<Self>;
+    fn from_value(value: &Value<'_>) -> Option<Self>;
 }
 
 impl FromValue for i64 {
     const EXPECTED: &'static str = "a number";
 
-    fn from_value(value: &Value) -> Option<Self> {
+    fn from_value(value: &Value<'_>) -> Option<Self> {
         if let Value::Integer(number) = value { Some(*number) } else { None }
     }
 }
@@ -146,7 +212,7 @@ impl FromValue for i64 {
 impl FromValue for u64 {
     const EXPECTED: &'static str = "a number from 0 on";
 
-    fn from_value(value: &Value) -> Option<Self> {
+    fn from_value(value: &Value<'_>) -> Option<Self> {
         if let Value::Integer(number) = value { Self::try_from(*number).ok() } else { None }
     }
 }
@@ -155,7 +221,7 @@ impl FromValue for u64 {
 impl FromValue for bool {
     const EXPECTED: &'static str = "0 or 1";
 
-    fn from_value(value: &Value) -> Option<Self> {
+    fn from_value(value: &Value<'_>) -> Option<Self> {
         match value {
             Value::Null => Some(false),
             Value::Integer(number) => Some(*number != 0),
@@ -167,8 +233,8 @@ impl FromValue for bool {
 impl FromValue for String {
     const EXPECTED: &'static str = "text";
 
-    fn from_value(value: &Value) -> Option<Self> {
-        if let Value::Text(text) = value { Some(text.clone()) } else { None }
+    fn from_value(value: &Value<'_>) -> Option<Self> {
+        if let Value::Text(text) = value { Some(text.clone().into_owned()) } else { None }
     }
 }
 
@@ -176,7 +242,7 @@ impl FromValue for Box<RawValue> {
     const REASON: &'static str = "json-invalid";
     const EXPECTED: &'static str = "JSON";
 
-    fn from_value(value: &Value) -> Option<Self> {
+    fn from_value(value: &Value<'_>) -> Option<Self> {
         match value {
             Value::Text(text) => serde_json::from_str(text).ok(),
             Value::Bytes(bytes) => serde_json::from_slice(bytes).ok(),
@@ -189,7 +255,7 @@ impl<T: FromValue> FromValue for Option<T> {
     const REASON: &'static str = T::REASON;
     const EXPECTED: &'static str = T::EXPECTED;
 
-    fn from_value(value: &Value) -> Option<Self> {
+    fn from_value(value: &Value<'_>) -> Option<Self> {
         if *value == Value::Null { Some(None) } else { T::from_value(value).map(Some) }
     }
 }
@@ -200,8 +266,8 @@ macro_rules! matrix_id {
             const REASON: &'static str = "id-invalid";
             const EXPECTED: &'static str = $expected;
 
-            fn from_value(value: &Value) -> Option<Self> {
-                if let Value::Text(text) = value { text.as_str().try_into().ok() } else { None }
+            fn from_value(value: &Value<'_>) -> Option<Self> {
+                if let Value::Text(text) = value { text.as_ref().try_into().ok() } else { None }
             }
         }
     )*};
@@ -216,13 +282,13 @@ matrix_id!(
 
 /// A tuple of columns.
 pub(super) trait FromRow: Sized {
-    fn from_row(row: &Row) -> Result<Self, BrokenRow>;
+    fn from_row(row: Row<'_>) -> Result<Self, BrokenRow>;
 }
 
 macro_rules! tuple {
     ($($name:ident $index:literal),+) => {
         impl<$($name: FromValue),+> FromRow for ($($name,)+) {
-            fn from_row(row: &Row) -> Result<Self, BrokenRow> {
+            fn from_row(row: Row<'_>) -> Result<Self, BrokenRow> {
                 Ok(($(row.column::<$name>($index)?,)+))
             }
         }

@@ -101,5 +101,5 @@ async fn columns(
 async fn pending_updates(connection: &mut Connection) -> Result<Vec<String>, DatabaseError> {
     let sql = "SELECT update_name FROM background_updates ORDER BY update_name";
     let rows = connection.rows("background_updates", sql, &[]).await?;
-    Ok(rows.iter().map(super::row::Row::label).collect())
+    Ok(rows.iter().map(super::row::KeptRow::label).collect())
 }

@@ -270,7 +270,7 @@ impl DatabaseSource {
         params: &[Param<'_>],
     ) -> Result<Vec<String>, DatabaseError> {
         let rows = self.main.rows(table, sql, params).await?;
-        let mut names: Vec<_> = rows.iter().map(super::row::Row::label).collect();
+        let mut names: Vec<_> = rows.iter().map(super::row::KeptRow::label).collect();
         names.sort();
         Ok(names)
     }

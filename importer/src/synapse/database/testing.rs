@@ -5,10 +5,7 @@ mod postgres;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use sqlx::{
-    AssertSqlSafe, ConnectOptions, Connection as _, postgres::PgConnectOptions,
-    sqlite::SqliteConnectOptions,
-};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, postgres::PgConnectOptions};
 
 pub(super) use self::postgres::Server;
 use super::{DatabaseError, DatabaseSource};
@@ -17,6 +14,7 @@ use crate::{
     dump::{
         DumpReader, dump,
         format::{DumpSigningKey, Manifest},
+        names,
     },
     progress::Progress,
     synapse::History,
@@ -145,15 +143,14 @@ impl Fixture {
     }
 
     /// Writes the database as an SQLite file.
-    pub(super) async fn sqlite(&self, directory: &Path) -> DatabaseConfig {
+    pub(super) fn sqlite(&self, directory: &Path) -> DatabaseConfig {
         let path = directory.join("homeserver.db");
-        let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
-        let mut connection = options.connect().await.unwrap();
+        let connection = rusqlite::Connection::open(&path).unwrap();
+        connection.execute_batch("PRAGMA synchronous = off; BEGIN").unwrap();
         for statement in &self.sql {
-            let statement = statement.replace("BYTES", "BLOB");
-            sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut connection).await.unwrap();
+            connection.execute_batch(&statement.replace("BYTES", "BLOB")).unwrap();
         }
-        connection.close().await.unwrap();
+        connection.execute_batch("COMMIT").unwrap();
         DatabaseConfig::Sqlite { path }
     }
 
@@ -182,7 +179,7 @@ impl Fixture {
     /// Dumps it through SQLite.
     pub(super) async fn dump(&self, history: History) -> Dumped {
         let directory = tempfile::tempdir().unwrap();
-        let database = self.sqlite(directory.path()).await;
+        let database = self.sqlite(directory.path());
         dumped(&config(database), history).await
     }
 }
@@ -231,8 +228,15 @@ pub(super) async fn dumped(config: &SynapseConfig, history: History) -> Dumped {
     let files = |prefix: &str| {
         let entries = manifest.files.iter().filter(|entry| entry.path.starts_with(prefix));
         let mut files: Vec<Value> = entries
+            .filter(|entry| names::timeline(&entry.path).is_some())
             .map(|entry| {
-                serde_json::from_slice(&std::fs::read(path.join(&entry.path)).unwrap()).unwrap()
+                let mut file: Value =
+                    serde_json::from_slice(&std::fs::read(path.join(&entry.path)).unwrap())
+                        .unwrap();
+                if file.get("room_id").is_some() {
+                    file["timeline"] = timeline(&path.join(names::timeline(&entry.path).unwrap()));
+                }
+                file
             })
             .collect();
         files.sort_by_key(|file| file.get("user_id").or(file.get("room_id")).map(Value::to_string));
@@ -251,6 +255,12 @@ pub(super) async fn dumped(config: &SynapseConfig, history: History) -> Dumped {
             .map(|skip| (kind(skip.kind), skip.item, skip.reason))
             .collect(),
     }
+}
+
+/// The events of a timeline's file.
+fn timeline(path: &Path) -> Value {
+    let lines = std::fs::read_to_string(path).unwrap();
+    lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).collect()
 }
 
 /// The error of opening a database.

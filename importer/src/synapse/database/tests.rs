@@ -27,7 +27,7 @@ async fn refused(change: &str) -> String {
     let directory = tempfile::tempdir().unwrap();
     let mut fixture = Fixture::new();
     fixture.sql(change);
-    refusal(&config(fixture.sqlite(directory.path()).await)).await.to_string()
+    refusal(&config(fixture.sqlite(directory.path()))).await.to_string()
 }
 
 #[tokio::test]
@@ -60,7 +60,7 @@ async fn other_background_updates_and_an_empty_server_are_no_reason_to_refuse() 
     let mut fixture = Fixture::new();
     fixture.sql("INSERT INTO background_updates VALUES ('redactions_recheck')");
     fixture.sql("DELETE FROM users");
-    let config = config(fixture.sqlite(directory.path()).await);
+    let config = config(fixture.sqlite(directory.path()));
     let source = super::DatabaseSource::open(&config, History::Recent, 0).await.unwrap();
     assert_eq!(source.pending_background_updates(), ["redactions_recheck"]);
 }

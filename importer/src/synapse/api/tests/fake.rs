@@ -94,6 +94,11 @@ impl Fake {
         self.script(method, path, ResponseTemplate::new(status).set_body_json(body));
     }
 
+    /// Scripts a `GET` of what is not there.
+    pub(super) fn missing(&self, path: &str) {
+        self.reply(&Method::GET, path, 404, json!({"errcode": "M_NOT_FOUND"}));
+    }
+
     pub(super) fn status(&self, path: &str, status: u16) {
         self.script(&Method::GET, path, ResponseTemplate::new(status));
     }

@@ -319,9 +319,13 @@ async fn an_older_synapse_gives_outliers_over_federation() {
     assert_eq!(dumped.before(&last, "m.room.join_rules"), Some(room.id(3)));
     let outliers: Vec<_> = dumped.outliers.iter().map(|event| &event.event_id).collect();
     assert_eq!(outliers, [0, 1, 2, 3, 4].map(|n| room.id(n)));
-    let asked = fake.requests(&format!("/_synapse/admin/v1/fetch_event/{}", room.id(0))).await;
-    let later = fake.requests(&format!("/_synapse/admin/v1/fetch_event/{}", room.id(1))).await;
-    assert_eq!((asked, later), (1, 0));
+    let mut asked = Vec::new();
+    for number in 0..5 {
+        let path = format!("/_synapse/admin/v1/fetch_event/{}", room.id(number));
+        asked.push(fake.requests(&path).await);
+    }
+    // Once, for the event before the one that is shown.
+    assert_eq!(asked, [0, 0, 0, 0, 1]);
 }
 
 #[tokio::test]
@@ -348,11 +352,34 @@ async fn behind_an_event_that_synapse_hides_the_state_goes_on() {
     timeline.remove(6);
     let fake = Fake::start().await;
     room.serve(&fake, &timeline, 0);
+    fake.missing(&format!("/_synapse/admin/v1/fetch_event/{}", room.id(6)));
     let dumped = dump(&mut fake.connect().await).await;
     assert_eq!(dumped.before(&last, "m.room.topic"), Some(&topic));
     assert_eq!(dumped.before(&last, "m.room.join_rules"), Some(room.id(3)));
     let reasons: Vec<_> = dumped.tally.skipped.iter().map(|s| s.reason.as_str()).collect();
     assert_eq!(reasons, ["state-guessed"]);
+}
+
+#[tokio::test]
+async fn events_that_synapse_hides_are_fetched_one_by_one() {
+    let mut room = Factory::room();
+    let redaction = |event: &OwnedEventId| json!({"type": "m.room.redaction", "sender": BOB, "redacts": event, "content": {}});
+    let topic = room.add(topic(ALICE, "topic"), &[4], &[0, 1, 2]);
+    room.add(redaction(&topic), &[5], &[0, 2, 4]);
+    room.add(redaction(&topic), &[6], &[0, 2, 4]);
+    let last = room.add(message("shown"), &[7], &[0, 1, 2]);
+    let end = room.add(redaction(&topic), &[8], &[0, 2, 4]);
+    let mut timeline = room.all();
+    timeline.retain(|event| event["type"] != "m.room.redaction");
+    let fake = Fake::start().await;
+    room.serve(&fake, &timeline, 0);
+    let dumped = dump(&mut fake.connect().await).await;
+    let ids: Vec<_> = dumped.timeline.iter().map(|event| event.event_id.clone()).collect();
+    let expected: Vec<_> = room.events.iter().map(|(id, _)| id.clone()).collect();
+    assert_eq!(ids, expected);
+    assert_eq!(dumped.head.forward_extremities, [end]);
+    assert_eq!(dumped.before(&last, "m.room.topic"), Some(&topic));
+    assert_eq!(dumped.tally.skipped, []);
 }
 
 #[tokio::test]

@@ -98,7 +98,7 @@ type Columns = (
     Option<String>,
 );
 
-pub(super) fn local(row: &Row, server: &ServerName) -> Result<DumpMedia, NoRecord> {
+pub(super) fn local(row: Row<'_>, server: &ServerName) -> Result<DumpMedia, NoRecord> {
     let (media_id, kind, length, created, name, user, quarantined, access, authenticated, sha256) =
         row.decode::<Columns>()?;
     // Synapse makes the row when a client reserves an id, and fills it in on the upload.
@@ -121,7 +121,7 @@ pub(super) fn local(row: &Row, server: &ServerName) -> Result<DumpMedia, NoRecor
     })
 }
 
-pub(super) fn remote(row: &Row) -> Result<DumpMedia, NoRecord> {
+pub(super) fn remote(row: Row<'_>) -> Result<DumpMedia, NoRecord> {
     type Remote = (
         String,
         Option<String>,

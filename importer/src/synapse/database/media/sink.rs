@@ -42,7 +42,7 @@ impl<'a, 'b> Sink<'a, 'b> {
     }
 
     /// Takes a record of which the file is dumped too.
-    pub(super) fn row(&mut self, kind: Kind, row: &Row, record: Result<DumpMedia, NoRecord>) {
+    pub(super) fn row(&mut self, kind: Kind, row: Row<'_>, record: Result<DumpMedia, NoRecord>) {
         self.phase.advance(1);
         self.tally.read(kind, 1);
         let (reason, detail) = match record {

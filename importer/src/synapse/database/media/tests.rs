@@ -50,7 +50,7 @@ fn options(files: MediaFiles, remote: bool) -> MediaOptions {
 async fn dumped(directory: &Path, options: MediaOptions) -> Result<(DumpReader, Tally), DumpError> {
     let mut fixture = Fixture::new();
     everything(&mut fixture);
-    let mut config = config(fixture.sqlite(directory).await);
+    let mut config = config(fixture.sqlite(directory));
     config.media_store_path = directory.join("store");
     let mut source = DatabaseSource::open(&config, History::Full, NOW).await.unwrap();
     source = source.with_media(options);

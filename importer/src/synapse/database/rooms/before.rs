@@ -29,32 +29,80 @@ pub(super) enum Before {
     Missing,
 }
 
+impl Before {
+    /// The group that the state is made of.
+    pub(super) fn group(&self) -> Option<i64> {
+        match self {
+            Self::Group(group) | Self::Changed { group, .. } => Some(*group),
+            Self::Nothing | Self::Missing => None,
+        }
+    }
+}
+
+/// Groups of events by their ids.
+pub(super) type Groups = BTreeMap<OwnedEventId, i64>;
+
+/// A state event's only prev event.
+struct Prev<'a> {
+    event: &'a StoredEvent<'a>,
+    only: Option<OwnedEventId>,
+}
+
 impl DatabaseSource {
-    /// The states before some events, in their order.
+    /// The states before some events, in their order. `recent` are the groups of the events of the page before, and
+    /// then of these.
     pub(super) async fn befores(
         &mut self,
         room_id: &RoomId,
-        events: &[StoredEvent],
+        events: &[StoredEvent<'_>],
+        recent: &mut Groups,
     ) -> Result<Vec<Before>, DatabaseError> {
-        let state_events = || events.iter().filter(|event| event.pdu.state_key.is_some());
-        let single: Vec<&str> = state_events()
-            .filter_map(|event| event.only_prev())
-            .map(|event_id| event_id.as_str())
+        let own: Groups = events
+            .iter()
+            .filter_map(|event| Some((event.record.event_id.clone(), event.record.group?)))
             .collect();
-        let groups = self.groups(&single).await?;
-        let replaced: Vec<&str> = state_events()
-            .filter(|event| event.only_prev().is_none_or(|prev| !groups.contains_key(prev)))
-            .filter_map(|event| event.pdu.replaces_state.as_deref())
-            .map(ruma::EventId::as_str)
+        let prevs: Vec<Prev<'_>> = events
+            .iter()
+            .filter(|event| event.pdu.state_key.is_some() && !event.is_create())
+            .map(|event| Prev { event, only: only(event.pdu.prev_events()) })
             .collect();
+        let mut groups = Groups::new();
+        let mut unknown = Vec::new();
+        for prev in prevs.iter().filter_map(|prev| prev.only.as_ref()) {
+            match own.get(prev).or_else(|| recent.get(prev)) {
+                Some(group) => {
+                    groups.insert(prev.clone(), *group);
+                }
+                None => unknown.push(prev.as_str()),
+            }
+        }
+        groups.extend(self.groups(&unknown).await?);
+        let replaced: Vec<OwnedEventId> = prevs
+            .iter()
+            .filter(|prev| prev.only.as_ref().is_none_or(|prev| !groups.contains_key(prev)))
+            .filter_map(|prev| prev.event.pdu.replaces_state())
+            .collect();
+        let replaced: Vec<&str> = replaced.iter().map(|event_id| event_id.as_str()).collect();
         let replaced = self.state_keys(room_id, &replaced).await?;
-        Ok(events.iter().map(|event| event.before(&groups, &replaced)).collect())
+        let mut prevs = prevs.into_iter();
+        let befores = events.iter().map(|event| {
+            if event.is_create() {
+                return Before::Nothing;
+            }
+            match event.state_entry() {
+                None => event.record.group.map_or(Before::Missing, Before::Group),
+                Some(key) => {
+                    let prev = prevs.next().and_then(|prev| prev.only);
+                    event.before(key, prev.and_then(|prev| groups.get(&prev)), &replaced)
+                }
+            }
+        });
+        let befores = befores.collect();
+        *recent = own;
+        Ok(befores)
     }
 
-    async fn groups(
-        &mut self,
-        event_ids: &[&str],
-    ) -> Result<BTreeMap<OwnedEventId, i64>, DatabaseError> {
+    async fn groups(&mut self, event_ids: &[&str]) -> Result<Groups, DatabaseError> {
         let sql =
             "SELECT event_id, state_group FROM event_to_state_groups WHERE event_id IN ($IDS)";
         let rows = self.main.rows_in("event_to_state_groups", sql, event_ids).await?;
@@ -79,32 +127,26 @@ impl DatabaseSource {
     }
 }
 
-impl StoredEvent {
-    fn only_prev(&self) -> Option<&OwnedEventId> {
-        match self.pdu.prev_events.as_slice() {
-            [only] => Some(only),
-            _ => None,
-        }
-    }
+fn only(prev_events: Vec<OwnedEventId>) -> Option<OwnedEventId> {
+    let [only] = <[OwnedEventId; 1]>::try_from(prev_events).ok()?;
+    Some(only)
+}
 
+impl StoredEvent<'_> {
+    /// The state before a state event with this key. `prev`: the group after its only prev event.
     fn before(
         &self,
-        groups: &BTreeMap<OwnedEventId, i64>,
+        key: Key,
+        prev: Option<&i64>,
         replaced: &BTreeMap<OwnedEventId, Key>,
     ) -> Before {
-        if self.is_create() {
-            return Before::Nothing;
-        }
-        let Some(key) = self.state_entry() else {
-            return self.group.map_or(Before::Missing, Before::Group);
-        };
-        if let Some(group) = self.only_prev().and_then(|prev| groups.get(prev)) {
+        if let Some(group) = prev {
             return Before::Group(*group);
         }
-        let Some(group) = self.group else { return Before::Missing };
+        let Some(group) = self.record.group else { return Before::Missing };
         // Whatever else stands there came from a client or server that made it up.
         let value =
-            self.pdu.replaces_state.clone().filter(|event_id| replaced.get(event_id) == Some(&key));
+            self.pdu.replaces_state().filter(|event_id| replaced.get(event_id) == Some(&key));
         Before::Changed { group, key, value }
     }
 }

@@ -1,27 +1,26 @@
 //! An event as Synapse stores it, and as a dump has it.
 
-use std::{collections::BTreeMap, fmt};
+use std::fmt;
 
 use ruma::{
     CanonicalJsonObject, OwnedEventId, RoomVersionId, canonical_json::redact,
     room_version_rules::RoomVersionRules,
 };
-use serde::{
-    Deserialize,
-    de::{DeserializeOwned, IgnoredAny},
-};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::{
-    super::row::{BrokenRow, Row},
+    super::row::{BrokenRow, FromValue, Row, Value},
     Position,
+    pdu::{Pdu, Signed},
     states::Key,
 };
 use crate::dump::format::DumpEvent;
 
-/// What to select for a [`StoredEvent`].
+/// What to select for a [`Record`].
 pub(super) const COLUMNS: &str = "e.event_id, e.stream_ordering, e.topological_ordering, e.room_id, e.outlier, \
-    r.event_id IS NOT NULL, sg.state_group, ej.internal_metadata, ej.format_version, ej.json";
+    r.event_id IS NOT NULL, sg.state_group, EXISTS (SELECT 1 FROM redactions x WHERE x.redacts = e.event_id), \
+    ej.internal_metadata, ej.format_version, ej.json";
 /// Where to select it from.
 pub(super) const TABLES: &str = "events e LEFT JOIN event_json ej ON ej.event_id = e.event_id \
     LEFT JOIN rejections r ON r.event_id = e.event_id \
@@ -29,74 +28,68 @@ pub(super) const TABLES: &str = "events e LEFT JOIN event_json ej ON ej.event_id
 
 /// A row of `events` with what belongs to it.
 #[derive(Clone, Debug)]
-pub(super) struct StoredEvent {
+pub(super) struct Record {
     pub(super) event_id: OwnedEventId,
     pub(super) position: Position,
     pub(super) room_id: String,
     pub(super) outlier: bool,
     pub(super) rejected: bool,
-    pub(super) metadata: Metadata,
     /// The state group *after* the event; outliers have none.
     pub(super) group: Option<i64>,
-    /// The event has its id inside (room versions 1 and 2).
-    holds_id: bool,
+    /// Some event says that it redacts this one.
+    pub(super) redaction: bool,
+    pub(super) metadata: Metadata,
     format: i64,
-    pub(super) pdu: Pdu,
+    pub(super) json: String,
+}
+
+/// A [`Record`] whose JSON has been read.
+#[derive(Clone, Debug)]
+pub(super) struct StoredEvent<'a> {
+    pub(super) record: &'a Record,
+    pub(super) pdu: Pdu<'a>,
 }
 
 /// What `internal_metadata` says. Anything but `true` is *false*.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
 pub(super) struct Metadata {
-    pub(super) soft_failed: bool,
+    pub(super) soft_failed: Flag,
     /// An invite, knock or leave in a room that the server is not in.
-    pub(super) out_of_band_membership: bool,
+    pub(super) out_of_band_membership: Flag,
     /// A redaction that holds only if it comes from the sender's own server.
-    pub(super) recheck_redaction: bool,
+    pub(super) recheck_redaction: Flag,
 }
 
-impl Metadata {
-    pub(super) fn parse(json: &RawValue) -> Self {
-        let flags: BTreeMap<String, serde_json::Value> =
-            serde_json::from_str(json.get()).unwrap_or_default();
-        let is = |flag: &str| flags.get(flag) == Some(&serde_json::Value::Bool(true));
-        Self {
-            soft_failed: is("soft_failed"),
-            out_of_band_membership: is("out_of_band_membership"),
-            recheck_redaction: is("recheck_redaction"),
+/// A flag of [`Metadata`].
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(from = "serde_json::Value")]
+pub(super) struct Flag(pub(super) bool);
+
+impl From<serde_json::Value> for Flag {
+    fn from(value: serde_json::Value) -> Self {
+        Self(value == serde_json::Value::Bool(true))
+    }
+}
+
+impl FromValue for Metadata {
+    const REASON: &'static str = "json-invalid";
+    const EXPECTED: &'static str = "JSON";
+
+    /// JSON that is no object has no flags.
+    fn from_value(value: &Value<'_>) -> Option<Self> {
+        let Value::Text(text) = value else { return None };
+        match serde_json::from_str(text) {
+            Ok(metadata) => Some(metadata),
+            Err(error) if error.is_data() => Some(Self::default()),
+            Err(_) => None,
         }
     }
 }
 
-/// The event itself: all its keys, and those that are needed here.
-#[derive(Clone, Debug)]
-pub(super) struct Pdu {
-    fields: BTreeMap<String, Box<RawValue>>,
-    pub(super) kind: String,
-    pub(super) state_key: Option<String>,
-    pub(super) sender: String,
-    pub(super) prev_events: Vec<OwnedEventId>,
-    pub(super) auth_events: Vec<OwnedEventId>,
-    /// The event that this one took the place of in the state, as Synapse noted.
-    pub(super) replaces_state: Option<OwnedEventId>,
-}
-
-/// A reference to an event: the id, in room versions 1 and 2 with a hash.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Reference {
-    Id(String),
-    Pair(String, IgnoredAny),
-}
-
-#[derive(Default, Deserialize)]
-struct Unsigned {
-    #[serde(default)]
-    replaces_state: Option<serde_json::Value>,
-}
-
-impl StoredEvent {
+impl Record {
     /// Decodes a row of [`COLUMNS`].
-    pub(super) fn decode(row: &Row) -> Result<Self, BrokenRow> {
+    pub(super) fn decode(row: Row<'_>) -> Result<Self, BrokenRow> {
         type Columns = (
             OwnedEventId,
             i64,
@@ -105,9 +98,10 @@ impl StoredEvent {
             bool,
             bool,
             Option<i64>,
-            Box<RawValue>,
+            bool,
+            Metadata,
             Option<i64>,
-            Box<RawValue>,
+            String,
         );
         let (
             event_id,
@@ -117,31 +111,48 @@ impl StoredEvent {
             outlier,
             rejected,
             group,
+            redaction,
             metadata,
             format,
             json,
         ) = row.decode::<Columns>()?;
-        let pdu =
-            Pdu::parse(&json).ok_or_else(|| BrokenRow::new("json", "json-invalid", "an event"))?;
-        // NULL: from before there were formats.
-        let format = format.unwrap_or(1);
         Ok(Self {
             event_id,
             position: Position::new(stream, topological),
             room_id,
             outlier,
             rejected,
-            metadata: Metadata::parse(&metadata),
             group,
-            holds_id: format == 1,
-            format,
-            pdu,
+            redaction,
+            metadata,
+            // NULL: from before there were formats.
+            format: format.unwrap_or(1),
+            json,
         })
     }
 
+    /// Reads the JSON.
+    pub(super) fn read(&self) -> Result<StoredEvent<'_>, BrokenRow> {
+        let pdu = Pdu::parse(&self.json);
+        let pdu = pdu.ok_or_else(|| BrokenRow::new("json", "json-invalid", "an event"))?;
+        Ok(StoredEvent { record: self, pdu })
+    }
+
+    /// Whether the room's state has gone through it.
+    pub(super) fn is_accepted(&self) -> bool {
+        !self.outlier && !self.rejected && !self.metadata.soft_failed.0
+    }
+
+    /// The event has its id inside (room versions 1 and 2).
+    fn holds_id(&self) -> bool {
+        self.format == 1
+    }
+}
+
+impl<'a> StoredEvent<'a> {
     /// Type and state key of a state event.
     pub(super) fn state_entry(&self) -> Option<Key> {
-        Some((self.pdu.kind.clone(), self.pdu.state_key.clone()?))
+        Some((self.pdu.kind.to_string(), self.pdu.state_key.as_ref()?.to_string()))
     }
 
     /// Whether this is a room's first event.
@@ -151,27 +162,22 @@ impl StoredEvent {
 
     /// The event for the dump, redacted if something redacted it.
     pub(super) fn dump(
-        &self,
+        &'a self,
         room_version: Option<&str>,
         state_before: Option<u64>,
         redacted_by: Option<OwnedEventId>,
-    ) -> Result<DumpEvent, Unredactable> {
+    ) -> Result<DumpEvent<Form<'a>>, Unredactable> {
         let pdu = if redacted_by.is_some() {
-            self.redacted(room_version)?
+            Form::Made(self.redacted(room_version)?)
         } else {
-            let mut fields = self.pdu.fields.clone();
-            fields.remove("unsigned");
-            if !self.holds_id {
-                fields.remove("event_id");
-            }
-            to_raw_value(&fields).map_err(|_infallible| Unredactable::Json)?
+            Form::Whole(self.pdu.signed(self.record.holds_id()))
         };
         Ok(DumpEvent {
-            event_id: self.event_id.clone(),
+            event_id: self.record.event_id.clone(),
             state_before,
             redacted_by,
             erased: false,
-            soft_failed: self.metadata.soft_failed,
+            soft_failed: self.record.metadata.soft_failed.0,
             pdu,
         })
     }
@@ -179,20 +185,17 @@ impl StoredEvent {
     /// The redacted form. Synapse's row has the original until it is censored, a week later.
     fn redacted(&self, room_version: Option<&str>) -> Result<Box<RawValue>, Unredactable> {
         let rules = self.rules(room_version).ok_or(Unredactable::RoomVersion)?;
-        let text = to_raw_value(&self.pdu.fields).map_err(|_infallible| Unredactable::Json)?;
-        let mut event: CanonicalJsonObject =
+        let text = to_raw_value(&self.pdu.signed(self.record.holds_id()))
+            .map_err(|_infallible| Unredactable::Json)?;
+        let event: CanonicalJsonObject =
             serde_json::from_str(text.get()).map_err(|_canonical| Unredactable::Json)?;
-        event.remove("unsigned");
-        if !self.holds_id {
-            event.remove("event_id");
-        }
         let event = redact(event, &rules.redaction, None).map_err(|_invalid| Unredactable::Json)?;
         to_raw_value(&event).map_err(|_infallible| Unredactable::Json)
     }
 
     /// The rules of the room's version; of an unknown one, those that go with the event's format.
     fn rules(&self, room_version: Option<&str>) -> Option<RoomVersionRules> {
-        let version = match (room_version, self.format) {
+        let version = match (room_version, self.record.format) {
             (Some(version), _) => RoomVersionId::try_from(version).ok()?,
             (None, 1) => RoomVersionId::V1,
             (None, 2) => RoomVersionId::V3,
@@ -200,6 +203,30 @@ impl StoredEvent {
             (None, _) => return None,
         };
         version.rules()
+    }
+}
+
+/// An event in the form that the dump has.
+#[derive(Clone, Debug)]
+pub(super) enum Form<'a> {
+    Whole(Signed<'a>),
+    /// Redacted, for one reason or another.
+    Made(Box<RawValue>),
+}
+
+impl Form<'_> {
+    /// The event as JSON of its own.
+    pub(super) fn to_raw(&self) -> Result<Box<RawValue>, Unredactable> {
+        to_raw_value(self).map_err(|_infallible| Unredactable::Json)
+    }
+}
+
+impl Serialize for Form<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Whole(event) => event.serialize(serializer),
+            Self::Made(event) => event.serialize(serializer),
+        }
     }
 }
 
@@ -211,7 +238,6 @@ pub(super) enum Unredactable {
     /// The event is no canonical JSON.
     Json,
 }
-
 impl Unredactable {
     pub(super) fn reason(self) -> &'static str {
         match self {
@@ -232,39 +258,4 @@ impl fmt::Display for Unredactable {
             }
         })
     }
-}
-
-impl Pdu {
-    fn parse(json: &RawValue) -> Option<Self> {
-        let fields: BTreeMap<String, Box<RawValue>> = serde_json::from_str(json.get()).ok()?;
-        let unsigned: Unsigned = field(&fields, "unsigned").unwrap_or_default();
-        Some(Self {
-            kind: field(&fields, "type")?,
-            state_key: field(&fields, "state_key"),
-            sender: field(&fields, "sender")?,
-            prev_events: references(&fields, "prev_events"),
-            auth_events: references(&fields, "auth_events"),
-            replaces_state: unsigned
-                .replaces_state
-                .and_then(|id| OwnedEventId::try_from(id.as_str()?).ok()),
-            fields,
-        })
-    }
-
-    /// The list at `unsigned.KEY`.
-    pub(super) fn unsigned_list(json: &RawValue, key: &str) -> Option<Vec<Box<RawValue>>> {
-        let fields: BTreeMap<String, Box<RawValue>> = serde_json::from_str(json.get()).ok()?;
-        let unsigned: BTreeMap<String, Box<RawValue>> = field(&fields, "unsigned")?;
-        field(&unsigned, key)
-    }
-}
-
-fn field<T: DeserializeOwned>(fields: &BTreeMap<String, Box<RawValue>>, key: &str) -> Option<T> {
-    serde_json::from_str(fields.get(key)?.get()).ok()
-}
-
-fn references(fields: &BTreeMap<String, Box<RawValue>>, key: &str) -> Vec<OwnedEventId> {
-    let references: Vec<Reference> = field(fields, key).unwrap_or_default();
-    let ids = references.into_iter().map(|(Reference::Id(id) | Reference::Pair(id, _))| id);
-    ids.filter_map(|id| OwnedEventId::try_from(id).ok()).collect()
 }

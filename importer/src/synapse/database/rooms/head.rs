@@ -4,9 +4,10 @@ use ruma::{OwnedEventId, OwnedRoomAliasId, OwnedUserId, RoomId};
 use serde_json::value::RawValue;
 
 use super::{
-    super::{DatabaseError, DatabaseSource, items::Items},
-    StoredEvent, Timeline,
-    event::{COLUMNS, Pdu, TABLES},
+    super::{DatabaseError, DatabaseSource, items::Items, row::Row},
+    Timeline,
+    event::{COLUMNS, Record, TABLES},
+    pdu::Pdu,
     states::{self, Entries},
 };
 use crate::{
@@ -98,17 +99,17 @@ impl DatabaseSource {
     }
 
     /// Forward extremities that a timeline can have, newest last.
-    async fn extremities(&mut self, room_id: &RoomId) -> Result<Vec<StoredEvent>, DatabaseError> {
+    async fn extremities(&mut self, room_id: &RoomId) -> Result<Vec<Record>, DatabaseError> {
         let sql = format!(
             "SELECT {COLUMNS} FROM {TABLES} WHERE e.event_id IN \
              (SELECT event_id FROM event_forward_extremities WHERE room_id = $1) ORDER BY e.stream_ordering"
         );
         let rows =
             self.main.rows("event_forward_extremities", &sql, &[room_id.as_str().into()]).await?;
-        let events = rows.iter().filter_map(|row| StoredEvent::decode(row).ok());
+        let events = rows.iter().filter_map(|row| Record::decode(Row::Kept(row)).ok());
         Ok(events
-            .filter(|event| !event.outlier && !event.rejected && !event.metadata.soft_failed)
-            .filter(|event| event.room_id == room_id.as_str())
+            .filter(|event| event.is_accepted() && event.room_id == room_id.as_str())
+            .filter(|event| event.read().is_ok())
             .collect())
     }
 
@@ -117,7 +118,7 @@ impl DatabaseSource {
     async fn current_state(
         &mut self,
         room_id: &RoomId,
-        extremities: &[StoredEvent],
+        extremities: &[Record],
     ) -> Result<Option<Entries>, DatabaseError> {
         let mut entries = Entries::new();
         let sql = "SELECT type, state_key, event_id FROM current_state_events WHERE room_id = $1";
@@ -201,7 +202,7 @@ impl DatabaseSource {
                 continue;
             }
             let key = format!("{membership}_room_state");
-            let stripped_state = json.and_then(|json| Pdu::unsigned_list(&json, &key));
+            let stripped_state = json.and_then(|json| Pdu::unsigned_list(json.get(), &key));
             members.push(DumpMember { user_id, membership, event_id, forgotten, stripped_state });
         }
         items.written(members.len());

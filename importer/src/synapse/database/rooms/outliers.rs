@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use ruma::OwnedEventId;
 
 use super::{
-    super::{DatabaseError, DatabaseSource, items::Items},
-    Room, StoredEvent,
-    event::{COLUMNS, TABLES},
+    super::{DatabaseError, DatabaseSource, items::Items, row::Row},
+    Room,
+    event::{COLUMNS, Record, TABLES},
     skip_broken,
 };
 use crate::{
@@ -21,7 +21,7 @@ const BATCH: usize = 100;
 
 /// What the database says about an id.
 enum Found {
-    Event(Box<StoredEvent>),
+    Event(Box<Record>),
     Broken(super::BrokenRow),
 }
 
@@ -33,14 +33,14 @@ impl DatabaseSource {
         file: &mut RoomWriter,
         tally: &mut Tally,
     ) -> Result<(), SourceError> {
-        let mut waiting = std::mem::take(&mut room.needed);
-        waiting.extend(room.timeline.soft_failed(&mut self.main).await?);
+        let mut waiting = room.needed.take();
         let mut seen = waiting.clone();
         let mut items = Items::new(tally, Kind::Outlier, room.id.as_str());
         while !waiting.is_empty() {
             let batch: Vec<OwnedEventId> =
                 std::iter::from_fn(|| waiting.pop_first()).take(BATCH).collect();
-            let events = self.outliers(room, &batch, &mut items).await?;
+            let records = self.outliers(room, &batch, &mut items).await?;
+            let events: Vec<_> = records.iter().filter_map(|record| record.read().ok()).collect();
             let redactions = self.redactions(&room.id, &events).await?;
             for event in &events {
                 let redacted_by = redactions.of(event, &room.bans);
@@ -49,15 +49,15 @@ impl DatabaseSource {
                         file.outlier(&event)?;
                         items.written(1);
                     }
-                    Err((reason, detail)) => items.skip(event.event_id.as_str(), reason, detail),
+                    Err((reason, detail)) => {
+                        items.skip(event.record.event_id.as_str(), reason, detail);
+                    }
                 }
                 // The auth events of an invite from elsewhere are elsewhere.
-                if !event.metadata.out_of_band_membership {
-                    let auth_events = event.pdu.auth_events.iter();
-                    let new: Vec<_> =
-                        auth_events.filter(|id| !seen.contains(*id)).cloned().collect();
-                    seen.extend(new.iter().cloned());
-                    waiting.extend(new);
+                if !event.record.metadata.out_of_band_membership.0 {
+                    let auth_events = event.pdu.auth_events();
+                    let new = auth_events.filter(|id| seen.insert(id.clone().into_owned()));
+                    waiting.extend(new.map(std::borrow::Cow::into_owned));
                 }
             }
         }
@@ -70,14 +70,16 @@ impl DatabaseSource {
         room: &Room,
         event_ids: &[OwnedEventId],
         items: &mut Items<'_>,
-    ) -> Result<Vec<StoredEvent>, DatabaseError> {
+    ) -> Result<Vec<Record>, DatabaseError> {
         let sql = format!("SELECT {COLUMNS} FROM {TABLES} WHERE e.event_id IN ($IDS)");
         let ids: Vec<_> = event_ids.iter().map(|id| id.as_str()).collect();
         let rows = self.main.rows_in("events", &sql, &ids).await?;
         let mut found: BTreeMap<String, Found> = rows
             .iter()
             .map(|row| {
-                let event = StoredEvent::decode(row);
+                let event = Record::decode(Row::Kept(row));
+                // What can't be read is broken, too.
+                let event = event.and_then(|event| event.read().map(drop).map(|()| event));
                 (
                     row.label(),
                     event.map_or_else(Found::Broken, |event| Found::Event(Box::new(event))),

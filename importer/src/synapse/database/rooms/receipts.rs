@@ -36,7 +36,7 @@ impl DatabaseSource {
             .each(table, sql, &[room_id.as_str().into()], |row| {
                 let (user_id, event_id, thread_id, data) = match row.decode::<Receipt>() {
                     Ok(receipt) => receipt,
-                    Err(broken) => return items.broken(&row, &broken),
+                    Err(broken) => return items.broken(row, &broken),
                 };
                 if user_id.server_name() == server_name || result.is_err() {
                     return;

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use ruma::{OwnedEventId, RoomId};
-use serde_json::value::RawValue;
 
 use super::{
     super::{DatabaseError, DatabaseSource},
@@ -39,23 +38,24 @@ impl DatabaseSource {
     pub(super) async fn redactions(
         &mut self,
         room_id: &RoomId,
-        events: &[StoredEvent],
+        events: &[StoredEvent<'_>],
     ) -> Result<Redactions, DatabaseError> {
         let sql = "SELECT x.event_id, x.redacts, e.room_id, e.sender, ej.internal_metadata \
                    FROM redactions x JOIN events e ON e.event_id = x.event_id \
                    JOIN event_json ej ON ej.event_id = x.event_id \
                    LEFT JOIN rejections r ON r.event_id = x.event_id \
                    WHERE r.event_id IS NULL AND x.redacts IN ($IDS) ORDER BY e.stream_ordering";
-        let ids: Vec<_> = events.iter().map(|event| event.event_id.as_str()).collect();
+        let named = events.iter().filter(|event| event.record.redaction);
+        let ids: Vec<_> = named.map(|event| event.record.event_id.as_str()).collect();
         let rows = self.main.rows_in("redactions", sql, &ids).await?;
         let mut redactions: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for row in &rows {
-            type Columns = (OwnedEventId, OwnedEventId, String, String, Box<RawValue>);
+            type Columns = (OwnedEventId, OwnedEventId, String, String, Metadata);
             let Ok((event_id, redacts, room, sender, metadata)) = row.decode::<Columns>() else {
                 continue;
             };
             if room == room_id.as_str() {
-                let own_server_only = Metadata::parse(&metadata).recheck_redaction;
+                let own_server_only = metadata.recheck_redaction.0;
                 let redaction = Redaction { event_id, sender, own_server_only };
                 redactions.entry(redacts).or_default().push(redaction);
             }
@@ -86,12 +86,16 @@ impl DatabaseSource {
 
 impl Redactions {
     /// What redacted an event. Synapse never redacts a create event.
-    pub(super) fn of(&self, event: &StoredEvent, bans: &[BanRedaction]) -> Option<OwnedEventId> {
+    pub(super) fn of(
+        &self,
+        event: &StoredEvent<'_>,
+        bans: &[BanRedaction],
+    ) -> Option<OwnedEventId> {
         if event.is_create() {
             return None;
         }
-        let sender = event.pdu.sender.as_str();
-        let redactions = self.0.get(&event.event_id).into_iter().flatten();
+        let sender = &*event.pdu.sender;
+        let redactions = self.0.get(&event.record.event_id).into_iter().flatten();
         let valid = |redaction: &&Redaction| {
             !redaction.own_server_only || server(&redaction.sender) == server(sender)
         };
@@ -102,8 +106,8 @@ impl Redactions {
 }
 
 impl BanRedaction {
-    fn covers(&self, event: &StoredEvent) -> bool {
-        let ended = match (self.end, event.position) {
+    fn covers(&self, event: &StoredEvent<'_>) -> bool {
+        let ended = match (self.end, event.record.position) {
             (Some(end), Position::Live { stream } | Position::Backfilled { stream, .. }) => {
                 stream >= end
             }

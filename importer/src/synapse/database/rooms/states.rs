@@ -2,19 +2,27 @@
 //!
 //! Synapse keeps states as groups: a group has some entries of its own, and the rest in the group before it
 //! (`state_group_edges`), at most a hundred steps long. A group adds and replaces entries, and never takes one away.
+//! So groups are a tree, and the states of the dump are the same tree; nothing is read twice, and no state is spelled
+//! out but the one where the reader is. Every hundredth group is a whole one: it is told by what it differs in.
+
+mod groups;
+mod place;
 
 use std::collections::BTreeMap;
 
-use ruma::{EventId, OwnedEventId};
+use ruma::OwnedEventId;
 
+pub(super) use self::groups::whole;
+use self::{
+    groups::{Chain, Groups},
+    place::Place,
+};
 use super::{
     super::{DatabaseError, connection::Connection, items::count},
-    Before, StoredEvent,
+    StoredEvent,
+    before::Before,
 };
 use crate::dump::format::DumpState;
-
-/// Groups that one may be made of. Synapse makes a whole group after 100.
-const MAX_STEPS: usize = 10_000;
 
 /// Event type and state key.
 pub(super) type Key = (String, String);
@@ -24,29 +32,30 @@ pub(super) type Entries = BTreeMap<Key, OwnedEventId>;
 /// The states met so far, and one of them in full.
 #[derive(Debug, Default)]
 pub(super) struct States {
-    entries: Entries,
-    /// What `entries` is, as long as nothing is changed: a group of Synapse's.
-    group: Option<i64>,
-    /// An entry that differs from `group`, with the group's own value.
-    changed: Option<(Key, Option<OwnedEventId>)>,
-    /// A group that should be `group` and one entry more: that after the last event.
-    next: Option<(i64, Key, OwnedEventId)>,
-    /// Entries touched since the state with the id `base`, with their values in it.
-    touched: BTreeMap<Key, Option<OwnedEventId>>,
-    base: Option<u64>,
+    place: Place,
+    /// A group that should be the state where we are and one entry more: that after the last event.
+    next: Option<Next>,
     last_id: u64,
-    groups: BTreeMap<i64, u64>,
-    /// States that are no group, by the event they come before.
-    others: BTreeMap<OwnedEventId, u64>,
+    groups: Groups,
+    /// States by their groups; `None` if the database does not hold it.
+    known: BTreeMap<i64, Option<u64>>,
 }
 
-/// The state before an event, as found by [`States::step`].
 #[derive(Debug)]
-pub(super) enum Step {
-    /// None, or one that has been met.
-    Known,
-    /// One that has to be written.
-    New(DumpState),
+struct Next {
+    after: u64,
+    group: i64,
+    key: Key,
+    event_id: OwnedEventId,
+}
+
+/// The state before an event, as found by [`States::before`].
+#[derive(Debug)]
+pub(super) enum Found {
+    /// None: the event is the room's first.
+    Nothing,
+    /// Its id.
+    State(u64),
     /// The database does not hold it.
     Missing,
 }
@@ -55,70 +64,135 @@ impl States {
     /// The first state, in full.
     pub(super) fn begin(&mut self, entries: Entries) -> DumpState {
         let set = entries.iter().map(entry).collect();
-        self.entries = entries;
         self.last_id = 1;
-        self.base = Some(1);
+        self.place = Place::begin(1, entries);
         DumpState { id: 1, base: None, set, unset: Vec::new() }
     }
 
-    /// The id of the state before an event, once [`Self::step`] has met it.
-    pub(super) fn known(&self, event_id: &EventId, before: &Before) -> Option<u64> {
-        match before {
-            Before::Nothing | Before::Missing => None,
-            Before::Group(group) => self.groups.get(group).copied(),
-            Before::Changed { .. } => self.others.get(event_id).copied(),
-        }
+    /// How many there are.
+    pub(super) fn number(&self) -> u64 {
+        self.last_id
     }
 
-    /// Goes to the state before an event.
-    pub(super) async fn step(
+    /// Reads what the groups of some events are made of, as far as that is not known.
+    pub(super) async fn prepare(
         &mut self,
         db: &mut Connection,
-        event: &StoredEvent,
+        befores: &[Before],
+    ) -> Result<(), DatabaseError> {
+        let mut groups: Vec<i64> = befores.iter().filter_map(Before::group).collect();
+        groups.sort_unstable();
+        groups.dedup();
+        groups.retain(|group| !self.known.contains_key(group));
+        self.groups.read(db, groups, |group| self.known.contains_key(&group)).await
+    }
+
+    /// Goes to the state before an event. States that have to be written are given to `write`.
+    pub(super) async fn before<E: From<DatabaseError>>(
+        &mut self,
+        db: &mut Connection,
+        event: &StoredEvent<'_>,
         before: Before,
-    ) -> Result<Step, DatabaseError> {
+        write: &mut (impl FnMut(&DumpState) -> Result<(), E> + Send),
+    ) -> Result<Found, E> {
         let (group, change) = match before {
-            Before::Nothing => return Ok(Step::Known),
-            Before::Missing => return Ok(Step::Missing),
-            Before::Group(group) if self.groups.contains_key(&group) => {
-                self.expect(group, event);
-                return Ok(Step::Known);
-            }
+            Before::Nothing => return Ok(Found::Nothing),
+            Before::Missing => return Ok(Found::Missing),
             Before::Group(group) => (group, None),
             Before::Changed { group, key, value } => (group, Some((key, value))),
         };
-        if !self.go_to(db, group).await? {
-            return Ok(Step::Missing);
-        }
-        let is_group = change.is_none();
+        let Some(id) = self.of_group(db, group, write).await? else { return Ok(Found::Missing) };
         if let Some((key, value)) = change {
-            self.changed = Some((key.clone(), self.entries.get(&key).cloned()));
-            self.put(key, value);
+            if !self.go_to(db, id, group).await? {
+                return Ok(Found::Missing);
+            }
+            self.place.put(key, value);
+            return Ok(Found::State(self.settle(write)?));
         }
-        let (id, state) = self.settle();
-        if is_group {
-            self.groups.insert(group, id);
-            self.expect(group, event);
-        } else {
-            self.others.insert(event.event_id.clone(), id);
-        }
-        Ok(state.map_or(Step::Known, Step::New))
-    }
-
-    /// Notes what the group after an event should be, if `entries` is the group before it.
-    fn expect(&mut self, before: i64, event: &StoredEvent) {
-        let is_here = self.group == Some(before) && self.changed.is_none();
-        self.next = match (event.group, event.state_entry()) {
-            (Some(group), Some(key)) if is_here => Some((group, key, event.event_id.clone())),
+        self.next = match (event.record.group, event.state_entry()) {
+            (Some(group), Some(key)) if self.place.id() == id => {
+                let event_id = event.record.event_id.clone();
+                Some(Next { after: id, group, key, event_id })
+            }
             _ => None,
         };
+        Ok(Found::State(id))
+    }
+
+    /// The id of a group's state, which is new or known; `None` if the database does not hold it.
+    async fn of_group<E: From<DatabaseError>>(
+        &mut self,
+        db: &mut Connection,
+        group: i64,
+        write: &mut (impl FnMut(&DumpState) -> Result<(), E> + Send),
+    ) -> Result<Option<u64>, E> {
+        if let Some(known) = self.known.get(&group) {
+            return Ok(*known);
+        }
+        let found = self.enter(db, group).await?;
+        let id = if found && self.place.is_room() {
+            Some(self.settle(write)?)
+        } else {
+            self.place.give_up();
+            None
+        };
+        self.known.insert(group, id);
+        Ok(id)
+    }
+
+    /// Goes to a group that has not been met; *false* if the database does not hold it.
+    async fn enter(&mut self, db: &mut Connection, group: i64) -> Result<bool, DatabaseError> {
+        self.groups.read(db, vec![group], |group| self.known.contains_key(&group)).await?;
+        let known = |group| self.known.get(&group).copied();
+        match self.groups.chain(group, known) {
+            Chain::Endless | Chain::From { id: None, .. } => Ok(false),
+            Chain::From { id: Some(id), base, steps } => {
+                if !self.go_to(db, id, base).await? {
+                    return Ok(false);
+                }
+                for step in steps {
+                    for (key, event_id) in self.groups.own(db, step).await? {
+                        self.place.put(key, Some(event_id));
+                    }
+                }
+                Ok(true)
+            }
+            Chain::Whole { steps } => {
+                if steps == [group] && self.is_next(db, group).await? {
+                    if let Some(Next { key, event_id, .. }) = self.next.take() {
+                        self.place.put(key, Some(event_id));
+                    }
+                    return Ok(true);
+                }
+                let mut entries = Entries::new();
+                for step in steps {
+                    entries.extend(self.groups.own(db, step).await?);
+                }
+                self.place.become_state(entries);
+                Ok(true)
+            }
+        }
+    }
+
+    /// Goes to a state that has been met: that of a group. *False* if the database does not hold it any more.
+    async fn go_to(
+        &mut self,
+        db: &mut Connection,
+        id: u64,
+        group: i64,
+    ) -> Result<bool, DatabaseError> {
+        if !self.place.go_to(id) {
+            let entries = whole(db, group).await?;
+            self.place = Place::begin(id, entries);
+        }
+        Ok(self.place.is_room())
     }
 
     /// Whether a group is what was expected: the state before an event and the event. Every hundredth group is a whole
     /// one; if it has the expected size and holds the event, it need not be read.
     async fn is_next(&self, db: &mut Connection, group: i64) -> Result<bool, DatabaseError> {
-        let Some((_, key, event_id)) = self.next.as_ref().filter(|(next, _, _)| *next == group)
-        else {
+        let here = |next: &&Next| next.group == group && next.after == self.place.id();
+        let Some(Next { key, event_id, .. }) = self.next.as_ref().filter(here) else {
             return Ok(false);
         };
         let sql = "SELECT COUNT(*), MAX(CASE WHEN type = $2 AND state_key = $3 THEN event_id END) \
@@ -126,135 +200,21 @@ impl States {
         let params = [group.into(), key.0.as_str().into(), key.1.as_str().into()];
         let rows = db.rows("state_groups_state", sql, &params).await?;
         let found = rows.first().and_then(|row| row.decode::<(u64, Option<String>)>().ok());
-        let new = usize::from(!self.entries.contains_key(key));
-        let number = count(self.entries.len().saturating_add(new));
+        let number = count(self.place.size_with(key));
         Ok(found == Some((number, Some(event_id.to_string()))))
     }
 
-    /// Makes `entries` a group's; *false* if the database does not hold it.
-    async fn go_to(&mut self, db: &mut Connection, group: i64) -> Result<bool, DatabaseError> {
-        if let Some((key, value)) = self.changed.take() {
-            self.put(key, value);
-        }
-        if self.group == Some(group) {
-            return Ok(self.is_room());
-        }
-        let Some((steps, reached)) = self.steps_to(db, group).await? else { return Ok(false) };
-        let is_next = steps == [group] && !reached && self.is_next(db, group).await?;
-        self.group = Some(group);
-        if let (true, Some((_, key, event_id))) = (is_next, self.next.take()) {
-            self.put(key, Some(event_id));
-        } else if reached {
-            for step in steps.into_iter().rev() {
-                own_entries(db, step, |key, event_id| self.put(key, Some(event_id))).await?;
-            }
-        } else {
-            let mut entries = Entries::new();
-            for step in steps.into_iter().rev() {
-                own_entries(db, step, |key, event_id| {
-                    entries.insert(key, event_id);
-                })
-                .await?;
-            }
-            let gone: Vec<_> =
-                self.entries.keys().filter(|key| !entries.contains_key(*key)).cloned().collect();
-            for key in gone {
-                self.put(key, None);
-            }
-            for (key, event_id) in entries {
-                self.put(key, Some(event_id));
-            }
-        }
-        Ok(self.is_room())
-    }
-
-    /// The groups that a group is made of, itself first, up to the present one (*true*) or to the end of the chain.
-    async fn steps_to(
-        &self,
-        db: &mut Connection,
-        group: i64,
-    ) -> Result<Option<(Vec<i64>, bool)>, DatabaseError> {
-        let sql = "SELECT prev_state_group FROM state_group_edges WHERE state_group = $1";
-        let mut steps = vec![group];
-        let mut step = group;
-        while steps.len() < MAX_STEPS {
-            let rows = db.rows("state_group_edges", sql, &[step.into()]).await?;
-            match rows.first().and_then(|row| row.decode::<(i64,)>().ok()) {
-                None => return Ok(Some((steps, false))),
-                Some((previous,)) if self.group == Some(previous) => {
-                    return Ok(Some((steps, true)));
-                }
-                Some((previous,)) => {
-                    steps.push(previous);
-                    step = previous;
-                }
-            }
-        }
-        Ok(None)
-    }
-
-    /// A state without a create event is one that has been lost.
-    fn is_room(&self) -> bool {
-        self.entries.contains_key(&("m.room.create".to_owned(), String::new()))
-    }
-
-    fn put(&mut self, key: Key, value: Option<OwnedEventId>) {
-        let old = match value {
-            Some(event_id) => self.entries.insert(key.clone(), event_id),
-            None => self.entries.remove(&key),
-        };
-        self.touched.entry(key).or_insert(old);
-    }
-
-    /// The id of `entries`, and what to write if they differ from the last one.
-    fn settle(&mut self) -> (u64, Option<DumpState>) {
-        let mut set = Vec::new();
-        let mut unset = Vec::new();
-        for (key, old) in std::mem::take(&mut self.touched) {
-            match self.entries.get(&key) {
-                new if new == old.as_ref() => {}
-                Some(event_id) => set.push(entry((&key, event_id))),
-                None => unset.push(key),
-            }
-        }
-        if let (Some(base), true) = (self.base, set.is_empty() && unset.is_empty()) {
-            return (base, None);
-        }
+    /// The id of the state where we are; a new one is written.
+    fn settle<E>(&mut self, write: &mut impl FnMut(&DumpState) -> Result<(), E>) -> Result<u64, E> {
         let id = self.last_id.saturating_add(1);
-        self.last_id = id;
-        let mut base = self.base.replace(id);
-        // A far jump is shorter told from the beginning.
-        if set.len().saturating_add(unset.len()) > self.entries.len() {
-            base = None;
-            set = self.entries.iter().map(entry).collect();
-            unset = Vec::new();
+        if let Some(state) = self.place.settle(id) {
+            self.last_id = id;
+            write(&state)?;
         }
-        (id, Some(DumpState { id, base, set, unset }))
+        Ok(self.place.id())
     }
 }
 
 fn entry((key, event_id): (&Key, &OwnedEventId)) -> (String, String, OwnedEventId) {
     (key.0.clone(), key.1.clone(), event_id.clone())
-}
-
-/// The entries that a group has of its own.
-async fn own_entries(
-    db: &mut Connection,
-    group: i64,
-    mut each: impl FnMut(Key, OwnedEventId) + Send,
-) -> Result<(), DatabaseError> {
-    let sql = "SELECT type, state_key, event_id FROM state_groups_state WHERE state_group = $1";
-    db.each("state_groups_state", sql, &[group.into()], |row| {
-        if let Ok((kind, state_key, event_id)) = row.decode::<(String, String, OwnedEventId)>() {
-            each((kind, state_key), event_id);
-        }
-    })
-    .await
-}
-
-/// A group in full, for a room's head.
-pub(super) async fn whole(db: &mut Connection, group: i64) -> Result<Entries, DatabaseError> {
-    let mut states = States::default();
-    states.go_to(db, group).await?;
-    Ok(states.entries)
 }

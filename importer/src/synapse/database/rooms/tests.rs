@@ -1,3 +1,6 @@
+mod damage;
+mod groups;
+
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};

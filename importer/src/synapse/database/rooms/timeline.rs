@@ -4,25 +4,30 @@
 //! Synapse pages through it, by depth; then what arrived since, in the order of arrival. Events that Synapse backfilled
 //! have negative stream orderings, which go down from page to page but up within each: they are no order on their own.
 
-use ruma::{OwnedEventId, OwnedRoomId, RoomId};
+use std::ops::ControlFlow;
+
+use ruma::{OwnedRoomId, RoomId};
 
 use super::{
     super::{
         DatabaseError,
-        connection::Connection,
+        connection::{Connection, Param},
         row::{BrokenRow, Row},
     },
-    StoredEvent,
-    event::{COLUMNS, TABLES},
+    event::{COLUMNS, Record, TABLES},
 };
 use crate::synapse::History;
 
 /// How many of the newest events are dumped at least.
 pub(super) const RECENT: i64 = 50;
-/// Events in memory at a time; each can have 64 KiB.
-const PAGE: i64 = 200;
+/// Most events in memory at a time.
+const PAGE: i64 = 1000;
+/// Most bytes of their JSON; an event can have 64 KiB.
+const PAGE_BYTES: usize = 8 << 20;
 
-/// Events that belong to timelines. Soft-failed ones were never shown to anybody.
+/// Events that belong to timelines, but for soft-failed ones, which were never shown to anybody.
+const ACCEPTED: &str = "NOT e.outlier AND r.event_id IS NULL";
+/// Events that belong to timelines.
 const SHOWN: &str = "NOT e.outlier AND r.event_id IS NULL \
     AND COALESCE(ej.internal_metadata, '') NOT LIKE '%\"soft_failed\":true%' \
     AND COALESCE(ej.internal_metadata, '') NOT LIKE '%\"soft_failed\": true%'";
@@ -36,20 +41,10 @@ pub(super) enum Position {
 
 impl Position {
     /// Before everything.
-    pub(super) const BEGIN: Self = Self::Backfilled { topological: i64::MIN, stream: i64::MIN };
+    const BEGIN: Self = Self::Backfilled { topological: i64::MIN, stream: i64::MIN };
 
     pub(super) fn new(stream: i64, topological: i64) -> Self {
         if stream < 0 { Self::Backfilled { topological, stream } } else { Self::Live { stream } }
-    }
-
-    /// A place after which this one comes first.
-    fn just_before(self) -> Self {
-        match self {
-            Self::Backfilled { topological, stream } => {
-                Self::Backfilled { topological, stream: stream.saturating_sub(1) }
-            }
-            Self::Live { stream } => Self::Live { stream: stream.saturating_sub(1) },
-        }
     }
 }
 
@@ -57,14 +52,19 @@ impl Position {
 #[derive(Clone, Debug)]
 pub(super) struct Timeline {
     room_id: OwnedRoomId,
-    /// It begins after this place.
-    pub(super) begin: Position,
+    /// Where it begins.
+    begin: Position,
     /// How many events come before.
     pub(super) earlier: u64,
 }
 
-/// An event with its place, or the id of a broken one.
-pub(super) type Placed = (Position, Result<StoredEvent, (String, BrokenRow)>);
+/// A row of the timeline: its place and id, and its event unless it is broken.
+#[derive(Clone, Debug)]
+pub(super) struct Placed {
+    position: Position,
+    pub(super) event_id: String,
+    pub(super) event: Result<Record, BrokenRow>,
+}
 
 impl Timeline {
     /// The part that `history` asks for; it reaches back to the oldest forward extremity.
@@ -80,7 +80,7 @@ impl Timeline {
             if let (Some(oldest), true) = (newest.last(), i64::try_from(newest.len()) == Ok(RECENT))
             {
                 let first = extremities.iter().chain([oldest]).min().copied().unwrap_or(*oldest);
-                timeline.begin = first.just_before();
+                timeline.begin = first;
                 timeline.earlier = earlier(db, room_id, first).await?;
             }
         }
@@ -88,70 +88,72 @@ impl Timeline {
     }
 
     /// Whether an event is part of it.
-    pub(super) fn contains(&self, event: &StoredEvent) -> bool {
-        !event.outlier
-            && !event.rejected
-            && !event.metadata.soft_failed
-            && event.position > self.begin
+    pub(super) fn contains(&self, event: &Record) -> bool {
+        event.is_accepted() && event.position >= self.begin
     }
 
-    /// The next events after a place, oldest first. None: there are no more.
+    /// The next rows after one, oldest first, soft-failed events too. None: there are no more.
+    ///
+    /// Two events at one place would be damage that Synapse does not notice; so ids are compared as well.
     pub(super) async fn page(
         &self,
         db: &mut Connection,
-        after: Position,
+        after: Option<&Placed>,
     ) -> Result<Vec<Placed>, DatabaseError> {
+        let (position, id) =
+            after.map_or((self.begin, ""), |placed| (placed.position, placed.event_id.as_str()));
         let room_id = self.room_id.as_str().into();
-        let mut rows = Vec::new();
-        let mut after_live = -1;
-        match after {
+        let mut live = (0, "");
+        match position {
             Position::Backfilled { topological, stream } => {
                 let sql = format!(
-                    "SELECT {COLUMNS} FROM {TABLES} WHERE e.room_id = $1 AND {SHOWN} AND e.stream_ordering < 0 \
-                     AND (e.topological_ordering, e.stream_ordering) > ($2, $3) \
-                     ORDER BY e.topological_ordering, e.stream_ordering LIMIT $4"
+                    "SELECT {COLUMNS} FROM {TABLES} WHERE e.room_id = $1 AND {ACCEPTED} AND e.stream_ordering < 0 \
+                     AND (e.topological_ordering, e.stream_ordering, e.event_id) > ($2, $3, $4) \
+                     ORDER BY e.topological_ordering, e.stream_ordering, e.event_id LIMIT {PAGE}"
                 );
-                let params = [room_id, topological.into(), stream.into(), PAGE.into()];
-                rows = db.rows("events", &sql, &params).await?;
+                let params = [room_id, topological.into(), stream.into(), id.into()];
+                let page = rows(db, &sql, &params).await?;
+                if !page.is_empty() {
+                    return Ok(page);
+                }
             }
-            Position::Live { stream } => after_live = stream,
+            Position::Live { stream } => live = (stream, id),
         }
-        if rows.is_empty() {
-            let sql = format!(
-                "SELECT {COLUMNS} FROM {TABLES} WHERE e.room_id = $1 AND {SHOWN} AND e.stream_ordering > $2 \
-                 ORDER BY e.stream_ordering LIMIT $3"
-            );
-            rows = db.rows("events", &sql, &[room_id, after_live.into(), PAGE.into()]).await?;
-        }
-        Ok(rows.iter().filter_map(placed).collect())
-    }
-
-    /// Soft-failed events since the beginning: a later event may refer to them.
-    pub(super) async fn soft_failed(
-        &self,
-        db: &mut Connection,
-    ) -> Result<Vec<OwnedEventId>, DatabaseError> {
-        let sql = "SELECT e.event_id FROM events e JOIN event_json ej ON ej.event_id = e.event_id \
-                   WHERE e.room_id = $1 AND e.stream_ordering > $2 AND NOT e.outlier \
-                   AND (ej.internal_metadata LIKE '%\"soft_failed\":true%' \
-                        OR ej.internal_metadata LIKE '%\"soft_failed\": true%')";
-        let after = match self.begin {
-            Position::Backfilled { .. } => i64::MIN,
-            Position::Live { stream } => stream,
-        };
-        let rows = db.rows("events", sql, &[self.room_id.as_str().into(), after.into()]).await?;
-        Ok(rows.iter().filter_map(|row| row.decode().ok()).map(|(event_id,)| event_id).collect())
+        let sql = format!(
+            "SELECT {COLUMNS} FROM {TABLES} WHERE e.room_id = $1 AND {ACCEPTED} AND e.stream_ordering >= $2 \
+             AND (e.stream_ordering, e.event_id) > ($2, $3) \
+             ORDER BY e.stream_ordering, e.event_id LIMIT {PAGE}"
+        );
+        rows(db, &sql, &[room_id, live.0.into(), live.1.into()]).await
     }
 }
 
+async fn rows(
+    db: &mut Connection,
+    sql: &str,
+    params: &[Param<'_>],
+) -> Result<Vec<Placed>, DatabaseError> {
+    let mut rows = Vec::new();
+    let mut bytes: usize = 0;
+    db.each_until("events", sql, params, |row| {
+        if let Some(placed) = placed(row) {
+            bytes = bytes.saturating_add(placed.event.as_ref().map_or(0, |event| event.json.len()));
+            rows.push(placed);
+        }
+        if bytes < PAGE_BYTES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })
+    .await?;
+    Ok(rows)
+}
+
 /// Decodes a row, and its place in any case, so that a broken one does not end the reading.
-fn placed(row: &Row) -> Option<Placed> {
-    let event = StoredEvent::decode(row).map_err(|broken| (row.label(), broken));
+fn placed(row: Row<'_>) -> Option<Placed> {
+    let event = Record::decode(row);
     let position = match &event {
         Ok(event) => event.position,
         Err(_) => Position::new(row.integer(1)?, row.integer(2).unwrap_or(0)),
     };
-    Some((position, event))
+    Some(Placed { position, event_id: row.label(), event })
 }
 
 /// Places of the newest events, newest first; at most [`RECENT`].
@@ -190,7 +192,7 @@ async fn earlier(
     let sql =
         format!("SELECT COUNT(*) FROM {TABLES} WHERE e.room_id = $1 AND {SHOWN} AND {condition}");
     let mut all = vec![room_id.as_str().into()];
-    all.extend(params.into_iter().map(super::super::connection::Param::from));
+    all.extend(params.into_iter().map(Param::from));
     let rows = db.rows("events", &sql, &all).await?;
     Ok(rows.first().and_then(|row| row.decode().ok()).map_or(0, |(number,)| number))
 }

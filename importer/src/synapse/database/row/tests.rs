@@ -2,17 +2,17 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
-use super::{FromValue, Row, Value};
+use super::{FromValue, KeptRow, Value};
 
-fn row(values: Vec<Value>) -> Row {
+fn row(values: Vec<Value<'static>>) -> KeptRow {
     let names: Arc<[String]> = (0..values.len()).map(|number| format!("c{number}")).collect();
-    Row { values, names }
+    KeptRow { values, names }
 }
 
 #[test]
 fn values_of_other_types_are_named() {
     let text = || Value::Text("x".into());
-    let row = row(vec![text(), Value::Integer(-1), Value::Null, Value::Bytes(b"{}".into())]);
+    let row = row(vec![text(), Value::Integer(-1), Value::Null, Value::Bytes(b"{}"[..].into())]);
     assert_eq!(row.label(), "x");
     let broken = row.decode::<(String, u64)>().unwrap_err();
     assert_eq!(
@@ -32,9 +32,9 @@ fn values_of_other_types_are_named() {
 fn json_is_text_or_bytes_and_whole() {
     let json = |value| Box::<RawValue>::from_value(&value).map(|json| json.get().to_owned());
     assert_eq!(json(Value::Text("{\"a\":1.0}".into())).as_deref(), Some("{\"a\":1.0}"));
-    assert_eq!(json(Value::Bytes(b"[]".into())).as_deref(), Some("[]"));
+    assert_eq!(json(Value::Bytes(b"[]"[..].into())).as_deref(), Some("[]"));
     assert_eq!(json(Value::Text("{".into())), None);
-    assert_eq!(json(Value::Bytes(vec![b'"', 0xff, b'"'])), None);
+    assert_eq!(json(Value::Bytes(vec![b'"', 0xff, b'"'].into())), None);
     assert_eq!(json(Value::Null), None);
 }
 

@@ -68,7 +68,7 @@ async fn after(change: impl FnOnce(&mut Fixture)) -> Vec<(&'static str, String, 
     let directory = tempfile::tempdir().unwrap();
     let mut fixture = sound();
     change(&mut fixture);
-    let config = config(fixture.sqlite(directory.path()).await);
+    let config = config(fixture.sqlite(directory.path()));
     let mut found = found(&survey(&config).await, &config);
     assert!(found.remove(&("C208", "own.test".into(), "1 passwords".into())));
     found.into_iter().collect()
@@ -262,7 +262,7 @@ async fn media_that_are_not_where_they_should_be_are_found() {
     ] {
         fixture.sql(&format!("INSERT INTO local_media_repository (media_id, media_length, url_cache) VALUES ({values})"));
     }
-    let mut config = config(fixture.sqlite(directory.path()).await);
+    let mut config = config(fixture.sqlite(directory.path()));
     config.media_store_path = directory.path().join("media");
     let missing = survey(&config).await;
     assert_eq!((missing.media.files, missing.media.bytes), (2, 7));
@@ -297,7 +297,7 @@ async fn both_engines_are_seen_alike() {
     }
     room(&mut fixture, "!a:own.test", Some("1"), "join");
     let directory = tempfile::tempdir().unwrap();
-    let sqlite = survey(&config(fixture.sqlite(directory.path()).await)).await;
+    let sqlite = survey(&config(fixture.sqlite(directory.path()))).await;
     let mut postgres = survey(&config(fixture.postgres(&server).await)).await;
     let database = postgres.database.as_mut().unwrap();
     assert!(database.bytes > 1 << 20, "{}", database.bytes);

@@ -34,7 +34,7 @@ CREATE TABLE event_push_summary_stream_ordering (stream_ordering BIGINT NOT NULL
 CREATE TABLE blocked_rooms (room_id TEXT NOT NULL);
 CREATE TABLE rooms (room_id TEXT PRIMARY KEY NOT NULL, is_public BOOLEAN, room_version TEXT);
 CREATE TABLE room_aliases (room_alias TEXT NOT NULL, room_id TEXT NOT NULL, creator TEXT);
-CREATE TABLE events (stream_ordering BIGINT PRIMARY KEY, topological_ordering BIGINT NOT NULL, event_id TEXT NOT NULL, type TEXT NOT NULL, room_id TEXT NOT NULL, outlier BOOLEAN NOT NULL, received_ts BIGINT, sender TEXT);
+CREATE TABLE events (stream_ordering BIGINT NOT NULL, topological_ordering BIGINT NOT NULL, event_id TEXT NOT NULL, type TEXT NOT NULL, room_id TEXT NOT NULL, outlier BOOLEAN NOT NULL, received_ts BIGINT, sender TEXT);
 CREATE TABLE event_json (event_id TEXT NOT NULL, internal_metadata TEXT NOT NULL, json TEXT NOT NULL, format_version INTEGER);
 CREATE TABLE rejections (event_id TEXT NOT NULL);
 CREATE TABLE redactions (event_id TEXT NOT NULL, redacts TEXT NOT NULL);

@@ -63,8 +63,14 @@ async fn sessions(
     let mut rooms = Rooms::new();
     db.each("e2e_room_keys", sql, &[user_id.as_str().into(), version.into()], |row| {
         type Columns = (String, String, u64, u64, bool, Box<RawValue>);
-        for (session_id, room_id, first_message_index, forwarded_count, is_verified, data) in
-            items.decode::<Columns>(std::slice::from_ref(&row))
+        if let Some((
+            session_id,
+            room_id,
+            first_message_index,
+            forwarded_count,
+            is_verified,
+            data,
+        )) = items.one::<Columns>(row)
         {
             let session = Session { first_message_index, forwarded_count, is_verified, data };
             if let Ok(session) = to_raw_value(&session) {

@@ -136,7 +136,7 @@ async fn by_device<T: FromRow>(
     let mut items = Items::new(tally, kind, user_id.as_str());
     db.each(table, sql, &[user_id.as_str().into()], |row| {
         let device_id = row.label();
-        for item in items.decode(std::slice::from_ref(&row)) {
+        if let Some(item) = items.one(row) {
             match devices.get_mut(&device_id) {
                 Some(device) => {
                     give(device, item, &mut items);

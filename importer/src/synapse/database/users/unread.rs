@@ -10,7 +10,7 @@ use ruma::{OwnedRoomId, UserId};
 
 use crate::{
     dump::format::DumpUnread,
-    synapse::database::{DatabaseError, connection::Connection, items::Items},
+    synapse::database::{DatabaseError, connection::Connection, items::Items, row::Row},
     tally::{Kind, Tally},
 };
 
@@ -74,7 +74,7 @@ pub(super) async fn read(
                 add(room.clone(), number, 0);
                 summarised.insert((room, thread));
             }
-            Err(broken) => items.broken(row, &broken),
+            Err(broken) => items.broken(Row::Kept(row), &broken),
         }
     }
     for row in &actions {
@@ -83,7 +83,7 @@ pub(super) async fn read(
                 let is_summarised = summarised.contains(&(room.clone(), thread));
                 add(room, if is_summarised { new } else { all }, highlights);
             }
-            Err(broken) => items.broken(row, &broken),
+            Err(broken) => items.broken(Row::Kept(row), &broken),
         }
     }
 

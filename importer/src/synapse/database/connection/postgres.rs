@@ -1,0 +1,104 @@
+//! Synapse's PostgreSQL database.
+
+use std::ops::ControlFlow;
+
+use futures_util::TryStreamExt;
+use secrecy::ExposeSecret;
+use sqlx::{
+    AssertSqlSafe, ConnectOptions, PgConnection,
+    postgres::{PgConnectOptions, PgSslMode},
+};
+
+use super::{Param, Row, STATEMENTS};
+use crate::{
+    config::synapse::PostgresConfig,
+    synapse::database::{DatabaseError, error::EngineError},
+};
+
+/// Gives rows of a query to `each` until it has enough.
+pub(super) async fn each(
+    connection: &mut PgConnection,
+    sql: &str,
+    params: &[Param<'_>],
+    mut each: impl FnMut(Row<'_>) -> ControlFlow<()> + Send,
+) -> Result<(), EngineError> {
+    let mut query = sqlx::query(AssertSqlSafe(sql.to_owned()));
+    for param in params {
+        query = match *param {
+            Param::Text(text) => query.bind(text.to_owned()),
+            Param::Integer(number) => query.bind(number),
+        };
+    }
+    let mut rows = query.fetch(connection);
+    while let Some(row) = rows.try_next().await? {
+        if each(Row::Postgres(&row)).is_break() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Ends the transaction.
+pub(super) async fn end(connection: &mut PgConnection) -> Result<(), EngineError> {
+    sqlx::raw_sql("ROLLBACK").execute(connection).await?;
+    Ok(())
+}
+
+/// Connects and begins the transaction.
+pub(super) async fn open(config: &PostgresConfig) -> Result<PgConnection, DatabaseError> {
+    let options = options(config)?;
+    let address = match options.get_socket() {
+        Some(socket) => format!("{}, port {}", socket.display(), options.get_port()),
+        None => format!("{}, port {}", options.get_host(), options.get_port()),
+    };
+    // A long dump is idle between queries while it writes.
+    let begin = "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; \
+                 BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+    let opened = async {
+        let mut connection = options.connect().await?;
+        sqlx::raw_sql(begin).execute(&mut connection).await?;
+        Ok(connection)
+    };
+    opened.await.map_err(|source| match code(&source).as_deref() {
+        // invalid_password, invalid_authorization_specification
+        Some("28P01" | "28000") => DatabaseError::Authentication {
+            address,
+            user: options.get_username().to_owned(),
+            source,
+        },
+        // invalid_catalog_name
+        Some("3D000") => DatabaseError::DatabaseMissing {
+            address,
+            database: options.get_database().unwrap_or(options.get_username()).to_owned(),
+        },
+        _ => DatabaseError::Unreachable { address, source },
+    })
+}
+
+/// The code that the server gave.
+fn code(error: &sqlx::Error) -> Option<String> {
+    Some(error.as_database_error()?.code()?.into_owned())
+}
+
+fn options(config: &PostgresConfig) -> Result<PgConnectOptions, DatabaseError> {
+    let mut options = PgConnectOptions::new().statement_cache_capacity(STATEMENTS);
+    if let Some(host) = &config.host {
+        options = if host.starts_with('/') { options.socket(host) } else { options.host(host) };
+    }
+    if let Some(port) = config.port {
+        options = options.port(port);
+    }
+    if let Some(user) = &config.user {
+        options = options.username(user);
+    }
+    if let Some(password) = &config.password {
+        options = options.password(password.expose_secret());
+    }
+    if let Some(database) = &config.database {
+        options = options.database(database);
+    }
+    match config.sslmode.as_deref() {
+        None | Some("disable" | "allow" | "prefer") => Ok(options.ssl_mode(PgSslMode::Disable)),
+        Some(mode) => Err(DatabaseError::Tls { mode: mode.to_owned() }),
+    }
+}
