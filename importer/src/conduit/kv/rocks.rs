@@ -92,6 +92,15 @@ impl RocksStore {
         Ok(())
     }
 
+    /// What went wrong while nobody waited for it. RocksDB says so in its log alone.
+    fn background_error(&self) -> String {
+        let log = std::fs::read(self.path.join("LOG")).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let error =
+            log.lines().rev().find_map(|line| line.find("IO error").and_then(|at| line.get(at..)));
+        error.unwrap_or("compacting it failed; RocksDB's file `LOG` says why").to_owned()
+    }
+
     fn write_error(&self, cause: rocksdb::Error) -> KvError {
         KvError::Write { path: self.path.clone(), reason: cause.into_string() }
     }
@@ -168,8 +177,10 @@ impl KvStore for RocksStore {
         let errors =
             self.db.property_int_value(property).map_err(|cause| self.write_error(cause))?;
         if errors.is_some_and(|errors| errors > 0) {
-            let reason = "RocksDB could not compact it; its file `LOG` says why".to_owned();
-            return Err(KvError::Write { path: self.path.clone(), reason });
+            return Err(KvError::Write {
+                path: self.path.clone(),
+                reason: self.background_error(),
+            });
         }
         self.db.flush_wal(true).map_err(|cause| self.write_error(cause))
     }
