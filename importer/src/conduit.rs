@@ -4,6 +4,7 @@
 //! them. [`layout`] encodes and decodes by that table, [`inspect`] shows rows. [`kv`] is the store that rows go to, with
 //! three engines.
 
+pub mod canonical;
 pub mod inspect;
 pub mod json;
 pub mod keypair;

@@ -1,7 +1,7 @@
 //! From a dump to the rows of a Conduit database.
 //!
 //! The same dump gives the same rows: there is no clock and no randomness here; times that must be made up are the
-//! dump's. Users come first, then the rooms, then the server's own rows; the version, without which Conduit takes the
+//! dump's. Users come first, then the rooms, then how far users have read, media, the server's own rows; the version, without which Conduit takes the
 //! database for an old one, is last. What can't be written is counted as left out, with a reason.
 //!
 //! Codes of findings are in [`crate::findings::codes`].
@@ -40,6 +40,7 @@ use crate::{
     findings::{Finding, Severity},
     media::PutError,
     progress::Progress,
+    remedy,
     tally::{Kind, Tally},
 };
 
@@ -83,6 +84,9 @@ pub enum ImportError {
     /// A media file could not be written.
     #[error(transparent)]
     Media(#[from] PutError),
+    /// A temporary file could not be used.
+    #[error("writing a temporary file in `{}`{}", std::env::temp_dir().display(), remedy::of(_0))]
+    Scratch(#[source] std::io::Error),
     /// The events of the admin room could not be made.
     #[error("making the admin room: {0}")]
     AdminRoom(String),
@@ -142,7 +146,8 @@ pub fn import(
     }
     drop(phase);
 
-    import.rows.flush()?;
+    import.admin_room(&server.signing_key)?;
+    import.rows.settle()?;
     let phase = progress.phase("read markers", dump.number_of_users());
     for user in dump.users() {
         import.reading(&user?)?;
@@ -151,7 +156,6 @@ pub fn import(
     drop(phase);
 
     import.media(dump, media, *progress)?;
-    import.admin_room(&server.signing_key)?;
     import.server(&server)?;
     import.tell_erased();
     let Import { tally, findings, .. } = import;

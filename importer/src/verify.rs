@@ -6,18 +6,23 @@
 //! Codes of findings are in [`crate::findings::codes`].
 
 mod appservices;
+mod batches;
+mod cursor;
 mod directory;
 mod dump;
 mod events;
 mod found;
 mod indexes;
 mod keys;
+mod layers;
 mod media;
 mod membership;
+mod numbers;
 mod receipts;
 mod rooms;
 mod rows;
 mod states;
+mod sum;
 mod timeline;
 mod users;
 
@@ -27,7 +32,10 @@ use found::Found;
 pub use media::{Files, media};
 
 use crate::{
-    conduit::kv::{KvError, KvStore},
+    conduit::{
+        kv::{KvError, KvStore},
+        trees,
+    },
     dump::{DumpReader, ReadError},
     findings::Finding,
     progress::Progress,
@@ -68,30 +76,50 @@ pub fn structure(
     server_name: &str,
     progress: &Progress,
 ) -> Result<Verified, VerifyError> {
-    let mut found = Found::default();
-    let phase = progress.phase("structure", 8);
-    let trees = rows::check(store, server_name, &mut found)?;
-    phase.advance(1);
-    indexes::check(store, &mut found)?;
-    phase.advance(1);
-    let events = events::check(store, server_name, &mut found)?;
-    phase.advance(1);
-    states::check(store, &events, &mut found)?;
-    phase.advance(1);
-    rooms::check(store, server_name, &events, &mut found)?;
-    phase.advance(1);
-    users::check(store, server_name, &mut found)?;
-    keys::check(store, server_name, &mut found)?;
-    phase.advance(1);
-    drop(events);
-    timeline::check(store, &mut found)?;
-    phase.advance(1);
-    directory::check(store, server_name, &mut found)?;
-    appservices::check(store, &mut found)?;
-    receipts::check(store, &mut found)?;
-    media::check(store, &mut found)?;
-    phase.advance(1);
+    let phase = progress.phase("structure", 4);
+    let of_events = |store: &dyn KvStore| {
+        let mut found = Found::default();
+        let trees = rows::check(store, server_name, &mut found)?;
+        phase.advance(1);
+        let timeline_rows = trees.rows.get(trees::PDUID_PDU.name).copied().unwrap_or(0);
+        let events = events::check(store, server_name, timeline_rows, &mut found)?;
+        phase.advance(1);
+        states::check(store, &events, &mut found)?;
+        rooms::check(store, server_name, &events, &mut found)?;
+        phase.advance(1);
+        Ok::<_, VerifyError>((trees, found))
+    };
+    let of_others = |store: &dyn KvStore| {
+        let mut found = Found::default();
+        timeline::check(store, &mut found)?;
+        indexes::check(store, &mut found)?;
+        users::check(store, server_name, &mut found)?;
+        keys::check(store, server_name, &mut found)?;
+        directory::check(store, server_name, &mut found)?;
+        appservices::check(store, &mut found)?;
+        receipts::check(store, &mut found)?;
+        media::check(store, &mut found)?;
+        phase.advance(1);
+        Ok::<_, VerifyError>(found)
+    };
+    let (of_events, of_others) = match store.shared() {
+        Some(shared) => rayon::join(|| of_events(shared), || of_others(shared)),
+        None => (of_events(store), of_others(store)),
+    };
+    let (trees, mut found) = of_events?;
+    found.merge(of_others?);
     Ok(Verified { rows: trees.rows, bytes: trees.bytes, findings: found.finish() })
+}
+
+/// How the states before events are compared with those of the dump. In any case each is, in what differs from one that was
+/// compared before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StateComparison {
+    /// Of every thousand states of a room, one is put together and compared whole.
+    #[default]
+    Sample,
+    /// Every state is put together and compared whole.
+    All,
 }
 
 /// Compares a database with the dump it was made from, in both directions: missing, extra, different, by kind. What the
@@ -104,9 +132,10 @@ pub fn against_dump(
     store: &dyn KvStore,
     dump: &DumpReader,
     skipped: &[Skip],
+    how: StateComparison,
     progress: &Progress,
 ) -> Result<Verified, VerifyError> {
     let mut found = Found::default();
-    dump::compare(store, dump, skipped, *progress, &mut found)?;
+    dump::compare(store, dump, skipped, how, *progress, &mut found)?;
     Ok(Verified { findings: found.finish(), ..Verified::default() })
 }

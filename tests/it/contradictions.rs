@@ -13,7 +13,7 @@ use importer::{
     findings::Severity,
     import,
     progress::Progress,
-    verify,
+    verify::{self, StateComparison},
 };
 use ruma::{
     CanonicalJsonObject, RoomVersionId,
@@ -115,8 +115,11 @@ fn outcome(dump: &DumpReader) -> (Vec<String>, Vec<String>, u8) {
     let imported = import::import(dump, &mut store, None, &Progress::Hidden).unwrap();
     let skipped = &imported.tally.skipped;
     let mut findings = verify::structure(&store, "own.test", &Progress::Hidden).unwrap().findings;
-    findings
-        .extend(verify::against_dump(&store, dump, skipped, &Progress::Hidden).unwrap().findings);
+    findings.extend(
+        verify::against_dump(&store, dump, skipped, StateComparison::default(), &Progress::Hidden)
+            .unwrap()
+            .findings,
+    );
     let findings =
         findings.into_iter().filter(|finding| finding.severity != Severity::Note).map(|found| {
             format!("{} {} {}: {}", found.severity, found.code, found.subject, found.text)

@@ -12,7 +12,7 @@ use crate::{
     progress::Progress,
     report,
     tally::Skip,
-    verify::{self, Files, Verified},
+    verify::{self, Files, StateComparison, Verified},
 };
 
 #[derive(Debug, Args)]
@@ -27,6 +27,9 @@ pub(super) struct Arguments {
     /// Without a dump: the server's name, to look at the database alone
     #[arg(long, value_name = "NAME", conflicts_with = "dump")]
     server_name: Option<String>,
+    /// Compare the whole state before every event, not of a sample; it takes long in rooms with many members
+    #[arg(long, requires = "dump")]
+    all_state: bool,
     /// Synapse's media store, if it is elsewhere than the dump says; files are compared with it while it is there
     #[arg(long, value_name = "DIR", requires = "dump")]
     media_store: Option<PathBuf>,
@@ -47,7 +50,9 @@ impl Arguments {
                 // The report of the import knows what it left out; without it, the dump's own rules decide.
                 let directory = self.report.directory(&target);
                 let left_out = report::left_out(&directory, dump.manifest()).unwrap_or_default();
-                everything(store.as_ref(), dump, files, &left_out, progress)?
+                let how =
+                    if self.all_state { StateComparison::All } else { StateComparison::Sample };
+                everything(store.as_ref(), dump, files, &left_out, how, progress)?
             }
             (None, name) => {
                 let name = name.as_deref().unwrap_or_default();
@@ -72,10 +77,11 @@ pub(super) fn everything(
     dump: &DumpReader,
     files: Files<'_>,
     skipped: &[Skip],
+    how: StateComparison,
     progress: Progress,
 ) -> Result<Verified, verify::VerifyError> {
     let mut verified = verify::structure(store, &dump.manifest().server_name, &progress)?;
-    let compared = verify::against_dump(store, dump, skipped, &progress)?;
+    let compared = verify::against_dump(store, dump, skipped, how, &progress)?;
     verified.findings.extend(compared.findings);
     let media = verify::media(store, Some(dump), files, skipped, &progress)?;
     verified.findings.extend(media.findings);

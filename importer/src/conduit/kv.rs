@@ -1,5 +1,6 @@
 //! The key-value store that rows are written to and read from.
 
+mod large;
 pub mod memory;
 pub mod rocks;
 pub mod sqlite;
@@ -36,12 +37,22 @@ pub type Entries<'a> = Box<dyn Iterator<Item = Result<Entry, KvError>> + 'a>;
 
 /// A set of trees over a storage engine. Keys are ordered by unsigned bytes. Calls block: use it outside of async tasks.
 pub trait KvStore: Send {
-    /// Writes rows in one batch; a row with the key of an earlier one replaces it.
+    /// Writes rows; a row with the key of an earlier one replaces it. Rows of large trees may be kept back until
+    /// [`Self::settle`].
     ///
     /// # Errors
     ///
     /// The engine's.
     fn write(&mut self, rows: Vec<Row>) -> Result<(), KvError>;
+
+    /// Makes all rows visible that were written. It costs much; to be called once, between writing and reading.
+    ///
+    /// # Errors
+    ///
+    /// The engine's.
+    fn settle(&mut self) -> Result<(), KvError> {
+        Ok(())
+    }
 
     /// The value of a key.
     ///
@@ -57,6 +68,11 @@ pub trait KvStore: Send {
     /// The engine's; the iterator ends after an error.
     fn scan<'a>(&'a self, tree: &'static Tree, prefix: &[u8]) -> Result<Entries<'a>, KvError>;
 
+    /// The store for several threads at once, if it can be read by them.
+    fn shared(&self) -> Option<&(dyn KvStore + Sync)> {
+        None
+    }
+
     /// Names of trees in the store that [`super::trees::TREES`] does not list. Normally none.
     ///
     /// # Errors
@@ -64,7 +80,7 @@ pub trait KvStore: Send {
     /// The engine's.
     fn foreign_trees(&self) -> Result<Vec<String>, KvError>;
 
-    /// Makes everything durable. To be called after the last write.
+    /// Makes everything visible and durable, in the form that is the fastest to read. To be called after the last write.
     ///
     /// # Errors
     ///

@@ -14,7 +14,7 @@ use serde_json::{Value, json, value::RawValue};
 
 use super::{
     Import, ImportError,
-    room::{Item, RoomSource, Visit},
+    room::{Item, RoomSource, Sections, Visit},
 };
 use crate::{
     conduit::{keypair, trees},
@@ -238,12 +238,16 @@ impl RoomSource for Built {
         &self.head
     }
 
-    fn read(&self, visit: &mut Visit<'_>) -> Result<(), ImportError> {
-        for state in &self.states {
-            visit(Item::State(state.clone()))?;
-        }
-        for event in &self.events {
-            visit(Item::Timeline(event.clone()))?;
+    fn read(&self, sections: Sections, visit: &mut Visit<'_>) -> Result<(), ImportError> {
+        let states = self.states.iter().cloned().map(Item::State);
+        let events = self.events.iter().cloned().map(|event| Item::Timeline(event, ()));
+        for item in states
+            .filter(|_| sections != Sections::Events)
+            .chain(events.filter(|_| sections != Sections::States))
+        {
+            if !visit(item)? {
+                break;
+            }
         }
         Ok(())
     }

@@ -1,27 +1,52 @@
 //! Events in the form that Conduit stores.
 
+mod relations;
+
+use std::ops::Range;
+
+pub(super) use relations::Relations;
 use ruma::{
-    CanonicalJsonObject, CanonicalJsonValue, EventId, Int, OwnedEventId, OwnedUserId, UserId,
+    CanonicalJsonObject, CanonicalJsonValue, EventId, OwnedEventId, OwnedUserId, UserId,
     room_version_rules::RoomVersionRules,
 };
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
-use crate::dump::format::DumpEvent;
+use crate::{
+    conduit::canonical::{Canonical, Object},
+    dump::format::DumpEvent,
+};
 
 /// Why an event can't be stored: a reason code, and a sentence.
 pub(super) type Refusal = (&'static str, String);
+
+/// Types of events whose content a redaction removes whole in every room version, so that an id says nothing of it. Only to
+/// save time: most events are of these.
+const FORGOTTEN: [&str; 3] = ["m.room.message", "m.room.encrypted", "m.reaction"];
 
 /// An event that both of Conduit's readers accept.
 #[derive(Clone, Debug)]
 pub(super) struct Event {
     pub(super) id: OwnedEventId,
-    /// The event as other servers know it, with its id; without `unsigned`.
-    pub(super) json: CanonicalJsonObject,
     pub(super) sender: OwnedUserId,
     pub(super) kind: String,
     pub(super) state_key: Option<String>,
     pub(super) depth: u64,
+    pub(super) origin_server_ts: u64,
+    /// The ids of the events before this one.
+    pub(super) prev_events: Vec<String>,
+    /// What its content points to.
+    pub(super) relations: Relations,
+    /// The words of a message, for the search index.
+    pub(super) words: Vec<String>,
+    /// `membership` of the content.
+    membership: Option<String>,
+    /// Canonical JSON of the event as other servers know it, with its id; without `unsigned`.
+    json: String,
+    /// Where the content is in `json`.
+    content: Range<usize>,
+    /// Where `unsigned` belongs in `json`, a comma before it.
+    unsigned: usize,
 }
 
 impl Event {
@@ -33,28 +58,96 @@ impl Event {
         rules: &RoomVersionRules,
     ) -> Result<Self, Refusal> {
         let unparsable = |error: &dyn std::fmt::Display| ("event-unparsable", error.to_string());
-        let mut json: CanonicalJsonObject =
+        let mut json: Object<'_> =
             serde_json::from_str(event.pdu.get()).map_err(|error| unparsable(&error))?;
         json.remove("unsigned");
         json.remove("event_id");
-        match ruma::signatures::reference_hash(&json, rules) {
+        match ruma::signatures::reference_hash(&hashed(&json), rules) {
             Ok(hash) if event.event_id.as_str().strip_prefix('$') == Some(&hash) => {}
             Ok(_) => {
                 return Err(("event-id-mismatch", "its id is not the hash of its content".into()));
             }
             Err(error) => return Err(unparsable(&error)),
         }
-        let parts = Typed::read(&json).map_err(|field| unparsable(&format!("bad `{field}`")))?;
-        let is_create = parts.kind == "m.room.create" && parts.state_key == Some("");
-        let without_room = is_create && rules.authorization.room_create_event_id_as_room_id;
-        let found = json.get("room_id").map(|id| id.as_str().unwrap_or_default());
+        let mut read = Self::read(&event.event_id, &json)
+            .map_err(|field| unparsable(&format!("bad `{field}`")))?;
+        let without_room = read.is_create() && rules.authorization.room_create_event_id_as_room_id;
+        let found = json.get("room_id").map(|id| id.as_text().unwrap_or_default());
         if found != (!without_room).then_some(room_id) {
             return Err(("event-of-other-room", "its `room_id` is not the room's".into()));
         }
-        let (sender, kind) = (parts.sender, parts.kind.to_owned());
-        let (state_key, depth) = (parts.state_key.map(str::to_owned), parts.depth);
-        json.insert("event_id".into(), text(event.event_id.as_str()));
-        Ok(Self { id: event.event_id.clone(), json, sender, kind, state_key, depth })
+        json.insert("event_id", Canonical::Text(event.event_id.as_str().into()));
+        read.write(&json).map_err(|error| unparsable(&error))?;
+        Ok(read)
+    }
+
+    /// What the typed reader takes from an event; otherwise the name of the first field that is missing or of another type.
+    fn read(id: &EventId, json: &Object<'_>) -> Result<Self, &'static str> {
+        let ids = |name: &'static str| {
+            let ids = json.get(name).and_then(Canonical::as_array).ok_or(name)?;
+            let good =
+                ids.iter().all(|id| id.as_text().is_some_and(|id| EventId::parse(id).is_ok()));
+            if good { Ok(ids) } else { Err(name) }
+        };
+        let number = |name: &'static str| json.get(name).and_then(Canonical::as_u64).ok_or(name);
+        let prev_events = ids("prev_events")?;
+        ids("auth_events")?;
+        let origin_server_ts = number("origin_server_ts")?;
+        let content = json.get("content").and_then(Canonical::as_object).ok_or("content")?;
+        json.get("hashes").and_then(|hashes| hashes.as_object()?.text("sha256")).ok_or("hashes")?;
+        match json.get("redacts") {
+            None | Some(Canonical::Null) => {}
+            Some(id) => {
+                id.as_text().and_then(|id| EventId::parse(id).ok()).ok_or("redacts")?;
+            }
+        }
+        let sender = json.text("sender").and_then(|id| UserId::parse(id).ok()).ok_or("sender")?;
+        let kind = json.text("type").ok_or("type")?.to_owned();
+        let state_key = match json.get("state_key") {
+            None | Some(Canonical::Null) => None,
+            Some(key) => Some(key.as_text().ok_or("state_key")?.to_owned()),
+        };
+        let depth = number("depth")?;
+        let prev_events =
+            prev_events.iter().filter_map(|id| id.as_text().map(str::to_owned)).collect();
+        Ok(Self {
+            id: id.to_owned(),
+            relations: Relations::of(content),
+            words: relations::words(&kind, content),
+            membership: content.text("membership").map(str::to_owned),
+            sender,
+            kind,
+            state_key,
+            depth,
+            origin_server_ts,
+            prev_events,
+            json: String::new(),
+            content: 0..0,
+            unsigned: 0,
+        })
+    }
+
+    /// Writes the canonical JSON, noting where its parts are.
+    fn write(&mut self, json: &Object<'_>) -> Result<(), serde_json::Error> {
+        let mut bytes = Vec::with_capacity(1024);
+        let mut unsigned = None;
+        for (name, value) in json.iter() {
+            if unsigned.is_none() && name > "unsigned" {
+                unsigned = Some(bytes.len());
+            }
+            bytes.push(if bytes.is_empty() { b'{' } else { b',' });
+            serde_json::to_writer(&mut bytes, name)?;
+            bytes.push(b':');
+            let start = bytes.len();
+            serde_json::to_writer(&mut bytes, value)?;
+            if name == "content" {
+                self.content = start..bytes.len();
+            }
+        }
+        self.unsigned = unsigned.unwrap_or(bytes.len());
+        bytes.push(b'}');
+        self.json = String::from_utf8(bytes).map_err(serde::ser::Error::custom)?;
+        Ok(())
     }
 
     /// Whether this is the room's create event.
@@ -65,88 +158,69 @@ impl Event {
     /// The user whose membership this event sets, and the membership.
     pub(super) fn membership(&self) -> Option<(OwnedUserId, &str)> {
         let user = self.state_key.as_deref().filter(|_| self.kind == "m.room.member")?;
-        Some((UserId::parse(user).ok()?, self.content_text("membership")?))
+        Some((UserId::parse(user).ok()?, self.membership.as_deref()?))
     }
 
-    /// The event's content.
-    pub(super) fn content(&self) -> Option<&CanonicalJsonObject> {
-        self.json.get("content").and_then(CanonicalJsonValue::as_object)
+    /// The event's content, as canonical JSON.
+    pub(super) fn content(&self) -> &str {
+        self.json.get(self.content.clone()).unwrap_or("{}")
     }
 
-    /// A text of the content.
-    pub(super) fn content_text(&self, name: &str) -> Option<&str> {
-        self.content()?.get(name)?.as_str()
-    }
-
-    /// The ids of the events before this one.
-    pub(super) fn prev_events(&self) -> impl Iterator<Item = &str> {
-        let ids = self.json.get("prev_events").and_then(CanonicalJsonValue::as_array);
-        ids.unwrap_or_default().iter().filter_map(CanonicalJsonValue::as_str)
-    }
-
-    /// The bytes to store, with this `unsigned`. State events always have one, as Conduit's own.
-    pub(super) fn stored(&self, unsigned: CanonicalJsonObject) -> Vec<u8> {
-        if unsigned.is_empty() && self.state_key.is_none() {
-            return write(&self.json);
+    /// The bytes to store, with the members of this `unsigned`. State events always have one, as Conduit's own.
+    pub(super) fn stored(&self, unsigned: &Unsigned) -> Vec<u8> {
+        if unsigned.0.is_empty() && self.state_key.is_none() {
+            return self.json.clone().into_bytes();
         }
-        let mut json = self.json.clone();
-        json.insert("unsigned".into(), CanonicalJsonValue::Object(unsigned));
-        write(&json)
+        let mut members = unsigned.0.iter().collect::<Vec<_>>();
+        members.sort_unstable();
+        let (before, after) = self.json.split_at_checked(self.unsigned).unwrap_or_default();
+        let mut bytes = Vec::with_capacity(self.json.len().saturating_add(64));
+        bytes.extend_from_slice(before.as_bytes());
+        bytes.extend_from_slice(b",\"unsigned\":{");
+        for (index, (name, value)) in members.into_iter().enumerate() {
+            bytes.extend_from_slice(if index > 0 { b",\"" } else { b"\"" });
+            bytes.extend_from_slice(name.as_bytes());
+            bytes.extend_from_slice(b"\":");
+            bytes.extend_from_slice(value.as_bytes());
+        }
+        bytes.push(b'}');
+        bytes.extend_from_slice(after.as_bytes());
+        bytes
     }
 
     /// The stripped form, as invites carry it (`type`, `state_key`, `content`, `sender`).
     pub(super) fn stripped(&self) -> serde_json::Value {
-        stripped(&CanonicalJsonValue::Object(self.json.clone()).into()).unwrap_or_default()
+        let json = serde_json::from_str(&self.json).unwrap_or_default();
+        stripped(&json).unwrap_or_default()
     }
 }
 
-/// What the typed reader takes from an event.
-struct Typed<'a> {
-    sender: OwnedUserId,
-    kind: &'a str,
-    state_key: Option<&'a str>,
-    depth: u64,
+/// What Conduit adds to an event: members by name, each canonical JSON.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Unsigned(Vec<(&'static str, String)>);
+
+impl Unsigned {
+    /// Adds a member, which must be new.
+    pub(super) fn add(&mut self, name: &'static str, json: String) {
+        self.0.push((name, json));
+    }
 }
 
-impl<'a> Typed<'a> {
-    /// The name of the first field that is missing or of another type.
-    fn read(json: &'a CanonicalJsonObject) -> Result<Self, &'static str> {
-        let ids = |name: &'static str| {
-            let ids = json.get(name).and_then(CanonicalJsonValue::as_array).ok_or(name)?;
-            let good =
-                ids.iter().all(|id| id.as_str().is_some_and(|id| EventId::parse(id).is_ok()));
-            if good { Ok(()) } else { Err(name) }
-        };
-        let number = |name: &'static str| {
-            json.get(name)
-                .and_then(CanonicalJsonValue::as_integer)
-                .and_then(|number| u64::try_from(i64::from(number)).ok())
-                .ok_or(name)
-        };
-        ids("prev_events")?;
-        ids("auth_events")?;
-        number("origin_server_ts")?;
-        json.get("content").and_then(CanonicalJsonValue::as_object).ok_or("content")?;
-        json.get("hashes")
-            .and_then(|hashes| hashes.as_object()?.get("sha256")?.as_str())
-            .ok_or("hashes")?;
-        match json.get("redacts") {
-            None | Some(CanonicalJsonValue::Null) => {}
-            Some(id) => {
-                id.as_str().and_then(|id| EventId::parse(id).ok()).ok_or("redacts")?;
-            }
-        }
-        let text = |name| json.get(name).and_then(CanonicalJsonValue::as_str);
-        Ok(Self {
-            sender: text("sender").and_then(|id| UserId::parse(id).ok()).ok_or("sender")?,
-            kind: text("type").ok_or("type")?,
-            state_key: match json.get("state_key") {
-                None | Some(CanonicalJsonValue::Null) => None,
-                Some(key) => Some(key.as_str().ok_or("state_key")?),
-            },
-            depth: number("depth")?,
+/// What an event's id is the hash of, or more.
+fn hashed(json: &Object<'_>) -> CanonicalJsonObject {
+    let forgotten = json.text("type").is_some_and(|kind| FORGOTTEN.contains(&kind));
+    json.iter()
+        .filter(|(name, _)| *name != "signatures")
+        .map(|(name, value)| {
+            let value = match value {
+                Canonical::Object(_) if forgotten && name == "content" => {
+                    CanonicalJsonValue::Object(CanonicalJsonObject::new())
+                }
+                value => value.into(),
+            };
+            (name.to_owned(), value)
         })
-    }
+        .collect()
 }
 
 /// Whether an event is a state event, without the work of [`Event::parse`].
@@ -157,12 +231,6 @@ pub(super) fn is_state(pdu: &RawValue) -> bool {
         state_key: Option<IgnoredAny>,
     }
     serde_json::from_str(pdu.get()).is_ok_and(|peek: Peek| peek.state_key.is_some())
-}
-
-/// Canonical JSON.
-pub(super) fn write(json: &CanonicalJsonObject) -> Vec<u8> {
-    // `CanonicalJsonValue` writes itself without any whitespace; its map is sorted.
-    serde_json::to_vec(json).unwrap_or_default()
 }
 
 /// The stripped form of a state event; `None` if it is none.
@@ -177,12 +245,7 @@ pub(super) fn stripped(event: &serde_json::Value) -> Option<serde_json::Value> {
     (texts && kept.get("content")?.is_object()).then_some(kept.into())
 }
 
-/// JSON text.
-pub(super) fn text(text: &str) -> CanonicalJsonValue {
-    CanonicalJsonValue::String(text.into())
-}
-
-/// A number; those beyond what JSON may hold become the largest.
-pub(super) fn integer(number: u64) -> CanonicalJsonValue {
-    CanonicalJsonValue::Integer(Int::try_from(number).unwrap_or(Int::MAX))
+/// JSON of a text.
+pub(super) fn text(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
 }

@@ -1,17 +1,20 @@
-//! One room. It is read twice: first to number its events (`survey`), then to write its states, outliers and timeline
-//! (`writer`). In memory are numbers and difference sets, never the events.
+//! One room. It is read several times: to number its events (`survey`), for its states (`states`), for what events know of
+//! later ones (`additions`), and to write outliers and timeline (`writer`). In memory are numbers and difference sets,
+//! never the events.
 //!
 //! Room for the past: if events before the first one are missing, a range of numbers is left unused for them. It is
 //! remembered nowhere but in itself: for imported rooms, all numbers between the short room id and the count of the
 //! first event of the timeline are free to be counts of that room's events. Imported rooms are those whose short room id
 //! is smaller than the admin room's, which is made last.
 
+mod additions;
+mod ahead;
 mod index;
 mod membership;
 mod outside;
-mod patches;
 mod receipts;
 mod relations;
+mod shelf;
 mod states;
 mod survey;
 mod writer;
@@ -34,44 +37,68 @@ const MARGIN: u64 = 1000;
 /// Most numbers left free for one room. Depths are other servers' words and may be anything.
 const MOST_RESERVED: u64 = 1 << 32;
 
-/// An item of a room.
+/// An item of a room; events with what somebody made of them.
 #[derive(Clone, Debug)]
-pub(super) enum Item {
+pub(super) enum Item<T = ()> {
     State(DumpState),
-    Outlier(DumpEvent),
-    Timeline(DumpEvent),
+    Outlier(DumpEvent, T),
+    Timeline(DumpEvent, T),
     Receipt(DumpRemoteReceipt),
 }
 
-/// Where a room comes from: a file of the dump, or the importer itself.
-pub(super) trait RoomSource {
-    fn head(&self) -> &DumpRoom;
-
-    /// Reads all items: states, outliers, timeline, other servers' receipts.
-    fn read(&self, visit: &mut Visit<'_>) -> Result<(), ImportError>;
+/// What to read of a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sections {
+    /// States, outliers, timeline, other servers' receipts.
+    All,
+    /// States alone.
+    States,
+    /// The rest.
+    Events,
 }
 
-/// What is done with each item.
-pub(super) type Visit<'a> = dyn FnMut(Item) -> Result<(), ImportError> + 'a;
+/// Where a room comes from: a file of the dump, or the importer itself.
+pub(super) trait RoomSource: Sync {
+    fn head(&self) -> &DumpRoom;
+
+    /// Reads items in order.
+    fn read(&self, sections: Sections, visit: &mut Visit<'_>) -> Result<(), ImportError>;
+}
+
+/// What is done with each item; false if no more are wanted.
+pub(super) type Visit<'a> = dyn FnMut(Item) -> Result<bool, ImportError> + 'a;
 
 impl RoomSource for RoomReader {
     fn head(&self) -> &DumpRoom {
         self.head()
     }
 
-    fn read(&self, visit: &mut Visit<'_>) -> Result<(), ImportError> {
+    fn read(&self, sections: Sections, visit: &mut Visit<'_>) -> Result<(), ImportError> {
         let mut reader = self.reopen()?;
-        for state in reader.states()? {
-            visit(Item::State(state?))?;
+        if sections != Sections::Events {
+            for state in reader.states()? {
+                if !visit(Item::State(state?))? {
+                    return Ok(());
+                }
+            }
+        }
+        if sections == Sections::States {
+            return Ok(());
         }
         for event in reader.outliers()? {
-            visit(Item::Outlier(event?))?;
+            if !visit(Item::Outlier(event?, ()))? {
+                return Ok(());
+            }
         }
         for event in reader.timeline()? {
-            visit(Item::Timeline(event?))?;
+            if !visit(Item::Timeline(event?, ()))? {
+                return Ok(());
+            }
         }
         for receipt in reader.receipts()? {
-            visit(Item::Receipt(receipt?))?;
+            if !visit(Item::Receipt(receipt?))? {
+                return Ok(());
+            }
         }
         Ok(())
     }

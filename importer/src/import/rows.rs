@@ -10,7 +10,7 @@ use crate::conduit::{
 };
 
 /// Bytes of keys and values that make a batch.
-const BATCH_BYTES: usize = 4 << 20;
+const BATCH_BYTES: usize = 1 << 20;
 
 /// The counter before the first number is handed out.
 ///
@@ -34,8 +34,10 @@ pub(super) struct Rows<'a> {
     /// The last number handed out: counts and all kinds of short ids, as Conduit does
     /// (src/database/key_value/globals.rs:18-33).
     counter: u64,
-    /// Short ids of (type, state key), which all rooms share.
-    state_keys: BTreeMap<(String, String), u64>,
+    /// Short ids by type and state key, which all rooms share.
+    state_keys: BTreeMap<String, BTreeMap<String, u64>>,
+    /// How many these are.
+    remembered: usize,
     /// Whether `state_keys` are all there are.
     all_remembered: bool,
 }
@@ -48,6 +50,7 @@ impl<'a> Rows<'a> {
             bytes: 0,
             counter: START,
             state_keys: BTreeMap::new(),
+            remembered: 0,
             all_remembered: true,
         }
     }
@@ -108,7 +111,8 @@ impl<'a> Rows<'a> {
         Ok(())
     }
 
-    /// A row written before. Writes what is pending first, so don't mix it with writing many rows.
+    /// A row written before; of a large tree only after [`Self::settle`]. Writes what is pending first, so don't mix it
+    /// with writing many rows.
     pub(super) fn get(
         &mut self,
         tree: &'static Tree,
@@ -146,15 +150,21 @@ impl<'a> Rows<'a> {
         Ok(self.store.write(std::mem::take(&mut self.batch))?)
     }
 
+    /// Makes the rows of large trees readable; see [`KvStore::settle`].
+    pub(super) fn settle(&mut self) -> Result<(), ImportError> {
+        self.flush()?;
+        Ok(self.store.settle()?)
+    }
+
     /// The short id of a (type, state key), new or known.
     pub(super) fn short_state_key(&mut self, kind: &str, key: &str) -> Result<u64, ImportError> {
-        let pair = (kind.to_owned(), key.to_owned());
-        if let Some(short) = self.state_keys.get(&pair) {
+        if let Some(short) = self.state_keys.get(kind).and_then(|keys| keys.get(key)) {
             return Ok(*short);
         }
-        if self.state_keys.len() >= REMEMBERED {
+        if self.remembered >= REMEMBERED {
             self.flush()?;
             self.state_keys.clear();
+            self.remembered = 0;
             self.all_remembered = false;
         }
         let parts = [Part::Text(kind), Part::Text(key)];
@@ -173,7 +183,8 @@ impl<'a> Rows<'a> {
             self.put(&trees::SHORTSTATEKEY_STATEKEY, &[Part::U64(short)], &parts)?;
             short
         };
-        self.state_keys.insert(pair, short);
+        self.remembered = self.remembered.saturating_add(1);
+        self.state_keys.entry(kind.to_owned()).or_default().insert(key.to_owned(), short);
         Ok(short)
     }
 

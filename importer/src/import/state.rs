@@ -14,9 +14,6 @@ use crate::conduit::{
 
 /// Most layers of a state below the newest (src/service/rooms/state_compressor/mod.rs:144-256).
 const MAX_LAYERS: usize = 3;
-/// How much larger a layer may grow than the one it lies on, in Conduit's formula: its value for states that others
-/// build on.
-const DIFF_TO_SIBLING: usize = 2;
 
 /// A stored difference.
 #[derive(Debug)]
@@ -69,8 +66,8 @@ impl State {
         entries
     }
 
-    /// Stores this state with some entries changed: to another event, or to none. Layers are folded together when there
-    /// are too many, or when the new one would be large compared to the one below, as Conduit does.
+    /// Stores this state with some entries changed: to another event, or to none. A layer that would be too large for its
+    /// place is folded together with the one below.
     pub(super) fn change(
         &self,
         changes: &BTreeMap<u64, Option<u64>>,
@@ -90,15 +87,10 @@ impl State {
             return Ok(self.clone());
         }
         let mut layers = self.layers.clone();
-        let mut sibling = DIFF_TO_SIBLING;
         while let Some(top) = layers.last() {
             let size = added.len().saturating_add(removed.len());
-            let limit = top.size().saturating_mul(sibling).saturating_mul(2);
-            if layers.len() <= MAX_LAYERS && size.saturating_mul(size) < limit {
+            if fits(size, layers.len(), layers.first().map_or(0, |full| full.size())) {
                 break;
-            }
-            if layers.len() > MAX_LAYERS {
-                sibling = size.max(1);
             }
             (added, removed) = fold(top, &added, &removed);
             layers.pop();
@@ -113,6 +105,21 @@ impl State {
         rows.put_raw(tree, tree.key(&key), diff.encode())?;
         layers.push(Rc::new(layer));
         Ok(Self { layers })
+    }
+}
+
+/// Whether a layer of that size may lie on so many others, of which the lowest has the size `full`. The limits are the third,
+/// second and first power of the fourth root of `full`: what is written for a change, its own row and its share in the
+/// layers that are folded, then grows with that root alone. Conduit's own formula makes it grow with the square root.
+fn fits(size: usize, below: usize, full: usize) -> bool {
+    let power = |number: usize, exponent| {
+        u128::try_from(number).unwrap_or(u128::MAX).saturating_pow(exponent)
+    };
+    match below {
+        1 => power(size, 4) <= power(full, 3),
+        2 => power(size, 2) <= power(full, 1),
+        MAX_LAYERS => power(size, 4) <= power(full, 1),
+        _ => false,
     }
 }
 
@@ -198,6 +205,29 @@ mod tests {
         let everybody = (1..2000).map(|key| (key, Some(key + 10_000))).collect();
         let changes = (1..300).map(|n| vec![(n * 3, Some(n + 50_000)), (n, None)]);
         check(&std::iter::once(everybody).chain(changes).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_is_written_hardly_grows_with_the_room() {
+        let written = |members: u64| {
+            let mut store = MemoryStore::default();
+            let mut rows = Rows::new(&mut store);
+            let everybody = (1..=members).map(|key| (key, Some(key))).collect();
+            let mut state = State::default().change(&everybody, &mut rows).unwrap();
+            for change in 0..5000 {
+                let key = change % members + 1;
+                let changes = BTreeMap::from([(key, Some(members + change))]);
+                state = state.change(&changes, &mut rows).unwrap();
+            }
+            rows.flush().unwrap();
+            let rows = store.scan(&trees::SHORTSTATEHASH_STATEDIFF, &[]).unwrap();
+            let bytes: usize = rows.map(|row| row.unwrap().1.len()).sum();
+            bytes - usize::try_from(members).unwrap() * 16
+        };
+        // Bytes of 5000 changes.
+        let (small, large) = (written(100), written(100_000));
+        assert!(large < small * 6, "{small} and {large}");
+        assert!(large < 5000 * 1500, "{large}");
     }
 
     proptest! {

@@ -36,7 +36,7 @@ use std::collections::BTreeSet;
 
 use ruma::OwnedRoomId;
 
-use super::{VerifyError, found::Found};
+use super::{StateComparison, VerifyError, events::Places, found::Found};
 use crate::{
     conduit::{kv::KvStore, trees},
     dump::DumpReader,
@@ -72,10 +72,18 @@ impl<'a> Skipped<'a> {
     }
 }
 
+/// What goes on from room to room.
+struct Ongoing<'a> {
+    reading: reading::Reading,
+    seen: extra::Seen,
+    places: Places<'a>,
+}
+
 pub(super) fn compare(
     store: &dyn KvStore,
     dump: &DumpReader,
     skipped: &[Skip],
+    how: StateComparison,
     progress: Progress,
     found: &mut Found,
 ) -> Result<(), VerifyError> {
@@ -102,14 +110,18 @@ pub(super) fn compare(
     signatures.finish(store, &users, &server_name, found)?;
     users::extra_account_data(store, &users, &account_data, found)?;
 
-    let mut reading = reading::Reading::read(store, &server_name)?;
+    let mut ongoing = Ongoing {
+        reading: reading::Reading::read(store, &server_name)?,
+        seen: extra::Seen::default(),
+        places: Places::new(store)?,
+    };
     let phase = progress.phase("rooms", dump.number_of_rooms());
-    let mut seen = extra::Seen::default();
     for room in dump.rooms() {
-        rooms::compare(store, room?, &skipped, &mut seen, &mut reading, found)?;
+        rooms::compare(store, room?, &skipped, how, &mut ongoing, found)?;
         phase.advance(1);
     }
     drop(phase);
+    let Ongoing { mut reading, seen, .. } = ongoing;
     seen.extra(store, &server_name, found)?;
 
     let phase = progress.phase("read markers", dump.number_of_users());

@@ -1,79 +1,121 @@
 //! Every event: form, id, hashes, signatures, auth events, its place in the indexes.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    rc::Rc,
-};
+mod cryptography;
+mod known;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
+use std::collections::{BTreeMap, BTreeSet};
+
+pub(super) use known::{Events, Known, key_hash};
 use ruma::{
-    CanonicalJsonObject, CanonicalJsonValue, RoomVersionId, canonical_json::redact,
-    room_version_rules::RoomVersionRules, serde::Base64, signatures::PublicKeyMap,
+    CanonicalJsonObject, CanonicalJsonValue, RoomVersionId, room_version_rules::RoomVersionRules,
 };
 
-use super::{VerifyError, found::Found, rows::public_key};
+use super::{
+    VerifyError, batches,
+    cursor::Cursor,
+    found::Found,
+    numbers::Numbers,
+    rows::public_key,
+    sum::{Sum, hash},
+};
 use crate::conduit::{
     kv::KvStore,
     layout::Part,
     trees::{self, Tree},
 };
 
-/// What is remembered of an event.
-#[derive(Debug)]
-pub(super) struct Known {
-    pub(super) room: Rc<str>,
-    pub(super) kind: Rc<str>,
-    pub(super) state_key: Option<Rc<str>>,
-    /// `membership` of a member event.
-    pub(super) membership: Option<Rc<str>>,
-    pub(super) timeline: bool,
-}
-
-/// Texts that many events have, kept once.
-#[derive(Default)]
-struct Texts(BTreeSet<Rc<str>>);
-
-impl Texts {
-    fn share(&mut self, text: &str) -> Rc<str> {
-        if let Some(known) = self.0.get(text) {
-            return known.clone();
-        }
-        let new: Rc<str> = text.into();
-        self.0.insert(new.clone());
-        new
-    }
-}
-
-/// All events by id.
-pub(super) type Events = BTreeMap<String, Known>;
+/// Signatures that are checked, about; of more events, a sample, told by their ids. The id, which is checked for each
+/// event, is a hash of all but the content, and the content has a hash.
+const SIGNATURES: u64 = 20_000;
 
 pub(super) fn check(
     store: &dyn KvStore,
     server_name: &str,
+    timeline_rows: u64,
     found: &mut Found,
 ) -> Result<Events, VerifyError> {
     let rules = room_rules(store)?;
-    let own = Own { name: server_name, key: public_key(store)? };
-    let mut events = Events::new();
-    let mut texts = Texts::default();
-    let mut counts = BTreeSet::new();
+    let own = Own {
+        name: server_name,
+        key: public_key(store)?,
+        one_in: timeline_rows.checked_div(SIGNATURES).unwrap_or(0).max(1),
+    };
+    let mut events = Events::default();
+    timeline(store, &rules, &own, &mut events, found)?;
+    let look = |_: &[u8], value: &[u8]| event(value, &rules, &own);
+    batches::scan(store, &trees::EVENTID_OUTLIERPDU, &[], look, |key, _, (read, of_event)| {
+        found.merge(of_event);
+        let Some(read) = read else { return Ok(()) };
+        if read.id.as_bytes() != key {
+            found.error("V106", &read.id, "is stored under another id");
+        }
+        if store.get(&trees::EVENTID_PDUID, read.id.as_bytes())?.is_some() {
+            found.error("V107", &read.id, "is both in the timeline and outside");
+        }
+        read.remember(&mut events);
+        Ok(())
+    })?;
+    events.sort();
+    auth_events(store, &rules, &events, found)?;
+    for row in store.scan(&trees::SHORTEVENTID_EVENTID, &[])? {
+        let (short, id) = row?;
+        if let (Ok(short), Ok(id)) = (<[u8; 8]>::try_from(&*short), std::str::from_utf8(&id)) {
+            events.add_short(u64::from_be_bytes(short), id);
+        }
+    }
+    Ok(events)
+}
+
+/// Events of timelines.
+fn timeline(
+    store: &dyn KvStore,
+    rules: &BTreeMap<String, RoomVersionRules>,
+    own: &Own<'_>,
+    events: &mut Events,
+    found: &mut Found,
+) -> Result<(), VerifyError> {
+    let mut counts = Numbers::default();
+    let (mut stored, mut indexed) = (Sum::default(), Sum::default());
+    let mut places = Places::new(store)?;
+    let look = |_: &[u8], value: &[u8]| event(value, rules, own);
+    batches::scan(store, &trees::PDUID_PDU, &[], look, |pdu_id, _, (read, of_event)| {
+        found.merge(of_event);
+        let Some(read) = read else { return Ok(()) };
+        stored.add(hash(&(read.id.as_bytes(), pdu_id)));
+        let fields = trees::PDUID_PDU.decode_key(pdu_id).ok();
+        let count = fields.filter(|fields| fields.get("count").is_some());
+        let count = count.map(|fields| fields.u64("count"));
+        if count.is_some_and(|count| !counts.insert(count)) {
+            found.error("V107", &read.id, "has the count of another event");
+        }
+        if read.kind != "m.room.create" && places.before(&read.id, count)?.is_none() {
+            found.error("V112", &read.id, "has no state before it");
+        }
+        read.remember(events);
+        Ok(())
+    })?;
+    for row in store.scan(&trees::EVENTID_PDUID, &[])? {
+        let (id, pdu_id) = row?;
+        indexed.add(hash(&(&*id, &*pdu_id)));
+    }
+    if stored == indexed {
+        return Ok(());
+    }
+    places_one_by_one(store, found)
+}
+
+/// Names the events whose places don't agree.
+fn places_one_by_one(store: &dyn KvStore, found: &mut Found) -> Result<(), VerifyError> {
+    let mut seen = BTreeSet::new();
     for row in store.scan(&trees::PDUID_PDU, &[])? {
         let (pdu_id, value) = row?;
-        let Some(id) = event(&value, true, &rules, &own, &mut events, &mut texts, found) else {
-            continue;
-        };
+        let Ok(json) = serde_json::from_slice::<CanonicalJsonObject>(&value) else { continue };
+        let Some(id) = text(&json, "event_id") else { continue };
         if store.get(&trees::EVENTID_PDUID, id.as_bytes())?.as_deref() != Some(&*pdu_id) {
-            found.error("V106", &id, "`eventid_pduid` does not point to it");
+            found.error("V106", id, "`eventid_pduid` does not point to it");
         }
-        if let Ok(fields) = trees::PDUID_PDU.decode_key(&pdu_id)
-            && fields.get("count").is_some()
-            && !counts.insert(fields.u64("count"))
-        {
-            found.error("V107", &id, "has the count of another event");
-        }
-        let is_create = events.get(&id).is_some_and(|event| &*event.kind == "m.room.create");
-        if !is_create && !has_state_before(store, &id)? {
-            found.error("V112", &id, "has no state before it");
+        if !seen.insert(hash(&id)) {
+            found.error("V107", id, "is stored twice");
         }
     }
     for row in store.scan(&trees::EVENTID_PDUID, &[])? {
@@ -82,17 +124,49 @@ pub(super) fn check(
             found.error("V106", String::from_utf8_lossy(&id), "points to no event");
         }
     }
-    for row in store.scan(&trees::EVENTID_OUTLIERPDU, &[])? {
-        let (key, value) = row?;
-        let Some(id) = event(&value, false, &rules, &own, &mut events, &mut texts, found) else {
-            continue;
-        };
-        if id.as_bytes() != &*key {
-            found.error("V106", &id, "is stored under another id");
-        }
+    Ok(())
+}
+
+/// Finds the short id of timeline events, and the state before them.
+pub(super) struct Places<'a> {
+    store: &'a dyn KvStore,
+    ids: Cursor<'a>,
+    states: Cursor<'a>,
+}
+
+impl<'a> Places<'a> {
+    pub(super) fn new(store: &'a dyn KvStore) -> Result<Self, VerifyError> {
+        Ok(Self {
+            store,
+            ids: Cursor::new(store, &trees::SHORTEVENTID_EVENTID)?,
+            states: Cursor::new(store, &trees::SHORTEVENTID_SHORTSTATEHASH)?,
+        })
     }
-    auth_events(store, &rules, &events, found)?;
-    Ok(events)
+
+    /// The short id of an event. The number before its count often is it, and is next to the one of the event before.
+    pub(super) fn short(
+        &mut self,
+        id: &str,
+        count: Option<u64>,
+    ) -> Result<Option<u64>, VerifyError> {
+        if let Some(near) = count.and_then(|count| count.checked_sub(1))
+            && self.ids.get(near)?.as_deref() == Some(id.as_bytes())
+        {
+            return Ok(Some(near));
+        }
+        let short = self.store.get(&trees::EVENTID_SHORTEVENTID, id.as_bytes())?;
+        Ok(short.and_then(|short| short.try_into().ok()).map(u64::from_be_bytes))
+    }
+
+    /// The short id of an event, and that of the state before it.
+    pub(super) fn before(
+        &mut self,
+        id: &str,
+        count: Option<u64>,
+    ) -> Result<Option<(u64, u64)>, VerifyError> {
+        let Some(short) = self.short(id, count)? else { return Ok(None) };
+        Ok(self.states.number(short)?.map(|before| (short, before)))
+    }
 }
 
 /// Each event's auth events are there and of its room; Conduit gives up on one of another room
@@ -108,27 +182,33 @@ fn auth_events(
         event_id: String,
         auth_events: Vec<String>,
     }
-    for tree in [&trees::PDUID_PDU, &trees::EVENTID_OUTLIERPDU] {
-        for row in store.scan(tree, &[])? {
-            let (_, value) = row?;
-            let Ok(pdu) = serde_json::from_slice::<Pdu>(&value) else { continue };
-            // Invites and knocks of rooms that the server is not in come alone.
-            let known = events.get(&pdu.event_id).filter(|event| rules.contains_key(&*event.room));
-            let Some(event) = known else { continue };
-            for auth in &pdu.auth_events {
-                match events.get(auth).map(|auth| &auth.room) {
-                    Some(room) if *room == event.room => {}
-                    Some(room) => {
-                        let text = format!("its auth event {auth} is of {room}");
-                        found.error("V110", &pdu.event_id, text);
-                    }
-                    None => {
-                        let text = format!("its auth event {auth} is missing");
-                        found.error("V110", &pdu.event_id, text);
-                    }
+    let look = |_: &[u8], value: &[u8]| {
+        let mut found = Found::default();
+        let Ok(pdu) = serde_json::from_slice::<Pdu>(value) else { return found };
+        // Invites and knocks of rooms that the server is not in come alone.
+        let known = events.get(&pdu.event_id);
+        let known = known.filter(|event| rules.contains_key(events.name(event.room())));
+        let Some(event) = known else { return found };
+        for auth in &pdu.auth_events {
+            match events.get(auth).map(Known::room) {
+                Some(room) if room == event.room() => {}
+                Some(room) => {
+                    let text = format!("its auth event {auth} is of {}", events.name(room));
+                    found.error("V110", &pdu.event_id, text);
+                }
+                None => {
+                    let text = format!("its auth event {auth} is missing");
+                    found.error("V110", &pdu.event_id, text);
                 }
             }
         }
+        found
+    };
+    for tree in [&trees::PDUID_PDU, &trees::EVENTID_OUTLIERPDU] {
+        batches::scan(store, tree, &[], look, |_, _, of_event| {
+            found.merge(of_event);
+            Ok(())
+        })?;
     }
     Ok(())
 }
@@ -137,76 +217,78 @@ fn auth_events(
 struct Own<'a> {
     name: &'a str,
     key: Option<(String, Vec<u8>)>,
+    /// Of how many events one has its signature checked.
+    one_in: u64,
 }
 
 /// The rules of each room, by its create event.
 fn room_rules(store: &dyn KvStore) -> Result<BTreeMap<String, RoomVersionRules>, VerifyError> {
     let mut rules = BTreeMap::new();
+    let look = |_: &[u8], value: &[u8]| {
+        let value = std::str::from_utf8(value).ok().filter(|v| v.contains("\"m.room.create\""))?;
+        let json = serde_json::from_str::<CanonicalJsonObject>(value).ok()?;
+        text(&json, "type").filter(|kind| *kind == "m.room.create")?;
+        let content = json.get("content").and_then(CanonicalJsonValue::as_object);
+        let version = content.and_then(|content| text(content, "room_version")).unwrap_or("1");
+        Some((room_of(&json)?, RoomVersionId::try_from(version).ok()?.rules()?))
+    };
     for tree in [&trees::PDUID_PDU, &trees::EVENTID_OUTLIERPDU] {
-        for row in store.scan(tree, &[])? {
-            let (_, value) = row?;
-            if !value.windows(15).any(|window| window == b"\"m.room.create\"") {
-                continue;
-            }
-            let Ok(json) = serde_json::from_slice::<CanonicalJsonObject>(&value) else { continue };
-            if text(&json, "type") != Some("m.room.create") {
-                continue;
-            }
-            let version = json
-                .get("content")
-                .and_then(CanonicalJsonValue::as_object)
-                .and_then(|content| text(content, "room_version"))
-                .unwrap_or("1");
-            let version = RoomVersionId::try_from(version).ok().and_then(|version| version.rules());
-            if let (Some(room), Some(version)) = (room_of(&json), version) {
-                rules.insert(room, version);
-            }
-        }
+        batches::scan(store, tree, &[], look, |_, _, create| {
+            rules.extend(create);
+            Ok(())
+        })?;
     }
     Ok(rules)
 }
 
-/// Checks one event and remembers it; its id.
+/// What an event says of itself.
+struct Read {
+    id: String,
+    room: String,
+    kind: String,
+    state_key: Option<String>,
+    membership: Option<String>,
+}
+
+impl Read {
+    fn remember(&self, events: &mut Events) {
+        let room = events.room(&self.room);
+        let names = self.state_key.as_deref().map(|key| (&*self.kind, key));
+        let membership = self.membership.as_deref().unwrap_or_default();
+        events.add(&self.id, Known::new(room, names, membership));
+    }
+}
+
+/// Checks one event by itself.
 fn event(
     stored: &[u8],
-    timeline: bool,
     rules: &BTreeMap<String, RoomVersionRules>,
     own: &Own<'_>,
-    events: &mut Events,
-    texts: &mut Texts,
-    found: &mut Found,
-) -> Option<String> {
+) -> (Option<Read>, Found) {
+    let mut found = Found::default();
     let json: CanonicalJsonObject = match serde_json::from_slice(stored) {
         Ok(json) => json,
         Err(error) => {
             found.error("V108", "an event", format!("is no canonical JSON: {error}"));
-            return None;
+            return (None, found);
         }
     };
     let Some(id) = text(&json, "event_id").map(str::to_owned) else {
         found.error("V108", "an event", "has no `event_id`");
-        return None;
+        return (None, found);
     };
-    let Some(known) = read(&json, timeline, texts) else {
+    let Some(read) = read(&id, &json) else {
         found.error("V108", &id, "lacks what Conduit needs to read it");
-        return None;
+        return (None, found);
     };
-    if let Some(rules) = rules.get(&*known.room) {
-        cryptography(&id, &json, rules, own, found);
+    if let Some(rules) = rules.get(&read.room) {
+        cryptography::check(&id, json, rules, own, &mut found);
     }
-    if let Some(other) = events.insert(id.clone(), known) {
-        let text = if other.timeline == timeline {
-            "is stored twice"
-        } else {
-            "is both in the timeline and outside"
-        };
-        found.error("V107", &id, text);
-    }
-    Some(id)
+    (Some(read), found)
 }
 
 /// What Conduit's typed reader needs (src/service/pdu.rs:32-54).
-fn read(json: &CanonicalJsonObject, timeline: bool, texts: &mut Texts) -> Option<Known> {
+fn read(id: &str, json: &CanonicalJsonObject) -> Option<Read> {
     let ids = |name: &str| {
         let good = json.get(name)?.as_array()?.iter().all(|item| item.as_str().is_some());
         good.then_some(())
@@ -222,12 +304,12 @@ fn read(json: &CanonicalJsonObject, timeline: bool, texts: &mut Texts) -> Option
     ids("auth_events")?;
     let content = json.get("content")?.as_object()?;
     text(json.get("hashes")?.as_object()?, "sha256")?;
-    Some(Known {
-        room: texts.share(&room_of(json)?),
-        kind: texts.share(text(json, "type")?),
-        state_key: text(json, "state_key").map(|key| texts.share(key)),
-        membership: text(content, "membership").map(|membership| texts.share(membership)),
-        timeline,
+    Some(Read {
+        id: id.to_owned(),
+        room: room_of(json)?,
+        kind: text(json, "type")?.to_owned(),
+        state_key: text(json, "state_key").map(str::to_owned),
+        membership: text(content, "membership").map(str::to_owned),
     })
 }
 
@@ -238,81 +320,8 @@ pub(super) fn is_storable(pdu: &str, id: &str, room: &str, rules: &RoomVersionRu
     json.remove("event_id");
     let hash = ruma::signatures::reference_hash(&json, rules).ok();
     json.insert("event_id".into(), CanonicalJsonValue::String(id.to_owned()));
-    let of_room =
-        read(&json, false, &mut Texts::default()).is_some_and(|known| &*known.room == room);
+    let of_room = read(id, &json).is_some_and(|known| known.room == room);
     of_room && hash.is_some_and(|hash| id.strip_prefix('$') == Some(&hash))
-}
-
-fn cryptography(
-    id: &str,
-    json: &CanonicalJsonObject,
-    rules: &RoomVersionRules,
-    own: &Own<'_>,
-    found: &mut Found,
-) {
-    let mut pdu = json.clone();
-    pdu.remove("event_id");
-    let unsigned = pdu.remove("unsigned");
-    let redacted = unsigned
-        .as_ref()
-        .and_then(CanonicalJsonValue::as_object)
-        .is_some_and(|unsigned| unsigned.contains_key("redacted_because"));
-    let is_hash = |pdu: &CanonicalJsonObject| {
-        ruma::signatures::reference_hash(pdu, rules)
-            .is_ok_and(|hash| id.strip_prefix('$') == Some(&hash))
-    };
-    if !is_hash(&pdu) {
-        let origin = CanonicalJsonValue::String(own.name.to_owned());
-        pdu.entry("origin".into()).or_insert(origin);
-        if !redacted || !is_hash(&pdu) {
-            return found.error("V109", id, "its id is not the hash of its content");
-        }
-        found.note("V117", id, "lost its `origin` when Conduit redacted it");
-    }
-    let sender = text(&pdu, "sender").unwrap_or_default();
-    let Some((key_id, public)) = &own.key else { return };
-    if sender.split_once(':').map(|(_, server)| server) != Some(own.name) {
-        return;
-    }
-    let signed_by_key = pdu
-        .get("signatures")
-        .and_then(CanonicalJsonValue::as_object)
-        .and_then(|signatures| signatures.get(own.name)?.as_object())
-        .is_some_and(|signatures| signatures.contains_key(key_id));
-    if !signed_by_key {
-        return found.note("V116", id, "is signed by a key of before");
-    }
-    let keys = PublicKeyMap::from([(
-        own.name.to_owned(),
-        [(key_id.clone(), Base64::new(public.clone()))].into(),
-    )]);
-    // The other servers' signatures can't be checked here; theirs are set aside.
-    if let Some(CanonicalJsonValue::Object(signatures)) = pdu.get_mut("signatures") {
-        signatures.retain(|server, _| server == own.name);
-    }
-    match ruma::signatures::verify_event(&keys, &pdu, rules) {
-        Ok(ruma::signatures::Verified::All) => {}
-        // Without the content that was hashed, as servers keep an event whose sender was erased.
-        Ok(ruma::signatures::Verified::Signatures) if redacted || is_pruned(&pdu, rules) => {}
-        Ok(_) => found.error("V109", id, "its content hash is wrong and it is not redacted"),
-        // As it came from Synapse: the comparison with the dump sees a change.
-        Err(error) => {
-            let public = STANDARD_NO_PAD.encode(public);
-            found.warning("V109", id, format!("signature by {key_id} ({public}): {error}"));
-        }
-    }
-}
-
-/// Whether an event holds no more than what its redaction would leave.
-fn is_pruned(pdu: &CanonicalJsonObject, rules: &RoomVersionRules) -> bool {
-    redact(pdu.clone(), &rules.redaction, None).is_ok_and(|pruned| pruned == *pdu)
-}
-
-fn has_state_before(store: &dyn KvStore, id: &str) -> Result<bool, VerifyError> {
-    let Some(short) = store.get(&trees::EVENTID_SHORTEVENTID, id.as_bytes())? else {
-        return Ok(false);
-    };
-    Ok(store.get(&trees::SHORTEVENTID_SHORTSTATEHASH, &short)?.is_some())
 }
 
 /// The room of an event: its `room_id`, or for create events without one (room version 12) the id made of its own.

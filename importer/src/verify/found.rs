@@ -46,6 +46,17 @@ impl Found {
         self.add(Severity::Note, code, subject.into(), text.into());
     }
 
+    /// Takes over what others found.
+    pub(super) fn merge(&mut self, other: Self) {
+        for (kind, count) in other.counts {
+            let own = self.counts.entry(kind).or_default();
+            let room = usize::try_from(KEPT.saturating_sub(*own)).unwrap_or(usize::MAX);
+            *own = own.saturating_add(count);
+            let of_kind = other.findings.iter().filter(|f| (f.code, f.severity) == kind);
+            self.findings.extend(of_kind.take(room).cloned());
+        }
+    }
+
     fn add(&mut self, severity: Severity, code: &'static str, subject: String, text: String) {
         let count = self.counts.entry((code, severity)).or_default();
         *count = count.saturating_add(1);

@@ -1,6 +1,11 @@
 //! Pairs of trees that say the same in two directions.
 
-use super::{VerifyError, found::Found};
+use super::{
+    VerifyError, batches,
+    found::Found,
+    numbers::Numbers,
+    sum::{Sum, hash},
+};
 use crate::conduit::{
     kv::KvStore,
     layout::{Fields, Part},
@@ -11,7 +16,10 @@ use crate::conduit::{
 type Other = fn(&Fields<'_>, &Fields<'_>) -> Option<(Vec<u8>, Option<Vec<u8>>)>;
 
 /// Tree, tree it must agree with, and how.
-const PAIRS: [(&Tree, &Tree, Other); 18] = [
+type Pair = (&'static Tree, &'static Tree, Other);
+
+/// Each is followed by its other direction.
+static PAIRS: [Pair; 18] = [
     (&trees::EVENTID_SHORTEVENTID, &trees::SHORTEVENTID_EVENTID, |k, v| {
         Some((number(v.u64("short_event")), Some(k.text("event").into())))
     }),
@@ -76,23 +84,11 @@ fn swapped(key: &Fields<'_>, _: &Fields<'_>) -> Option<(Vec<u8>, Option<Vec<u8>>
 
 /// Checks all pairs, and that no short id is 0.
 pub(super) fn check(store: &dyn KvStore, found: &mut Found) -> Result<(), VerifyError> {
-    for (tree, other, expected) in PAIRS {
-        for row in store.scan(tree, &[])? {
-            let (key, value) = row?;
-            let (Ok(k), Ok(v)) = (tree.decode_key(&key), tree.decode_value(&key, &value)) else {
-                continue;
-            };
-            let Some((other_key, other_value)) = expected(&k, &v) else { continue };
-            let stored = store.get(other, &other_key)?;
-            let agrees = match (&stored, other_value) {
-                (None, _) => false,
-                (Some(_), None) => true,
-                (Some(stored), Some(expected)) => *stored == expected,
-            };
-            if !agrees {
-                let text = format!("`{other}` does not agree with a row");
-                found.error("V106", subject(tree, &k), text);
-            }
+    let (couples, _) = PAIRS.as_chunks::<2>();
+    for &[there, back] in couples {
+        if !agree(store, there, back)? {
+            one_by_one(store, there, found)?;
+            one_by_one(store, back, found)?;
         }
     }
     let short_ids = [
@@ -101,7 +97,7 @@ pub(super) fn check(store: &dyn KvStore, found: &mut Found) -> Result<(), Verify
         (&trees::ROOMID_SHORTROOMID, "short_room"),
     ];
     for (tree, name) in short_ids {
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = Numbers::default();
         for row in store.scan(tree, &[])? {
             let (key, value) = row?;
             let Ok(fields) = tree.decode_value(&key, &value) else { continue };
@@ -109,6 +105,84 @@ pub(super) fn check(store: &dyn KvStore, found: &mut Found) -> Result<(), Verify
             if short == 0 || !seen.insert(short) {
                 found.error("V107", tree.name, format!("{short} is 0 or names two things"));
             }
+        }
+    }
+    Ok(())
+}
+
+/// Whether two trees say the same: the rows that each expects of the other are the other's rows.
+fn agree(store: &dyn KvStore, there: Pair, back: Pair) -> Result<bool, VerifyError> {
+    let (Some(a), Some(b)) = (Sums::of(store, there)?, Sums::of(store, back)?) else {
+        return Ok(false);
+    };
+    Ok(a.expects(&b) && b.expects(&a))
+}
+
+/// The rows of a tree, and those that it expects of the other.
+#[derive(Default)]
+struct Sums {
+    keys: Sum,
+    rows: Sum,
+    expected: Sum,
+    /// Whether it says anything of the other's values.
+    expects_values: bool,
+}
+
+impl Sums {
+    /// `None` if a row does not decode.
+    fn of(store: &dyn KvStore, (tree, _, expected): Pair) -> Result<Option<Self>, VerifyError> {
+        let look = |key: &[u8], value: &[u8]| {
+            let (k, v) = (tree.decode_key(key).ok()?, tree.decode_value(key, value).ok()?);
+            let (other_key, other_value) = expected(&k, &v)?;
+            let expected = match &other_value {
+                Some(other_value) => hash(&(&*other_key, &**other_value)),
+                None => hash(&&*other_key),
+            };
+            Some((hash(&key), hash(&(key, value)), expected, other_value.is_some()))
+        };
+        let mut sums = Some(Self::default());
+        batches::scan(store, tree, &[], look, |_, _, row| {
+            let Some((key, row, expected, expects_values)) = row else {
+                sums = None;
+                return Ok(());
+            };
+            if let Some(sums) = &mut sums {
+                sums.keys.add(key);
+                sums.rows.add(row);
+                sums.expected.add(expected);
+                sums.expects_values = expects_values;
+            }
+            Ok(())
+        })?;
+        Ok(sums)
+    }
+
+    fn expects(&self, other: &Self) -> bool {
+        self.expected == if self.expects_values { other.rows } else { other.keys }
+    }
+}
+
+/// Names the rows of one direction that the other tree does not have.
+fn one_by_one(
+    store: &dyn KvStore,
+    (tree, other, expected): Pair,
+    found: &mut Found,
+) -> Result<(), VerifyError> {
+    for row in store.scan(tree, &[])? {
+        let (key, value) = row?;
+        let (Ok(k), Ok(v)) = (tree.decode_key(&key), tree.decode_value(&key, &value)) else {
+            continue;
+        };
+        let Some((other_key, other_value)) = expected(&k, &v) else { continue };
+        let stored = store.get(other, &other_key)?;
+        let agrees = match (&stored, other_value) {
+            (None, _) => false,
+            (Some(_), None) => true,
+            (Some(stored), Some(expected)) => *stored == expected,
+        };
+        if !agrees {
+            let text = format!("`{other}` does not agree with a row");
+            found.error("V106", subject(tree, &k), text);
         }
     }
     Ok(())

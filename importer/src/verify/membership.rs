@@ -3,16 +3,14 @@
 //! Rows must not join whom the state does not. A local user whom the state joins may have lesser rows: the import follows
 //! Synapse's table of memberships there, which is a warning.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    rc::Rc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     VerifyError,
-    events::{Events, value_of},
+    events::{Events, Known, value_of},
     found::Found,
-    states::State,
+    layers::State,
+    states,
 };
 use crate::conduit::{
     kv::KvStore,
@@ -34,7 +32,7 @@ struct Room<'a> {
     server_name: &'a str,
     id: &'a str,
     /// Memberships by the current state.
-    members: BTreeMap<&'a str, Rc<str>>,
+    members: BTreeMap<String, &'static str>,
     /// Whether a user of this server is joined. If not, the state is one of the past.
     inside: bool,
 }
@@ -47,21 +45,21 @@ pub(super) fn check(
     events: &Events,
     found: &mut Found,
 ) -> Result<(), VerifyError> {
-    let members: BTreeMap<_, _> = state
-        .iter()
-        .filter(|((kind, _), _)| kind == "m.room.member")
-        .filter_map(|((_, user), event)| {
-            let membership = events.get(event)?.membership.clone();
-            Some((user.as_str(), membership.unwrap_or_default()))
-        })
-        .collect();
+    let mut members = BTreeMap::new();
+    for (key, event) in state.entries() {
+        let Some((kind, user)) = states::key_name(store, key)? else { continue };
+        if kind == "m.room.member" {
+            let membership = events.get_short(event).map(Known::membership);
+            members.extend(membership.map(|membership| (user, membership)));
+        }
+    }
     let inside = members
         .iter()
-        .any(|(user, membership)| &**membership == "join" && server_of(user) == server_name);
+        .any(|(user, membership)| *membership == "join" && server_of(user) == server_name);
     let room = Room { store, server_name, id, members, inside };
     for user in room.members.keys() {
         if value_of(store, &trees::USERID_PASSWORD, &[Part::Text(user)])?.is_none() {
-            found.error("V113", *user, "is a member and has no row in `userid_password`");
+            found.error("V113", user, "is a member and has no row in `userid_password`");
         }
     }
     let rows = room.rows()?;
@@ -107,9 +105,9 @@ impl Room<'_> {
 
     fn compare(&self, rows: &BTreeMap<String, Vec<&'static str>>, found: &mut Found) {
         let users: BTreeSet<_> =
-            self.members.keys().copied().chain(rows.keys().map(String::as_str)).collect();
+            self.members.keys().chain(rows.keys()).map(String::as_str).collect();
         for user in users {
-            let membership = self.members.get(user).map(|membership| &**membership);
+            let membership = self.members.get(user).copied();
             let shown = rows.get(user).map_or(&[][..], Vec::as_slice);
             let fits = match membership {
                 // No row at all: forgotten. A row without event: a refused invite.

@@ -16,7 +16,8 @@ pub(super) fn check(
             found.error("V111", &room, "has no current state");
             continue;
         };
-        if !state.contains_key(&("m.room.create".to_owned(), String::new())) {
+        let create = states::short_key(store, "m.room.create", "")?;
+        if create.and_then(|key| state.get(key)).is_none() {
             found.error("V111", &room, "its state has no create event");
         }
         leaves(store, &room, events, found)?;
@@ -45,7 +46,7 @@ fn leaves(
         let (_, event) = row?;
         let event = String::from_utf8_lossy(&event).into_owned();
         number = number.saturating_add(1);
-        if !events.contains_key(&event) {
+        if events.get(&event).is_none() {
             found.error("V106", room, format!("its extremity {event} is not stored"));
         }
     }

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use ruma::signatures::Ed25519KeyPair;
 
-use super::{VerifyError, found::Found};
+use super::{VerifyError, batches, found::Found};
 use crate::conduit::{
     kv::KvStore,
     layout::{Fields, Part, Value},
-    trees::{self, TREES},
+    trees::{self, DecodeError, TREES},
 };
 
 /// The version that Conduit starts on without a migration.
@@ -46,25 +46,25 @@ pub(super) fn check(
     let mut trees = Trees::default();
     for tree in TREES {
         let (mut number, mut bytes): (u64, u64) = (0, 0);
-        for row in store.scan(tree, &[])? {
-            let (key, value) = row?;
+        let look = |key: &[u8], value: &[u8]| -> Result<u64, DecodeError> {
+            let key_fields = tree.decode_key(key)?;
+            let value_fields = tree.decode_value(key, value)?;
+            Ok([key_fields, value_fields].iter().filter_map(highest).max().unwrap_or(0))
+        };
+        batches::scan(store, tree, &[], look, |key, value, highest| {
             number = number.saturating_add(1);
             let length = key.len().saturating_add(value.len());
             bytes = bytes.saturating_add(u64::try_from(length).unwrap_or(u64::MAX));
-            let fields = tree.decode_key(&key).and_then(|key_fields| {
-                tree.decode_value(&key, &value).map(|value_fields| [key_fields, value_fields])
-            });
-            match fields {
-                Ok(fields) => {
-                    let highest = fields.iter().filter_map(highest).max().unwrap_or(0);
-                    if highest > counter && tree != &trees::BACKUPID_ETAG {
-                        let text = format!("{highest} is above the counter {counter}");
-                        found.error("V105", tree.name, text);
-                    }
+            match highest {
+                Ok(highest) if highest > counter && tree != &trees::BACKUPID_ETAG => {
+                    let text = format!("{highest} is above the counter {counter}");
+                    found.error("V105", tree.name, text);
                 }
+                Ok(_) => {}
                 Err(error) => found.error("V101", tree.name, error.to_string()),
             }
-        }
+            Ok(())
+        })?;
         if number > 0 {
             trees.rows.insert(tree.name, number);
             trees.bytes.insert(tree.name, bytes);

@@ -1,14 +1,19 @@
 //! Timeline events in their order: the state before each follows from the one before its predecessor, and what Conduit
 //! derives from events is there.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    rc::Rc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
-use super::{VerifyError, found::Found, states::Expander};
+use super::{
+    VerifyError, batches,
+    events::Places,
+    found::Found,
+    layers::Layers,
+    numbers::Numbers,
+    states,
+    sum::{Sum, hash},
+};
 use crate::conduit::{kv::KvStore, layout::Part, trees};
 
 /// Longest word of the search index, in bytes (src/database/key_value/rooms/search.rs:9-14).
@@ -23,24 +28,107 @@ struct Pdu {
     kind: String,
     state_key: Option<String>,
     prev_events: Vec<String>,
-    content: serde_json::Value,
-    #[serde(default)]
-    unsigned: serde_json::Value,
+    content: Content,
+    unsigned: Option<Unsigned>,
 }
 
-/// Where an event stands: the short ids of itself and of the state before it.
-struct Place {
-    event: u64,
-    before: u64,
+#[derive(Default, Deserialize)]
+struct Content {
+    #[serde(default)]
+    body: Option<serde_json::Value>,
+}
+
+#[derive(Default, Deserialize)]
+struct Unsigned {
+    #[serde(default)]
+    redacted_because: Option<serde::de::IgnoredAny>,
+}
+
+/// The last event of a room whose timeline was one chain so far.
+struct Last {
+    id: String,
+    /// Type and state key of a state event.
+    names: Option<(String, String)>,
+    /// The short ids of itself and of the state before it.
+    place: Option<(u64, u64)>,
+}
+
+/// What is compared at the end of a room.
+struct Room<'a> {
+    name: &'a str,
+    short: u64,
+    leaves: BTreeSet<u64>,
+    /// Hashes of the events that others follow.
+    previous: BTreeSet<u64>,
+    chain: Chain,
+}
+
+enum Chain {
+    /// Nothing came yet.
+    Begin,
+    After(Last),
+    Broken,
 }
 
 pub(super) fn check(store: &dyn KvStore, found: &mut Found) -> Result<(), VerifyError> {
     let rooms = rooms(store)?;
-    let mut expander = Expander::new(store);
-    let mut counts = BTreeSet::new();
+    let mut layers = Layers::new(store);
+    let mut places = Places::new(store)?;
+    let mut counts = Numbers::default();
+    let (mut said, mut indexed) = (Sum::default(), Sum::default());
+    let mut room: Option<Room<'_>> = None;
+    let look = |key: &[u8], value: &[u8]| {
+        let id = trees::PDUID_PDU.decode_key(key).ok()?;
+        let pdu = serde_json::from_slice::<Pdu>(value).ok()?;
+        let short_room = id.u64("short_room");
+        let words: Vec<_> =
+            words(&pdu).iter().map(|word| hash(&*token(short_room, word, key))).collect();
+        let count = id.get("count").map(|_| id.u64("count"));
+        Some((short_room, count, pdu, words))
+    };
+    batches::scan(store, &trees::PDUID_PDU, &[], look, |_, _, looked| {
+        let Some((short_room, count, pdu, words)) = looked else { return Ok(()) };
+        counts.insert(count.unwrap_or(0));
+        for word in words {
+            said.add(word);
+        }
+        let Some(name) = rooms.get(&short_room) else {
+            found.error("V106", &pdu.event_id, "is in a room without a short id");
+            return Ok(());
+        };
+        if pdu.room_id.as_ref().is_some_and(|named| named != name) {
+            found.error("V106", &pdu.event_id, format!("is stored in {name}, which it is not of"));
+        }
+        if room.as_ref().is_none_or(|room| room.short != short_room)
+            && let Some(done) = room.replace(Room::new(store, name, short_room)?)
+        {
+            done.references(store, found)?;
+        }
+        if let Some(room) = &mut room {
+            room.event(pdu, count, &mut places, &mut layers, found)?;
+        }
+        Ok(())
+    })?;
+    if let Some(done) = room {
+        done.references(store, found)?;
+    }
+    relations(store, &counts, found)?;
+    batches::scan(
+        store,
+        &trees::TOKENIDS,
+        &[],
+        |key, _| hash(key),
+        |_, _, word| {
+            indexed.add(word);
+            Ok(())
+        },
+    )?;
+    if said == indexed { Ok(()) } else { words_one_by_one(store, found) }
+}
+
+/// Names the messages whose words are not in the search index, and says how many words are there that nobody said.
+fn words_one_by_one(store: &dyn KvStore, found: &mut Found) -> Result<(), VerifyError> {
     let mut words: u64 = 0;
-    // The last event of each room whose timeline was one chain so far.
-    let mut chains: BTreeMap<u64, Option<String>> = BTreeMap::new();
     for row in store.scan(&trees::PDUID_PDU, &[])? {
         let (key, value) = row?;
         let (Ok(id), Ok(pdu)) =
@@ -48,28 +136,8 @@ pub(super) fn check(store: &dyn KvStore, found: &mut Found) -> Result<(), Verify
         else {
             continue;
         };
-        counts.insert(id.u64("count"));
-        let Some(room) = rooms.get(&id.u64("short_room")) else {
-            found.error("V106", &pdu.event_id, "is in a room without a short id");
-            continue;
-        };
-        if pdu.room_id.as_ref().is_some_and(|named| named != room) {
-            found.error("V106", &pdu.event_id, format!("is stored in {room}, which it is not of"));
-        }
-        references(store, room, &pdu, found)?;
-        let previous = pdu.prev_events.first();
-        let chain = chains.entry(id.u64("short_room")).or_insert_with(|| previous.cloned());
-        // After a fork, Conduit gives an event of its own the room's resolved state, not that after its predecessor
-        // (src/service/rooms/state/mod.rs:192-202).
-        if pdu.prev_events.len() < 2 && chain.as_ref() == previous {
-            sequence(store, &mut expander, &pdu, found)?;
-            *chain = Some(pdu.event_id.clone());
-        } else {
-            *chain = None;
-        }
-        words = words.saturating_add(indexed(store, id.u64("short_room"), &key, &pdu, found)?);
+        words = words.saturating_add(in_index(store, id.u64("short_room"), &key, &pdu, found)?);
     }
-    relations(store, &counts, found)?;
     let mut rows: u64 = 0;
     for row in store.scan(&trees::TOKENIDS, &[])? {
         row?;
@@ -95,108 +163,141 @@ fn rooms(store: &dyn KvStore) -> Result<BTreeMap<u64, String>, VerifyError> {
     Ok(rooms)
 }
 
-/// Each predecessor is referenced unless it is an extremity, which must not be
-/// (src/service/rooms/event_handler/mod.rs:894-912).
-fn references(
-    store: &dyn KvStore,
-    room: &str,
-    pdu: &Pdu,
-    found: &mut Found,
-) -> Result<(), VerifyError> {
-    let referenced = |event: &str| {
-        let key = trees::REFERENCEDEVENTS.key(&[Part::Text(room), Part::Text(event)]);
-        store.get(&trees::REFERENCEDEVENTS, &key).map(|row| row.is_some())
-    };
-    let leaf = |event: &str| {
-        let key = trees::ROOMID_PDULEAVES.key(&[Part::Text(room), Part::Text(event)]);
-        store.get(&trees::ROOMID_PDULEAVES, &key).map(|row| row.is_some())
-    };
-    for previous in pdu.prev_events.iter().filter(|id| id.starts_with('$')) {
-        if !referenced(previous)? && !leaf(previous)? {
-            let text = format!("{previous}, which precedes it, is not marked as referenced");
-            found.warning("V119", &pdu.event_id, text);
+impl<'a> Room<'a> {
+    fn new(store: &dyn KvStore, name: &'a str, short: u64) -> Result<Self, VerifyError> {
+        let prefix = trees::ROOMID_PDULEAVES.key(&[Part::Text(name), Part::Text("")]);
+        let mut leaves = BTreeSet::new();
+        for row in store.scan(&trees::ROOMID_PDULEAVES, &prefix)? {
+            leaves.insert(hash(&*row?.1));
         }
+        Ok(Self { name, short, leaves, previous: BTreeSet::new(), chain: Chain::Begin })
     }
-    if leaf(&pdu.event_id)? && referenced(&pdu.event_id)? {
-        found.error("V119", &pdu.event_id, "is an extremity and marked as referenced");
+
+    /// In a chain, after one predecessor that is a timeline event too, the state before is the one before that, with its
+    /// effect.
+    fn event(
+        &mut self,
+        pdu: Pdu,
+        count: Option<u64>,
+        places: &mut Places<'_>,
+        layers: &mut Layers<'_>,
+        found: &mut Found,
+    ) -> Result<(), VerifyError> {
+        let previous = pdu.prev_events.iter().filter(|id| id.starts_with('$'));
+        self.previous.extend(previous.map(|id| hash(id.as_bytes())));
+        let place = places.before(&pdu.event_id, count)?;
+        // After a fork, Conduit gives an event of its own the room's resolved state, not that after its predecessor
+        // (src/service/rooms/state/mod.rs:192-202).
+        let follows = match &self.chain {
+            Chain::Begin => pdu.prev_events.len() < 2,
+            Chain::After(last) => {
+                pdu.prev_events.len() < 2 && pdu.prev_events.first() == Some(&last.id)
+            }
+            Chain::Broken => false,
+        };
+        if follows
+            && let Chain::After(last) = &self.chain
+            && !last.leads_to(place, layers)?
+        {
+            let text = format!("the state before it is not the one after {}", last.id);
+            found.warning("V118", &pdu.event_id, text);
+        }
+        self.chain = if follows {
+            let names = pdu.state_key.map(|key| (pdu.kind, key));
+            Chain::After(Last { id: pdu.event_id, names, place })
+        } else {
+            Chain::Broken
+        };
+        Ok(())
     }
-    Ok(())
+
+    /// Each predecessor is referenced unless it is an extremity, which must not be
+    /// (src/service/rooms/event_handler/mod.rs:894-912).
+    fn references(self, store: &dyn KvStore, found: &mut Found) -> Result<(), VerifyError> {
+        let prefix = trees::REFERENCEDEVENTS.key(&[Part::Text(self.name), Part::Text("$")]);
+        let mut missing = self.previous;
+        for row in store.scan(&trees::REFERENCEDEVENTS, &prefix)? {
+            let (key, _) = row?;
+            let Ok(fields) = trees::REFERENCEDEVENTS.decode_key(&key) else { continue };
+            let event = fields.text("event");
+            let known = hash(event.as_bytes());
+            missing.remove(&known);
+            if self.leaves.contains(&known) {
+                found.error("V119", event, "is an extremity and marked as referenced");
+            }
+        }
+        missing.retain(|event| !self.leaves.contains(event));
+        if missing.is_empty() {
+            return Ok(());
+        }
+        for row in store.scan(&trees::PDUID_PDU, &self.short.to_be_bytes())? {
+            let (_, value) = row?;
+            let Ok(pdu) = serde_json::from_slice::<Pdu>(&value) else { continue };
+            let is_missing = |id: &&String| missing.contains(&hash(id.as_bytes()));
+            for previous in pdu.prev_events.iter().filter(is_missing) {
+                let text = format!("{previous}, which precedes it, is not marked as referenced");
+                found.warning("V119", &pdu.event_id, text);
+            }
+        }
+        Ok(())
+    }
 }
 
-fn place(store: &dyn KvStore, event: &str) -> Result<Option<Place>, VerifyError> {
-    let number = |bytes: Vec<u8>| bytes.try_into().ok().map(u64::from_be_bytes);
-    let Some(short) = store.get(&trees::EVENTID_SHORTEVENTID, event.as_bytes())? else {
-        return Ok(None);
-    };
-    let before = store.get(&trees::SHORTEVENTID_SHORTSTATEHASH, &short)?;
-    Ok(number(short).zip(before.and_then(number)).map(|(event, before)| Place { event, before }))
+impl Last {
+    /// Whether the state before the next event is the one before this, with its effect.
+    fn leads_to(
+        &self,
+        next: Option<(u64, u64)>,
+        layers: &mut Layers<'_>,
+    ) -> Result<bool, VerifyError> {
+        // The create event has no state before it; what follows it has just that in its state.
+        let (Some((event, earlier)), Some((_, own))) = (self.place, next) else { return Ok(true) };
+        let effect = match &self.names {
+            Some((kind, key)) => states::short_key(layers.store(), kind, key)?,
+            None => None,
+        };
+        if effect.is_none() && own == earlier {
+            return Ok(true);
+        }
+        let (Some(earlier), Some(own)) = (layers.state(earlier)?, layers.state(own)?) else {
+            return Ok(true);
+        };
+        let keys = earlier.differing(&own).into_iter().chain(effect);
+        let expected = |key| if effect == Some(key) { Some(event) } else { earlier.get(key) };
+        Ok(keys.into_iter().all(|key| own.get(key) == expected(key)))
+    }
 }
 
-/// In a chain, after one predecessor that is a timeline event too, the state before is the one before that, with its effect.
-fn sequence(
-    store: &dyn KvStore,
-    expander: &mut Expander<'_>,
-    pdu: &Pdu,
-    found: &mut Found,
-) -> Result<(), VerifyError> {
-    let [previous] = pdu.prev_events.as_slice() else { return Ok(()) };
-    let Some(pdu_id) = store.get(&trees::EVENTID_PDUID, previous.as_bytes())? else {
-        return Ok(());
-    };
-    let Some(stored) = store.get(&trees::PDUID_PDU, &pdu_id)? else { return Ok(()) };
-    let Ok(previous) = serde_json::from_slice::<Pdu>(&stored) else { return Ok(()) };
-    // The create event has no state before it; what follows it has just that in its state.
-    let (Some(earlier), Some(own)) =
-        (place(store, &previous.event_id)?, place(store, &pdu.event_id)?)
-    else {
-        return Ok(());
-    };
-    let effect = match &previous.state_key {
-        Some(key) => {
-            let key = [Part::Text(&previous.kind), Part::Text(key)];
-            let key = trees::STATEKEY_SHORTSTATEKEY.key(&key);
-            let short = store.get(&trees::STATEKEY_SHORTSTATEKEY, &key)?;
-            short.and_then(|short| short.try_into().ok()).map(u64::from_be_bytes)
-        }
-        None if own.before == earlier.before => return Ok(()),
-        None => None,
-    };
-    let Some(mut expected) = expander.get(earlier.before)? else { return Ok(()) };
-    if let Some(key) = effect {
-        Rc::make_mut(&mut expected).insert(key, earlier.event);
-    }
-    if expander.get(own.before)?.is_some_and(|state| state != expected) {
-        let text = format!("the state before it is not the one after {}", previous.event_id);
-        found.warning("V118", &pdu.event_id, text);
-    }
-    Ok(())
+/// The words of a message that can be searched for, each once.
+fn words(pdu: &Pdu) -> BTreeSet<String> {
+    let body = pdu.content.body.as_ref().and_then(serde_json::Value::as_str);
+    let unsigned = pdu.unsigned.as_ref();
+    let is_redacted = unsigned.is_some_and(|unsigned| unsigned.redacted_because.is_some());
+    let is_message = pdu.kind == "m.room.message" && !is_redacted;
+    body.filter(|_| is_message)
+        .unwrap_or_default()
+        .split(|letter: char| !letter.is_alphanumeric())
+        .filter(|word| !word.is_empty() && word.len() <= LONGEST_WORD)
+        .map(str::to_lowercase)
+        .collect()
+}
+
+/// The key of a word in the search index.
+fn token(short_room: u64, word: &str, pdu_id: &[u8]) -> Vec<u8> {
+    [&short_room.to_be_bytes(), word.as_bytes(), &[0xff], pdu_id].concat()
 }
 
 /// How many words of a message are in the search index; all should be.
-fn indexed(
+fn in_index(
     store: &dyn KvStore,
     short_room: u64,
     pdu_id: &[u8],
     pdu: &Pdu,
     found: &mut Found,
 ) -> Result<u64, VerifyError> {
-    let body = pdu.content.get("body").and_then(serde_json::Value::as_str);
-    let redacted = pdu.unsigned.get("redacted_because").is_some();
-    let Some(body) = body.filter(|_| pdu.kind == "m.room.message" && !redacted) else {
-        return Ok(0);
-    };
-    let words: BTreeSet<_> = body
-        .split(|letter: char| !letter.is_alphanumeric())
-        .filter(|word| !word.is_empty() && word.len() <= LONGEST_WORD)
-        .map(str::to_lowercase)
-        .collect();
     let mut number: u64 = 0;
-    for word in words {
-        let mut key = short_room.to_be_bytes().to_vec();
-        key.extend_from_slice(word.as_bytes());
-        key.push(0xff);
-        key.extend_from_slice(pdu_id);
-        if store.get(&trees::TOKENIDS, &key)?.is_some() {
+    for word in words(pdu) {
+        if store.get(&trees::TOKENIDS, &token(short_room, &word, pdu_id))?.is_some() {
             number = number.saturating_add(1);
         } else {
             found.warning("V120", &pdu.event_id, "a word of it can't be searched for");
@@ -206,16 +307,12 @@ fn indexed(
 }
 
 /// Relations and threads name events that exist.
-fn relations(
-    store: &dyn KvStore,
-    counts: &BTreeSet<u64>,
-    found: &mut Found,
-) -> Result<(), VerifyError> {
+fn relations(store: &dyn KvStore, counts: &Numbers, found: &mut Found) -> Result<(), VerifyError> {
     for row in store.scan(&trees::TOFROM_RELATION, &[])? {
         let (key, _) = row?;
         let Ok(fields) = trees::TOFROM_RELATION.decode_key(&key) else { continue };
         let ends = [fields.u64("to_count"), fields.u64("from_count")];
-        if ends.iter().any(|end| !counts.contains(end)) {
+        if ends.iter().any(|end| !counts.contains(*end)) {
             let text = "relates an event that is not there";
             found.error("V121", format!("{} {ends:?}", trees::TOFROM_RELATION), text);
         }

@@ -40,6 +40,10 @@ impl KvStore for MemoryStore {
         ))
     }
 
+    fn shared(&self) -> Option<&(dyn KvStore + Sync)> {
+        Some(self)
+    }
+
     fn foreign_trees(&self) -> Result<Vec<String>, KvError> {
         Ok(Vec::new())
     }

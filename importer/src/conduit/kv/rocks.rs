@@ -1,21 +1,27 @@
 //! Conduit's default engine: one column family for each tree.
 
+mod files;
+
 use std::{
     fs::File,
     path::{Path, PathBuf},
 };
 
+use rayon::prelude::*;
 use rocksdb::{
-    BlockBasedOptions, ColumnFamilyDescriptor, DB, DBCompressionType, Direction, IteratorMode,
-    Options, WriteBatch, WriteOptions,
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, CompactOptions, DB, DBCompressionType,
+    Direction, IteratorMode, Options, WriteBatch, WriteOptions,
 };
 use rustix::{fs::FlockOperation, io::Errno};
 
+use self::files::Files;
 use super::{Entries, KvError, KvStore, Mode, Row, make_directory};
-use crate::conduit::trees::{self, Tree};
+use crate::conduit::trees::{self, TREES, Tree};
 
-/// Bytes that all memtables together may take before they are written out.
-const WRITE_BUFFERS: usize = 64 << 20;
+/// Bytes that all memtables together may take before they are written out. Large trees don't go through them.
+const WRITE_BUFFERS: usize = 32 << 20;
+/// Bytes of blocks, indexes and filters that are kept for reading.
+const CACHE: usize = 128 << 20;
 /// Open files while importing or verifying; Conduit's own default.
 const OPEN_FILES: i32 = 1000;
 
@@ -23,6 +29,9 @@ const OPEN_FILES: i32 = 1000;
 pub struct RocksStore {
     path: PathBuf,
     db: DB,
+    options: Options,
+    /// Rows of large trees that are not in the database yet.
+    files: Files,
     /// Keeps a Conduit from starting while the database is read.
     _reading: Option<File>,
 }
@@ -42,25 +51,54 @@ impl RocksStore {
     pub fn open(directory: &Path, mode: Mode) -> Result<Self, KvError> {
         let path = directory.to_owned();
         let error = |reason: String| KvError::Open { path: path.clone(), reason };
+        let options = options();
         let reading = if mode == Mode::Read { lock(directory)? } else { None };
         let db = match mode {
             Mode::Create => {
                 make_directory(directory).map_err(|cause| error(cause.to_string()))?;
-                DB::open(&options(), directory)
+                DB::open(&options, directory)
             }
             Mode::Read => {
                 if !directory.join("CURRENT").is_file() {
                     return Err(error("there is no RocksDB database".into()));
                 }
-                DB::list_cf(&options(), directory).and_then(|names| {
+                DB::list_cf(&options, directory).and_then(|names| {
                     let families =
-                        names.iter().map(|name| ColumnFamilyDescriptor::new(name, options()));
-                    DB::open_cf_descriptors_read_only(&options(), directory, families, false)
+                        names.iter().map(|name| ColumnFamilyDescriptor::new(name, options.clone()));
+                    DB::open_cf_descriptors_read_only(&options, directory, families, false)
                 })
             }
         };
         let db = db.map_err(|cause| open_error(&path, cause))?;
-        Ok(Self { path, db, _reading: reading })
+        let files = Files::new(&path, &options);
+        Ok(Self { path, db, options, files, _reading: reading })
+    }
+
+    /// Makes a tree's column family if there is none.
+    fn create(&self, tree: &Tree) -> Result<(), KvError> {
+        if self.db.cf_handle(tree.name).is_none() {
+            self.db.create_cf(tree.name, &self.options).map_err(|cause| self.write_error(cause))?;
+        }
+        Ok(())
+    }
+
+    /// Writes out a tree's memtable and moves all its rows to the last level, where Conduit's own would be.
+    fn compact(&self, tree: &Tree) -> Result<(), KvError> {
+        let Some(family) = self.db.cf_handle(tree.name) else { return Ok(()) };
+        self.db.flush_cf(&family).map_err(|cause| self.write_error(cause))?;
+        let mut compact = CompactOptions::default();
+        compact.set_exclusive_manual_compaction(false);
+        self.db.compact_range_cf_opt(&family, None::<&[u8]>, None::<&[u8]>, &compact);
+        Ok(())
+    }
+
+    /// What went wrong while nobody waited for it. RocksDB says so in its log alone.
+    fn background_error(&self) -> String {
+        let log = std::fs::read(self.path.join("LOG")).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let error =
+            log.lines().rev().find_map(|line| line.find("IO error").and_then(|at| line.get(at..)));
+        error.unwrap_or("compacting it failed; RocksDB's file `LOG` says why").to_owned()
     }
 
     fn write_error(&self, cause: rocksdb::Error) -> KvError {
@@ -72,19 +110,29 @@ impl KvStore for RocksStore {
     fn write(&mut self, rows: Vec<Row>) -> Result<(), KvError> {
         let mut batch = WriteBatch::default();
         for row in rows {
-            if self.db.cf_handle(row.tree.name).is_none() {
-                self.db
-                    .create_cf(row.tree.name, &options())
-                    .map_err(|cause| self.write_error(cause))?;
-            }
+            let Some(row) = self.files.take(row)? else { continue };
+            self.create(row.tree)?;
             if let Some(family) = self.db.cf_handle(row.tree.name) {
                 batch.put_cf(&family, row.key, row.value);
             }
+        }
+        if batch.is_empty() {
+            return Ok(());
         }
         // Nothing is replayed: an interrupted import starts anew.
         let mut write = WriteOptions::default();
         write.disable_wal(true);
         self.db.write_opt(&batch, &write).map_err(|cause| self.write_error(cause))
+    }
+
+    fn settle(&mut self) -> Result<(), KvError> {
+        for (tree, file) in self.files.finish()? {
+            self.create(tree)?;
+            if let Some(family) = self.db.cf_handle(tree.name) {
+                files::add(&self.db, &family, file).map_err(|cause| self.write_error(cause))?;
+            }
+        }
+        self.files.clean()
     }
 
     fn get(&self, tree: &'static Tree, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
@@ -107,8 +155,12 @@ impl KvStore for RocksStore {
         ))
     }
 
+    fn shared(&self) -> Option<&(dyn KvStore + Sync)> {
+        Some(self)
+    }
+
     fn foreign_trees(&self) -> Result<Vec<String>, KvError> {
-        let names = DB::list_cf(&options(), &self.path).map_err(|cause| KvError::Open {
+        let names = DB::list_cf(&self.options, &self.path).map_err(|cause| KvError::Open {
             path: self.path.clone(),
             reason: cause.into_string(),
         })?;
@@ -119,10 +171,16 @@ impl KvStore for RocksStore {
     }
 
     fn finish(&mut self) -> Result<(), KvError> {
-        for tree in trees::TREES {
-            if let Some(family) = self.db.cf_handle(tree.name) {
-                self.db.flush_cf(&family).map_err(|cause| self.write_error(cause))?;
-            }
+        self.settle()?;
+        TREES.par_iter().try_for_each(|tree| self.compact(tree))?;
+        let property = "rocksdb.background-errors";
+        let errors =
+            self.db.property_int_value(property).map_err(|cause| self.write_error(cause))?;
+        if errors.is_some_and(|errors| errors > 0) {
+            return Err(KvError::Write {
+                path: self.path.clone(),
+                reason: self.background_error(),
+            });
         }
         self.db.flush_wal(true).map_err(|cause| self.write_error(cause))
     }
@@ -153,7 +211,8 @@ fn read_error(tree: &Tree, cause: rocksdb::Error) -> KvError {
 }
 
 /// Conduit's own options (src/database/abstraction/rocksdb.rs:23-57) as far as they shape files, so that its first start
-/// has nothing to rewrite. Comparator, table format, merge operators are RocksDB's defaults, as there.
+/// has nothing to rewrite. Comparator, table format, merge operators are RocksDB's defaults, as there. Nothing is compacted
+/// before the end, and then once.
 fn options() -> Options {
     let mut table = BlockBasedOptions::default();
     table.set_bloom_filter(10.0, false);
@@ -161,6 +220,7 @@ fn options() -> Options {
     table.set_cache_index_and_filter_blocks(true);
     table.set_pin_l0_filter_and_index_blocks_in_cache(true);
     table.set_optimize_filters_for_memory(true);
+    table.set_block_cache(&Cache::new_lru_cache(CACHE));
     let mut options = Options::default();
     options.set_block_based_table_factory(&table);
     options.create_if_missing(true);
@@ -169,7 +229,9 @@ fn options() -> Options {
     options.set_compression_type(DBCompressionType::Lz4);
     options.set_bottommost_compression_type(DBCompressionType::Zstd);
     options.set_level_compaction_dynamic_level_bytes(true);
-    options.set_max_background_jobs(2);
+    options.set_disable_auto_compactions(true);
+    options.set_max_background_jobs(4);
+    options.set_max_subcompactions(2);
     options.set_bytes_per_sync(1 << 20);
     options
 }

@@ -2,9 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
+use rusqlite::{
+    Connection, OpenFlags, OptionalExtension as _, Transaction, params, params_from_iter,
+};
 
-use super::{Entries, Entry, KvError, KvStore, Mode, Row, make_directory};
+use super::{
+    Entries, Entry, KvError, KvStore, Mode, Row,
+    large::{Collected, Rows},
+    make_directory,
+};
 use crate::{
     conduit::trees::{self, TREES, Tree},
     in_use,
@@ -12,12 +18,18 @@ use crate::{
 
 /// Rows that a scan reads at once.
 const PAGE: usize = 1000;
+/// Rows that one statement inserts.
+const INSERTED: usize = 50;
+/// KiB of pages that are kept in memory; negative, as SQLite wants it.
+const CACHE: i64 = -(64 << 10);
 
 /// A SQLite database.
 #[derive(Debug)]
 pub struct SqliteStore {
     path: PathBuf,
     connection: Connection,
+    /// Rows of large trees that are not in the database yet.
+    collected: Collected,
 }
 
 impl SqliteStore {
@@ -47,7 +59,7 @@ impl SqliteStore {
             }
         };
         let connection = opened.map_err(|cause| error(cause.to_string()))?;
-        Ok(Self { path, connection })
+        Ok(Self { path, connection, collected: Collected::new() })
     }
 
     fn write_error(&self, cause: &rusqlite::Error) -> KvError {
@@ -57,10 +69,21 @@ impl SqliteStore {
     fn write_rows(&mut self, rows: Vec<Row>) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction()?;
         for row in rows {
-            // Names come from the table of trees.
-            let sql =
-                format!("INSERT OR REPLACE INTO {} (key, value) VALUES (?, ?)", row.tree.name);
-            transaction.prepare_cached(&sql)?.execute(params![row.key, row.value])?;
+            let Some(row) = self.collected.push(row) else { continue };
+            transaction
+                .prepare_cached(&insert(row.tree, 1))?
+                .execute(params![row.key, row.value])?;
+        }
+        while let Some(rows) = self.collected.due() {
+            write_sorted(&transaction, rows)?;
+        }
+        transaction.commit()
+    }
+
+    fn write_collected(&mut self) -> rusqlite::Result<()> {
+        let transaction = self.connection.transaction()?;
+        for rows in self.collected.drain() {
+            write_sorted(&transaction, rows)?;
         }
         transaction.commit()
     }
@@ -99,6 +122,10 @@ impl SqliteStore {
 impl KvStore for SqliteStore {
     fn write(&mut self, rows: Vec<Row>) -> Result<(), KvError> {
         self.write_rows(rows).map_err(|cause| self.write_error(&cause))
+    }
+
+    fn settle(&mut self) -> Result<(), KvError> {
+        self.write_collected().map_err(|cause| self.write_error(&cause))
     }
 
     fn get(&self, tree: &'static Tree, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
@@ -153,6 +180,7 @@ impl KvStore for SqliteStore {
     }
 
     fn finish(&mut self) -> Result<(), KvError> {
+        self.settle()?;
         // Conduit's mode. Also the moment at which everything is on disk.
         self.connection
             .pragma_update(None, "synchronous", "FULL")
@@ -160,6 +188,30 @@ impl KvStore for SqliteStore {
             .and_then(|()| self.connection.pragma_update(None, "wal_checkpoint", "TRUNCATE"))
             .map_err(|cause| self.write_error(&cause))
     }
+}
+
+/// Inserts rows in the order of their keys, which appends to the pages of a tree that has none beyond.
+fn write_sorted(transaction: &Transaction<'_>, mut rows: Rows) -> rusqlite::Result<()> {
+    rows.sort();
+    let mut many = transaction.prepare_cached(&insert(rows.tree, INSERTED))?;
+    let mut one = transaction.prepare_cached(&insert(rows.tree, 1))?;
+    let mut pairs = rows.iter();
+    loop {
+        let chunk: Vec<_> = pairs.by_ref().take(INSERTED).collect();
+        if chunk.len() < INSERTED {
+            for (key, value) in chunk {
+                one.execute(params![key, value])?;
+            }
+            return Ok(());
+        }
+        many.execute(params_from_iter(chunk.into_iter().flat_map(|(key, value)| [key, value])))?;
+    }
+}
+
+/// The statement that inserts a number of rows. Names come from the table of trees.
+fn insert(tree: &Tree, rows: usize) -> String {
+    let values = ["(?, ?)"].repeat(rows).join(", ");
+    format!("INSERT OR REPLACE INTO {} (key, value) VALUES {values}", tree.name)
 }
 
 fn read_error(tree: &Tree, cause: &rusqlite::Error) -> KvError {
@@ -173,6 +225,7 @@ fn create(file: &Path) -> rusqlite::Result<Connection> {
     // An interrupted import starts anew: no journal is needed while it runs.
     connection.pragma_update(None, "journal_mode", "OFF")?;
     connection.pragma_update(None, "synchronous", "OFF")?;
+    connection.pragma_update(None, "cache_size", CACHE)?;
     for tree in TREES {
         connection.execute(
             &format!(
@@ -182,6 +235,6 @@ fn create(file: &Path) -> rusqlite::Result<Connection> {
             [],
         )?;
     }
-    connection.set_prepared_statement_cache_capacity(TREES.len().saturating_mul(2));
+    connection.set_prepared_statement_cache_capacity(TREES.len().saturating_mul(3));
     Ok(connection)
 }

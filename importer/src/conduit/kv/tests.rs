@@ -38,6 +38,8 @@ fn obeys_the_contract(store: &mut dyn KvStore) {
         ])
         .unwrap();
     store.write(vec![row(&PDUID_PDU, b"b\xff", b"1")]).unwrap();
+    assert_eq!(store.get(&ALIAS_ROOMID, b"a").unwrap().as_deref(), Some(&b"other tree"[..]));
+    store.settle().unwrap();
     let expected = [
         pair(b"a", b"new"),
         pair(b"b", b""),
@@ -56,6 +58,10 @@ fn obeys_the_contract(store: &mut dyn KvStore) {
     let many: Vec<_> =
         (0..2500_u64).map(|n| row(&USERROOMID_JOINED, &n.to_be_bytes(), &[])).collect();
     store.write(many.clone()).unwrap();
+    // What is settled later replaces what was settled before.
+    store.write(vec![row(&PDUID_PDU, b"b", b"again"), row(&PDUID_PDU, b"b", b"")]).unwrap();
+    store.settle().unwrap();
+    assert_eq!(all(store, &PDUID_PDU, &[]), expected);
     let keys: Vec<_> =
         all(store, &USERROOMID_JOINED, &[]).into_iter().map(|(key, _)| key).collect();
     assert_eq!(keys, many.into_iter().map(|row| row.key).collect::<Vec<_>>());

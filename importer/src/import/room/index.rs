@@ -97,8 +97,9 @@ impl Index {
     }
 }
 
-fn hash(id: &EventId) -> u64 {
+/// What an id is known by.
+pub(super) fn hash(id: impl AsRef<str>) -> u64 {
     let mut hasher = DefaultHasher::new();
-    id.as_bytes().hash(&mut hasher);
+    id.as_ref().as_bytes().hash(&mut hasher);
     hasher.finish()
 }

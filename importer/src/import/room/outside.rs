@@ -2,13 +2,13 @@
 
 use ruma::{UserId, room_version_rules::RoomVersionRules};
 
-use super::{Item, RoomSource, membership::Members};
+use super::{Item, RoomSource, Sections, ahead, membership::Members};
 use crate::{
     conduit::{layout::Part, trees},
     dump::format::{DumpEvent, DumpMember},
     import::{
         Import, ImportError,
-        event::{self, Event},
+        event::{self, Event, Unsigned},
     },
     tally::Kind,
 };
@@ -30,24 +30,26 @@ impl Import<'_> {
         self.attachments_left_out(head, "state-missing", detail);
         let server_name = self.server_name.clone();
         let mut members = Members::new(head, &server_name);
-        source.read(&mut |item| {
-            let event = match item {
-                Item::Outlier(event) => event,
+        let parse = |event: &DumpEvent| {
+            rules.map_or_else(
+                || Err(("room-version-unknown", "nobody knows its room's version".into())),
+                |rules| Event::parse(event, head.room_id.as_str(), rules),
+            )
+        };
+        ahead::read(source, Sections::Events, parse, |item| {
+            let (event, parsed) = match item {
+                Item::Outlier(event, parsed) => (event, parsed),
                 Item::Receipt(receipt) => {
                     self.tally.read(Kind::Receipt, 1);
                     let item = format!("m.read of {} in {}", receipt.user_id, head.room_id);
                     self.tally.skip(Kind::Receipt, item, "room-left-out", detail);
                     return Ok(());
                 }
-                Item::State(_) | Item::Timeline(_) => return Ok(()),
+                Item::State(_) | Item::Timeline(..) => return Ok(()),
             };
             remember_invite(&event, &mut members);
             self.tally.read(Kind::Outlier, 1);
             let id = event.event_id.as_str();
-            let parsed = rules.map_or_else(
-                || Err(("room-version-unknown", "nobody knows its room's version".into())),
-                |rules| Event::parse(&event, head.room_id.as_str(), rules),
-            );
             match parsed {
                 Ok(parsed) => {
                     self.lone_outlier(&parsed)?;
@@ -67,7 +69,7 @@ impl Import<'_> {
         self.rows.put(&trees::EVENTID_SHORTEVENTID, &[id], &[short])?;
         self.rows.put(&trees::SHORTEVENTID_EVENTID, &[short], &[id])?;
         let tree = &trees::EVENTID_OUTLIERPDU;
-        self.rows.put_raw(tree, tree.key(&[id]), event.stored(ruma::CanonicalJsonObject::default()))
+        self.rows.put_raw(tree, tree.key(&[id]), event.stored(&Unsigned::default()))
     }
 }
 

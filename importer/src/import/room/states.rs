@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ruma::OwnedEventId;
 
-use super::{index::Slot, survey::Survey};
+use super::{
+    index::{Index, Slot},
+    survey::Survey,
+};
 use crate::{
     dump::format::DumpState,
     import::{ImportError, rows::Rows, state::State},
@@ -120,6 +123,12 @@ impl States {
                 *uses = uses.saturating_add(1);
             }
         }
+    }
+
+    /// Events that are replaced by earlier ones, by short event id.
+    pub(super) fn replaced_later(&self, index: &Index) -> BTreeSet<u64> {
+        let later = |short: &u64, old: &u64| old > short && index.count_of_short(*old).is_some();
+        self.replaced.iter().filter(|(short, old)| later(short, old)).map(|(_, old)| *old).collect()
     }
 
     /// The short state hash of a state that may be the one before an event: it has a create event, and its history

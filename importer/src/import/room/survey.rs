@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use ruma::room_version_rules::RoomVersionRules;
 
 use super::{
-    Item, MARGIN, MOST_RESERVED, RoomSource,
-    index::{Index, Slot},
+    Item, MARGIN, MOST_RESERVED, RoomSource, Sections, ahead,
+    index::{Index, Slot, hash},
 };
 use crate::{
     dump::format::{DumpEvent, DumpRoom, DumpState},
@@ -27,6 +27,10 @@ pub(super) struct Survey {
     pub(super) before: Vec<(u64, u64, Slot)>,
     /// States before events that are known to be storable; not necessarily all.
     pub(super) used_states: BTreeSet<u64>,
+    /// Hashes of the ids of redactions that took effect.
+    pub(super) redactions: BTreeSet<u64>,
+    /// Whether there may be threads.
+    pub(super) has_threads: bool,
     /// Whether the create event is in the timeline.
     pub(super) create_in_timeline: bool,
     /// Whether there is a create event.
@@ -44,11 +48,15 @@ impl Survey {
         let mut survey = Self::default();
         let room = source.head().room_id.clone();
         let parse = |event: &DumpEvent| Event::parse(event, room.as_str(), rules);
-        source.read(&mut |item| {
+        let peek = |event: &DumpEvent| Peeked {
+            state: event::is_state(&event.pdu).then(|| parse(event)),
+            may_be_in_thread: may_be_in_thread(event),
+        };
+        ahead::read(source, Sections::All, peek, |item| {
             match item {
                 Item::State(state) => survey.state(&state),
-                Item::Outlier(event) => survey.outlier(&event, &parse),
-                Item::Timeline(event) => survey.timeline(&event, &parse, rows)?,
+                Item::Outlier(event, peeked) => survey.outlier(&event, peeked),
+                Item::Timeline(event, peeked) => survey.timeline(&event, peeked, &parse, rows)?,
                 Item::Receipt(_) => {}
             }
             Ok(())
@@ -69,32 +77,32 @@ impl Survey {
         self.states.insert(state.id, 0);
     }
 
-    fn outlier(
-        &mut self,
-        event: &DumpEvent,
-        parse: &impl Fn(&DumpEvent) -> Result<Event, Refusal>,
-    ) {
-        if event::is_state(&event.pdu) {
-            let Ok(parsed) = parse(event) else { return };
+    fn outlier(&mut self, event: &DumpEvent, peeked: Peeked) {
+        if let Some(state) = peeked.state {
+            let Ok(parsed) = state else { return };
             self.create |= parsed.is_create();
         }
+        self.redactions.extend(event.redacted_by.as_ref().map(hash));
         self.index.add_outlier(&event.event_id);
     }
 
     fn timeline(
         &mut self,
         event: &DumpEvent,
+        peeked: Peeked,
         parse: &impl Fn(&DumpEvent) -> Result<Event, Refusal>,
         rows: &mut Rows<'_>,
     ) -> Result<(), ImportError> {
         let before = event.state_before.filter(|state| self.states.contains_key(state));
-        let is_state = event::is_state(&event.pdu);
-        let parsed = if is_state || self.used_states.is_empty() {
-            let Ok(parsed) = parse(event) else { return Ok(()) };
-            Some(parsed)
-        } else {
-            None
+        let is_state = peeked.state.is_some();
+        let parsed = match peeked.state {
+            Some(parsed) => Some(parsed),
+            None if self.used_states.is_empty() => Some(parse(event)),
+            None => None,
         };
+        let Ok(parsed) = parsed.transpose() else { return Ok(()) };
+        self.redactions.extend(event.redacted_by.as_ref().map(hash));
+        self.has_threads |= peeked.may_be_in_thread;
         let is_first = parsed.as_ref().is_some_and(is_first);
         self.create |= is_first;
         if before.is_none() && !is_first {
@@ -143,7 +151,19 @@ impl Survey {
     }
 }
 
+/// What the first reading wants to know of an event.
+struct Peeked {
+    /// A state event, or why it can't be stored.
+    state: Option<Result<Event, Refusal>>,
+    may_be_in_thread: bool,
+}
+
+/// Whether an event may be a reply in a thread, told by the letters in it.
+pub(super) fn may_be_in_thread(event: &DumpEvent) -> bool {
+    event.pdu.get().contains(".thread\"")
+}
+
 /// Whether this is the room's first event, which alone has no state before it.
 pub(super) fn is_first(event: &Event) -> bool {
-    event.is_create() && event.prev_events().next().is_none()
+    event.is_create() && event.prev_events.is_empty()
 }

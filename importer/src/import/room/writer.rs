@@ -1,19 +1,17 @@
-//! The second reading of a room: every row.
+//! The last readings of a room: every row.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ruma::{
-    CanonicalJsonObject, CanonicalJsonValue, EventId, OwnedEventId, OwnedRoomId,
-    room_version_rules::RoomVersionRules,
-};
+use ruma::{EventId, OwnedEventId, OwnedRoomId, room_version_rules::RoomVersionRules};
 
 use super::{
-    Item, RoomSource,
+    Item, RoomSource, Sections,
+    additions::Additions,
+    ahead,
     index::Slot,
     membership::Members,
-    patches::{self, Patches, Place},
     receipts::RemoteReceipts,
-    relations::{self, Relations},
+    relations,
     states::States,
     survey::{self, Survey},
 };
@@ -23,7 +21,7 @@ use crate::{
     findings::{Finding, Severity},
     import::{
         Import, ImportError,
-        event::{Event, text},
+        event::{Event, Refusal, Unsigned, text},
     },
     tally::Kind,
 };
@@ -46,13 +44,12 @@ pub(super) fn write(
     let server_name = import.server_name.clone();
     let mut writer = Writer {
         head,
-        rules,
         short_room,
         members: Members::new(head, &server_name),
         extremities: head.forward_extremities.iter().map(|id| &**id).collect(),
         survey,
         states,
-        patches: Patches::default(),
+        additions: Additions::default(),
         kept: BTreeMap::new(),
         last_state: 0,
         next_outlier: 0,
@@ -60,27 +57,26 @@ pub(super) fn write(
         last_event: None,
         receipts: RemoteReceipts::default(),
     };
-    let mut suffices = None;
-    source.read(&mut |item| {
+    source.read(Sections::States, &mut |item| {
         if let Item::State(state) = item {
-            return writer.state(state, import);
+            writer.state(state, import)?;
         }
-        if !*suffices.get_or_insert_with(|| writer.states.suffice(&writer.survey)) {
-            return Ok(());
-        }
-        match item {
-            Item::State(_) => Ok(()),
-            Item::Outlier(event) => writer.outlier(&event, import),
-            Item::Timeline(event) => writer.timeline(&event, import),
-            Item::Receipt(receipt) => {
-                writer.receipts.add(receipt, &writer.survey.index, import);
-                Ok(())
-            }
-        }
+        Ok(true)
     })?;
-    if suffices != Some(true) {
+    if !writer.states.suffice(&writer.survey) {
         return Ok(None);
     }
+    writer.additions = Additions::collect(source, rules, &writer.survey, &writer.states)?;
+    let parse = |event: &DumpEvent| Event::parse(event, head.room_id.as_str(), rules);
+    ahead::read(source, Sections::Events, parse, |item| match item {
+        Item::State(_) => Ok(()),
+        Item::Outlier(event, parsed) => writer.outlier(&event, parsed, import),
+        Item::Timeline(event, parsed) => writer.timeline(&event, parsed, import),
+        Item::Receipt(receipt) => {
+            writer.receipts.add(receipt, &writer.survey.index, import);
+            Ok(())
+        }
+    })?;
     writer.finish(import)?;
     Ok(Some(head.room_id.clone()))
 }
@@ -88,16 +84,15 @@ pub(super) fn write(
 /// A room under way.
 struct Writer<'a> {
     head: &'a DumpRoom,
-    rules: &'a RoomVersionRules,
     short_room: u64,
     members: Members<'a>,
     extremities: BTreeSet<&'a EventId>,
     survey: Survey,
     states: States,
-    patches: Patches,
-    /// Contents and senders of state events that later ones replace, by short event id, until the last of these is
+    additions: Additions,
+    /// Contents (JSON) and senders of state events that later ones replace, by short event id, until the last of these is
     /// written.
-    kept: BTreeMap<u64, (CanonicalJsonValue, String)>,
+    kept: BTreeMap<u64, (String, String)>,
     last_state: u64,
     next_outlier: u64,
     next_timeline: u64,
@@ -120,7 +115,12 @@ impl Writer<'_> {
         self.states.add(state, &self.survey, &mut import.rows)
     }
 
-    fn outlier(&mut self, event: &DumpEvent, import: &mut Import<'_>) -> Result<(), ImportError> {
+    fn outlier(
+        &mut self,
+        event: &DumpEvent,
+        parsed: Result<Event, Refusal>,
+        import: &mut Import<'_>,
+    ) -> Result<(), ImportError> {
         import.tally.read(Kind::Outlier, 1);
         let skip = |import: &mut Import<'_>, reason, detail: &str| {
             import.tally.skip(Kind::Outlier, event.event_id.as_str(), reason, detail);
@@ -130,7 +130,7 @@ impl Writer<'_> {
         if matches!(slot, Some(Slot::Timeline(_))) {
             return skip(import, "also-in-timeline", "it is imported as part of the timeline");
         }
-        let parsed = match Event::parse(event, self.head.room_id.as_str(), self.rules) {
+        let parsed = match parsed {
             Ok(parsed) => parsed,
             Err((reason, detail)) => {
                 self.survey.index.remove(&event.event_id);
@@ -147,14 +147,19 @@ impl Writer<'_> {
         }
     }
 
-    fn timeline(&mut self, event: &DumpEvent, import: &mut Import<'_>) -> Result<(), ImportError> {
+    fn timeline(
+        &mut self,
+        event: &DumpEvent,
+        parsed: Result<Event, Refusal>,
+        import: &mut Import<'_>,
+    ) -> Result<(), ImportError> {
         import.tally.read(Kind::TimelineEvent, 1);
         let skip = |import: &mut Import<'_>, reason, detail: &str| {
             import.tally.skip(Kind::TimelineEvent, event.event_id.as_str(), reason, detail);
             Ok(())
         };
         let slot = self.survey.index.get(&event.event_id);
-        let parsed = match Event::parse(event, self.head.room_id.as_str(), self.rules) {
+        let parsed = match parsed {
             Ok(parsed) => parsed,
             Err((reason, detail)) => {
                 self.survey.index.remove(&event.event_id);
@@ -211,9 +216,8 @@ impl Writer<'_> {
             let is_current = self.states.is_current(key, slot, &self.survey);
             self.members.event(event, is_current, rows)?;
             if self.states.replacements.contains_key(&short) {
-                let content = event.json.get("content").cloned();
-                let kept = content.map(|content| (short, (content, event.sender.to_string())));
-                self.kept.extend(kept);
+                let kept = (event.content().to_owned(), event.sender.to_string());
+                self.kept.insert(short, kept);
             }
         }
         Ok(short)
@@ -230,11 +234,13 @@ impl Writer<'_> {
             self.next_outlier = number.saturating_add(1);
         }
         self.write_known(event, dumped, slot, import)?;
-        let place = Place::Outlier(event.id.clone());
-        let unsigned = self.redacted_because(place, dumped).unwrap_or_default();
+        let mut unsigned = Unsigned::default();
+        if let Some(because) = self.additions.redaction(dumped)? {
+            unsigned.add("redacted_because", because);
+        }
         let key = [Part::Text(event.id.as_str())];
         let tree = &trees::EVENTID_OUTLIERPDU;
-        import.rows.put_raw(tree, tree.key(&key), event.stored(unsigned))?;
+        import.rows.put_raw(tree, tree.key(&key), event.stored(&unsigned))?;
         if dumped.soft_failed {
             import.rows.mark(&trees::SOFTFAILEDEVENTIDS, &key)?;
         }
@@ -251,28 +257,29 @@ impl Writer<'_> {
     ) -> Result<(), ImportError> {
         let short = self.write_known(event, dumped, slot, import)?;
         let count = short.saturating_add(1);
-        let unsigned = self.unsigned(event, dumped, short, count, &import.server_name);
+        let pdu_id = [Part::U64(self.short_room), Part::U64(count)];
         let rows = &mut import.rows;
+        let mut unsigned = self.unsigned(event, dumped, short, &import.server_name)?;
+        if let Some(thread) = self.additions.thread(short, &event.sender, &pdu_id, rows)? {
+            unsigned.add("m.relations", thread);
+        }
         if let Some(before) = before {
             let tree = &trees::SHORTEVENTID_SHORTSTATEHASH;
             rows.put(tree, &[Part::U64(short)], &[Part::U64(before)])?;
         }
         let room = Part::Text(self.head.room_id.as_str());
-        let pdu_id = [Part::U64(self.short_room), Part::U64(count)];
         let tree = &trees::PDUID_PDU;
-        rows.put_raw(tree, tree.key(&pdu_id), event.stored(unsigned))?;
+        rows.put_raw(tree, tree.key(&pdu_id), event.stored(&unsigned))?;
         rows.put(&trees::EVENTID_PDUID, &[Part::Text(event.id.as_str())], &pdu_id)?;
-        for previous in event.prev_events() {
+        for previous in &event.prev_events {
             // An extremity that counted as referenced would be dropped with the next event from elsewhere
             // (src/service/rooms/event_handler/mod.rs:894-912).
-            if !self.extremities.iter().any(|id| *id == previous) {
+            if !self.extremities.iter().any(|id| *id == previous.as_str()) {
                 rows.mark(&trees::REFERENCEDEVENTS, &[room, Part::Text(previous)])?;
             }
         }
         let earlier = |id: &EventId| self.survey.index.count(id).filter(|target| *target < count);
-        if let Some(root) = Relations::of(event).write(count, earlier, rows)? {
-            self.patches.reply(root, event);
-        }
+        relations::relate(event, count, earlier, rows)?;
         relations::index_words(event, self.short_room, count, rows)?;
         self.last_event = Some(event.id.clone());
         Ok(())
@@ -285,28 +292,29 @@ impl Writer<'_> {
         event: &Event,
         dumped: &DumpEvent,
         short: u64,
-        count: u64,
         server_name: &str,
-    ) -> CanonicalJsonObject {
-        let replaced = self.states.replaced.remove(&short);
-        let old = replaced.and_then(|replaced| self.kept(replaced));
-        if let Some(unsigned) = self.redacted_because(Place::Timeline(count), dumped) {
-            return unsigned;
-        }
-        let mut unsigned = CanonicalJsonObject::new();
-        if let Some((content, sender)) = old {
-            unsigned.insert("prev_content".into(), content);
+    ) -> Result<Unsigned, ImportError> {
+        let old = match self.states.replaced.remove(&short) {
+            Some(old) => match self.kept(old) {
+                None => self.additions.replaced(old)?,
+                kept => kept,
+            },
+            None => None,
+        };
+        let mut unsigned = Unsigned::default();
+        if let Some(because) = self.additions.redaction(dumped)? {
+            unsigned.add("redacted_because", because);
+        } else if let Some((content, sender)) = old {
+            unsigned.add("prev_content", content);
             if event.sender.server_name() == server_name {
-                unsigned.insert("prev_sender".into(), text(&sender));
+                unsigned.add("prev_sender", text(&sender));
             }
-        } else if let Some(later) = replaced.and_then(|id| self.survey.index.count_of_short(id)) {
-            self.patches.replaces(count, later);
         }
-        unsigned
+        Ok(unsigned)
     }
 
     /// The content and sender of a replaced event; forgotten after its last use.
-    fn kept(&mut self, short: u64) -> Option<(CanonicalJsonValue, String)> {
+    fn kept(&mut self, short: u64) -> Option<(String, String)> {
         let uses = self.states.replacements.get_mut(&short)?;
         *uses = uses.saturating_sub(1);
         if *uses > 0 {
@@ -316,18 +324,9 @@ impl Writer<'_> {
         self.kept.remove(&short)
     }
 
-    fn redacted_because(&mut self, place: Place, event: &DumpEvent) -> Option<CanonicalJsonObject> {
-        let redaction = event.redacted_by.clone()?;
-        let because = patches::unknown_redaction(&redaction, &event.event_id);
-        self.patches.redacted(place, redaction);
-        let because = CanonicalJsonValue::Object(because);
-        Some(CanonicalJsonObject::from([("redacted_because".into(), because)]))
-    }
-
     fn finish(self, import: &mut Import<'_>) -> Result<(), ImportError> {
         let rows = &mut import.rows;
         let room = Part::Text(self.head.room_id.as_str());
-        self.patches.apply(self.short_room, &self.survey.index, rows)?;
         rows.put(&trees::ROOMID_SHORTROOMID, &[room], &[Part::U64(self.short_room)])?;
         let current = Part::U64(self.states.current.short_state_hash());
         rows.put(&trees::ROOMID_SHORTSTATEHASH, &[room], &[current])?;

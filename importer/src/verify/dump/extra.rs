@@ -18,7 +18,7 @@ pub(super) struct Seen {
     pub(super) rooms: BTreeSet<String>,
     /// Localparts of aliases.
     pub(super) aliases: BTreeSet<String>,
-    /// Hashes of event ids: there are millions.
+    /// Hashes of the ids of events that may be outside of timelines.
     events: BTreeSet<u64>,
 }
 

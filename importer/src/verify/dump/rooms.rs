@@ -1,22 +1,29 @@
 //! Rooms of the dump and of the database.
 
+mod timeline;
+
 use std::collections::BTreeSet;
 
 use ruma::{RoomVersionId, room_version_rules::RoomVersionRules};
 use serde_json::Value;
 
 use super::{
-    Found, KvStore, Skipped, VerifyError, directory, encryption, extra::Seen, reading::Reading,
+    Found, KvStore, Ongoing, Skipped, VerifyError, directory, encryption, extra::Seen,
     states::States as DumpStates,
 };
 use crate::{
-    conduit::{layout::Part, trees},
+    conduit::{
+        canonical::{Canonical, Object},
+        layout::Part,
+        trees,
+    },
     dump::{
         RoomReader,
         format::{DumpEvent, DumpMember, DumpRoom},
     },
     tally::Kind,
     verify::{
+        StateComparison,
         events::{self, value_of},
         states,
         users::account_data,
@@ -31,10 +38,11 @@ pub(super) fn compare(
     store: &dyn KvStore,
     mut reader: RoomReader,
     skipped: &Skipped<'_>,
-    seen: &mut Seen,
-    reading: &mut Reading,
+    how: StateComparison,
+    ongoing: &mut Ongoing<'_>,
     found: &mut Found,
 ) -> Result<(), VerifyError> {
+    let Ongoing { reading, seen, places } = ongoing;
     let head = reader.head().clone();
     let id = head.room_id.as_str();
     let room = Room { store, skipped, head: &head, rules: rules(&head) };
@@ -61,17 +69,17 @@ pub(super) fn compare(
     if !there || !expected {
         return Ok(());
     }
-    let mut states = DumpStates::read(store, &mut reader)?;
+    let mut states = DumpStates::read(store, how, &mut reader)?;
     room.outliers(&mut reader, seen, found)?;
-    room.timeline(&mut reader, &mut states, seen, found)?;
+    room.timeline(&mut reader, &mut states, places, seen, found)?;
     if let Some(state) = head.current_state {
-        states.compare_current(id, state, skipped, found)?;
+        let stored = states::number(store, &trees::ROOMID_SHORTSTATEHASH, id.as_bytes())?;
+        states.compare(id, state, stored, skipped, found)?;
     }
     reading.remote(store, id, reader.receipts()?, found)?;
     extremities(store, &head, found)?;
-    let encryption = ("m.room.encryption".to_owned(), String::new());
-    let state = states::current(store, id)?.unwrap_or_default();
-    encryption::room_key_changes(store, id, state.contains_key(&encryption), found)?;
+    let encrypted = states::current_event(store, id, "m.room.encryption", "")?.is_some();
+    encryption::room_key_changes(store, id, encrypted, found)?;
     directory::compare(store, &head, skipped, found)
 }
 
@@ -116,58 +124,8 @@ impl Room<'_> {
     /// Whether Conduit can hold the event.
     fn keeps(&self, kind: Kind, event: &DumpEvent) -> bool {
         self.skipped.keeps(kind, event.event_id.as_str(), || {
-            self.rules.as_ref().is_some_and(|rules| {
-                let room = self.head.room_id.as_str();
-                events::is_storable(event.pdu.get(), event.event_id.as_str(), room, rules)
-            })
+            is_storable(event, self.head.room_id.as_str(), self.rules.as_ref())
         })
-    }
-
-    fn timeline(
-        &self,
-        reader: &mut RoomReader,
-        states: &mut DumpStates<'_>,
-        seen: &mut Seen,
-        found: &mut Found,
-    ) -> Result<(), VerifyError> {
-        let room = self.head.room_id.as_str();
-        let short = value_of(self.store, &trees::ROOMID_SHORTROOMID, &[Part::Text(room)])?;
-        let mut stored = Vec::new();
-        for row in self.store.scan(&trees::PDUID_PDU, &short.unwrap_or_default())? {
-            let (_, pdu) = row?;
-            let pdu: Value = serde_json::from_slice(&pdu).unwrap_or_default();
-            stored.push(pdu.get("event_id").and_then(Value::as_str).unwrap_or_default().to_owned());
-        }
-        let mut expected = Vec::new();
-        for event in reader.timeline()? {
-            let event = event?;
-            let id = event.event_id.as_str();
-            seen.event(id);
-            let has_place = |event: &DumpEvent| {
-                event.state_before.is_some_and(|state| states.contains(state)) || is_create(event)
-            };
-            if !self.keeps(Kind::TimelineEvent, &event)
-                || (!self.skipped.known && !has_place(&event))
-            {
-                continue;
-            }
-            expected.push(id.to_owned());
-            same_event(&event, self.in_timeline(id)?.as_deref(), found);
-            if let Some(state) = event.state_before {
-                states.compare_before(id, state, self.skipped, found)?;
-            }
-        }
-        if stored != expected {
-            let first = stored.iter().zip(&expected).position(|(a, b)| a != b);
-            let text = format!(
-                "the timeline has {} events, the dump {}; they differ from number {} on",
-                stored.len(),
-                expected.len(),
-                first.unwrap_or(stored.len().min(expected.len())).saturating_add(1)
-            );
-            found.error("V203", room, text);
-        }
-        Ok(())
     }
 
     fn in_timeline(&self, event: &str) -> Result<Option<Vec<u8>>, VerifyError> {
@@ -221,10 +179,11 @@ impl Room<'_> {
         if value_of(self.store, &trees::EVENTID_SHORTEVENTID, &event)?.is_none() {
             return Ok(true);
         }
-        let key = ("m.room.member".to_owned(), member.user_id.to_string());
-        let state = states::current(self.store, self.head.room_id.as_str())?.unwrap_or_default();
+        let room = self.head.room_id.as_str();
+        let user = member.user_id.as_str();
+        let in_state = states::current_event(self.store, room, "m.room.member", user)?;
         Ok(member.membership == "join"
-            && state.get(&key).is_none_or(|event| *event != member.event_id))
+            && in_state.is_none_or(|event| event != member.event_id.as_str()))
     }
 
     /// Whether the invited user ignores the sender of the invite.
@@ -244,6 +203,12 @@ impl Room<'_> {
     }
 }
 
+fn is_storable(event: &DumpEvent, room: &str, rules: Option<&RoomVersionRules>) -> bool {
+    rules.is_some_and(|rules| {
+        events::is_storable(event.pdu.get(), event.event_id.as_str(), room, rules)
+    })
+}
+
 fn is_create(event: &DumpEvent) -> bool {
     let kind = serde_json::from_str::<Value>(event.pdu.get()).unwrap_or_default();
     kind.get("type").is_some_and(|kind| kind == "m.room.create")
@@ -254,23 +219,24 @@ fn is_create(event: &DumpEvent) -> bool {
 fn same_event(event: &DumpEvent, stored: Option<&[u8]>, found: &mut Found) {
     let id = event.event_id.as_str();
     let Some(stored) = stored else { return found.error("V201", id, "the event is missing") };
-    let plain = |json: &[u8]| {
-        let mut json: Value = serde_json::from_slice(json).unwrap_or_default();
-        let unsigned = json.as_object_mut().and_then(|json| {
-            json.remove("event_id");
-            json.remove("unsigned")
-        });
-        (json, unsigned)
-    };
     let (in_database, unsigned) = plain(stored);
     let (in_dump, _) = plain(event.pdu.get().as_bytes());
     if in_database != in_dump {
         found.error("V203", id, "the event differs");
     }
+    let unsigned = unsigned.as_ref().and_then(Canonical::as_object);
     let redacted = unsigned.is_some_and(|unsigned| unsigned.get("redacted_because").is_some());
     if redacted != event.redacted_by.is_some() {
         found.error("V203", id, "is redacted in one and not in the other");
     }
+}
+
+/// An event without its id, and its `unsigned`. What is no canonical JSON is empty; others say so.
+fn plain(json: &[u8]) -> (Object<'_>, Option<Canonical<'_>>) {
+    let mut json: Object<'_> = serde_json::from_slice(json).unwrap_or_default();
+    json.remove("event_id");
+    let unsigned = json.remove("unsigned");
+    (json, unsigned)
 }
 
 /// Those of the dump that are in the timeline; if none is, Conduit goes on from another event.

@@ -1,9 +1,6 @@
 //! States of a dumped room, in the database's short ids: two numbers an entry, so that large rooms fit and compare fast.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    rc::Rc,
-};
+use std::collections::BTreeMap;
 
 use super::{Found, KvStore, Skipped, VerifyError};
 use crate::{
@@ -13,28 +10,38 @@ use crate::{
     },
     dump::RoomReader,
     tally::Kind,
-    verify::states::{self, Compressed, Expander, Recent},
+    verify::{
+        StateComparison,
+        layers::{Layers, State},
+        states,
+    },
 };
+
+/// In a sample, of how many states one is compared whole.
+const ONE_IN: usize = 1000;
 
 /// A state as a difference; like [`crate::dump::format::DumpState`].
 #[derive(Debug)]
 struct Difference {
     base: u64,
-    set: Vec<(u64, u64)>,
-    unset: Vec<u64>,
+    set: Box<[(u64, u64)]>,
+    unset: Box<[u64]>,
 }
 
 /// The states of one dumped room, and their counterparts in the database.
 pub(super) struct States<'a> {
     store: &'a dyn KvStore,
+    how: StateComparison,
     differences: BTreeMap<u64, Difference>,
-    recent: Recent,
-    stored: Expander<'a>,
+    stored: Layers<'a>,
     /// Names without a short id get numbers from the top.
     unknown: Unknown,
-    /// Pairs of states, the dump's and the database's, that were found equal.
-    equal: BTreeSet<(u64, u64)>,
+    /// States that were compared: the dump's and the database's.
+    compared: BTreeMap<u64, u64>,
 }
+
+/// A stored state, and what is different from it, by key.
+type Changes = (State, BTreeMap<u64, Option<u64>>);
 
 #[derive(Default)]
 struct Unknown {
@@ -52,31 +59,34 @@ impl Unknown {
 }
 
 impl<'a> States<'a> {
-    pub(super) fn read(store: &'a dyn KvStore, room: &mut RoomReader) -> Result<Self, VerifyError> {
+    pub(super) fn read(
+        store: &'a dyn KvStore,
+        how: StateComparison,
+        room: &mut RoomReader,
+    ) -> Result<Self, VerifyError> {
         let mut states = Self {
             store,
+            how,
             differences: BTreeMap::new(),
-            recent: Recent::default(),
-            stored: Expander::new(store),
+            stored: Layers::new(store),
             unknown: Unknown::default(),
-            equal: BTreeSet::new(),
+            compared: BTreeMap::new(),
         };
         for state in room.states()? {
             let state = state?;
-            let mut difference = Difference {
-                // A base has a smaller id, so chains end.
-                base: state.base.filter(|base| *base < state.id).unwrap_or(0),
-                set: Vec::with_capacity(state.set.len()),
-                unset: Vec::with_capacity(state.unset.len()),
-            };
+            let mut set = Vec::with_capacity(state.set.len());
             for (kind, key, event) in &state.set {
                 let key = states.state_key(kind, key)?;
                 let event = Part::Text(event.as_str());
-                difference.set.push((key, states.short(&trees::EVENTID_SHORTEVENTID, &[event])?));
+                set.push((key, states.short(&trees::EVENTID_SHORTEVENTID, &[event])?));
             }
+            let mut unset = Vec::with_capacity(state.unset.len());
             for (kind, key) in &state.unset {
-                difference.unset.push(states.state_key(kind, key)?);
+                unset.push(states.state_key(kind, key)?);
             }
+            // A base has a smaller id, so chains end.
+            let base = state.base.filter(|base| *base < state.id).unwrap_or(0);
+            let difference = Difference { base, set: set.into(), unset: unset.into() };
             states.differences.insert(state.id, difference);
         }
         Ok(states)
@@ -88,7 +98,7 @@ impl<'a> States<'a> {
 
     fn short(&mut self, tree: &'static Tree, parts: &[Part<'_>]) -> Result<u64, VerifyError> {
         let key = tree.key(parts);
-        if let Some(short) = store_number(self.store, tree, &key)? {
+        if let Some(short) = states::number(self.store, tree, &key)? {
             return Ok(short);
         }
         let names = parts.iter().filter_map(|part| match part {
@@ -99,30 +109,29 @@ impl<'a> States<'a> {
         Ok(self.unknown.number(key, &name))
     }
 
-    /// A state of the dump; `None` if the dump has no such state.
-    fn get(&mut self, id: u64) -> Option<Rc<Compressed>> {
-        let mut layers = Vec::new();
+    /// What a state of the dump changes in one that was compared before, or in the empty one: that one's counterpart, and
+    /// events by key. `None` if the dump has no such state.
+    fn changes(&mut self, id: u64, whole: bool) -> Result<Option<Changes>, VerifyError> {
+        let mut changes = BTreeMap::new();
         let mut next = id;
-        let mut base = None;
         while next != 0 {
-            base = self.recent.get(next);
-            if base.is_some() {
-                break;
+            if next != id
+                && !whole
+                && let Some(hash) = self.compared.get(&next)
+                && let Some(base) = self.stored.state(*hash)?
+            {
+                return Ok(Some((base, changes)));
             }
-            let difference = self.differences.get(&next)?;
-            layers.push((next, difference));
+            let Some(difference) = self.differences.get(&next) else { return Ok(None) };
+            for (key, event) in &difference.set {
+                changes.entry(*key).or_insert(Some(*event));
+            }
+            for key in &difference.unset {
+                changes.entry(*key).or_insert(None);
+            }
             next = difference.base;
         }
-        let mut state = base.unwrap_or_default();
-        while let Some((id, difference)) = layers.pop() {
-            let entries = Rc::make_mut(&mut state);
-            for key in &difference.unset {
-                entries.remove(key);
-            }
-            entries.extend(difference.set.iter().copied());
-            self.recent.put(id, &state);
-        }
-        Some(state)
+        Ok(Some((State::default(), changes)))
     }
 
     /// Whether the dump has a state of that id.
@@ -130,31 +139,8 @@ impl<'a> States<'a> {
         self.differences.contains_key(&id)
     }
 
-    /// Compares the state before an event.
-    pub(super) fn compare_before(
-        &mut self,
-        event: &str,
-        expected: u64,
-        skipped: &Skipped<'_>,
-        found: &mut Found,
-    ) -> Result<(), VerifyError> {
-        let stored = self.stored.hash_before(event)?;
-        self.compare(event, expected, stored, skipped, found)
-    }
-
-    /// Compares a room's current state.
-    pub(super) fn compare_current(
-        &mut self,
-        room: &str,
-        expected: u64,
-        skipped: &Skipped<'_>,
-        found: &mut Found,
-    ) -> Result<(), VerifyError> {
-        let stored = self.stored.hash_of_room(room)?;
-        self.compare(room, expected, stored, skipped, found)
-    }
-
-    fn compare(
+    /// Compares a state with its counterpart; both of an event or a room, the subject.
+    pub(super) fn compare(
         &mut self,
         subject: &str,
         id: u64,
@@ -162,35 +148,43 @@ impl<'a> States<'a> {
         skipped: &Skipped<'_>,
         found: &mut Found,
     ) -> Result<(), VerifyError> {
-        if hash.is_some_and(|hash| self.equal.contains(&(id, hash))) {
+        if hash.is_some_and(|hash| self.compared.get(&id) == Some(&hash)) {
             return Ok(());
         }
-        let Some(expected) = self.get(id) else { return Ok(()) };
+        let whole = match self.how {
+            StateComparison::All => true,
+            StateComparison::Sample => self.compared.len().is_multiple_of(ONE_IN),
+        };
+        let Some((base, changes)) = self.changes(id, whole)? else { return Ok(()) };
         let stored = match hash {
-            Some(hash) => self.stored.get(hash)?,
+            Some(hash) => self.stored.state(hash)?,
             None => None,
         };
         let Some((hash, stored)) = hash.zip(stored) else {
             found.error("V201", subject, "its state is missing");
             return Ok(());
         };
-        if expected == stored {
-            self.equal.insert((id, hash));
-            return Ok(());
-        }
-        for (key, event) in &*expected {
+        let mut keys = base.differing(&stored);
+        keys.extend(changes.keys());
+        for key in keys {
+            let expected = changes.get(&key).copied().unwrap_or_else(|| base.get(key));
             let there = stored.get(key);
+            if there == expected {
+                continue;
+            }
+            let Some(expected) = expected else {
+                let text = format!("its state has ({}) in addition", self.key_name(key)?);
+                found.error("V202", subject, text);
+                continue;
+            };
             // An event that is not there is reported where it should be.
-            let unknown = there.is_none() && self.unknown.names.contains_key(event);
-            if there != Some(event) && !unknown && !self.left_out(*event, skipped)? {
-                let text = format!("its state differs at ({})", self.key_name(*key)?);
+            let unknown = there.is_none() && self.unknown.names.contains_key(&expected);
+            if !unknown && !self.left_out(expected, skipped)? {
+                let text = format!("its state differs at ({})", self.key_name(key)?);
                 found.error("V203", subject, text);
             }
         }
-        for key in stored.keys().filter(|key| !expected.contains_key(*key)) {
-            let text = format!("its state has ({}) in addition", self.key_name(*key)?);
-            found.error("V202", subject, text);
-        }
+        self.compared.insert(id, hash);
         Ok(())
     }
 
@@ -215,12 +209,4 @@ impl<'a> States<'a> {
         Ok(states::key_name(self.store, key)?
             .map_or_else(|| key.to_string(), |(kind, key)| format!("{kind}, {key}")))
     }
-}
-
-fn store_number(
-    store: &dyn KvStore,
-    tree: &'static Tree,
-    key: &[u8],
-) -> Result<Option<u64>, VerifyError> {
-    Ok(store.get(tree, key)?.and_then(|value| value.try_into().ok()).map(u64::from_be_bytes))
 }

@@ -1,0 +1,173 @@
+//! The timeline of a room, in the dump and in the database side by side: both have the same order.
+
+use rayon::prelude::*;
+
+use super::{Room, is_create, same_event};
+use crate::{
+    conduit::{kv::Entries, layout::Part, trees},
+    dump::{RoomReader, format::DumpEvent},
+    tally::Kind,
+    verify::{
+        VerifyError,
+        dump::{extra::Seen, states::States},
+        events::{Places, value_of},
+        found::Found,
+    },
+};
+
+/// Bytes of events that are compared at once.
+const BATCH_BYTES: usize = 1 << 20;
+
+/// The timeline in the database.
+struct Stored<'a> {
+    rows: Entries<'a>,
+    next: Option<Event>,
+    /// How many there were so far.
+    number: u64,
+}
+
+/// A stored event.
+struct Event {
+    id: String,
+    count: Option<u64>,
+    pdu: Box<[u8]>,
+}
+
+impl Stored<'_> {
+    fn advance(&mut self) -> Result<(), VerifyError> {
+        #[derive(serde::Deserialize)]
+        struct Id {
+            event_id: String,
+        }
+        self.next = None;
+        if let Some(row) = self.rows.next() {
+            let (key, pdu) = row?;
+            self.number = self.number.saturating_add(1);
+            let fields = trees::PDUID_PDU.decode_key(&key).ok();
+            let count = fields.filter(|fields| fields.get("count").is_some());
+            let count = count.map(|fields| fields.u64("count"));
+            let id = serde_json::from_slice::<Id>(&pdu).map_or(String::new(), |id| id.event_id);
+            self.next = Some(Event { id, count, pdu });
+        }
+        Ok(())
+    }
+}
+
+/// Where the two timelines are.
+struct Compared<'a, 'p> {
+    stored: Stored<'a>,
+    places: &'a mut Places<'p>,
+    /// Events of the dump that should be stored.
+    expected: u64,
+    /// The number of the first that is not in its place.
+    differs_from: Option<u64>,
+}
+
+impl Room<'_> {
+    pub(super) fn timeline(
+        &self,
+        reader: &mut RoomReader,
+        states: &mut States<'_>,
+        places: &mut Places<'_>,
+        seen: &mut Seen,
+        found: &mut Found,
+    ) -> Result<(), VerifyError> {
+        let room = self.head.room_id.as_str();
+        let short = value_of(self.store, &trees::ROOMID_SHORTROOMID, &[Part::Text(room)])?;
+        let rows = self.store.scan(&trees::PDUID_PDU, &short.unwrap_or_default())?;
+        let mut compared = Compared {
+            stored: Stored { rows, next: None, number: 0 },
+            places,
+            expected: 0,
+            differs_from: None,
+        };
+        compared.stored.advance()?;
+        let mut events = reader.timeline()?;
+        loop {
+            let mut batch = Vec::new();
+            let mut bytes: usize = 0;
+            while bytes < BATCH_BYTES {
+                let Some(event) = events.next() else { break };
+                let event = event?;
+                bytes = bytes.saturating_add(event.pdu.get().len());
+                batch.push(event);
+            }
+            if batch.is_empty() {
+                break;
+            }
+            self.batch(&batch, &mut compared, states, seen, found)?;
+        }
+        while compared.stored.next.is_some() {
+            compared.differs_from.get_or_insert(compared.expected.saturating_add(1));
+            compared.stored.advance()?;
+        }
+        if let Some(number) = compared.differs_from {
+            let text = format!(
+                "the timeline has {} events, the dump {}; they differ from number {number} on",
+                compared.stored.number, compared.expected,
+            );
+            found.error("V203", room, text);
+        }
+        Ok(())
+    }
+
+    fn batch(
+        &self,
+        batch: &[DumpEvent],
+        compared: &mut Compared<'_, '_>,
+        states: &mut States<'_>,
+        seen: &mut Seen,
+        found: &mut Found,
+    ) -> Result<(), VerifyError> {
+        let kept: Vec<bool> = if self.skipped.known {
+            batch.iter().map(|event| self.keeps(Kind::TimelineEvent, event)).collect()
+        } else {
+            self.storable(batch)
+        };
+        let mut pairs = Vec::new();
+        for (event, kept) in batch.iter().zip(kept) {
+            let id = event.event_id.as_str();
+            let has_place = self.skipped.known
+                || event.state_before.is_some_and(|state| states.contains(state))
+                || is_create(event);
+            if !kept || !has_place {
+                seen.event(id);
+                continue;
+            }
+            compared.expected = compared.expected.saturating_add(1);
+            let in_place = compared.stored.next.take_if(|next| next.id == id);
+            let (pdu, count) = if let Some(next) = in_place {
+                compared.stored.advance()?;
+                (Some(next.pdu.into_vec()), next.count)
+            } else {
+                compared.differs_from.get_or_insert(compared.expected);
+                (self.in_timeline(id)?, None)
+            };
+            if let Some(state) = event.state_before {
+                let before = compared.places.before(id, count)?.map(|(_, before)| before);
+                states.compare(id, state, before, self.skipped, found)?;
+            }
+            pairs.push((event, pdu));
+        }
+        let differences: Vec<Found> = pairs
+            .par_iter()
+            .with_min_len(16)
+            .map(|(event, pdu)| {
+                let mut found = Found::default();
+                same_event(event, pdu.as_deref(), &mut found);
+                found
+            })
+            .collect();
+        for of_event in differences {
+            found.merge(of_event);
+        }
+        Ok(())
+    }
+
+    /// Which events Conduit can hold, by themselves.
+    fn storable(&self, batch: &[DumpEvent]) -> Vec<bool> {
+        let room = self.head.room_id.as_str();
+        let rules = self.rules.as_ref();
+        batch.par_iter().map(|event| super::is_storable(event, room, rules)).collect()
+    }
+}
