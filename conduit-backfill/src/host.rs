@@ -107,7 +107,7 @@ pub struct VerifyKey {
 /// The timeline of a room is an order of events; the library adds to its beginning only. Every method may be called for
 /// several rooms at the same time, and [`Host::prepend`] for one room never at the same time as itself.
 ///
-/// Each sentence of these methods' documentation is tested by [`crate::contract`].
+/// Each sentence of these methods' documentation is tested by the module `contract`.
 #[async_trait]
 pub trait Host: Send + Sync {
     /// The version of a room; `None` for a room that the host isn't in.
@@ -137,8 +137,9 @@ pub trait Host: Send + Sync {
         event: &EventId,
     ) -> Result<Option<StateMap>, HostError>;
 
-    /// The event of the room's timeline that redacted another one, if there is any. Asked for events that come in
-    /// redacted form only; the newest counts.
+    /// The event of the room's timeline that redacted another one, if there is any; the newest counts. Asked for each event
+    /// before it is given to [`Host::prepend`], so it must not read the timeline: redactions that the old homeserver knows
+    /// of need not be found, as it applies them itself; those that came since must be.
     async fn redaction_of(
         &self,
         room: &RoomId,

@@ -1,8 +1,11 @@
 //! The old homeserver, as far as a walk asks it.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use ruma::{EventId, OwnedEventId, RoomId};
 use serde_json::value::RawValue;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::client::{Client, ClientError, RoomState, RoomStateIds};
 
@@ -84,5 +87,71 @@ impl Upstream for Client {
         event: &EventId,
     ) -> Result<Vec<Box<RawValue>>, ClientError> {
         Self::event_auth(self, room, event).await
+    }
+}
+
+/// An upstream of which only so much is asked at the same time.
+pub(crate) struct Limited {
+    upstream: Arc<dyn Upstream>,
+    permits: Semaphore,
+}
+
+impl Limited {
+    pub(crate) fn new(upstream: Arc<dyn Upstream>, requests: usize) -> Self {
+        Self { upstream, permits: Semaphore::new(requests.clamp(1, Semaphore::MAX_PERMITS)) }
+    }
+
+    /// `None` never comes: nobody closes the semaphore.
+    async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        self.permits.acquire().await.ok()
+    }
+}
+
+#[async_trait]
+impl Upstream for Limited {
+    async fn event(&self, event: &EventId) -> Result<Box<RawValue>, ClientError> {
+        let _turn = self.turn().await;
+        self.upstream.event(event).await
+    }
+
+    async fn backfill(
+        &self,
+        room: &RoomId,
+        from: &[OwnedEventId],
+        limit: u32,
+    ) -> Result<Vec<Box<RawValue>>, ClientError> {
+        let _turn = self.turn().await;
+        self.upstream.backfill(room, from, limit).await
+    }
+
+    async fn get_missing_events(
+        &self,
+        room: &RoomId,
+        earliest: &[OwnedEventId],
+        latest: &[OwnedEventId],
+        limit: u32,
+        min_depth: u64,
+    ) -> Result<Vec<Box<RawValue>>, ClientError> {
+        let _turn = self.turn().await;
+        self.upstream.get_missing_events(room, earliest, latest, limit, min_depth).await
+    }
+
+    async fn state_ids(&self, room: &RoomId, event: &EventId) -> Result<RoomStateIds, ClientError> {
+        let _turn = self.turn().await;
+        self.upstream.state_ids(room, event).await
+    }
+
+    async fn state(&self, room: &RoomId, event: &EventId) -> Result<RoomState, ClientError> {
+        let _turn = self.turn().await;
+        self.upstream.state(room, event).await
+    }
+
+    async fn event_auth(
+        &self,
+        room: &RoomId,
+        event: &EventId,
+    ) -> Result<Vec<Box<RawValue>>, ClientError> {
+        let _turn = self.turn().await;
+        self.upstream.event_auth(room, event).await
     }
 }
