@@ -137,9 +137,8 @@ pub trait Host: Send + Sync {
         event: &EventId,
     ) -> Result<Option<StateMap>, HostError>;
 
-    /// The event of the room's timeline that redacted another one, if there is any; the newest counts. Asked for each event
-    /// before it is given to [`Host::prepend`], so it must not read the timeline: redactions that the old homeserver knows
-    /// of need not be found, as it applies them itself; those that came since must be.
+    /// The event of the room's timeline that redacts another one, if there is any; the newest counts. Asked for each event
+    /// before it is given to [`Host::prepend`], so it is answered from an index, not by reading the timeline.
     async fn redaction_of(
         &self,
         room: &RoomId,
