@@ -291,8 +291,9 @@ impl Drop for Leave {
 async fn run(shared: Arc<Shared>, room: OwnedRoomId, id: u64) {
     let leave = Leave { shared: shared.clone(), room: room.clone(), id };
     let mut walk = Walk::new(&*shared.host, &shared.upstream, shared.options.page, room.clone());
-    while is_wanted(&shared, &room) {
-        let step = walk.step().await;
+    while let Some(wanted) = wanted(&shared, &room) {
+        let page = usize::try_from(shared.options.page).unwrap_or(usize::MAX);
+        let step = walk.step(wanted > page).await;
         if tell(&shared, &room, step) {
             break;
         }
@@ -320,14 +321,15 @@ fn tell(shared: &Shared, room: &RoomId, step: Result<Step, BackfillError>) -> bo
     ends
 }
 
-/// Whether somebody waits for more; if not, the walk is off the list.
-fn is_wanted(shared: &Shared, room: &RoomId) -> bool {
+/// How many events are wanted still; if none, the walk is off the list.
+fn wanted(shared: &Shared, room: &RoomId) -> Option<usize> {
     let mut rooms = shared.lock();
-    let Some(under) = rooms.walks.get(room) else { return false };
+    let under = rooms.walks.get(room)?;
     let target = under.needs.values().copied().max().unwrap_or(0).max(under.ahead_until);
-    let wanted = under.status.borrow().added < target;
-    if !wanted {
+    let wanted = target.saturating_sub(under.status.borrow().added);
+    if wanted == 0 {
         rooms.walks.remove(room);
+        return None;
     }
-    wanted
+    Some(wanted)
 }

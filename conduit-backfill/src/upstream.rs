@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use ruma::{EventId, OwnedEventId, RoomId};
+use ruma::{EventId, OwnedEventId, RoomId, ServerName};
 use serde_json::value::RawValue;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::client::{Client, ClientError, RoomState, RoomStateIds};
+use crate::{
+    client::{Client, ClientError, RoomState, RoomStateIds},
+    host::VerifyKey,
+};
 
 /// What a walk asks of the old homeserver. Nothing that it answers is believed.
 #[async_trait]
@@ -45,6 +48,12 @@ pub trait Upstream: Send + Sync {
         room: &RoomId,
         event: &EventId,
     ) -> Result<Vec<Box<RawValue>>, ClientError>;
+
+    /// See [`Client::server_keys`]. By default none.
+    async fn server_keys(&self, server: &ServerName) -> Result<Vec<VerifyKey>, ClientError> {
+        let _ = server;
+        Ok(Vec::new())
+    }
 }
 
 #[async_trait]
@@ -87,6 +96,10 @@ impl Upstream for Client {
         event: &EventId,
     ) -> Result<Vec<Box<RawValue>>, ClientError> {
         Self::event_auth(self, room, event).await
+    }
+
+    async fn server_keys(&self, server: &ServerName) -> Result<Vec<VerifyKey>, ClientError> {
+        Self::server_keys(self, server).await
     }
 }
 
@@ -153,5 +166,10 @@ impl Upstream for Limited {
     ) -> Result<Vec<Box<RawValue>>, ClientError> {
         let _turn = self.turn().await;
         self.upstream.event_auth(room, event).await
+    }
+
+    async fn server_keys(&self, server: &ServerName) -> Result<Vec<VerifyKey>, ClientError> {
+        let _turn = self.turn().await;
+        self.upstream.server_keys(server).await
     }
 }

@@ -32,7 +32,7 @@ def start(lab: Notes, args: argparse.Namespace) -> None:
     lab.dir.mkdir(parents=True, exist_ok=True)
     bridge.register(lab)
     elsewhere.start(lab)
-    synapse.start(lab, args.engine)
+    synapse.start(lab, args.engine, args.default_limits)
     print(lab["base_url"])
 
 
@@ -73,8 +73,9 @@ def main() -> int:
         sub.set_defaults(run=run)
         return sub
 
-    command("start", start, "start Synapse, at first in a new directory").add_argument(
-        "--engine", choices=["sqlite", "postgres"], help="the database of a new laboratory; default sqlite")
+    sub = command("start", start, "start Synapse, at first in a new directory")
+    sub.add_argument("--engine", choices=["sqlite", "postgres"], help="the database of a new laboratory; default sqlite")
+    sub.add_argument("--default-limits", action="store_true", help="limit other servers' requests as Synapse does by default")
     command("stop", stop, "stop Synapse and its database")
     command("fill", story, "tell the story of a family to an empty Synapse")
 
