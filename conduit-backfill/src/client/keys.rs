@@ -115,7 +115,7 @@ mod tests {
         assert_eq!(short, [("ed25519:1", 32, 20), ("ed25519:0", 3, 10)]);
         assert!(read(server_name!("other.example.org"), &text).is_none());
         let mut forged = document(name.as_str());
-        forged.insert("valid_until_ts".into(), 30.into());
+        forged.insert("valid_until_ts".into(), ruma::int!(30).into());
         assert!(read(name, &to_raw_value(&forged).unwrap()).is_none());
     }
 }

@@ -78,9 +78,15 @@ fn forge(
     let mut json: CanonicalJsonObject = serde_json::from_value(value).unwrap();
     json.remove("signatures");
     let rules = story.version().rules().unwrap();
-    hash_and_sign_event(story.server().as_str(), key, &mut json, &rules.redaction).unwrap();
+    let signed = hash_and_sign_event(story.server().as_str(), key, &mut json, &rules.redaction);
+    let text = to_raw_value(&json).unwrap();
+    // What is too large to be signed has no id; it comes under that of another event that was never there.
+    if signed.is_err() {
+        json = last.pdu.json.clone();
+        json.insert("type".into(), "m.never".into());
+    }
     let id = EventId::parse(format!("${}", reference_hash(&json, &rules).unwrap())).unwrap();
-    (id, to_raw_value(&json).unwrap())
+    (id, text)
 }
 
 /// A room with messages that `change` has made: the host has what comes after, the last event is what it made.
@@ -150,11 +156,12 @@ async fn an_absurd_depth_alone_harms_nothing() {
     let host = newest(&upstream.story, 5);
     let upstream = Arc::new(upstream);
     let room = upstream.story.room();
-    // The story doesn't know the event's state: without one it is not stored.
     let progress = backfill(&host, &upstream).complete(room, &mut |_| {}).await.unwrap();
     assert!(progress.complete);
-    assert!(!host.timeline(room).contains(&forged));
-    assert_eq!(host.timeline(room), upstream.story.timeline());
+    let mut timeline = host.timeline(room);
+    assert!(timeline.contains(&forged));
+    timeline.retain(|id| *id != forged);
+    assert_eq!(timeline, upstream.story.timeline());
 }
 
 #[tokio::test]

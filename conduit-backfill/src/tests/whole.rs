@@ -129,7 +129,9 @@ async fn a_long_talk_needs_no_states() {
     assert_eq!(upstream.count(|asked| matches!(asked, Asked::Backfill(_))), 5);
     // The last page has the create event, of which is asked whether it is in the timeline.
     assert_eq!(upstream.count(|asked| matches!(asked, Asked::StateIds(_))), 1);
-    assert_eq!(upstream.count(|asked| matches!(asked, Asked::Event(_) | Asked::State(_))), 0);
+    // The host had neither the create event nor Ada's membership nor the power levels.
+    assert_eq!(upstream.count(|asked| matches!(asked, Asked::Event(_))), 3);
+    assert_eq!(upstream.count(|asked| matches!(asked, Asked::State(_))), 0);
 }
 
 #[tokio::test]

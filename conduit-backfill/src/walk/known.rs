@@ -240,7 +240,6 @@ impl<'a> Known<'a> {
     ) -> Result<Vec<Gathered>, BackfillError> {
         let mut gathered = Vec::new();
         let mut seen = BTreeSet::new();
-        waiting.extend(self.rules.create_event());
         while let Some(id) = waiting.pop() {
             if !seen.insert(id.clone()) || self.have(&id).await? {
                 continue;
@@ -254,7 +253,9 @@ impl<'a> Known<'a> {
             };
             match event {
                 Some(event) => {
-                    let auth: Vec<_> = event.auth().collect();
+                    // Where the room's id says which the create event is, no event names it.
+                    let create = self.rules.create_event().filter(|create| *create != id);
+                    let auth: Vec<_> = event.auth().chain(create).collect();
                     waiting.extend(auth.iter().cloned());
                     gathered.push(Gathered(event, auth));
                 }
