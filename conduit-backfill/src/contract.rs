@@ -21,7 +21,7 @@ use crate::{
     host::{
         GivenUp, Host, HostError, Page, PageEvent, Pdu, Place, StateBefore, StateMap, VerifyKey,
     },
-    story::{Story, StoryError},
+    story::{Story, StoryError, Told},
 };
 
 /// With what a host begins.
@@ -464,7 +464,7 @@ pub async fn give_up(factory: &dyn Factory) -> Outcome {
         let mut expected = BTreeSet::new();
         if reason == GivenUp::Withheld {
             scene.host.add_outliers(room, vec![scene.pdu(&id)?]).await?;
-            expected.extend(scene.story.get(&id).into_iter().flat_map(|told| told.prev()).cloned());
+            expected.extend(scene.story.get(&id).into_iter().flat_map(Told::prev).cloned());
         }
         scene.host.give_up(room, &id, reason).await?;
         let what = format!("what is missing after {reason:?}");

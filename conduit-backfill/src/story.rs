@@ -79,7 +79,7 @@ impl Story {
         let mut story = Self { room, version, rules, server, key, events: Vec::new(), clock: 0 };
         let mut content = json!({"room_version": story.version.as_str()});
         if !story.rules.authorization.use_room_create_sender {
-            content["creator"] = story.user("ada").into();
+            put(&mut content, "creator", story.user("ada").into());
         }
         let create = story.send_after(&[], "ada", "m.room.create", Some(""), content)?;
         if story.rules.authorization.room_create_event_id_as_room_id {
@@ -90,7 +90,7 @@ impl Story {
         story.member("ada", "ada", "join")?;
         let mut power = json!({"users": {&ada: 100}, "users_default": 0, "redact": 50});
         if story.rules.authorization.explicitly_privilege_room_creators {
-            power["users"] = json!({});
+            put(&mut power, "users", json!({}));
         }
         story.state("ada", "m.room.power_levels", "", power)?;
         story.state("ada", "m.room.join_rules", "", json!({"join_rule": "public"}))?;
@@ -233,18 +233,18 @@ impl Story {
             "prev_events": prev, "auth_events": [],
         });
         if kind == "m.room.redaction" && !self.rules.redaction.content_field_redacts {
-            event["redacts"] = content["redacts"].take();
+            put(&mut event, "redacts", content.get("redacts").cloned().unwrap_or_default());
             content = json!({});
         }
         if kind != "m.room.create" || self.rules.event_format.require_room_create_room_id {
-            event["room_id"] = self.room.as_str().into();
+            put(&mut event, "room_id", self.room.as_str().into());
         }
         if let Some(state_key) = state_key {
-            event["state_key"] = state_key.into();
+            put(&mut event, "state_key", state_key.into());
         }
-        event["auth_events"] =
-            json!(self.auth_events(kind, &sender, state_key, &content, &state_before)?);
-        event["content"] = content;
+        let auth = self.auth_events(kind, &sender, state_key, &content, &state_before)?;
+        put(&mut event, "auth_events", json!(auth));
+        put(&mut event, "content", content);
         let error = |error: &dyn std::fmt::Display| StoryError(error.to_string());
         let mut json: CanonicalJsonObject =
             serde_json::from_value(event).map_err(|why| error(&why))?;
@@ -312,7 +312,7 @@ impl Story {
             &maps,
             chains,
             |id| self.get(id).map(|told| told.event.clone()),
-            |conflicted| Some(self.between(conflicted.values().flatten().cloned().collect())),
+            |conflicted| Some(self.between(&conflicted.values().flatten().cloned().collect())),
         );
         let resolved = resolved.map_err(|error| StoryError(error.to_string()))?;
         Ok(resolved.into_iter().map(|((kind, key), id)| ((kind.to_string(), key), id)).collect())
@@ -334,10 +334,10 @@ impl Story {
     }
 
     /// The events on the ways between some along auth events.
-    fn between(&self, ends: IdSet) -> IdSet {
+    fn between(&self, ends: &IdSet) -> IdSet {
         let reached = self.chain(ends.iter().cloned());
         let leads = |id: &OwnedEventId| {
-            ends.contains(id) || !self.chain(std::iter::once(id.clone())).is_disjoint(&ends)
+            ends.contains(id) || !self.chain(std::iter::once(id.clone())).is_disjoint(ends)
         };
         reached.into_iter().filter(leads).chain(ends.iter().cloned()).collect()
     }
@@ -378,5 +378,12 @@ impl Story {
     /// Public keys by server, as a host has them.
     pub fn all_keys(&self) -> BTreeMap<OwnedServerName, Vec<VerifyKey>> {
         BTreeMap::from([(self.server.clone(), self.keys())])
+    }
+}
+
+/// Sets a field of an object.
+fn put(object: &mut Value, name: &str, value: Value) {
+    if let Some(fields) = object.as_object_mut() {
+        fields.insert(name.to_owned(), value);
     }
 }

@@ -122,7 +122,7 @@ impl Rules {
         let mut redacted_because = None;
         for (name, value) in fields {
             match name.as_str() {
-                "unsigned" => redacted_because = self.redacted_because(value),
+                "unsigned" => redacted_because = redacted_because_of(value),
                 "event_id" => {}
                 _ => {
                     let value =
@@ -133,12 +133,6 @@ impl Rules {
         }
         let id = self.id(&json)?;
         Ok(Unverified { id, json, redacted_because })
-    }
-
-    fn redacted_because(&self, unsigned: &RawValue) -> Option<CanonicalJsonObject> {
-        let mut unsigned: BTreeMap<String, &RawValue> =
-            serde_json::from_str(unsigned.get()).ok()?;
-        serde_json::from_str(unsigned.remove("redacted_because")?.get()).ok()
     }
 
     fn id(&self, json: &CanonicalJsonObject) -> Result<OwnedEventId, Invalid> {
@@ -215,4 +209,9 @@ impl Rules {
         };
         keys.iter().map(|(server, keys)| (server.to_string(), of_server(keys))).collect()
     }
+}
+
+fn redacted_because_of(unsigned: &RawValue) -> Option<CanonicalJsonObject> {
+    let mut unsigned: BTreeMap<String, &RawValue> = serde_json::from_str(unsigned.get()).ok()?;
+    serde_json::from_str(unsigned.remove("redacted_because")?.get()).ok()
 }

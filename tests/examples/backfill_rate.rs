@@ -109,7 +109,7 @@ async fn read(past: &Past, room: &RoomId, order: &[OwnedEventId]) -> anyhow::Res
         // In a room without branches, the oldest event alone names one that is not in the page.
         let Some(last) = answer.last() else { return Ok(()) };
         let event: Value = serde_json::from_str(last.get())?;
-        let prev = event["prev_events"].as_array().into_iter().flatten();
+        let prev = event.get("prev_events").and_then(Value::as_array).into_iter().flatten();
         from = prev.filter_map(|id| id.as_str()?.try_into().ok()).collect();
         if from.is_empty() {
             return Ok(());

@@ -127,7 +127,8 @@ impl Past {
                 return Ok(None);
             }
             ensure!(status.is_success(), "{room}: {status} {answer}");
-            events.extend(answer["chunk"].as_array_mut().into_iter().flat_map(std::mem::take));
+            let chunk = answer.get_mut("chunk").and_then(Value::as_array_mut);
+            events.extend(chunk.into_iter().flat_map(std::mem::take));
             match answer.get("end").and_then(Value::as_str) {
                 Some(end) => end.clone_into(&mut from),
                 None => return Ok(Some(events)),
@@ -144,7 +145,7 @@ impl Past {
         let events = self.messages(room, None).await?.unwrap_or_default();
         let hidden = "/unsigned/io.element.synapse.soft_failed";
         let shown = events.iter().filter(|event| event.pointer(hidden).is_none());
-        let id = |event: &Value| event["event_id"].as_str().map(OwnedEventId::try_from);
+        let id = |event: &Value| event.get("event_id")?.as_str().map(OwnedEventId::try_from);
         shown.filter_map(id).map(|id| id.context("no id")).collect()
     }
 
@@ -226,7 +227,7 @@ impl Past {
         content: Value,
         token: &str,
     ) -> anyhow::Result<String> {
-        let transaction = self.transaction(&content);
+        let transaction = transaction(&content);
         let path = match state_key {
             Some(key) => vec!["_matrix", "client", "v3", "rooms", room, "state", kind, key],
             None => vec!["_matrix", "client", "v3", "rooms", room, "send", kind, &transaction],
@@ -234,12 +235,7 @@ impl Past {
         let (status, answer) =
             self.ask(Method::PUT, &path, &[], Some(content), Some(token)).await?;
         ensure!(status.is_success(), "{kind}: {status} {answer}");
-        Ok(answer["event_id"].as_str().unwrap_or_default().to_owned())
-    }
-
-    /// Messages have different contents here, so that these name their transactions.
-    fn transaction(&self, content: &Value) -> String {
-        content.to_string().chars().filter(char::is_ascii_alphanumeric).collect()
+        Ok(text_of(&answer, "event_id"))
     }
 
     /// Makes a room; gives its id.
@@ -249,11 +245,13 @@ impl Past {
     /// If Synapse refuses.
     pub async fn create(&self, version: &str, body: Value, token: &str) -> anyhow::Result<String> {
         let mut body = body;
-        body["room_version"] = version.into();
+        if let Some(body) = body.as_object_mut() {
+            body.insert("room_version".to_owned(), version.into());
+        }
         let path = ["_matrix", "client", "v3", "createRoom"];
         let (status, answer) = self.ask(Method::POST, &path, &[], Some(body), Some(token)).await?;
         ensure!(status.is_success(), "{status} {answer}");
-        Ok(answer["room_id"].as_str().unwrap_or_default().to_owned())
+        Ok(text_of(&answer, "room_id"))
     }
 
     /// Joins or leaves a room.
@@ -272,4 +270,14 @@ impl Past {
 
 fn pdu(id: &OwnedEventId, json: &CanonicalJsonObject) -> Pdu {
     Pdu { event_id: id.clone(), json: json.clone() }
+}
+
+/// Messages have different contents here, so that these name their transactions.
+fn transaction(content: &Value) -> String {
+    content.to_string().chars().filter(char::is_ascii_alphanumeric).collect()
+}
+
+/// A field that is a text; empty if it is none.
+fn text_of(value: &Value, name: &str) -> String {
+    value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
 }

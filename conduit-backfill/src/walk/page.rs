@@ -130,21 +130,18 @@ impl Walk<'_> {
         let inherits = base.event.as_ref().is_some_and(|next| is_chain_to(&events, next));
         let mut after: BTreeMap<OwnedEventId, State> = BTreeMap::new();
         for event in events {
-            let derived = if inherits {
+            let mut before = if inherits {
                 Some(State::new(state.clone()))
             } else {
                 after_all(&after, event.prev())
             };
-            let before = match derived {
-                Some(before) => before,
-                None => match self.listed(&event, &state).await? {
-                    Some(before) => before,
-                    None => {
-                        tracing::info!(room = %self.room, event = %event.id(), "the old server has the event outside of its timeline only");
-                        outcome.withheld.push(event);
-                        continue;
-                    }
-                },
+            if before.is_none() {
+                before = self.listed(&event, &state).await?;
+            }
+            let Some(before) = before else {
+                tracing::info!(room = %self.room, event = %event.id(), "the old server has the event outside of its timeline only");
+                outcome.withheld.push(event);
+                continue;
             };
             match self.allow(&event, &before).await? {
                 Ok(()) => {
