@@ -105,7 +105,11 @@ async fn compare(past: &Past, room: &RoomId, host: &MemoryHost, order: &[OwnedEv
         let id = |event: &Value| event["event_id"].as_str()?.try_into().ok();
         let seen: BTreeSet<OwnedEventId> = seen.iter().filter_map(id).collect();
         let mut expected = visible(host, room, &user).await;
-        let state = host.state_before(room, order.last().unwrap()).await.unwrap().unwrap();
+        let newest = order.last().unwrap();
+        let mut state = host.state_before(room, newest).await.unwrap().unwrap();
+        let event = host.event(room, newest).await.unwrap().unwrap();
+        let field = |name: &str| Some(event.get(name)?.as_str()?.to_owned());
+        state.extend(field("type").zip(field("state_key")).map(|key| (key, newest.clone())));
         let now = content(host, room, &state, "m.room.member", &user, "membership").await;
         if now.as_deref() != Some("join") {
             // Synapse shows nothing of what came after somebody had left.
