@@ -54,6 +54,7 @@ mod event;
 mod graph;
 pub mod host;
 pub mod http;
+pub mod links;
 pub mod memory;
 pub mod password;
 mod state;
@@ -61,6 +62,7 @@ pub mod story;
 #[cfg(test)]
 mod tests;
 pub mod token;
+pub mod unsigned;
 pub mod upstream;
 mod verify;
 mod walk;
