@@ -39,7 +39,7 @@ def meet(labs: list[Notes]) -> None:
         lab["federation"] = str(file)
 
 
-def start(lab: Notes, engine: str | None, default_limits: bool = False) -> None:
+def start(lab: Notes, engine: str | None, default_limits: bool = False, port: int | None = None) -> None:
     """Starts Synapse and waits until it answers. It has been told of others by `meet`."""
     if running(lab):
         raise SystemExit(f"it runs already, at {lab['base_url']}")
@@ -51,7 +51,7 @@ def start(lab: Notes, engine: str | None, default_limits: bool = False) -> None:
     lab["config"] = str(lab.dir / "homeserver.yaml")
     lab["signing_key"] = str(lab.dir / "signing.key")
     lab["admin_token_file"] = str(lab.dir / "admin.token")
-    port = free_port()
+    port = port or free_port()
     lab["base_url"] = f"http://127.0.0.1:{port}"
     write_signing_key(Path(lab["signing_key"]))
     write_certificate(lab)
