@@ -8,6 +8,8 @@
     python scripts/lab conduit --dir DIR --bin CONDUIT --database DIR --before FILE --after FILE
     python scripts/lab encryption --dir DIR --bin CONDUIT --database DIR
     python scripts/lab predecessor --dir DIR --bin PATCHED-CONDUIT --database DIR --database-by-api DIR
+    python scripts/lab live-long --dir DIR
+    python scripts/lab past --dir DIR --bin PATCHED-CONDUIT --database DIR
 
 `DIR/lab.json` says where everything is. It holds passwords and access tokens of made-up people.
 A stopped laboratory can be copied; `start` moves its configuration to the new place and a free port.
@@ -22,6 +24,7 @@ import compare
 import conduit
 import elsewhere
 import fill
+import past
 import predecessor
 import snapshot
 import synapse
@@ -32,7 +35,7 @@ def start(lab: Notes, args: argparse.Namespace) -> None:
     lab.dir.mkdir(parents=True, exist_ok=True)
     bridge.register(lab)
     elsewhere.start(lab)
-    synapse.start(lab, args.engine)
+    synapse.start(lab, args.engine, args.default_limits)
     print(lab["base_url"])
 
 
@@ -58,6 +61,14 @@ def replace(lab: Notes, args: argparse.Namespace) -> None:
     predecessor.try_out(lab, args.bin, args.database.resolve(), args.database_by_api.resolve())
 
 
+def live_long(lab: Notes, _args: argparse.Namespace) -> None:
+    past.tell(lab)
+
+
+def look_back(lab: Notes, args: argparse.Namespace) -> None:
+    past.try_out(lab, args.bin, args.database.resolve())
+
+
 def talk_on(lab: Notes, args: argparse.Namespace) -> int:
     return conduit.talk_on(lab, args.bin, args.database.resolve())
 
@@ -73,8 +84,9 @@ def main() -> int:
         sub.set_defaults(run=run)
         return sub
 
-    command("start", start, "start Synapse, at first in a new directory").add_argument(
-        "--engine", choices=["sqlite", "postgres"], help="the database of a new laboratory; default sqlite")
+    sub = command("start", start, "start Synapse, at first in a new directory")
+    sub.add_argument("--engine", choices=["sqlite", "postgres"], help="the database of a new laboratory; default sqlite")
+    sub.add_argument("--default-limits", action="store_true", help="limit other servers' requests as Synapse does by default")
     command("stop", stop, "stop Synapse and its database")
     command("fill", story, "tell the story of a family to an empty Synapse")
 
@@ -88,6 +100,12 @@ def main() -> int:
 
     sub = command("predecessor", replace, "start a patched Conduit in front of the Synapse that it replaced")
     for option in ("bin", "database", "database-by-api"):
+        sub.add_argument(f"--{option}", type=Path, required=True)
+
+    command("live-long", live_long, "make rooms with more history than a dump of what is recent holds")
+
+    sub = command("past", look_back, "start a patched Conduit and let it fetch the history of those rooms")
+    for option in ("bin", "database"):
         sub.add_argument(f"--{option}", type=Path, required=True)
 
     sub = command("encryption", talk_on, "start Conduit on a migrated database and talk on; exit code 1 if a client can't")

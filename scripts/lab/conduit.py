@@ -75,6 +75,17 @@ def talk_on(lab: Notes, binary: Path, database: Path) -> int:
 def running(lab: Notes, binary: Path, database: Path, more: Sequence[str] = (),
             federation: bool = False) -> Iterator[str]:
     """A Conduit that is stopped at the end, with further lines of configuration; yields its address."""
+    process, base_url = start(lab, binary, database, more, federation)
+    try:
+        yield base_url
+    finally:
+        process.terminate()
+        process.wait(START_SECONDS)
+
+
+def start(lab: Notes, binary: Path, database: Path, more: Sequence[str] = (),
+          federation: bool = False) -> tuple[subprocess.Popen, str]:
+    """The process and its address, as soon as it answers."""
     port = free_port()
     config = database.with_suffix(".toml")
     config.write_text("\n".join([
@@ -86,16 +97,13 @@ def running(lab: Notes, binary: Path, database: Path, more: Sequence[str] = (),
         process = subprocess.Popen([binary], env={"CONDUIT_CONFIG": str(config)}, stdout=log, stderr=log,
                                    stdin=subprocess.DEVNULL)
     base_url = f"http://127.0.0.1:{port}"
-    try:
-        deadline = time.monotonic() + START_SECONDS
-        while not answers(base_url):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise SystemExit(f"Conduit did not start; see {log.name}")
-            time.sleep(0.2)
-        yield base_url
-    finally:
-        process.terminate()
-        process.wait(START_SECONDS)
+    deadline = time.monotonic() + START_SECONDS
+    while not answers(base_url):
+        if process.poll() is not None or time.monotonic() > deadline:
+            process.kill()
+            raise SystemExit(f"Conduit did not start; see {database.with_suffix('.log')}")
+        time.sleep(0.2)
+    return process, base_url
 
 
 def answers(base_url: str) -> bool:

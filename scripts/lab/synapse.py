@@ -39,7 +39,7 @@ def meet(labs: list[Notes]) -> None:
         lab["federation"] = str(file)
 
 
-def start(lab: Notes, engine: str | None) -> None:
+def start(lab: Notes, engine: str | None, default_limits: bool = False, port: int | None = None) -> None:
     """Starts Synapse and waits until it answers. It has been told of others by `meet`."""
     if running(lab):
         raise SystemExit(f"it runs already, at {lab['base_url']}")
@@ -51,7 +51,7 @@ def start(lab: Notes, engine: str | None) -> None:
     lab["config"] = str(lab.dir / "homeserver.yaml")
     lab["signing_key"] = str(lab.dir / "signing.key")
     lab["admin_token_file"] = str(lab.dir / "admin.token")
-    port = free_port()
+    port = port or free_port()
     lab["base_url"] = f"http://127.0.0.1:{port}"
     write_signing_key(Path(lab["signing_key"]))
     write_certificate(lab)
@@ -59,7 +59,7 @@ def start(lab: Notes, engine: str | None) -> None:
         lab["database"] = {"name": "psycopg2", "args": postgres.start(lab.dir / "postgres")}
     else:
         lab["database"] = {"name": "sqlite3", "args": {"database": str(lab.dir / "homeserver.db")}}
-    write_config(lab, port)
+    write_config(lab, port, default_limits)
     lab.save()
     output = open(lab.dir / "synapse.out", "w")  # noqa: SIM115: it is Synapse's
     launcher = Path(__file__).with_name("homeserver.py")
@@ -136,8 +136,9 @@ def write_certificate(lab: Notes) -> None:
                                        serialization.NoEncryption()))
 
 
-def write_config(lab: Notes, port: int) -> None:
-    """`homeserver.yaml`: closed registration, no servers but the laboratory's, and limits that a story never meets."""
+def write_config(lab: Notes, port: int, default_limits: bool) -> None:
+    """`homeserver.yaml`: closed registration, no servers but the laboratory's, and limits that a story never meets, unless
+    those of federation are to be the default ones."""
     limit = {"per_second": 1e5, "burst_count": 100_000}
     config = {
         "server_name": lab["server_name"],
@@ -180,8 +181,9 @@ def write_config(lab: Notes, port: int) -> None:
         "rc_room_creation": limit,
         "rc_key_requests": limit,
         "rc_media_create": limit,
-        "rc_federation": {"window_size": 1000, "sleep_limit": 1_000_000, "sleep_delay": 0,
-                          "reject_limit": 1_000_000, "concurrent": 50},
+        "rc_federation": {} if default_limits else {
+            "window_size": 1000, "sleep_limit": 1_000_000, "sleep_delay": 0,
+            "reject_limit": 1_000_000, "concurrent": 50},
     }
     log = {
         "version": 1,

@@ -1,6 +1,7 @@
 //! End-to-end tests, one binary: it links once and shares the laboratory.
 #![cfg(test)]
 
+mod backfill;
 mod conduit;
 mod contradictions;
 mod disk;
@@ -14,6 +15,7 @@ mod on_disk;
 mod predecessor;
 mod reading;
 mod sources;
+mod vendoring;
 mod verify_dump;
 mod verify_encryption;
 mod verify_fixture;

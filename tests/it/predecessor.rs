@@ -34,3 +34,19 @@ fn passwords_devices_keys_and_files_of_the_old_synapse() {
     let arguments = ["--bin", &binary, "--database", &first, "--database-by-api", &second];
     lab.run("predecessor", &arguments).unwrap();
 }
+
+#[test]
+fn people_scroll_back_into_the_old_synapse() {
+    let Some(binary) = patched() else { return };
+    let mut lab = Lab::start(Engine::Sqlite).unwrap();
+    lab.run("live-long", &[]).unwrap();
+    lab.stop().unwrap();
+    let [dump, database] = ["dump", "conduit"].map(|name| lab.directory().join(name));
+    command::dump_recent(&lab.by_database(), &dump).unwrap();
+    command::import(&dump, &database, "rocksdb").unwrap();
+    lab.resume().unwrap();
+    let path = database.to_string_lossy().into_owned();
+    lab.run("past", &["--bin", &binary, "--database", &path]).unwrap();
+    // What Conduit wrote is what the importer would have written.
+    command::verify_alone(&database, lab.note("server_name")).unwrap();
+}

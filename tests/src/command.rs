@@ -128,8 +128,21 @@ pub fn fails<S: AsRef<OsStr>>(
 ///
 /// If the dump fails.
 pub fn dump(source: &[String], directory: &Path) -> anyhow::Result<Value> {
+    dump_history(source, directory, "full")
+}
+
+/// The same, with the newest events of each room alone.
+///
+/// # Errors
+///
+/// If the dump fails.
+pub fn dump_recent(source: &[String], directory: &Path) -> anyhow::Result<Value> {
+    dump_history(source, directory, "recent")
+}
+
+fn dump_history(source: &[String], directory: &Path, history: &str) -> anyhow::Result<Value> {
     let directory = directory.to_string_lossy().into_owned();
-    let end = ["--dump".to_owned(), directory];
+    let end = ["--dump".to_owned(), directory, "--history".to_owned(), history.to_owned()];
     run(["dump".to_owned()].iter().chain(source).chain(&end))?.json()
 }
 
@@ -140,6 +153,16 @@ pub fn dump(source: &[String], directory: &Path) -> anyhow::Result<Value> {
 /// If the import fails.
 pub fn import(dump: &Path, database: &Path, backend: &str) -> anyhow::Result<Value> {
     run(import_arguments(dump, database, backend))?.json()
+}
+
+/// Looks at a database without a dump; returns what was printed.
+///
+/// # Errors
+///
+/// If there are findings.
+pub fn verify_alone(database: &Path, server_name: &str) -> anyhow::Result<Value> {
+    let arguments = ["verify", "--server-name", server_name, "--database"].map(OsStr::new);
+    run(arguments.into_iter().chain([database.as_os_str()]))?.json()
 }
 
 /// Arguments of [`import`].

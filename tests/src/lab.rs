@@ -98,6 +98,16 @@ impl Lab {
         self.read_notes()
     }
 
+    /// Like [`Lab::resume`], but Synapse has the limits that it has by default for requests of other servers.
+    ///
+    /// # Errors
+    ///
+    /// If it does not start.
+    pub fn resume_with_default_limits(&mut self) -> anyhow::Result<()> {
+        self.run("start", &["--default-limits"])?;
+        self.read_notes()
+    }
+
     fn read_notes(&mut self) -> anyhow::Result<()> {
         let text = fs::read_to_string(self.directory().join("lab.json"))?;
         self.notes = serde_json::from_str(&text)?;

@@ -2,24 +2,32 @@
 
 use std::{
     io::{self, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, anyhow};
 use clap::Args;
+use tracing::{info, warn};
 
 use super::exit;
 use crate::conduit::{
-    inspect::inspect,
-    kv::{self, Mode},
+    compare::{Compared, compare},
+    inspect::{InspectError, inspect},
+    kv::{self, KvStore, Mode},
     trees::{TREES, Tree},
 };
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Directory of the database; Conduit must not run
-    #[arg(long, value_name = "DIR")]
-    database: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "diff")]
+    database: Option<PathBuf>,
+    /// Compare two databases instead, and print the rows that differ; exit code 1 if there are any
+    #[arg(long, num_args = 2, value_names = ["DIR", "DIR"], conflicts_with = "database")]
+    diff: Vec<PathBuf>,
+    /// How many rows that differ are printed; all are counted
+    #[arg(long, value_name = "NUMBER", default_value_t = 100, requires = "diff")]
+    most: u64,
     /// Only this tree
     #[arg(value_name = "TREE")]
     tree: Option<String>,
@@ -31,17 +39,42 @@ pub(super) struct Arguments {
 impl Arguments {
     pub(super) fn run(&self) -> anyhow::Result<u8> {
         let tree = self.tree.as_deref().map(find).transpose()?;
-        let backend = kv::detect(&self.database)
-            .with_context(|| format!("`{}` holds no Conduit database", self.database.display()))?;
-        let store = kv::open(backend, &self.database, Mode::Read)?;
         let mut out = io::BufWriter::new(io::stdout().lock());
-        match inspect(store.as_ref(), tree, self.secrets, &mut out)
-            .and_then(|()| out.flush().map_err(Into::into))
-        {
+        let result = match (&self.database, &*self.diff) {
+            (None, [first, second]) => self.diff(&*open(first)?, &*open(second)?, tree, &mut out),
+            (database, _) => {
+                let store = open(database.as_deref().unwrap_or(Path::new("")))?;
+                inspect(&*store, tree, self.secrets, &mut out).map(|()| exit::CLEAN)
+            }
+        };
+        match result.and_then(|code| Ok(out.flush().map(|()| code)?)) {
             Err(error) if is_broken_pipe(&error) => Ok(exit::CLEAN),
-            result => Ok(result.map(|()| exit::CLEAN)?),
+            result => Ok(result?),
         }
     }
+
+    fn diff(
+        &self,
+        first: &dyn KvStore,
+        second: &dyn KvStore,
+        tree: Option<&'static Tree>,
+        out: &mut dyn io::Write,
+    ) -> Result<u8, InspectError> {
+        let Compared { rows, differences } =
+            compare(first, second, tree, self.secrets, self.most, out)?;
+        if differences > self.most {
+            warn!("{differences} of {rows} rows differ; the first {} are shown", self.most);
+        } else {
+            info!("{differences} of {rows} rows differ");
+        }
+        Ok(if differences == 0 { exit::CLEAN } else { exit::FAILED })
+    }
+}
+
+fn open(directory: &Path) -> anyhow::Result<Box<dyn KvStore>> {
+    let backend = kv::detect(directory)
+        .with_context(|| format!("`{}` holds no Conduit database", directory.display()))?;
+    Ok(kv::open(backend, directory, Mode::Read)?)
 }
 
 fn find(name: &str) -> anyhow::Result<&'static Tree> {

@@ -39,7 +39,7 @@ pub fn inspect(
     for tree in trees {
         for row in store.scan(tree, &[])? {
             let (key, value) = row?;
-            serde_json::to_writer(&mut *out, &line(tree, &key, &value, secrets))
+            serde_json::to_writer(&mut *out, &shown(tree, &key, &value, secrets))
                 .map_err(io::Error::from)?;
             out.write_all(b"\n")?;
         }
@@ -47,7 +47,8 @@ pub fn inspect(
     Ok(())
 }
 
-fn line(tree: &'static Tree, key: &[u8], value: &[u8], secrets: bool) -> Json {
+/// A row as [`inspect`] writes it.
+pub(super) fn shown(tree: &'static Tree, key: &[u8], value: &[u8], secrets: bool) -> Json {
     let decoded =
         tree.decode_key(key).and_then(|fields| Ok((fields, tree.decode_value(key, value)?)));
     match decoded {
@@ -103,7 +104,7 @@ mod tests {
         trees,
     };
 
-    fn shown(secrets: bool) -> String {
+    fn all(secrets: bool) -> String {
         let mut store = MemoryStore::default();
         let user = Part::Text("@a:x");
         let device = Part::Text("D");
@@ -127,7 +128,7 @@ mod tests {
 
     #[test]
     fn rows_are_lines_and_secrets_are_hidden() {
-        insta::assert_snapshot!(shown(false), @r#"
+        insta::assert_snapshot!(all(false), @r#"
         {"error":"expected u64 number","key_hex":"2172","tree":"roomid_joinedcount","value_hex":"<secret>"}
         {"key":{"token":"<secret>"},"tree":"token_userdeviceid","value":{"device":"D","user":"@a:x"}}
         {"key":{"device":"D","user":"@a:x"},"tree":"userdeviceid_token","value":{"token":"<secret>"}}
@@ -138,7 +139,7 @@ mod tests {
 
     #[test]
     fn secrets_are_shown_on_demand() {
-        let all = shown(true);
+        let all = all(true);
         assert!(all.contains("syt_a") && all.contains("$argon2"), "{all}");
     }
 }

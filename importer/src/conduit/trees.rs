@@ -311,6 +311,11 @@ trees! {
     USERROOMID_NOTIFICATIONCOUNT "userroomid_notificationcount" USER_ROOM => NUMBER, YES;
 }
 
+/// Trees of a Conduit that has this project's patches, which a stock one leaves alone. `docs/on-disk-format.md` explains
+/// them.
+pub const PATCHED: [&str; 4] =
+    ["predecessor_givenup", "predecessor_missing", "predecessor_room", "predecessor_waiting"];
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,123 @@
+//! Two databases, row by row.
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    cmp::Ordering,
+    collections::BTreeSet,
+    io::{self, Write},
+    iter::Peekable,
+};
+
+use serde_json::{Value as Json, json};
+
+use super::{
+    inspect::{InspectError, shown},
+    kv::{Entries, Entry, KvError, KvStore},
+    trees::{TREES, Tree},
+};
+
+/// How many rows differ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Compared {
+    /// Rows of both databases; those with the same key count once.
+    pub rows: u64,
+    /// Rows that only one of them has, or that have another value.
+    pub differences: u64,
+}
+
+/// Compares `tree`, or all trees, of two databases. Writes the first `most` rows that differ as lines
+/// `{"tree", "key": {…}, "first": {…}, "second": {…}}`, without `first` or `second` if only the other one has the row;
+/// rows that don't decode are shown as [`super::inspect::inspect`] shows them, and so are secrets unless `secrets`. A tree
+/// that Conduit does not know and only one of them has counts as one row.
+///
+/// # Errors
+///
+/// [`InspectError`].
+pub fn compare(
+    first: &dyn KvStore,
+    second: &dyn KvStore,
+    tree: Option<&'static Tree>,
+    secrets: bool,
+    most: u64,
+    out: &mut dyn Write,
+) -> Result<Compared, InspectError> {
+    let mut comparison = Comparison { compared: Compared::default(), secrets, most, out };
+    for tree in tree.map_or_else(|| TREES.to_vec(), |tree| vec![tree]) {
+        let mut first = first.scan(tree, &[])?.peekable();
+        let mut second = second.scan(tree, &[])?.peekable();
+        while let Some((first, second)) = next(&mut first, &mut second)? {
+            comparison.row(tree, first, second)?;
+        }
+    }
+    if tree.is_none() {
+        let trees = |store: &dyn KvStore| {
+            Ok::<BTreeSet<_>, KvError>(store.foreign_trees()?.into_iter().collect())
+        };
+        for name in trees(first)?.symmetric_difference(&trees(second)?) {
+            comparison.compared.rows = comparison.compared.rows.saturating_add(1);
+            comparison.differ(&json!({ "tree": name }))?;
+        }
+    }
+    Ok(comparison.compared)
+}
+
+/// The next row of either, or of both if it has the same key.
+fn next(
+    first: &mut Peekable<Entries<'_>>,
+    second: &mut Peekable<Entries<'_>>,
+) -> Result<Option<(Option<Entry>, Option<Entry>)>, KvError> {
+    let order = match (first.peek(), second.peek()) {
+        (None, None) => return Ok(None),
+        (Some(Ok((first, _))), Some(Ok((second, _)))) => first.cmp(second),
+        (Some(Err(_)), _) | (_, None) => Ordering::Less,
+        (_, Some(Err(_))) | (None, _) => Ordering::Greater,
+    };
+    let first = if order.is_le() { first.next().transpose()? } else { None };
+    let second = if order.is_ge() { second.next().transpose()? } else { None };
+    Ok(Some((first, second)))
+}
+
+struct Comparison<'a> {
+    compared: Compared,
+    secrets: bool,
+    most: u64,
+    out: &'a mut dyn Write,
+}
+
+impl Comparison<'_> {
+    fn row(
+        &mut self,
+        tree: &'static Tree,
+        first: Option<Entry>,
+        second: Option<Entry>,
+    ) -> Result<(), InspectError> {
+        self.compared.rows = self.compared.rows.saturating_add(1);
+        if first == second {
+            return Ok(());
+        }
+        let mut line = json!({ "tree": tree.name });
+        for (name, row) in [("first", first), ("second", second)] {
+            let Some((key, value)) = row else { continue };
+            let Json::Object(mut shown) = shown(tree, &key, &value, self.secrets) else { continue };
+            for part in ["key", "key_hex", "error"] {
+                if let Some(value) = shown.remove(part) {
+                    line[part] = value;
+                }
+            }
+            line[name] =
+                shown.remove("value").or_else(|| shown.remove("value_hex")).unwrap_or_default();
+        }
+        self.differ(&line)
+    }
+
+    fn differ(&mut self, line: &Json) -> Result<(), InspectError> {
+        self.compared.differences = self.compared.differences.saturating_add(1);
+        if self.compared.differences <= self.most {
+            serde_json::to_writer(&mut *self.out, line).map_err(io::Error::from)?;
+            self.out.write_all(b"\n")?;
+        }
+        Ok(())
+    }
+}
