@@ -1,6 +1,7 @@
 //! A real Synapse with a family in it: see `scripts/lab`.
 
 use std::{
+    ffi::OsStr,
     fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
@@ -46,7 +47,7 @@ impl Lab {
     ///
     /// If `scripts/setup` has not been run, or Synapse does not start: then with what it said.
     pub fn start(engine: Engine) -> anyhow::Result<Self> {
-        let mut lab = Self::copy(engine)?;
+        let mut lab = Self::copy(&family(engine)?)?;
         lab.resume()?;
         Ok(lab)
     }
@@ -57,10 +58,10 @@ impl Lab {
     ///
     /// As [`Lab::start`].
     pub fn stopped() -> anyhow::Result<Self> {
-        let mut lab = Self::copy(Engine::Sqlite)?;
+        let template = family(Engine::Sqlite)?;
+        let mut lab = Self::copy(&template)?;
         for name in ["homeserver.yaml", "lab.json"] {
             let path = lab.directory().join(name);
-            let template = template(Engine::Sqlite)?;
             let text = fs::read_to_string(&path)?;
             let here = lab.directory();
             fs::write(&path, text.replace(&*template.to_string_lossy(), &here.to_string_lossy()))?;
@@ -69,8 +70,20 @@ impl Lab {
         Ok(lab)
     }
 
-    fn copy(engine: Engine) -> anyhow::Result<Self> {
-        let template = template(engine)?;
+    /// A Synapse without users, which does not run; its database does and can be filled by
+    /// [`crate::generate::generate`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Lab::start`].
+    pub fn empty(engine: Engine) -> anyhow::Result<Self> {
+        let mut lab = Self::copy(&nobody(engine)?)?;
+        lab.run("database", &[])?;
+        lab.read_notes()?;
+        Ok(lab)
+    }
+
+    fn copy(template: &Path) -> anyhow::Result<Self> {
         let directory = tempfile::tempdir_in(cache()?)?;
         let status = Command::new("cp")
             .arg("-a")
@@ -120,6 +133,16 @@ impl Lab {
     /// If it fails; with all that it said.
     pub fn run(&self, command: &str, arguments: &[&str]) -> anyhow::Result<String> {
         script(command, &self.directory(), arguments)
+    }
+
+    /// Compares what was seen, file with file; gives what was explained.
+    ///
+    /// # Errors
+    ///
+    /// If something is unexplained; with what it is.
+    pub fn compare(&self, before: &str, after: &str) -> anyhow::Result<String> {
+        let [before, after] = [before, after].map(|name| self.path(name));
+        python(&["compare".as_ref(), before.as_os_str(), after.as_os_str()])
     }
 
     /// A path in its directory.
@@ -175,17 +198,21 @@ impl Drop for Lab {
     }
 }
 
-/// Runs a command of `scripts/lab`.
+/// Runs a command of `scripts/lab` on a laboratory.
 fn script(command: &str, directory: &Path, arguments: &[&str]) -> anyhow::Result<String> {
+    let mut all = vec![command.as_ref(), "--dir".as_ref(), directory.as_os_str()];
+    all.extend(arguments.iter().map(OsStr::new));
+    python(&all)
+}
+
+/// Runs `scripts/lab`; gives what it printed.
+fn python(arguments: &[&OsStr]) -> anyhow::Result<String> {
     let python = cache()?.join("venv/bin/python");
     ensure!(python.exists(), "the laboratory is not installed; run `scripts/setup`");
     // The servers that it starts stay: they must not hold a pipe that we wait for.
     let [out, log] = [tempfile::NamedTempFile::new()?, tempfile::NamedTempFile::new()?];
     let status = Command::new(python)
         .arg(repository().join("scripts/lab"))
-        .arg(command)
-        .arg("--dir")
-        .arg(directory)
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(out.reopen()?)
@@ -194,7 +221,7 @@ fn script(command: &str, directory: &Path, arguments: &[&str]) -> anyhow::Result
         .context("running the laboratory's Python")?;
     if !status.success() {
         let said = [out.path(), log.path()].map(fs::read_to_string);
-        bail!("`scripts/lab {command}` failed: {said:?}");
+        bail!("`scripts/lab` {arguments:?} failed: {said:?}");
     }
     Ok(fs::read_to_string(out.path())?)
 }
@@ -211,9 +238,27 @@ fn cache() -> anyhow::Result<PathBuf> {
     Ok(target.join("lab"))
 }
 
-/// A filled laboratory that is stopped; made if the scripts have changed, by the first of all tests that want it.
-fn template(engine: Engine) -> anyhow::Result<PathBuf> {
-    let place = cache()?.join(format!("template-{}", engine.name()));
+/// A laboratory in which the story was told, stopped.
+fn family(engine: Engine) -> anyhow::Result<PathBuf> {
+    template(&format!("template-{}", engine.name()), |directory| {
+        script("start", directory, &["--engine", engine.name()])?;
+        script("fill", directory, &[])
+    })
+}
+
+/// A laboratory without users, stopped.
+fn nobody(engine: Engine) -> anyhow::Result<PathBuf> {
+    template(&format!("empty-{}", engine.name()), |directory| {
+        script("empty", directory, &["--engine", engine.name()])
+    })
+}
+
+/// A laboratory that is kept; made anew if the scripts have changed, by the first of all tests that want it.
+fn template(
+    name: &str,
+    fill: impl FnOnce(&Path) -> anyhow::Result<String>,
+) -> anyhow::Result<PathBuf> {
+    let place = cache()?.join(name);
     fs::create_dir_all(&place)?;
     let turn = fs::File::create(place.join("lock"))?;
     turn.lock()?;
@@ -226,11 +271,10 @@ fn template(engine: Engine) -> anyhow::Result<PathBuf> {
     if directory.exists() {
         fs::remove_dir_all(&directory)?;
     }
-    let made = script("start", &directory, &["--engine", engine.name()])
-        .and_then(|_| script("fill", &directory, &[]));
-    let stopped = script("stop", &directory, &[]);
+    let made = fill(&directory);
+    let end = script("stop", &directory, &[]);
     made?;
-    stopped?;
+    end?;
     fs::write(told, story)?;
     Ok(directory)
 }
