@@ -5,7 +5,7 @@
     python scripts/lab fill --dir DIR
     python scripts/lab stop --dir DIR
     python scripts/lab snapshot --dir DIR --output FILE [--homeserver URL]
-    python scripts/lab history --dir DIR --output FILE [--bin CONDUIT --database DIR]
+    python scripts/lab history --dir DIR --output FILE [--bin CONDUIT --database DIR --before FILE]
     python scripts/lab compare BEFORE AFTER
     python scripts/lab conduit --dir DIR --bin CONDUIT --database DIR --before FILE --after FILE
     python scripts/lab encryption --dir DIR --bin CONDUIT --database DIR
@@ -67,11 +67,11 @@ def look(lab: Notes, args: argparse.Namespace) -> None:
     snapshot.write(lab, args.homeserver, args.output)
 
 
-def past(lab: Notes, args: argparse.Namespace) -> None:
+def past(lab: Notes, args: argparse.Namespace) -> int:
     if args.bin:
-        history.try_out(lab, args.bin, args.database.resolve(), args.output)
-    else:
-        history.write(lab, lab["base_url"], args.output)
+        return history.try_out(lab, args.bin, args.database.resolve(), args.before, args.output)
+    history.write(lab, lab["base_url"], args.output)
+    return 0
 
 
 def move_in(lab: Notes, args: argparse.Namespace) -> int:
@@ -109,9 +109,9 @@ def main() -> int:
     sub.add_argument("--output", type=Path, required=True)
     sub.add_argument("--homeserver", help="another server with the same users, such as the Conduit after the move")
 
-    sub = command("history", past, "write what members of generated rooms see of the past, on Synapse or on a Conduit")
+    sub = command("history", past, "write what members of generated rooms see of the past, on Synapse, or on Conduit to be compared")
     sub.add_argument("--output", type=Path, required=True)
-    for option in ("bin", "database"):
+    for option in ("bin", "database", "before"):
         sub.add_argument(f"--{option}", type=Path)
 
     sub = command("conduit", move_in, "start Conduit on a migrated database and compare; exit code 1 if it differs")

@@ -1,7 +1,6 @@
 //! A real Synapse with a family in it: see `scripts/lab`.
 
 use std::{
-    ffi::OsStr,
     fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
@@ -135,16 +134,6 @@ impl Lab {
         script(command, &self.directory(), arguments)
     }
 
-    /// Compares what was seen, file with file; gives what was explained.
-    ///
-    /// # Errors
-    ///
-    /// If something is unexplained; with what it is.
-    pub fn compare(&self, before: &str, after: &str) -> anyhow::Result<String> {
-        let [before, after] = [before, after].map(|name| self.path(name));
-        python(&["compare".as_ref(), before.as_os_str(), after.as_os_str()])
-    }
-
     /// A path in its directory.
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory().join(name)
@@ -198,21 +187,17 @@ impl Drop for Lab {
     }
 }
 
-/// Runs a command of `scripts/lab` on a laboratory.
+/// Runs a command of `scripts/lab`.
 fn script(command: &str, directory: &Path, arguments: &[&str]) -> anyhow::Result<String> {
-    let mut all = vec![command.as_ref(), "--dir".as_ref(), directory.as_os_str()];
-    all.extend(arguments.iter().map(OsStr::new));
-    python(&all)
-}
-
-/// Runs `scripts/lab`; gives what it printed.
-fn python(arguments: &[&OsStr]) -> anyhow::Result<String> {
     let python = cache()?.join("venv/bin/python");
     ensure!(python.exists(), "the laboratory is not installed; run `scripts/setup`");
     // The servers that it starts stay: they must not hold a pipe that we wait for.
     let [out, log] = [tempfile::NamedTempFile::new()?, tempfile::NamedTempFile::new()?];
     let status = Command::new(python)
         .arg(repository().join("scripts/lab"))
+        .arg(command)
+        .arg("--dir")
+        .arg(directory)
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(out.reopen()?)
@@ -221,7 +206,7 @@ fn python(arguments: &[&OsStr]) -> anyhow::Result<String> {
         .context("running the laboratory's Python")?;
     if !status.success() {
         let said = [out.path(), log.path()].map(fs::read_to_string);
-        bail!("`scripts/lab` {arguments:?} failed: {said:?}");
+        bail!("`scripts/lab {command}` failed: {said:?}");
     }
     Ok(fs::read_to_string(out.path())?)
 }

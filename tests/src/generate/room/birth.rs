@@ -91,7 +91,7 @@ impl Room {
 
     /// The next of the first events, if there is one left.
     pub(super) fn birth(&mut self, world: &World) -> Option<Plan> {
-        let Some(&(mut kind)) = EVENTS.get(self.made) else { return None };
+        let mut kind = *EVENTS.get(self.made)?;
         let creator = &world.people[self.creator];
         let mut state_key = String::new();
         let content = match kind {
