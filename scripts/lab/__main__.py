@@ -1,9 +1,11 @@
 """A laboratory: a real Synapse, filled through its own APIs with every kind of thing that moves.
 
+    python scripts/lab empty --dir DIR [--engine sqlite|postgres]
     python scripts/lab start --dir DIR [--engine sqlite|postgres]
     python scripts/lab fill --dir DIR
     python scripts/lab stop --dir DIR
     python scripts/lab snapshot --dir DIR --output FILE [--homeserver URL]
+    python scripts/lab history --dir DIR --output FILE [--bin CONDUIT --database DIR --before FILE]
     python scripts/lab compare BEFORE AFTER
     python scripts/lab conduit --dir DIR --bin CONDUIT --database DIR --before FILE --after FILE
     python scripts/lab encryption --dir DIR --bin CONDUIT --database DIR
@@ -23,7 +25,9 @@ import bridge
 import compare
 import conduit
 import elsewhere
+import empty
 import fill
+import history
 import past
 import predecessor
 import snapshot
@@ -33,14 +37,27 @@ from notes import Notes
 
 def start(lab: Notes, args: argparse.Namespace) -> None:
     lab.dir.mkdir(parents=True, exist_ok=True)
-    bridge.register(lab)
-    elsewhere.start(lab)
+    if "alone" in lab:
+        synapse.meet([lab])
+    else:
+        bridge.register(lab)
+        elsewhere.start(lab)
     synapse.start(lab, args.engine, args.default_limits)
     print(lab["base_url"])
 
 
+def prepare(lab: Notes, args: argparse.Namespace) -> None:
+    lab.dir.mkdir(parents=True, exist_ok=True)
+    empty.prepare(lab, args.engine)
+
+
+def database(lab: Notes, _args: argparse.Namespace) -> None:
+    empty.resume(lab)
+
+
 def stop(lab: Notes, _args: argparse.Namespace) -> None:
-    elsewhere.stop(lab)
+    if "alone" not in lab:
+        elsewhere.stop(lab)
     synapse.stop(lab)
 
 
@@ -51,6 +68,13 @@ def story(lab: Notes, _args: argparse.Namespace) -> None:
 
 def look(lab: Notes, args: argparse.Namespace) -> None:
     snapshot.write(lab, args.homeserver, args.output)
+
+
+def past(lab: Notes, args: argparse.Namespace) -> int:
+    if args.bin:
+        return history.try_out(lab, args.bin, args.database.resolve(), args.before, args.output)
+    history.write(lab, lab["base_url"], args.output)
+    return 0
 
 
 def move_in(lab: Notes, args: argparse.Namespace) -> int:
@@ -87,12 +111,20 @@ def main() -> int:
     sub = command("start", start, "start Synapse, at first in a new directory")
     sub.add_argument("--engine", choices=["sqlite", "postgres"], help="the database of a new laboratory; default sqlite")
     sub.add_argument("--default-limits", action="store_true", help="limit other servers' requests as Synapse does by default")
+    command("empty", prepare, "make the database of a Synapse without users, and stop Synapse; PostgreSQL goes on").add_argument(
+        "--engine", choices=["sqlite", "postgres"], default="sqlite")
+    command("database", database, "write the configuration for this place and start PostgreSQL, if it is used, alone")
     command("stop", stop, "stop Synapse and its database")
     command("fill", story, "tell the story of a family to an empty Synapse")
 
     sub = command("snapshot", look, "write what every device sees")
     sub.add_argument("--output", type=Path, required=True)
     sub.add_argument("--homeserver", help="another server with the same users, such as the Conduit after the move")
+
+    sub = command("history", past, "write what members of generated rooms see of the past, on Synapse, or on Conduit to be compared")
+    sub.add_argument("--output", type=Path, required=True)
+    for option in ("bin", "database", "before"):
+        sub.add_argument(f"--{option}", type=Path)
 
     sub = command("conduit", move_in, "start Conduit on a migrated database and compare; exit code 1 if it differs")
     for option in ("bin", "database", "before", "after"):

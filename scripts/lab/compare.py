@@ -31,9 +31,15 @@ EXPLAINED = [
      "kim was erased: Synapse has no profile of hers, Conduit an empty one (api/client_server/profile.rs:314-332)"),
     (r"devices/ben/\d/keys/master_keys/@ben:[^/]+/signatures",
      "Conduit shows ben who signed his key (service/users/mod.rs:662); Synapse shows a signature to its signer"),
-    (r"devices/(\w+)/\d/join/long/history/m\.room\.member @\1:.+",
+    (r"(?:devices/(\w+)/\d/join/long|room\d+/(\w+))/history/m\.room\.member @(?:\1|\2):.+",
      "in a room whose history is for the joined, Conduit judges a join by the state before it and hides one's own "
      "(service/rooms/state_accessor/mod.rs:170-225)"),
+    (r"room\d+/\w+/history/m\.room\.history_visibility @.+",
+     "Synapse shows an event that opens the history to those to whom it opens it; Conduit judges it by the state before "
+     "(service/rooms/state_accessor/mod.rs:170-225)"),
+    (r"room\d+/\w+/unreached",
+     "Conduit takes 100 events and then leaves out those that a user may not see; where none is left, the page has no end, "
+     "and a client stops there (api/client_server/message.rs:206-266). The events are given when asked for by their ids"),
     (r"devices/\w+/\d/join/far/order",
      "of events that were sent at once, Synapse's /messages shows the deeper ones last; Conduit has one order, that of "
      "arrival (database/key_value/rooms/timeline.rs:228-262)"),

@@ -56,6 +56,14 @@ def start(directory: Path) -> dict:
     return {"user": DATABASE, "dbname": DATABASE, "host": str(socket), "cp_min": 2, "cp_max": 5}
 
 
+def running(directory: Path) -> bool:
+    try:
+        pid = (directory / "postmaster.pid").read_text().split()[0]
+        return b"postgres" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, IndexError):
+        return False
+
+
 def stop(directory: Path, socket: str) -> None:
     run("pg_ctl", "stop", "-w", "-m", "fast", "-D", directory)
     shutil.rmtree(socket, ignore_errors=True)

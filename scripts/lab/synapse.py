@@ -41,6 +41,19 @@ def meet(labs: list[Notes]) -> None:
 
 def start(lab: Notes, engine: str | None, default_limits: bool = False, port: int | None = None) -> None:
     """Starts Synapse and waits until it answers. It has been told of others by `meet`."""
+    settle(lab, engine)
+    output = open(lab.dir / "synapse.out", "w")  # noqa: SIM115: it is Synapse's
+    launcher = Path(__file__).with_name("homeserver.py")
+    process = subprocess.Popen([sys.executable, "-P", launcher, "-c", lab["config"]], cwd=lab.dir,
+                               env=os.environ | {"LAB_FEDERATION": lab["federation"]}, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                               start_new_session=True)
+    lab["pid"] = process.pid
+    lab.save()
+    wait_until_it_answers(lab, process)
+
+
+def settle(lab: Notes, engine: str | None) -> None:
+    """Writes all that Synapse needs in this place, and starts its database."""
     if running(lab):
         raise SystemExit(f"it runs already, at {lab['base_url']}")
     lab.setdefault("engine", engine or "sqlite")
@@ -56,23 +69,23 @@ def start(lab: Notes, engine: str | None, default_limits: bool = False, port: in
     write_signing_key(Path(lab["signing_key"]))
     write_certificate(lab)
     if lab["engine"] == "postgres":
-        lab["database"] = {"name": "psycopg2", "args": postgres.start(lab.dir / "postgres")}
+        if not postgres.running(lab.dir / "postgres"):
+            lab["database"] = {"name": "psycopg2", "args": postgres.start(lab.dir / "postgres")}
     else:
         lab["database"] = {"name": "sqlite3", "args": {"database": str(lab.dir / "homeserver.db")}}
     write_config(lab, port, default_limits)
     lab.save()
-    output = open(lab.dir / "synapse.out", "w")  # noqa: SIM115: it is Synapse's
-    launcher = Path(__file__).with_name("homeserver.py")
-    process = subprocess.Popen([sys.executable, "-P", launcher, "-c", lab["config"]], cwd=lab.dir,
-                               env=os.environ | {"LAB_FEDERATION": lab["federation"]}, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                               start_new_session=True)
-    lab["pid"] = process.pid
-    lab.save()
-    wait_until_it_answers(lab, process)
 
 
 def stop(lab: Notes) -> None:
     """Stops what `start` started; does nothing if nothing runs."""
+    quit(lab)
+    if lab.get("engine") == "postgres" and (lab.dir / "postgres/postmaster.pid").exists():
+        postgres.stop(lab.dir / "postgres", lab["database"]["args"]["host"])
+
+
+def quit(lab: Notes) -> None:
+    """Stops Synapse, but not its database."""
     if running(lab):
         os.kill(lab["pid"], signal.SIGTERM)
         deadline = time.monotonic() + STOP_SECONDS
@@ -81,8 +94,6 @@ def stop(lab: Notes) -> None:
                 os.kill(lab["pid"], signal.SIGKILL)
             time.sleep(0.1)
     lab.pop("pid", None)
-    if lab.get("engine") == "postgres" and (lab.dir / "postgres/postmaster.pid").exists():
-        postgres.stop(lab.dir / "postgres", lab["database"]["args"]["host"])
     lab.save()
 
 
@@ -156,6 +167,8 @@ def write_config(lab: Notes, port: int, default_limits: bool) -> None:
         "federation_verify_certificates": False,
         "ip_range_blacklist": [],
         "app_service_config_files": [lab["bridge"]] if "bridge" in lab else [],
+        # A new database is to be complete at once.
+        "background_updates": {"sleep_enabled": "alone" not in lab},
         "database": lab["database"],
         "log_config": str(lab.dir / "log.yaml"),
         "media_store_path": str(lab.dir / "media"),

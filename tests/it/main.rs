@@ -7,6 +7,7 @@ mod contradictions;
 mod disk;
 mod encryption;
 mod errors;
+mod generated;
 mod import;
 mod made;
 mod media;

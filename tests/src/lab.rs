@@ -46,7 +46,7 @@ impl Lab {
     ///
     /// If `scripts/setup` has not been run, or Synapse does not start: then with what it said.
     pub fn start(engine: Engine) -> anyhow::Result<Self> {
-        let mut lab = Self::copy(engine)?;
+        let mut lab = Self::copy(&family(engine)?)?;
         lab.resume()?;
         Ok(lab)
     }
@@ -57,10 +57,10 @@ impl Lab {
     ///
     /// As [`Lab::start`].
     pub fn stopped() -> anyhow::Result<Self> {
-        let mut lab = Self::copy(Engine::Sqlite)?;
+        let template = family(Engine::Sqlite)?;
+        let mut lab = Self::copy(&template)?;
         for name in ["homeserver.yaml", "lab.json"] {
             let path = lab.directory().join(name);
-            let template = template(Engine::Sqlite)?;
             let text = fs::read_to_string(&path)?;
             let here = lab.directory();
             fs::write(&path, text.replace(&*template.to_string_lossy(), &here.to_string_lossy()))?;
@@ -69,8 +69,20 @@ impl Lab {
         Ok(lab)
     }
 
-    fn copy(engine: Engine) -> anyhow::Result<Self> {
-        let template = template(engine)?;
+    /// A Synapse without users, which does not run; its database does and can be filled by
+    /// [`crate::generate::generate`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Lab::start`].
+    pub fn empty(engine: Engine) -> anyhow::Result<Self> {
+        let mut lab = Self::copy(&nobody(engine)?)?;
+        lab.run("database", &[])?;
+        lab.read_notes()?;
+        Ok(lab)
+    }
+
+    fn copy(template: &Path) -> anyhow::Result<Self> {
         let directory = tempfile::tempdir_in(cache()?)?;
         let status = Command::new("cp")
             .arg("-a")
@@ -221,9 +233,27 @@ fn cache() -> anyhow::Result<PathBuf> {
     Ok(target.join("lab"))
 }
 
-/// A filled laboratory that is stopped; made if the scripts have changed, by the first of all tests that want it.
-fn template(engine: Engine) -> anyhow::Result<PathBuf> {
-    let place = cache()?.join(format!("template-{}", engine.name()));
+/// A laboratory in which the story was told, stopped.
+fn family(engine: Engine) -> anyhow::Result<PathBuf> {
+    template(&format!("template-{}", engine.name()), |directory| {
+        script("start", directory, &["--engine", engine.name()])?;
+        script("fill", directory, &[])
+    })
+}
+
+/// A laboratory without users, stopped.
+fn nobody(engine: Engine) -> anyhow::Result<PathBuf> {
+    template(&format!("empty-{}", engine.name()), |directory| {
+        script("empty", directory, &["--engine", engine.name()])
+    })
+}
+
+/// A laboratory that is kept; made anew if the scripts have changed, by the first of all tests that want it.
+fn template(
+    name: &str,
+    fill: impl FnOnce(&Path) -> anyhow::Result<String>,
+) -> anyhow::Result<PathBuf> {
+    let place = cache()?.join(name);
     fs::create_dir_all(&place)?;
     let turn = fs::File::create(place.join("lock"))?;
     turn.lock()?;
@@ -236,11 +266,10 @@ fn template(engine: Engine) -> anyhow::Result<PathBuf> {
     if directory.exists() {
         fs::remove_dir_all(&directory)?;
     }
-    let made = script("start", &directory, &["--engine", engine.name()])
-        .and_then(|_| script("fill", &directory, &[]));
-    let stopped = script("stop", &directory, &[]);
+    let made = fill(&directory);
+    let end = script("stop", &directory, &[]);
     made?;
-    stopped?;
+    end?;
     fs::write(told, story)?;
     Ok(directory)
 }

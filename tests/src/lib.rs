@@ -2,6 +2,7 @@
 
 pub mod command;
 pub mod fixture;
+pub mod generate;
 pub mod lab;
 pub mod past;
 pub mod skip;

@@ -1,0 +1,128 @@
+"""Measurements on one generated server."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+from programs import Programs, best, cost
+
+USERS, ROOMS = 1200, 500
+# What takes longer is measured once.
+SEVERAL_BELOW = 300_000
+# The columns that the dump needs; tables that are empty here are left out.
+COLUMNS = {
+    "events": "event_id, stream_ordering, topological_ordering, room_id, outlier, type, sender, received_ts",
+    "event_json": "event_id, internal_metadata, format_version, json",
+    "event_to_state_groups": "event_id, state_group",
+    "state_events": "event_id, room_id, type, state_key",
+    "state_groups_state": "state_group, type, state_key, event_id",
+    "state_group_edges": "state_group, prev_state_group",
+    "current_state_events": "event_id, room_id, type, state_key",
+    "event_forward_extremities": "event_id, room_id",
+    "local_current_membership": "room_id, user_id, event_id, membership",
+    "room_memberships": "event_id, forgotten",
+    "redactions": "event_id, redacts",
+    "rooms": "room_id, room_version, is_public",
+    "room_aliases": "room_alias, room_id, creator",
+    "receipts_linearized": "room_id, receipt_type, user_id, event_id, thread_id, data",
+    "event_push_summary": "user_id, room_id, notif_count, stream_ordering, last_receipt_stream_ordering, thread_id",
+    "users": "name, password_hash, creation_ts, admin, is_guest, deactivated",
+    "profiles": "user_id, displayname, avatar_url",
+    "devices": "user_id, device_id, display_name, last_seen, ip",
+    "access_tokens": "id, user_id, device_id, token, valid_until_ms, last_validated",
+    "e2e_device_keys_json": "user_id, device_id, key_json",
+    "e2e_one_time_keys_json": "user_id, device_id, algorithm, key_id, key_json",
+    "account_data": "user_id, account_data_type, content",
+    "room_account_data": "user_id, room_id, account_data_type, content",
+    "room_tags": "user_id, room_id, tag, content",
+    "user_filters": "user_id, filter_id, filter_json",
+    "local_media_repository": "media_id, media_type, media_length, created_ts, upload_name, user_id, sha256",
+}
+
+
+def measure(programs: Programs, engine: str, events: int, imported: bool) -> dict:
+    """Dump and client; and if `imported`, what comes after the dump."""
+    lab, times = programs.scratch / "lab", 3 if events < SEVERAL_BELOW else 1
+    found = {"engine": engine, "events": events}
+    try:
+        found["generate"] = generate(programs, lab, engine, events, 100)
+        dump, database = programs.scratch / "dump", programs.scratch / "database"
+        found["client"] = best(times, lambda: client(programs, lab, engine))
+        found["client_bytes"] = sum(file.stat().st_size for file in programs.scratch.glob("*.rows"))
+        found["dump"] = best(times, lambda: fresh(dump) or programs.run(
+            "importer", "dump", "--synapse-config", lab / "homeserver.yaml", "--dump", dump, "--history", "full"))
+        found["dump_bytes"] = size(dump)
+        programs.lab("stop", lab)
+        if imported:
+            found["import"] = best(times, lambda: fresh(database) or programs.run(
+                "importer", "import", "--dump", dump, "--database", database))
+            found["database_bytes"] = size(database)
+            found["verify"] = best(times, lambda: programs.run(
+                "importer", "verify", "--dump", dump, "--database", database))
+            reference = programs.scratch / "reference"
+            runs = [fresh(reference) or programs.tell("examples/bulk_load", database, reference) for _ in range(times)]
+            found["reference"] = min((json.loads(run["said"]) for run in runs), key=lambda run: run["bulk"])
+    finally:
+        clean(programs, lab)
+    return found
+
+
+def migration(programs: Programs) -> dict:
+    """A whole `migrate` of the server that a peer tells of."""
+    lab, found = programs.scratch / "lab", {}
+    try:
+        found["generate"] = generate(programs, lab, "sqlite", 51_000, 2700)
+        database = programs.scratch / "database"
+
+        def migrate() -> dict:
+            for name in ("database", "database.dump", "database.report"):
+                fresh(programs.scratch / name)
+            return programs.run("importer", "migrate", "--synapse-config", lab / "homeserver.yaml",
+                                "--database", database, "--history", "full")
+
+        found["migrate"] = best(3, migrate)
+        found["media_bytes"] = size(lab / "media")
+        steps = (line for line in (programs.scratch / "importer.log").read_text().splitlines() if line.endswith(" s"))
+        found["steps"] = [line.split("INFO ")[-1].strip() for line in steps]
+    finally:
+        clean(programs, lab)
+    return found
+
+
+def generate(programs: Programs, lab: Path, engine: str, events: int, media: int) -> dict:
+    programs.lab("empty", lab, "--engine", engine)
+    return programs.run("examples/generate", lab, "--users", USERS, "--rooms", ROOMS, "--events", events, "--media", media)
+
+
+def client(programs: Programs, lab: Path, engine: str) -> dict:
+    """The database's own client writes the same rows to files, each table in the order in which it lies there."""
+    notes = json.loads((lab / "lab.json").read_text())
+    arguments = notes["database"]["args"]
+    files = {table: programs.scratch / f"{table}.rows" for table in COLUMNS}
+    script = programs.scratch / "client.sql"
+    if engine == "postgres":
+        script.write_text("".join(f"\\copy {table} ({columns}) TO '{files[table]}'\n" for table, columns in COLUMNS.items()))
+        command = ["psql", "-q", "-h", arguments["host"], "-U", arguments["user"], "-f", script, arguments["dbname"]]
+    else:
+        script.write_text("".join(f".output {files[table]}\nSELECT {columns} FROM {table};\n" for table, columns in COLUMNS.items()))
+        command = ["sqlite3", "-readonly", arguments["database"], f".read {script}"]
+    return cost(command, programs.scratch / "client.log")
+
+
+def fresh(directory: Path) -> None:
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def size(directory: Path) -> int:
+    return sum(file.stat().st_size for file in directory.rglob("*") if file.is_file())
+
+
+def clean(programs: Programs, lab: Path) -> None:
+    if (lab / "lab.json").exists():
+        programs.lab("stop", lab)
+    for path in programs.scratch.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            os.remove(path)

@@ -1,0 +1,50 @@
+"""Results as Markdown."""
+
+import growth
+
+
+def markdown(results: dict) -> str:
+    servers = [found for name, found in results.items() if name != "migration"]
+    parts = [dumps(servers), imports([found for found in servers if "import" in found])]
+    if "migration" in results:
+        parts.append(migration(results["migration"]))
+    parts.append(growth.markdown(growth.series(results)))
+    return "\n\n".join(part for part in parts if part)
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] + ["--:"] * (len(head) - 1), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def dumps(servers: list[dict]) -> str:
+    rows = [[f"{found['engine']}, {found['events']:,} events", seconds(found["dump"]), seconds(found["client"]),
+             f"{found['dump']['seconds'] / found['client']['seconds']:.2f}",
+             f"{found['events'] / found['dump']['seconds']:,.0f}", memory(found["dump"])] for found in servers]
+    return table(["dump", "seconds", "the client's", "ratio", "events/s", "MiB"], rows)
+
+
+def imports(servers: list[dict]) -> str:
+    rows = []
+    for found in servers:
+        done, checked, reference = found["import"]["seconds"], found["verify"]["seconds"], found["reference"]
+        rows.append([f"{found['events']:,} events", seconds(found["import"]), f"{reference['bulk']:.1f}",
+                     f"{100 * reference['bulk'] / done:.0f} %", f"{reference['raw']:.1f}",
+                     f"{reference['rows'] / done:,.0f}", memory(found["import"]), f"{checked:.1f}",
+                     f"{checked / done:.2f}", memory(found["verify"])])
+    return table(["import", "seconds", "bulk load", "of its rate", "raw write", "rows/s", "MiB", "verify", "verify / import",
+                  "MiB"], rows) if rows else ""
+
+
+def migration(found: dict) -> str:
+    head = f"`migrate` of 1,200 users, 500 rooms, 51,000 events, 2,700 media files ({found['media_bytes'] / 1e6:.0f} MB): " \
+        f"{found['migrate']['seconds']:.1f} s, {memory(found['migrate'])} MiB."
+    return "\n".join([head, "", *(f"* {step}" for step in found["steps"])])
+
+
+def seconds(spent: dict) -> str:
+    return f"{spent['seconds']:.1f}"
+
+
+def memory(spent: dict) -> str:
+    return f"{spent['memory']:.0f}"
