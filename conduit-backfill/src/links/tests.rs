@@ -12,7 +12,7 @@ fn links(event: Value, version: &RoomVersionId) -> Links {
     Links::of(&event, &version.rules().unwrap().redaction)
 }
 
-fn related(relates_to: Value) -> (Vec<OwnedEventId>, Option<OwnedEventId>) {
+fn related(relates_to: &Value) -> (Vec<OwnedEventId>, Option<OwnedEventId>) {
     let event = json!({ "type": "m.room.message", "content": { "m.relates_to": relates_to } });
     let links = links(event, &RoomVersionId::V10);
     assert_eq!(links.targets(), links.related.iter().map(|id| &**id).collect());
@@ -23,17 +23,17 @@ fn related(relates_to: Value) -> (Vec<OwnedEventId>, Option<OwnedEventId>) {
 fn relations_replies_and_threads() {
     let [a, b] = [owned_event_id!("$a"), owned_event_id!("$b")];
     let reply = json!({ "m.in_reply_to": { "event_id": "$b" } });
-    assert_eq!(related(reply), (vec![b.clone()], None));
+    assert_eq!(related(&reply), (vec![b.clone()], None));
     let edit =
         json!({ "rel_type": "m.replace", "event_id": "$a", "m.in_reply_to": { "event_id": "$b" } });
-    assert_eq!(related(edit), (vec![a.clone()], None));
+    assert_eq!(related(&edit), (vec![a.clone()], None));
     let other = json!({ "rel_type": "x", "event_id": "$a", "m.in_reply_to": { "event_id": "$b" } });
-    assert_eq!(related(other), (vec![a.clone(), b.clone()], None));
+    assert_eq!(related(&other), (vec![a.clone(), b.clone()], None));
     let thread =
         json!({ "rel_type": "m.thread", "event_id": "$a", "m.in_reply_to": { "event_id": "$b" } });
-    assert_eq!(related(thread), (vec![a.clone()], Some(a.clone())));
+    assert_eq!(related(&thread), (vec![a.clone()], Some(a.clone())));
     for nothing in [json!(null), json!([]), json!({ "event_id": 1 }), json!({ "event_id": "a" })] {
-        assert_eq!(related(nothing), (vec![], None));
+        assert_eq!(related(&nothing), (vec![], None));
     }
 }
 

@@ -141,7 +141,7 @@ impl Upstream for Scripted {
         let mut seen = BTreeSet::new();
         while let Some((_, index)) = queue.pop() {
             let told = &self.story.events()[index];
-            if found.len() >= limit as usize || !seen.insert(index) {
+            if found.len() >= usize::try_from(limit).unwrap() || !seen.insert(index) {
                 continue;
             }
             found.push(told);

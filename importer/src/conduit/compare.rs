@@ -10,7 +10,7 @@ use std::{
     iter::Peekable,
 };
 
-use serde_json::{Value as Json, json};
+use serde_json::{Map, Value as Json, json};
 
 use super::{
     inspect::{InspectError, shown},
@@ -63,11 +63,14 @@ pub fn compare(
     Ok(comparison.compared)
 }
 
+/// A row of each database, with the same key.
+type Pair = (Option<Entry>, Option<Entry>);
+
 /// The next row of either, or of both if it has the same key.
 fn next(
     first: &mut Peekable<Entries<'_>>,
     second: &mut Peekable<Entries<'_>>,
-) -> Result<Option<(Option<Entry>, Option<Entry>)>, KvError> {
+) -> Result<Option<Pair>, KvError> {
     let order = match (first.peek(), second.peek()) {
         (None, None) => return Ok(None),
         (Some(Ok((first, _))), Some(Ok((second, _)))) => first.cmp(second),
@@ -97,19 +100,19 @@ impl Comparison<'_> {
         if first == second {
             return Ok(());
         }
-        let mut line = json!({ "tree": tree.name });
+        let mut line = Map::from_iter([("tree".to_owned(), tree.name.into())]);
         for (name, row) in [("first", first), ("second", second)] {
             let Some((key, value)) = row else { continue };
             let Json::Object(mut shown) = shown(tree, &key, &value, self.secrets) else { continue };
             for part in ["key", "key_hex", "error"] {
                 if let Some(value) = shown.remove(part) {
-                    line[part] = value;
+                    line.insert(part.to_owned(), value);
                 }
             }
-            line[name] =
-                shown.remove("value").or_else(|| shown.remove("value_hex")).unwrap_or_default();
+            let value = shown.remove("value").or_else(|| shown.remove("value_hex"));
+            line.insert(name.to_owned(), value.unwrap_or_default());
         }
-        self.differ(&line)
+        self.differ(&line.into())
     }
 
     fn differ(&mut self, line: &Json) -> Result<(), InspectError> {
