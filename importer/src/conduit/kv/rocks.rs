@@ -11,7 +11,7 @@ use rocksdb::{
 };
 use rustix::{fs::FlockOperation, io::Errno};
 
-use super::{Entries, KvError, KvStore, Mode, Row, make_directory};
+use super::{Changes, Entries, KvError, KvStore, Mode, Row, make_directory};
 use crate::conduit::trees::{self, Tree};
 
 /// Bytes that all memtables together may take before they are written out.
@@ -48,13 +48,16 @@ impl RocksStore {
                 make_directory(directory).map_err(|cause| error(cause.to_string()))?;
                 DB::open(&options(), directory)
             }
-            Mode::Read => {
+            Mode::Read | Mode::Write => {
                 if !directory.join("CURRENT").is_file() {
                     return Err(error("there is no RocksDB database".into()));
                 }
                 DB::list_cf(&options(), directory).and_then(|names| {
                     let families =
                         names.iter().map(|name| ColumnFamilyDescriptor::new(name, options()));
+                    if mode == Mode::Write {
+                        return DB::open_cf_descriptors(&options(), directory, families);
+                    }
                     DB::open_cf_descriptors_read_only(&options(), directory, families, false)
                 })
             }
@@ -66,17 +69,21 @@ impl RocksStore {
     fn write_error(&self, cause: rocksdb::Error) -> KvError {
         KvError::Write { path: self.path.clone(), reason: cause.into_string() }
     }
+
+    /// Makes the column family of a tree if there is none.
+    fn ensure(&self, tree: &Tree) -> Result<(), KvError> {
+        if self.db.cf_handle(tree.name).is_some() {
+            return Ok(());
+        }
+        self.db.create_cf(tree.name, &options()).map_err(|cause| self.write_error(cause))
+    }
 }
 
 impl KvStore for RocksStore {
     fn write(&mut self, rows: Vec<Row>) -> Result<(), KvError> {
         let mut batch = WriteBatch::default();
         for row in rows {
-            if self.db.cf_handle(row.tree.name).is_none() {
-                self.db
-                    .create_cf(row.tree.name, &options())
-                    .map_err(|cause| self.write_error(cause))?;
-            }
+            self.ensure(row.tree)?;
             if let Some(family) = self.db.cf_handle(row.tree.name) {
                 batch.put_cf(&family, row.key, row.value);
             }
@@ -118,6 +125,21 @@ impl KvStore for RocksStore {
             .collect())
     }
 
+    fn commit(&mut self, changes: Changes) -> Result<(), KvError> {
+        let mut batch = WriteBatch::default();
+        for ((tree, key), value) in changes {
+            self.ensure(tree)?;
+            let Some(family) = self.db.cf_handle(tree.name) else { continue };
+            match value {
+                Some(value) => batch.put_cf(&family, key, value),
+                None => batch.delete_cf(&family, key),
+            }
+        }
+        let mut write = WriteOptions::default();
+        write.set_sync(true);
+        self.db.write_opt(&batch, &write).map_err(|cause| self.write_error(cause))
+    }
+
     fn finish(&mut self) -> Result<(), KvError> {
         for tree in trees::TREES {
             if let Some(family) = self.db.cf_handle(tree.name) {
@@ -141,7 +163,9 @@ fn lock(directory: &Path) -> Result<Option<File>, KvError> {
 fn open_error(path: &Path, cause: rocksdb::Error) -> KvError {
     let path = path.to_owned();
     let reason = cause.into_string();
-    if reason.contains("LOCK: Resource temporarily unavailable") {
+    // The one of another process, the other of this one.
+    let held = ["LOCK: Resource temporarily unavailable", "lock hold by current process"];
+    if held.iter().any(|text| reason.contains(text)) {
         KvError::InUse { path }
     } else {
         KvError::Open { path, reason }

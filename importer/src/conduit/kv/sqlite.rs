@@ -1,10 +1,13 @@
 //! Conduit's other engine: `conduit.db` with one table for each tree.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, params};
 
-use super::{Entries, Entry, KvError, KvStore, Mode, Row, make_directory};
+use super::{Changes, Entries, Entry, KvError, KvStore, Mode, Row, make_directory};
 use crate::{
     conduit::trees::{self, TREES, Tree},
     in_use,
@@ -45,8 +48,14 @@ impl SqliteStore {
                     OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
                 )
             }
+            Mode::Write => own(&file),
         };
-        let connection = opened.map_err(|cause| error(cause.to_string()))?;
+        let connection = opened.map_err(|cause| match cause.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+                KvError::InUse { path: path.clone() }
+            }
+            _ => error(cause.to_string()),
+        })?;
         Ok(Self { path, connection })
     }
 
@@ -61,6 +70,20 @@ impl SqliteStore {
             let sql =
                 format!("INSERT OR REPLACE INTO {} (key, value) VALUES (?, ?)", row.tree.name);
             transaction.prepare_cached(&sql)?.execute(params![row.key, row.value])?;
+        }
+        transaction.commit()
+    }
+
+    fn make_changes(&mut self, changes: Changes) -> rusqlite::Result<()> {
+        let transaction = self.connection.transaction()?;
+        for ((tree, key), value) in changes {
+            let sql = match value {
+                Some(_) => {
+                    format!("INSERT OR REPLACE INTO {} (key, value) VALUES (?1, ?2)", tree.name)
+                }
+                None => format!("DELETE FROM {} WHERE key = ?1 AND ?2 IS NULL", tree.name),
+            };
+            transaction.prepare_cached(&sql)?.execute(params![key, value])?;
         }
         transaction.commit()
     }
@@ -152,6 +175,10 @@ impl KvStore for SqliteStore {
         Ok(names.into_iter().filter(|name| trees::find(name).is_none()).collect())
     }
 
+    fn commit(&mut self, changes: Changes) -> Result<(), KvError> {
+        self.make_changes(changes).map_err(|cause| self.write_error(&cause))
+    }
+
     fn finish(&mut self) -> Result<(), KvError> {
         // Conduit's mode. Also the moment at which everything is on disk.
         self.connection
@@ -173,6 +200,27 @@ fn create(file: &Path) -> rusqlite::Result<Connection> {
     // An interrupted import starts anew: no journal is needed while it runs.
     connection.pragma_update(None, "journal_mode", "OFF")?;
     connection.pragma_update(None, "synchronous", "OFF")?;
+    tables(&connection)?;
+    Ok(connection)
+}
+
+/// An existing database, which nobody else can open until the connection is closed. A Conduit that has it open is in the
+/// way: the log can be given up only by whoever is alone.
+fn own(file: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(file, flags)?;
+    connection.busy_timeout(Duration::ZERO)?;
+    connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    connection.pragma_update(None, "journal_mode", "DELETE")?;
+    connection.execute_batch("BEGIN EXCLUSIVE; COMMIT")?;
+    // Conduit's modes again.
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    tables(&connection)?;
+    Ok(connection)
+}
+
+fn tables(connection: &Connection) -> rusqlite::Result<()> {
     for tree in TREES {
         connection.execute(
             &format!(
@@ -183,5 +231,5 @@ fn create(file: &Path) -> rusqlite::Result<Connection> {
         )?;
     }
     connection.set_prepared_statement_cache_capacity(TREES.len().saturating_mul(2));
-    Ok(connection)
+    Ok(())
 }
