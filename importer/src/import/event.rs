@@ -32,13 +32,23 @@ impl Event {
         room_id: &str,
         rules: &RoomVersionRules,
     ) -> Result<Self, Refusal> {
+        let json = serde_json::from_str(event.pdu.get())
+            .map_err(|error| ("event-unparsable", error.to_string()))?;
+        Self::of(&event.event_id, json, room_id, rules)
+    }
+
+    /// The same of canonical JSON.
+    pub(super) fn of(
+        id: &EventId,
+        mut json: CanonicalJsonObject,
+        room_id: &str,
+        rules: &RoomVersionRules,
+    ) -> Result<Self, Refusal> {
         let unparsable = |error: &dyn std::fmt::Display| ("event-unparsable", error.to_string());
-        let mut json: CanonicalJsonObject =
-            serde_json::from_str(event.pdu.get()).map_err(|error| unparsable(&error))?;
         json.remove("unsigned");
         json.remove("event_id");
         match ruma::signatures::reference_hash(&json, rules) {
-            Ok(hash) if event.event_id.as_str().strip_prefix('$') == Some(&hash) => {}
+            Ok(hash) if id.as_str().strip_prefix('$') == Some(&hash) => {}
             Ok(_) => {
                 return Err(("event-id-mismatch", "its id is not the hash of its content".into()));
             }
@@ -53,8 +63,8 @@ impl Event {
         }
         let (sender, kind) = (parts.sender, parts.kind.to_owned());
         let (state_key, depth) = (parts.state_key.map(str::to_owned), parts.depth);
-        json.insert("event_id".into(), text(event.event_id.as_str()));
-        Ok(Self { id: event.event_id.clone(), json, sender, kind, state_key, depth })
+        json.insert("event_id".into(), text(id.as_str()));
+        Ok(Self { id: id.to_owned(), json, sender, kind, state_key, depth })
     }
 
     /// Whether this is the room's create event.

@@ -9,9 +9,9 @@
 mod index;
 mod membership;
 mod outside;
-mod patches;
+pub(super) mod patches;
 mod receipts;
-mod relations;
+pub(super) mod relations;
 mod states;
 mod survey;
 mod writer;
@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// Numbers left free beyond those of the missing events: forks have more events than depth says.
-const MARGIN: u64 = 1000;
+pub(crate) const MARGIN: u64 = 1000;
 /// Most numbers left free for one room. Depths are other servers' words and may be anything.
 const MOST_RESERVED: u64 = 1 << 32;
 

@@ -12,7 +12,7 @@ use crate::{
     },
     import::{
         ImportError,
-        event::{self, Event, integer, text},
+        event::{self, integer, text},
         rows::Rows,
     },
 };
@@ -35,7 +35,7 @@ struct Patch {
 
 /// The replies of a thread, seen so far.
 #[derive(Debug)]
-struct Thread {
+pub(in crate::import) struct Thread {
     replies: u64,
     latest: CanonicalJsonValue,
     participants: Vec<String>,
@@ -57,23 +57,9 @@ impl Patches {
     }
 
     /// A reply in the thread whose root has the count `root`.
-    pub(super) fn reply(&mut self, root: u64, event: &Event) {
-        let fields = ["content", "type", "event_id", "sender", "origin_server_ts"];
-        let latest = fields
-            .into_iter()
-            .filter_map(|name| Some((name.into(), event.json.get(name)?.clone())));
-        let latest = CanonicalJsonValue::Object(latest.collect());
+    pub(super) fn reply(&mut self, root: u64, event: &CanonicalJsonObject) {
         let patch = self.0.entry(Place::Timeline(root)).or_default();
-        let thread = patch.thread.get_or_insert_with(|| Thread {
-            replies: 0,
-            latest: CanonicalJsonValue::Null,
-            participants: Vec::new(),
-        });
-        thread.replies = thread.replies.saturating_add(1);
-        thread.latest = latest;
-        if !thread.participants.iter().any(|user| user == event.sender.as_str()) {
-            thread.participants.push(event.sender.to_string());
-        }
+        patch.thread.get_or_insert_default().add(event);
     }
 
     /// Rewrites the events.
@@ -117,9 +103,28 @@ impl Patches {
     }
 }
 
+impl Default for Thread {
+    fn default() -> Self {
+        Self { replies: 0, latest: CanonicalJsonValue::Null, participants: Vec::new() }
+    }
+}
+
 impl Thread {
+    /// Adds the next reply.
+    pub(in crate::import) fn add(&mut self, event: &CanonicalJsonObject) {
+        let fields = ["content", "type", "event_id", "sender", "origin_server_ts"];
+        let latest =
+            fields.into_iter().filter_map(|name| Some((name.into(), event.get(name)?.clone())));
+        self.replies = self.replies.saturating_add(1);
+        self.latest = CanonicalJsonValue::Object(latest.collect());
+        let sender = event.get("sender").and_then(CanonicalJsonValue::as_str).unwrap_or_default();
+        if !self.participants.iter().any(|user| user == sender) {
+            self.participants.push(sender.to_owned());
+        }
+    }
+
     /// Writes the summary into the root, and the participants (src/service/rooms/threads/mod.rs:29-115).
-    fn write(
+    pub(in crate::import) fn write(
         mut self,
         root: &mut CanonicalJsonObject,
         pdu_id: &[u8],
@@ -144,7 +149,7 @@ impl Thread {
 }
 
 /// What a redacted event says of its redaction as long as that is not known.
-pub(super) fn unknown_redaction(
+pub(in crate::import) fn unknown_redaction(
     redaction: &OwnedEventId,
     target: &OwnedEventId,
 ) -> CanonicalJsonObject {
@@ -182,7 +187,12 @@ fn read(
     Ok(rows.get(tree, key)?.and_then(|stored| serde_json::from_slice(&stored).ok()))
 }
 
-fn set_unsigned(event: &mut CanonicalJsonObject, name: &str, value: CanonicalJsonValue) {
+/// Sets a field of `unsigned`.
+pub(in crate::import) fn set_unsigned(
+    event: &mut CanonicalJsonObject,
+    name: &str,
+    value: CanonicalJsonValue,
+) {
     let unsigned = event
         .entry("unsigned".into())
         .or_insert_with(|| CanonicalJsonValue::Object(CanonicalJsonObject::new()));

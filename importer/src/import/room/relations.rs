@@ -3,7 +3,7 @@
 use ruma::{CanonicalJsonObject, CanonicalJsonValue, EventId};
 
 use crate::{
-    conduit::{layout::Part, trees},
+    conduit::{layout::Part, pdu_id::PduCount, trees},
     import::{ImportError, event::Event, rows::Rows},
 };
 
@@ -17,7 +17,7 @@ const TYPES: [&str; 5] =
 
 /// The events that an event's content points to.
 #[derive(Debug, Default)]
-pub(super) struct Relations<'a> {
+pub(in crate::import) struct Relations<'a> {
     /// `m.relates_to.event_id`, for every type of relation.
     target: Option<&'a EventId>,
     /// What it replies to, if that is all.
@@ -27,9 +27,9 @@ pub(super) struct Relations<'a> {
 }
 
 impl<'a> Relations<'a> {
-    pub(super) fn of(event: &'a Event) -> Self {
-        let relates_to =
-            event.content().and_then(|content| content.get("m.relates_to")?.as_object());
+    /// Of an event's content.
+    pub(in crate::import) fn of(content: Option<&'a CanonicalJsonObject>) -> Self {
+        let relates_to = content.and_then(|content| content.get("m.relates_to")?.as_object());
         let Some(relates_to) = relates_to else { return Self::default() };
         let kind = relates_to.get("rel_type").and_then(CanonicalJsonValue::as_str).unwrap_or("");
         let reply = relates_to.get("m.in_reply_to").and_then(CanonicalJsonValue::as_object);
@@ -42,18 +42,28 @@ impl<'a> Relations<'a> {
 
     /// Writes the relation rows (src/service/rooms/timeline/mod.rs:525-579). `count_of` knows the counts of earlier
     /// events. Gives the count of the thread's root, if there is one.
-    pub(super) fn write(
+    pub(in crate::import) fn write(
         &self,
         count: u64,
         count_of: impl Fn(&EventId) -> Option<u64>,
         rows: &mut Rows<'_>,
     ) -> Result<Option<u64>, ImportError> {
-        for target in [self.target, self.reply].into_iter().flatten() {
+        for target in self.targets() {
             if let Some(target) = count_of(target) {
                 rows.mark(&trees::TOFROM_RELATION, &[Part::U64(target), Part::U64(count)])?;
             }
         }
-        Ok(self.target.filter(|_| self.in_thread).and_then(count_of))
+        Ok(self.thread().and_then(count_of))
+    }
+
+    /// The events it relates to.
+    pub(in crate::import) fn targets(&self) -> impl Iterator<Item = &'a EventId> {
+        [self.target, self.reply].into_iter().flatten()
+    }
+
+    /// The root of the thread that it belongs to.
+    pub(in crate::import) fn thread(&self) -> Option<&'a EventId> {
+        self.target.filter(|_| self.in_thread)
     }
 }
 
@@ -63,18 +73,17 @@ fn event_id(object: &CanonicalJsonObject) -> Option<&EventId> {
 
 /// Writes the words of a message into the search index: `m.room.message` events with a `body`
 /// (src/database/key_value/rooms/search.rs:9-43).
-pub(super) fn index_words(
+pub(in crate::import) fn index_words(
     event: &Event,
     short_room: u64,
-    count: u64,
+    count: PduCount,
     rows: &mut Rows<'_>,
 ) -> Result<(), ImportError> {
     if event.kind != "m.room.message" {
         return Ok(());
     }
-    let (room, count) = (Part::U64(short_room), Part::U64(count));
     for word in words(event.content_text("body").unwrap_or_default()) {
-        rows.mark(&trees::TOKENIDS, &[room, Part::Text(&word), room, count])?;
+        rows.put_raw(&trees::TOKENIDS, count.token(short_room, &word), Vec::new())?;
     }
     Ok(())
 }

@@ -18,7 +18,7 @@ use super::{
     survey::{self, Survey},
 };
 use crate::{
-    conduit::{layout::Part, trees},
+    conduit::{layout::Part, pdu_id::PduCount, trees},
     dump::format::{DumpEvent, DumpRoom, DumpState},
     findings::{Finding, Severity},
     import::{
@@ -270,10 +270,10 @@ impl Writer<'_> {
             }
         }
         let earlier = |id: &EventId| self.survey.index.count(id).filter(|target| *target < count);
-        if let Some(root) = Relations::of(event).write(count, earlier, rows)? {
-            self.patches.reply(root, event);
+        if let Some(root) = Relations::of(event.content()).write(count, earlier, rows)? {
+            self.patches.reply(root, &event.json);
         }
-        relations::index_words(event, self.short_room, count, rows)?;
+        relations::index_words(event, self.short_room, PduCount::Normal(count), rows)?;
         self.last_event = Some(event.id.clone());
         Ok(())
     }
