@@ -1,6 +1,7 @@
 //! The signed federation client.
 
 mod error;
+mod keys;
 mod media;
 mod signing_key;
 #[cfg(test)]

@@ -1,15 +1,72 @@
 //! Fetches a homeserver's past from the homeserver it replaced, over federation, under the same server name.
 //!
-//! [`Client`] asks one upstream, at a configured URL, in the name of the server that both are: the requests' origin and
-//! destination are the same name, signed with the key that both have. It verifies nothing of what it gets: callers
-//! check hashes, signatures and auth rules of each event.
+//! # Calls
 //!
-//! [`http`] is the layer below, of use for any other API of the upstream: reused connections, timeouts, a limit on
+//! 1. A homeserver implements [`Host`]: what it has of a room, and where it puts what it is given. [`contract`] checks that
+//!    it does what the trait says; [`memory`] is the shortest implementation that does.
+//! 2. It makes a [`Client`] with the old homeserver's URL, and the server name and [`SigningKey`] that both have; the
+//!    requests' origin and destination are the same name.
+//! 3. It makes one [`Backfill`] of both and keeps it. Dropping it ends all walks.
+//! 4. Before it answers a client that scrolls back, and has fewer older events than the client wants, it calls
+//!    [`Backfill::older`]. When a client asks for an event that it doesn't have, [`Backfill::reach`]. For all of a room at
+//!    once, [`Backfill::complete`]. Then it answers out of its own database, as ever.
+//!
+//! ```no_run
+//! # use std::sync::Arc;
+//! # use conduit_backfill::{Backfill, BackfillError, Client, Host, Options};
+//! # async fn scroll(host: Arc<dyn Host>, client: Client, room: &ruma::RoomId) -> Result<(), BackfillError> {
+//! let backfill = Backfill::new(host, Arc::new(client), Options::default());
+//! let progress = backfill.older(room, 50).await?;
+//! println!("{} more events, and {}", progress.added, if progress.complete { "no others" } else { "others" });
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What it promises
+//!
+//! * Events come in the order in which the old homeserver showed them, each after those that it follows, and each once.
+//! * An event is in the timeline only if its size, format, id, hashes, signatures and auth rules are right, and with the state
+//!   before it: what the walk knows, or what the old homeserver lists for it. So nobody sees an event whom the room's
+//!   history visibility keeps from it.
+//! * What is refused, missing or was shown to nobody is given up with a reason, logged with `tracing`, and not asked for
+//!   again; the walk goes on behind it.
+//! * Every walk ends, whatever the old homeserver answers, in bounded memory: a page, the state before it, and the
+//!   events that allow it. An error names the room and what to do; what was stored until then is right, and the next walk
+//!   goes on from there.
+//!
+//! # What it does not
+//!
+//! * Room versions 1 and 2, whose event ids are not hashes: [`BackfillError::RoomVersion`]. Versions 3 to 12 are data of
+//!   ruma's, as are those to come.
+//! * Unix sockets: reqwest 0.12.4, which Conduit locks, knows none. A Synapse that listens on one is reached through
+//!   `socat TCP-LISTEN:8008,bind=127.0.0.1,fork UNIX-CONNECT:/run/synapse.sock`.
+//! * State resolution: where branches with different states meet, the old homeserver is asked for the state that it
+//!   had, which is the one that decided what people saw.
+//!
+//! [`http`] is the layer below, of use for any other API of the old homeserver: reused connections, timeouts, a limit on
 //! bodies, retries.
 
+pub mod backfill;
 pub mod client;
+pub mod contract;
+pub mod error;
+mod event;
+mod graph;
+pub mod host;
 pub mod http;
+pub mod memory;
 pub mod password;
+mod state;
+pub mod story;
+#[cfg(test)]
+mod tests;
 pub mod token;
+pub mod upstream;
+mod verify;
+mod walk;
 
+pub use backfill::{Backfill, Options, Progress};
 pub use client::{Client, ClientError, SigningKey};
+pub use error::BackfillError;
+pub use host::Host;
+pub use upstream::Upstream;

@@ -1,13 +1,15 @@
 """A laboratory: a real Synapse, filled through its own APIs with every kind of thing that moves.
 
-    python scripts/lab start --dir DIR [--engine sqlite|postgres]
+    python scripts/lab start --dir DIR [--engine sqlite|postgres] [--default-limits] [--quiet FILE]
     python scripts/lab fill --dir DIR
+    python scripts/lab talk --dir DIR
     python scripts/lab stop --dir DIR
     python scripts/lab snapshot --dir DIR --output FILE [--homeserver URL]
     python scripts/lab compare BEFORE AFTER
     python scripts/lab conduit --dir DIR --bin CONDUIT --database DIR --before FILE --after FILE
     python scripts/lab encryption --dir DIR --bin CONDUIT --database DIR
     python scripts/lab predecessor --dir DIR --bin PATCHED-CONDUIT --database DIR --database-by-api DIR
+    python scripts/lab drain --dir DIR --bin PATCHED-CONDUIT --database DIR --importer IMPORTER --dump DIR
 
 `DIR/lab.json` says where everything is. It holds passwords and access tokens of made-up people.
 A stopped laboratory can be copied; `start` moves its configuration to the new place and a free port.
@@ -20,8 +22,10 @@ from pathlib import Path
 import bridge
 import compare
 import conduit
+import drained
 import elsewhere
 import fill
+import past
 import predecessor
 import snapshot
 import synapse
@@ -32,7 +36,7 @@ def start(lab: Notes, args: argparse.Namespace) -> None:
     lab.dir.mkdir(parents=True, exist_ok=True)
     bridge.register(lab)
     elsewhere.start(lab)
-    synapse.start(lab, args.engine)
+    synapse.start(lab, args.engine, args.default_limits, args.quiet)
     print(lab["base_url"])
 
 
@@ -46,6 +50,10 @@ def story(lab: Notes, _args: argparse.Namespace) -> None:
     print(f"{len(lab['users'])} users, {len(lab['rooms'])} rooms")
 
 
+def talk(lab: Notes, _args: argparse.Namespace) -> None:
+    print(f"talked in {past.talk(lab)} rooms")
+
+
 def look(lab: Notes, args: argparse.Namespace) -> None:
     snapshot.write(lab, args.homeserver, args.output)
 
@@ -56,6 +64,10 @@ def move_in(lab: Notes, args: argparse.Namespace) -> int:
 
 def replace(lab: Notes, args: argparse.Namespace) -> None:
     predecessor.try_out(lab, args.bin, args.database.resolve(), args.database_by_api.resolve())
+
+
+def drain(lab: Notes, args: argparse.Namespace) -> None:
+    print(drained.try_out(lab, args.bin, args.database.resolve(), args.importer, args.dump))
 
 
 def talk_on(lab: Notes, args: argparse.Namespace) -> int:
@@ -73,10 +85,14 @@ def main() -> int:
         sub.set_defaults(run=run)
         return sub
 
-    command("start", start, "start Synapse, at first in a new directory").add_argument(
-        "--engine", choices=["sqlite", "postgres"], help="the database of a new laboratory; default sqlite")
+    sub = command("start", start, "start Synapse, at first in a new directory")
+    sub.add_argument("--engine", choices=["sqlite", "postgres"], help="the database of a new laboratory; default sqlite")
+    sub.add_argument("--default-limits", action="store_true", help="limit other servers' requests as Synapse does by default")
+    sub.add_argument("--quiet", type=Path, help="what `importer quiet-config` printed")
     command("stop", stop, "stop Synapse and its database")
     command("fill", story, "tell the story of a family to an empty Synapse")
+
+    command("talk", talk, "talk in all rooms until what was said before is long ago")
 
     sub = command("snapshot", look, "write what every device sees")
     sub.add_argument("--output", type=Path, required=True)
@@ -88,6 +104,10 @@ def main() -> int:
 
     sub = command("predecessor", replace, "start a patched Conduit in front of the Synapse that it replaced")
     for option in ("bin", "database", "database-by-api"):
+        sub.add_argument(f"--{option}", type=Path, required=True)
+
+    sub = command("drain", drain, "start a patched Conduit and run `importer drain` on it")
+    for option in ("bin", "database", "importer", "dump"):
         sub.add_argument(f"--{option}", type=Path, required=True)
 
     sub = command("encryption", talk_on, "start Conduit on a migrated database and talk on; exit code 1 if a client can't")

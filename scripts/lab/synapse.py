@@ -39,8 +39,9 @@ def meet(labs: list[Notes]) -> None:
         lab["federation"] = str(file)
 
 
-def start(lab: Notes, engine: str | None) -> None:
-    """Starts Synapse and waits until it answers. It has been told of others by `meet`."""
+def start(lab: Notes, engine: str | None, default_limits: bool = False, quiet: Path | None = None) -> None:
+    """Starts Synapse and waits until it answers. It has been told of others by `meet`. `quiet` is a second file of
+    configuration, whose first listener is the one that counts."""
     if running(lab):
         raise SystemExit(f"it runs already, at {lab['base_url']}")
     lab.setdefault("engine", engine or "sqlite")
@@ -51,7 +52,7 @@ def start(lab: Notes, engine: str | None) -> None:
     lab["config"] = str(lab.dir / "homeserver.yaml")
     lab["signing_key"] = str(lab.dir / "signing.key")
     lab["admin_token_file"] = str(lab.dir / "admin.token")
-    port = free_port()
+    port = yaml.safe_load(quiet.read_text())["listeners"][0]["port"] if quiet else free_port()
     lab["base_url"] = f"http://127.0.0.1:{port}"
     write_signing_key(Path(lab["signing_key"]))
     write_certificate(lab)
@@ -59,11 +60,12 @@ def start(lab: Notes, engine: str | None) -> None:
         lab["database"] = {"name": "psycopg2", "args": postgres.start(lab.dir / "postgres")}
     else:
         lab["database"] = {"name": "sqlite3", "args": {"database": str(lab.dir / "homeserver.db")}}
-    write_config(lab, port)
+    write_config(lab, port, default_limits)
     lab.save()
+    files = ["-c", lab["config"], *(["-c", str(quiet)] if quiet else [])]
     output = open(lab.dir / "synapse.out", "w")  # noqa: SIM115: it is Synapse's
     launcher = Path(__file__).with_name("homeserver.py")
-    process = subprocess.Popen([sys.executable, "-P", launcher, "-c", lab["config"]], cwd=lab.dir,
+    process = subprocess.Popen([sys.executable, "-P", launcher, *files], cwd=lab.dir,
                                env=os.environ | {"LAB_FEDERATION": lab["federation"]}, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                                start_new_session=True)
     lab["pid"] = process.pid
@@ -136,8 +138,9 @@ def write_certificate(lab: Notes) -> None:
                                        serialization.NoEncryption()))
 
 
-def write_config(lab: Notes, port: int) -> None:
-    """`homeserver.yaml`: closed registration, no servers but the laboratory's, and limits that a story never meets."""
+def write_config(lab: Notes, port: int, default_limits: bool) -> None:
+    """`homeserver.yaml`: closed registration, no servers but the laboratory's, and limits that a story never meets, unless
+    those of federation are to be the default ones."""
     limit = {"per_second": 1e5, "burst_count": 100_000}
     config = {
         "server_name": lab["server_name"],
@@ -180,8 +183,9 @@ def write_config(lab: Notes, port: int) -> None:
         "rc_room_creation": limit,
         "rc_key_requests": limit,
         "rc_media_create": limit,
-        "rc_federation": {"window_size": 1000, "sleep_limit": 1_000_000, "sleep_delay": 0,
-                          "reject_limit": 1_000_000, "concurrent": 50},
+        "rc_federation": {} if default_limits else {
+            "window_size": 1000, "sleep_limit": 1_000_000, "sleep_delay": 0,
+            "reject_limit": 1_000_000, "concurrent": 50},
     }
     log = {
         "version": 1,

@@ -1,19 +1,25 @@
 //! End-to-end tests, one binary: it links once and shares the laboratory.
 #![cfg(test)]
 
+mod backfill;
 mod conduit;
+mod contract;
 mod contradictions;
 mod disk;
 mod encryption;
 mod errors;
+mod fetched;
 mod import;
 mod made;
 mod media;
 mod migrate;
+mod named;
 mod on_disk;
+mod past;
 mod predecessor;
 mod reading;
 mod sources;
+mod vendoring;
 mod verify_dump;
 mod verify_encryption;
 mod verify_fixture;

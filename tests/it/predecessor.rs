@@ -8,7 +8,7 @@ use migration_tests::{
 };
 
 /// The program, if there is one and it is patched: a text of the patches is in it.
-fn patched() -> Option<String> {
+pub(crate) fn patched() -> Option<String> {
     let path = skip::conduit()?;
     let program = std::fs::read(&path).unwrap();
     if program.windows(12).any(|bytes| bytes == b"predecessor:") {

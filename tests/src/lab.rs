@@ -46,7 +46,7 @@ impl Lab {
     ///
     /// If `scripts/setup` has not been run, or Synapse does not start: then with what it said.
     pub fn start(engine: Engine) -> anyhow::Result<Self> {
-        let mut lab = Self::copy(engine)?;
+        let mut lab = Self::copy(engine, false)?;
         lab.resume()?;
         Ok(lab)
     }
@@ -57,10 +57,23 @@ impl Lab {
     ///
     /// As [`Lab::start`].
     pub fn stopped() -> anyhow::Result<Self> {
-        let mut lab = Self::copy(Engine::Sqlite)?;
+        Self::stopped_with(false)
+    }
+
+    /// The same after much more talk: what makes the story is no longer among the newest events of its rooms.
+    ///
+    /// # Errors
+    ///
+    /// As [`Lab::start`].
+    pub fn long_ago() -> anyhow::Result<Self> {
+        Self::stopped_with(true)
+    }
+
+    fn stopped_with(long_ago: bool) -> anyhow::Result<Self> {
+        let mut lab = Self::copy(Engine::Sqlite, long_ago)?;
         for name in ["homeserver.yaml", "lab.json"] {
             let path = lab.directory().join(name);
-            let template = template(Engine::Sqlite)?;
+            let template = template(Engine::Sqlite, long_ago)?;
             let text = fs::read_to_string(&path)?;
             let here = lab.directory();
             fs::write(&path, text.replace(&*template.to_string_lossy(), &here.to_string_lossy()))?;
@@ -69,8 +82,8 @@ impl Lab {
         Ok(lab)
     }
 
-    fn copy(engine: Engine) -> anyhow::Result<Self> {
-        let template = template(engine)?;
+    fn copy(engine: Engine, long_ago: bool) -> anyhow::Result<Self> {
+        let template = template(engine, long_ago)?;
         let directory = tempfile::tempdir_in(cache()?)?;
         let status = Command::new("cp")
             .arg("-a")
@@ -94,8 +107,26 @@ impl Lab {
     ///
     /// If it does not start.
     pub fn resume(&mut self) -> anyhow::Result<()> {
-        self.run("start", &[])?;
+        self.resume_with(&[])
+    }
+
+    /// The same with further arguments for `start`.
+    ///
+    /// # Errors
+    ///
+    /// If it does not start.
+    pub fn resume_with(&mut self, arguments: &[&str]) -> anyhow::Result<()> {
+        self.run("start", arguments)?;
         self.read_notes()
+    }
+
+    /// Like [`Lab::resume`], but Synapse has the limits that it has by default for requests of other servers.
+    ///
+    /// # Errors
+    ///
+    /// If it does not start.
+    pub fn resume_with_default_limits(&mut self) -> anyhow::Result<()> {
+        self.resume_with(&["--default-limits"])
     }
 
     fn read_notes(&mut self) -> anyhow::Result<()> {
@@ -212,8 +243,9 @@ fn cache() -> anyhow::Result<PathBuf> {
 }
 
 /// A filled laboratory that is stopped; made if the scripts have changed, by the first of all tests that want it.
-fn template(engine: Engine) -> anyhow::Result<PathBuf> {
-    let place = cache()?.join(format!("template-{}", engine.name()));
+fn template(engine: Engine, long_ago: bool) -> anyhow::Result<PathBuf> {
+    let kind = if long_ago { "-long-ago" } else { "" };
+    let place = cache()?.join(format!("template-{}{kind}", engine.name()));
     fs::create_dir_all(&place)?;
     let turn = fs::File::create(place.join("lock"))?;
     turn.lock()?;
@@ -227,7 +259,8 @@ fn template(engine: Engine) -> anyhow::Result<PathBuf> {
         fs::remove_dir_all(&directory)?;
     }
     let made = script("start", &directory, &["--engine", engine.name()])
-        .and_then(|_| script("fill", &directory, &[]));
+        .and_then(|_| script("fill", &directory, &[]))
+        .and_then(|told| if long_ago { script("talk", &directory, &[]) } else { Ok(told) });
     let stopped = script("stop", &directory, &[]);
     made?;
     stopped?;

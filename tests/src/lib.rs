@@ -3,5 +3,6 @@
 pub mod command;
 pub mod fixture;
 pub mod lab;
+pub mod past;
 pub mod skip;
 pub mod tree;

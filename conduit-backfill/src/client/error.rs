@@ -122,6 +122,7 @@ pub(super) enum Subject<'a> {
     Room(&'a RoomId),
     User(&'a UserId),
     Media(&'a str),
+    Keys,
 }
 
 impl Subject<'_> {
@@ -131,6 +132,7 @@ impl Subject<'_> {
             Self::Room(room) => ClientError::RoomNotFound { room: room.to_owned() },
             Self::User(user) => ClientError::UserNotFound { user: user.to_owned() },
             Self::Media(id) => ClientError::MediaNotFound { media_id: id.to_owned() },
+            Self::Keys => ClientError::NoFederation,
         }
     }
 }
@@ -140,6 +142,11 @@ impl ClientError {
     /// request, room or event.
     pub fn ends_run(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::WrongKey | Self::Http(_))
+    }
+
+    /// Whether the server answered that it doesn't have an event, or has it in a room of which it gives us nothing.
+    pub(crate) fn is_absence(&self) -> bool {
+        matches!(self, Self::EventNotFound { .. } | Self::Status { status: StatusCode::FORBIDDEN })
     }
 
     pub(super) fn http(base: &Url, error: HttpError) -> Self {

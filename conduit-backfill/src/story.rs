@@ -1,0 +1,389 @@
+//! Rooms for tests: built event by event as their server would, with real hashes and signatures, and the state before each
+//! event.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ruma::{
+    CanonicalJsonObject, EventId, OwnedEventId, OwnedRoomId, OwnedServerName, RoomId,
+    RoomVersionId,
+    events::{StateEventType, TimelineEventType},
+    room_version_rules::RoomVersionRules,
+    serde::Base64,
+    signatures::{hash_and_sign_event, reference_hash},
+    state_res,
+};
+use serde_json::{Value, json, value::to_raw_value};
+
+use crate::{
+    client::SigningKey,
+    event::Event,
+    host::{PageEvent, Pdu, StateBefore, StateMap, VerifyKey},
+};
+
+#[expect(clippy::disallowed_types, reason = "the type that ruma takes; nothing is iterated")]
+type IdSet = std::collections::HashSet<OwnedEventId>;
+
+/// A room's whole history, as the homeserver has it on which everything happened.
+#[derive(Clone, Debug)]
+pub struct Story {
+    room: OwnedRoomId,
+    version: RoomVersionId,
+    rules: RoomVersionRules,
+    server: OwnedServerName,
+    key: SigningKey,
+    /// In the order in which they happened.
+    events: Vec<Told>,
+    clock: u64,
+}
+
+/// An event of a [`Story`].
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// The event, with its content even if it was redacted.
+    pub pdu: Pdu,
+    /// The state before it.
+    pub state_before: StateMap,
+    /// Its depth.
+    pub depth: u64,
+    /// Its redaction.
+    pub redacted_by: Option<OwnedEventId>,
+    /// Whether anybody was shown it; soft-failed events were not.
+    pub shown: bool,
+    event: Event,
+}
+
+impl Told {
+    /// Those before it.
+    pub fn prev(&self) -> &[OwnedEventId] {
+        self.event.prev()
+    }
+}
+
+/// Something that can't be told.
+#[derive(Debug, thiserror::Error)]
+#[error("the story can't go on: {0}")]
+pub struct StoryError(String);
+
+impl Story {
+    /// A room that `@ada` of the server creates.
+    ///
+    /// # Errors
+    ///
+    /// If the version has no rules, or the key can't sign.
+    pub fn new(version: RoomVersionId, server: &str, key: SigningKey) -> Result<Self, StoryError> {
+        let rules = version.rules().ok_or_else(|| StoryError("unknown version".into()))?;
+        let server: OwnedServerName =
+            server.try_into().map_err(|_| StoryError("bad server name".into()))?;
+        let room = RoomId::parse(format!("!room:{server}"));
+        let room = room.map_err(|error| StoryError(error.to_string()))?;
+        let mut story = Self { room, version, rules, server, key, events: Vec::new(), clock: 0 };
+        let mut content = json!({"room_version": story.version.as_str()});
+        if !story.rules.authorization.use_room_create_sender {
+            put(&mut content, "creator", story.user("ada").into());
+        }
+        let create = story.send_after(&[], "ada", "m.room.create", Some(""), content)?;
+        if story.rules.authorization.room_create_event_id_as_room_id {
+            let room = RoomId::parse(create.as_str().replacen('$', "!", 1));
+            story.room = room.map_err(|error| StoryError(error.to_string()))?;
+        }
+        let ada = story.user("ada");
+        story.member("ada", "ada", "join")?;
+        let mut power = json!({"users": {&ada: 100}, "users_default": 0, "redact": 50});
+        if story.rules.authorization.explicitly_privilege_room_creators {
+            put(&mut power, "users", json!({}));
+        }
+        story.state("ada", "m.room.power_levels", "", power)?;
+        story.state("ada", "m.room.join_rules", "", json!({"join_rule": "public"}))?;
+        Ok(story)
+    }
+
+    /// The room.
+    pub fn room(&self) -> &RoomId {
+        &self.room
+    }
+
+    /// Its version.
+    pub fn version(&self) -> &RoomVersionId {
+        &self.version
+    }
+
+    /// Its server.
+    pub fn server(&self) -> &OwnedServerName {
+        &self.server
+    }
+
+    /// The server's key.
+    pub fn keys(&self) -> Vec<VerifyKey> {
+        let key: Result<Base64, _> = Base64::parse(self.key.public_key());
+        let key = key.map(Base64::into_inner).unwrap_or_default();
+        vec![VerifyKey { key_id: self.key.id().to_owned(), key, valid_until_ts: u64::MAX }]
+    }
+
+    /// All events, in the order in which they happened.
+    pub fn events(&self) -> &[Told] {
+        &self.events
+    }
+
+    /// An event.
+    pub fn get(&self, id: &EventId) -> Option<&Told> {
+        self.events.iter().find(|told| told.pdu.event_id == id)
+    }
+
+    /// The events that nothing follows.
+    pub fn tips(&self) -> Vec<OwnedEventId> {
+        let shown = || self.events.iter().filter(|told| told.shown);
+        let followed: BTreeSet<_> = shown().flat_map(|told| told.event.prev()).collect();
+        shown()
+            .map(|told| &told.pdu.event_id)
+            .filter(|id| !followed.contains(id))
+            .cloned()
+            .collect()
+    }
+
+    /// The full id of a user of the server.
+    pub fn user(&self, name: &str) -> String {
+        format!("@{name}:{}", self.server)
+    }
+
+    /// Sends a message after all that nothing follows.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::send_after`].
+    pub fn say(&mut self, sender: &str, text: &str) -> Result<OwnedEventId, StoryError> {
+        let content = json!({"msgtype": "m.text", "body": text});
+        self.send_after(&self.tips(), sender, "m.room.message", None, content)
+    }
+
+    /// Changes the state.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::send_after`].
+    pub fn state(
+        &mut self,
+        sender: &str,
+        kind: &str,
+        state_key: &str,
+        content: Value,
+    ) -> Result<OwnedEventId, StoryError> {
+        self.send_after(&self.tips(), sender, kind, Some(state_key), content)
+    }
+
+    /// Changes who is in the room.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::send_after`].
+    pub fn member(
+        &mut self,
+        sender: &str,
+        user: &str,
+        membership: &str,
+    ) -> Result<OwnedEventId, StoryError> {
+        let user = self.user(user);
+        self.state(sender, "m.room.member", &user, json!({"membership": membership}))
+    }
+
+    /// Redacts an event.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::send_after`].
+    pub fn redact(&mut self, sender: &str, event: &EventId) -> Result<OwnedEventId, StoryError> {
+        let id = self.redaction(sender, event)?;
+        if let Some(told) = self.events.iter_mut().find(|told| told.pdu.event_id == event) {
+            told.redacted_by = Some(id.clone());
+        }
+        Ok(id)
+    }
+
+    fn redaction(&mut self, sender: &str, event: &EventId) -> Result<OwnedEventId, StoryError> {
+        let content = json!({"redacts": event});
+        self.send_after(&self.tips(), sender, "m.room.redaction", None, content)
+    }
+
+    /// Hides an event that nothing follows, as a server does with one that fails softly.
+    pub fn withhold(&mut self, event: &EventId) {
+        if let Some(told) = self.events.iter_mut().find(|told| told.pdu.event_id == event) {
+            told.shown = false;
+        }
+    }
+
+    /// Sends an event after certain others.
+    ///
+    /// # Errors
+    ///
+    /// If it can't be signed, or the states of the events before it can't be resolved.
+    pub fn send_after(
+        &mut self,
+        prev: &[OwnedEventId],
+        sender: &str,
+        kind: &str,
+        state_key: Option<&str>,
+        mut content: Value,
+    ) -> Result<OwnedEventId, StoryError> {
+        self.clock = self.clock.saturating_add(1000);
+        let state_before = self.state_after_all(prev)?;
+        let depths = prev.iter().filter_map(|id| self.get(id)).map(|told| told.depth);
+        let depth = depths.max().unwrap_or(0).saturating_add(1);
+        let sender = self.user(sender);
+        let mut event = json!({
+            "type": kind, "sender": sender, "origin_server_ts": self.clock, "depth": depth,
+            "prev_events": prev, "auth_events": [],
+        });
+        if kind == "m.room.redaction" && !self.rules.redaction.content_field_redacts {
+            put(&mut event, "redacts", content.get("redacts").cloned().unwrap_or_default());
+            content = json!({});
+        }
+        if kind != "m.room.create" || self.rules.event_format.require_room_create_room_id {
+            put(&mut event, "room_id", self.room.as_str().into());
+        }
+        if let Some(state_key) = state_key {
+            put(&mut event, "state_key", state_key.into());
+        }
+        let auth = self.auth_events(kind, &sender, state_key, &content, &state_before)?;
+        put(&mut event, "auth_events", json!(auth));
+        put(&mut event, "content", content);
+        let error = |error: &dyn std::fmt::Display| StoryError(error.to_string());
+        let mut json: CanonicalJsonObject =
+            serde_json::from_value(event).map_err(|why| error(&why))?;
+        hash_and_sign_event(self.server.as_str(), &self.key, &mut json, &self.rules.redaction)
+            .map_err(|why| error(&why))?;
+        let hash = reference_hash(&json, &self.rules).map_err(|why| error(&why))?;
+        let id = EventId::parse(format!("${hash}")).map_err(|why| error(&why))?;
+        let event = Event::new(id.clone(), json.clone())
+            .ok_or_else(|| StoryError("an event has a field of a wrong type".into()))?;
+        let pdu = Pdu { event_id: id.clone(), json };
+        let told = Told { pdu, state_before, depth, redacted_by: None, shown: true, event };
+        self.events.push(told);
+        Ok(id)
+    }
+
+    fn auth_events(
+        &self,
+        kind: &str,
+        sender: &str,
+        state_key: Option<&str>,
+        content: &Value,
+        state: &StateMap,
+    ) -> Result<Vec<OwnedEventId>, StoryError> {
+        let content = to_raw_value(content).map_err(|error| StoryError(error.to_string()))?;
+        let sender = sender.try_into().map_err(|_| StoryError("bad sender".into()))?;
+        let kind = TimelineEventType::from(kind);
+        let rules = &self.rules.authorization;
+        let keys = state_res::auth_types_for_event(&kind, sender, state_key, &content, rules);
+        let keys = keys.map_err(StoryError)?;
+        let ids = keys.into_iter().filter_map(|(kind, key)| state.get(&(kind.to_string(), key)));
+        let create = self.events.first().map(|told| &told.pdu.event_id);
+        let implied = rules.room_create_event_id_as_room_id;
+        Ok(ids.filter(|id| !implied || Some(*id) != create).cloned().collect())
+    }
+
+    /// The state after an event.
+    pub fn state_after(&self, id: &EventId) -> StateMap {
+        let Some(told) = self.get(id) else { return StateMap::new() };
+        let mut state = told.state_before.clone();
+        state.extend(told.event.key().map(|key| (key, id.to_owned())));
+        state
+    }
+
+    fn state_after_all(&self, ids: &[OwnedEventId]) -> Result<StateMap, StoryError> {
+        let mut states: Vec<_> = ids.iter().map(|id| self.state_after(id)).collect();
+        states.dedup();
+        if states.len() < 2 {
+            return Ok(states.pop().unwrap_or_default());
+        }
+        let rules = self.rules.state_res.v2_rules();
+        let rules = rules.ok_or_else(|| StoryError("no state resolution".into()))?;
+        let chains = states.iter().map(|state| self.chain(state.values().cloned())).collect();
+        let maps: Vec<state_res::StateMap<OwnedEventId>> = states
+            .iter()
+            .map(|state| {
+                let entry = |((kind, key), id): (&(String, String), &OwnedEventId)| {
+                    ((StateEventType::from(kind.as_str()), key.clone()), id.clone())
+                };
+                state.iter().map(entry).collect()
+            })
+            .collect();
+        let resolved = state_res::resolve(
+            &self.rules.authorization,
+            rules,
+            &maps,
+            chains,
+            |id| self.get(id).map(|told| told.event.clone()),
+            |conflicted| Some(self.between(&conflicted.values().flatten().cloned().collect())),
+        );
+        let resolved = resolved.map_err(|error| StoryError(error.to_string()))?;
+        Ok(resolved.into_iter().map(|((kind, key), id)| ((kind.to_string(), key), id)).collect())
+    }
+
+    /// The auth chains of events, without themselves.
+    pub(crate) fn chain(&self, ids: impl Iterator<Item = OwnedEventId>) -> IdSet {
+        let auth = |id: &OwnedEventId| {
+            self.get(id).map(|told| told.event.auth().to_vec()).unwrap_or_default()
+        };
+        let mut chain = IdSet::new();
+        let mut waiting: Vec<_> = ids.flat_map(|id| auth(&id)).collect();
+        while let Some(id) = waiting.pop() {
+            if chain.insert(id.clone()) {
+                waiting.extend(auth(&id));
+            }
+        }
+        chain
+    }
+
+    /// The events on the ways between some along auth events.
+    fn between(&self, ends: &IdSet) -> IdSet {
+        let reached = self.chain(ends.iter().cloned());
+        let leads = |id: &OwnedEventId| {
+            ends.contains(id) || !self.chain(std::iter::once(id.clone())).is_disjoint(ends)
+        };
+        reached.into_iter().filter(leads).chain(ends.iter().cloned()).collect()
+    }
+
+    /// The events that people were shown, in the order of depth and of happening, as Synapse's clients see them.
+    pub fn timeline(&self) -> Vec<OwnedEventId> {
+        let mut shown: Vec<_> = self.events.iter().filter(|told| told.shown).collect();
+        shown.sort_by_key(|told| told.depth);
+        shown.into_iter().map(|told| told.pdu.event_id.clone()).collect()
+    }
+
+    /// An event as a host gets it: redacted if it was.
+    ///
+    /// # Errors
+    ///
+    /// If the event is unknown.
+    pub fn page_event(&self, id: &EventId) -> Result<PageEvent, StoryError> {
+        let told = self.get(id).ok_or_else(|| StoryError(format!("{id} is unknown")))?;
+        let state_before = if told.event.is_create() {
+            StateBefore::Nothing
+        } else {
+            StateBefore::Whole(told.state_before.clone())
+        };
+        let pdu = Pdu { event_id: id.to_owned(), json: self.json(told)? };
+        Ok(PageEvent { pdu, state_before, redacted_by: told.redacted_by.clone() })
+    }
+
+    /// An event as its server gives it to others: redacted if it was.
+    pub(crate) fn json(&self, told: &Told) -> Result<CanonicalJsonObject, StoryError> {
+        let json = told.pdu.json.clone();
+        if told.redacted_by.is_none() {
+            return Ok(json);
+        }
+        ruma::canonical_json::redact(json, &self.rules.redaction, None)
+            .map_err(|error| StoryError(error.to_string()))
+    }
+
+    /// Public keys by server, as a host has them.
+    pub fn all_keys(&self) -> BTreeMap<OwnedServerName, Vec<VerifyKey>> {
+        BTreeMap::from([(self.server.clone(), self.keys())])
+    }
+}
+
+/// Sets a field of an object.
+fn put(object: &mut Value, name: &str, value: Value) {
+    if let Some(fields) = object.as_object_mut() {
+        fields.insert(name.to_owned(), value);
+    }
+}
