@@ -1,7 +1,9 @@
 //! The command line: arguments in, exit code out. Each command has a file; data goes to standard output, everything
 //! else to standard error.
 
+mod backfill;
 mod check;
+mod drain;
 mod dump;
 pub mod exit;
 mod import;
@@ -9,6 +11,7 @@ mod inspect;
 mod media;
 mod migrate;
 mod output;
+mod quiet_config;
 mod source;
 mod target;
 mod verify;
@@ -79,6 +82,12 @@ enum Command {
     Inspect(inspect::Arguments),
     /// Check, dump, import and verify in one go
     Migrate(migrate::Arguments),
+    /// Print what makes the old Synapse quiet while history is fetched from it
+    QuietConfig(quiet_config::Arguments),
+    /// Fetch the history that was left behind into a Conduit database, while Conduit is stopped
+    Backfill(backfill::Arguments),
+    /// Make a running, patched Conduit fetch the history that was left behind
+    Drain(drain::Arguments),
 }
 
 /// Runs the command line of the process.
@@ -92,6 +101,9 @@ pub fn main() -> ExitCode {
         Command::Verify(arguments) => arguments.run(cli.global),
         Command::Inspect(arguments) => arguments.run(),
         Command::Migrate(arguments) => arguments.run(cli.global),
+        Command::QuietConfig(arguments) => arguments.run(),
+        Command::Backfill(arguments) => arguments.run(cli.global),
+        Command::Drain(arguments) => arguments.run(cli.global),
     };
     match result {
         Ok(code) => code.into(),

@@ -11,5 +11,6 @@ pub mod json;
 pub mod keypair;
 pub mod kv;
 pub mod layout;
+pub mod pdu_id;
 pub mod state_diff;
 pub mod trees;

@@ -12,6 +12,7 @@ mod check;
 mod e2ee;
 mod event;
 mod media;
+pub mod past;
 mod push_rules;
 mod reading;
 mod receipt;
@@ -26,6 +27,7 @@ pub use check::check;
 pub(crate) use check::is_supported;
 pub use media::MediaTarget;
 pub(crate) use media::{content_type, file_name, store as media_store, uploader};
+pub(crate) use room::MARGIN;
 use rows::Rows;
 use ruma::{OwnedRoomId, OwnedUserId};
 

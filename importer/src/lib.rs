@@ -5,10 +5,12 @@
 //! result with the dump. A source never knows Conduit, [`conduit`] never knows Synapse; only [`import`] and [`verify`]
 //! know both the dump and the database.
 
+pub mod backfill;
 pub mod check;
 pub mod cli;
 pub mod conduit;
 pub mod config;
+pub mod drain;
 pub mod dump;
 pub mod findings;
 pub mod import;

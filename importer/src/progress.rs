@@ -41,7 +41,7 @@ impl Progress {
         };
         Phase {
             name,
-            total,
+            total: AtomicU64::new(total),
             done: Arc::default(),
             bar,
             begun: now(),
@@ -54,7 +54,7 @@ impl Progress {
 #[derive(Debug)]
 pub struct Phase {
     name: &'static str,
-    total: u64,
+    total: AtomicU64,
     done: Arc<AtomicU64>,
     bar: ProgressBar,
     begun: Instant,
@@ -63,6 +63,14 @@ pub struct Phase {
 }
 
 impl Phase {
+    /// Corrects what was expected to be the total, which was an estimate: there are `actual` items instead of `expected`.
+    pub fn correct(&self, expected: u64, actual: u64) {
+        let total = self.total.load(Ordering::Relaxed).saturating_sub(expected);
+        let total = total.saturating_add(actual);
+        self.total.store(total, Ordering::Relaxed);
+        self.bar.set_length(total);
+    }
+
     /// Counts `items` as done.
     pub fn advance(&self, items: u64) {
         let done = self.done.fetch_add(items, Ordering::Relaxed).saturating_add(items);
@@ -73,8 +81,9 @@ impl Phase {
         if elapsed >= last.saturating_add(LOG_INTERVAL.as_secs()) {
             logged.store(elapsed, Ordering::Relaxed);
             let rate = done.checked_div(elapsed).unwrap_or(0);
-            let left = self.total.saturating_sub(done).checked_div(rate).unwrap_or(0);
-            info!("{}: {done} of {}, {rate}/s, {left} s left", self.name, self.total);
+            let total = self.total.load(Ordering::Relaxed);
+            let left = total.saturating_sub(done).checked_div(rate).unwrap_or(0);
+            info!("{}: {done} of {total}, {rate}/s, {left} s left", self.name);
         }
     }
 }
@@ -136,5 +145,7 @@ mod tests {
         let phase = Progress::Bars.phase("users", 3);
         phase.advance(2);
         assert_eq!(phase.bar.position(), 2);
+        phase.correct(2, 7);
+        assert_eq!(phase.bar.length(), Some(8));
     }
 }

@@ -6,6 +6,7 @@ pub mod api;
 pub mod database;
 mod erased;
 pub mod push_rules;
+pub mod quiet;
 pub mod survey;
 
 use async_trait::async_trait;

@@ -1,8 +1,9 @@
 """A laboratory: a real Synapse, filled through its own APIs with every kind of thing that moves.
 
     python scripts/lab empty --dir DIR [--engine sqlite|postgres]
-    python scripts/lab start --dir DIR [--engine sqlite|postgres]
+    python scripts/lab start --dir DIR [--engine sqlite|postgres] [--default-limits] [--quiet FILE]
     python scripts/lab fill --dir DIR
+    python scripts/lab talk --dir DIR
     python scripts/lab stop --dir DIR
     python scripts/lab snapshot --dir DIR --output FILE [--homeserver URL]
     python scripts/lab history --dir DIR --output FILE [--bin CONDUIT --database DIR --before FILE]
@@ -12,6 +13,7 @@
     python scripts/lab predecessor --dir DIR --bin PATCHED-CONDUIT --database DIR --database-by-api DIR
     python scripts/lab live-long --dir DIR
     python scripts/lab past --dir DIR --bin PATCHED-CONDUIT --database DIR
+    python scripts/lab drain --dir DIR --bin PATCHED-CONDUIT --database DIR --importer IMPORTER --dump DIR
 
 `DIR/lab.json` says where everything is. It holds passwords and access tokens of made-up people.
 A stopped laboratory can be copied; `start` moves its configuration to the new place and a free port.
@@ -24,6 +26,7 @@ from pathlib import Path
 import bridge
 import compare
 import conduit
+import drained
 import elsewhere
 import empty
 import fill
@@ -32,6 +35,7 @@ import past
 import predecessor
 import snapshot
 import synapse
+import talk
 from notes import Notes
 
 
@@ -42,7 +46,7 @@ def start(lab: Notes, args: argparse.Namespace) -> None:
     else:
         bridge.register(lab)
         elsewhere.start(lab)
-    synapse.start(lab, args.engine, args.default_limits)
+    synapse.start(lab, args.engine, args.default_limits, args.quiet)
     print(lab["base_url"])
 
 
@@ -64,6 +68,10 @@ def stop(lab: Notes, _args: argparse.Namespace) -> None:
 def story(lab: Notes, _args: argparse.Namespace) -> None:
     fill.tell(lab)
     print(f"{len(lab['users'])} users, {len(lab['rooms'])} rooms")
+
+
+def much_talk(lab: Notes, _args: argparse.Namespace) -> None:
+    print(f"talked in {talk.talk(lab)} rooms")
 
 
 def look(lab: Notes, args: argparse.Namespace) -> None:
@@ -93,6 +101,10 @@ def look_back(lab: Notes, args: argparse.Namespace) -> None:
     past.try_out(lab, args.bin, args.database.resolve())
 
 
+def drain(lab: Notes, args: argparse.Namespace) -> None:
+    print(drained.try_out(lab, args.bin, args.database.resolve(), args.importer, args.dump))
+
+
 def talk_on(lab: Notes, args: argparse.Namespace) -> int:
     return conduit.talk_on(lab, args.bin, args.database.resolve())
 
@@ -111,11 +123,14 @@ def main() -> int:
     sub = command("start", start, "start Synapse, at first in a new directory")
     sub.add_argument("--engine", choices=["sqlite", "postgres"], help="the database of a new laboratory; default sqlite")
     sub.add_argument("--default-limits", action="store_true", help="limit other servers' requests as Synapse does by default")
+    sub.add_argument("--quiet", type=Path, help="what `importer quiet-config` printed")
     command("empty", prepare, "make the database of a Synapse without users, and stop Synapse; PostgreSQL goes on").add_argument(
         "--engine", choices=["sqlite", "postgres"], default="sqlite")
     command("database", database, "write the configuration for this place and start PostgreSQL, if it is used, alone")
     command("stop", stop, "stop Synapse and its database")
     command("fill", story, "tell the story of a family to an empty Synapse")
+
+    command("talk", much_talk, "talk in all rooms until what was said before is long ago")
 
     sub = command("snapshot", look, "write what every device sees")
     sub.add_argument("--output", type=Path, required=True)
@@ -138,6 +153,10 @@ def main() -> int:
 
     sub = command("past", look_back, "start a patched Conduit and let it fetch the history of those rooms")
     for option in ("bin", "database"):
+        sub.add_argument(f"--{option}", type=Path, required=True)
+
+    sub = command("drain", drain, "start a patched Conduit and run `importer drain` on it")
+    for option in ("bin", "database", "importer", "dump"):
         sub.add_argument(f"--{option}", type=Path, required=True)
 
     sub = command("encryption", talk_on, "start Conduit on a migrated database and talk on; exit code 1 if a client can't")

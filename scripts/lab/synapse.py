@@ -39,12 +39,17 @@ def meet(labs: list[Notes]) -> None:
         lab["federation"] = str(file)
 
 
-def start(lab: Notes, engine: str | None, default_limits: bool = False, port: int | None = None) -> None:
-    """Starts Synapse and waits until it answers. It has been told of others by `meet`."""
-    settle(lab, engine)
+def start(lab: Notes, engine: str | None, default_limits: bool = False, quiet: Path | None = None,
+          port: int | None = None) -> None:
+    """Starts Synapse and waits until it answers. It has been told of others by `meet`. `quiet` is a second file of
+    configuration, whose first listener is the one that counts."""
+    if quiet:
+        port = yaml.safe_load(quiet.read_text())["listeners"][0]["port"]
+    settle(lab, engine, default_limits, port)
+    files = ["-c", lab["config"], *(["-c", str(quiet)] if quiet else [])]
     output = open(lab.dir / "synapse.out", "w")  # noqa: SIM115: it is Synapse's
     launcher = Path(__file__).with_name("homeserver.py")
-    process = subprocess.Popen([sys.executable, "-P", launcher, "-c", lab["config"]], cwd=lab.dir,
+    process = subprocess.Popen([sys.executable, "-P", launcher, *files], cwd=lab.dir,
                                env=os.environ | {"LAB_FEDERATION": lab["federation"]}, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                                start_new_session=True)
     lab["pid"] = process.pid
@@ -52,7 +57,7 @@ def start(lab: Notes, engine: str | None, default_limits: bool = False, port: in
     wait_until_it_answers(lab, process)
 
 
-def settle(lab: Notes, engine: str | None) -> None:
+def settle(lab: Notes, engine: str | None, default_limits: bool = False, port: int | None = None) -> None:
     """Writes all that Synapse needs in this place, and starts its database."""
     if running(lab):
         raise SystemExit(f"it runs already, at {lab['base_url']}")

@@ -36,7 +36,7 @@ impl Events {
         Self { key, room, previous: Vec::new(), auth: Vec::new() }
     }
 
-    fn event(&mut self, before: Option<u64>, fields: Value) -> DumpEvent {
+    pub(crate) fn event(&mut self, before: Option<u64>, fields: Value) -> DumpEvent {
         let mut pdu: CanonicalJsonObject = from(json!({
             "room_id": self.room, "sender": ALICE, "origin_server_ts": 1_700_000_000_000_u64,
             "depth": self.previous.len(), "prev_events": self.previous,

@@ -3,16 +3,20 @@
 
 mod backfill;
 mod conduit;
+mod contract;
 mod contradictions;
 mod disk;
 mod encryption;
 mod errors;
+mod fetched;
 mod generated;
 mod import;
 mod made;
 mod media;
 mod migrate;
+mod named;
 mod on_disk;
+mod past;
 mod predecessor;
 mod reading;
 mod sources;

@@ -8,7 +8,7 @@ use migration_tests::{
 };
 
 /// The program, if there is one and it is patched: a text of the patches is in it.
-fn patched() -> Option<String> {
+pub(crate) fn patched() -> Option<String> {
     let path = skip::conduit()?;
     let program = std::fs::read(&path).unwrap();
     if program.windows(12).any(|bytes| bytes == b"predecessor:") {
@@ -42,7 +42,7 @@ fn people_scroll_back_into_the_old_synapse() {
     lab.run("live-long", &[]).unwrap();
     lab.stop().unwrap();
     let [dump, database] = ["dump", "conduit"].map(|name| lab.directory().join(name));
-    command::dump_recent(&lab.by_database(), &dump).unwrap();
+    command::dump_history(&lab.by_database(), &dump, "recent").unwrap();
     command::import(&dump, &database, "rocksdb").unwrap();
     lab.resume().unwrap();
     let path = database.to_string_lossy().into_owned();

@@ -4,7 +4,7 @@
 use importer::{
     conduit::{
         keypair,
-        kv::{self, Backend, Entries, KvError, KvStore, Mode, Row, memory::MemoryStore},
+        kv::{self, Backend, Changes, Entries, KvError, KvStore, Mode, Row, memory::MemoryStore},
         layout::Part,
         trees::{self, TREES, Tree},
     },
@@ -355,6 +355,10 @@ impl KvStore for WithForeignTree {
 
     fn foreign_trees(&self) -> Result<Vec<String>, KvError> {
         Ok(vec!["plugin".into()])
+    }
+
+    fn commit(&mut self, changes: Changes) -> Result<(), KvError> {
+        self.0.commit(changes)
     }
 
     fn finish(&mut self) -> Result<(), KvError> {

@@ -131,16 +131,12 @@ pub fn dump(source: &[String], directory: &Path) -> anyhow::Result<Value> {
     dump_history(source, directory, "full")
 }
 
-/// The same, with the newest events of each room alone.
+/// Dumps a Synapse with so much history: `full` or `recent`.
 ///
 /// # Errors
 ///
 /// If the dump fails.
-pub fn dump_recent(source: &[String], directory: &Path) -> anyhow::Result<Value> {
-    dump_history(source, directory, "recent")
-}
-
-fn dump_history(source: &[String], directory: &Path, history: &str) -> anyhow::Result<Value> {
+pub fn dump_history(source: &[String], directory: &Path, history: &str) -> anyhow::Result<Value> {
     let directory = directory.to_string_lossy().into_owned();
     let end = ["--dump".to_owned(), directory, "--history".to_owned(), history.to_owned()];
     run(["dump".to_owned()].iter().chain(source).chain(&end))?.json()

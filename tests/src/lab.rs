@@ -57,8 +57,20 @@ impl Lab {
     ///
     /// As [`Lab::start`].
     pub fn stopped() -> anyhow::Result<Self> {
-        let template = family(Engine::Sqlite)?;
-        let mut lab = Self::copy(&template)?;
+        Self::stopped_copy(&family(Engine::Sqlite)?)
+    }
+
+    /// The same after much more talk: what makes the story is no longer among the newest events of its rooms.
+    ///
+    /// # Errors
+    ///
+    /// As [`Lab::start`].
+    pub fn long_ago() -> anyhow::Result<Self> {
+        Self::stopped_copy(&long_ago()?)
+    }
+
+    fn stopped_copy(template: &Path) -> anyhow::Result<Self> {
+        let mut lab = Self::copy(template)?;
         for name in ["homeserver.yaml", "lab.json"] {
             let path = lab.directory().join(name);
             let text = fs::read_to_string(&path)?;
@@ -106,7 +118,16 @@ impl Lab {
     ///
     /// If it does not start.
     pub fn resume(&mut self) -> anyhow::Result<()> {
-        self.run("start", &[])?;
+        self.resume_with(&[])
+    }
+
+    /// The same with further arguments for `start`.
+    ///
+    /// # Errors
+    ///
+    /// If it does not start.
+    pub fn resume_with(&mut self, arguments: &[&str]) -> anyhow::Result<()> {
+        self.run("start", arguments)?;
         self.read_notes()
     }
 
@@ -116,8 +137,7 @@ impl Lab {
     ///
     /// If it does not start.
     pub fn resume_with_default_limits(&mut self) -> anyhow::Result<()> {
-        self.run("start", &["--default-limits"])?;
-        self.read_notes()
+        self.resume_with(&["--default-limits"])
     }
 
     fn read_notes(&mut self) -> anyhow::Result<()> {
@@ -238,6 +258,15 @@ fn family(engine: Engine) -> anyhow::Result<PathBuf> {
     template(&format!("template-{}", engine.name()), |directory| {
         script("start", directory, &["--engine", engine.name()])?;
         script("fill", directory, &[])
+    })
+}
+
+/// The same after much more talk.
+fn long_ago() -> anyhow::Result<PathBuf> {
+    template("template-long-ago", |directory| {
+        script("start", directory, &["--engine", Engine::Sqlite.name()])?;
+        script("fill", directory, &[])?;
+        script("talk", directory, &[])
     })
 }
 

@@ -28,6 +28,9 @@ use crate::{
     story::Story,
 };
 
+/// A change to the JSON of an event.
+type Change = fn(&mut Value);
+
 type Outcome = Result<Progress, BackfillError>;
 
 /// Walks to the end, within a time that no walk needs. What was stored must be right.
@@ -41,7 +44,7 @@ async fn walk(upstream: Scripted) -> (Arc<MemoryHost>, Arc<Scripted>, Outcome) {
     let outcome = outcome.expect("the walk does not end");
     let story = &upstream.story;
     let expected = story.timeline();
-    let mut place: usize = 0;
+    let mut place = 0;
     for id in host.timeline(room) {
         let found = expected[place..].iter().position(|other| *other == id);
         let found = found.unwrap_or_else(|| panic!("{id} is not of the room, or not in order"));
@@ -110,14 +113,11 @@ fn after_forged(change: impl Fn(&mut Value)) -> (Scripted, OwnedEventId) {
                 pdus.insert(0, text.clone());
                 Answer::Pdus(pdus)
             }
-            answer @ Answer::StateIds(_) => answer,
+            answer => answer,
         })
     });
     (upstream, id)
 }
-
-/// What is done to an event.
-type Change = fn(&mut Value);
 
 #[tokio::test]
 async fn an_invalid_event_is_given_up_and_passed_by() {

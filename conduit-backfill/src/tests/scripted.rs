@@ -131,6 +131,7 @@ impl Upstream for Scripted {
         from: &[OwnedEventId],
         limit: u32,
     ) -> Result<Vec<Box<RawValue>>> {
+        let limit = usize::try_from(limit).unwrap();
         let place = |id: &OwnedEventId| {
             let events = self.story.events();
             let index = events.iter().position(|told| told.pdu.event_id == *id)?;
@@ -141,7 +142,7 @@ impl Upstream for Scripted {
         let mut seen = BTreeSet::new();
         while let Some((_, index)) = queue.pop() {
             let told = &self.story.events()[index];
-            if found.len() >= usize::try_from(limit).unwrap() || !seen.insert(index) {
+            if found.len() >= limit || !seen.insert(index) {
                 continue;
             }
             found.push(told);

@@ -2,9 +2,11 @@
 
 use super::source::SecretFileError;
 use crate::{
+    backfill::{ConnectError, FetchError},
     config::{conduit::ConduitConfigError, synapse::ConfigError},
+    drain::{ConduitError, DrainError},
     dump::{DumpError, ReadError, WriteError},
-    import::ImportError,
+    import::{ImportError, past::PastError},
     synapse::SourceError,
     verify::VerifyError,
 };
@@ -54,10 +56,25 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     if let Some(error) = cause.downcast_ref::<SourceError>() {
         return Some(of_source(error));
     }
+    if let Some(error) = cause.downcast_ref::<FetchError>() {
+        return Some(match error {
+            FetchError::Source(_) => SOURCE,
+            FetchError::Interrupted => FAILED,
+            _ => TARGET,
+        });
+    }
+    if let Some(error) = cause.downcast_ref::<DrainError>() {
+        return Some(match error {
+            DrainError::Interrupted => FAILED,
+            _ => TARGET,
+        });
+    }
     let of_type = |is: bool, code: u8| is.then_some(code);
     of_type(cause.is::<ReadError>(), DUMP)
         .or_else(|| of_type(cause.is::<ConfigError>() || cause.is::<SecretFileError>(), SOURCE))
         .or_else(|| of_type(cause.is::<ConduitConfigError>(), TARGET))
+        .or_else(|| of_type(cause.is::<ConnectError>(), SOURCE))
+        .or_else(|| of_type(cause.is::<PastError>() || cause.is::<ConduitError>(), TARGET))
         .or_else(|| of_type(cause.is::<crate::partial::PartialError>(), TARGET))
         .or_else(|| of_type(cause.is::<WriteError>(), TARGET))
         .or_else(|| of_type(cause.is::<crate::conduit::kv::KvError>(), TARGET))

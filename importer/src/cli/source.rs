@@ -111,7 +111,11 @@ pub(super) struct SecretFileError {
     source: std::io::Error,
 }
 
-fn read_secret(option: &'static str, path: &Path) -> Result<SecretString, SecretFileError> {
+/// Reads the file of a token or a key.
+pub(super) fn read_secret(
+    option: &'static str,
+    path: &Path,
+) -> Result<SecretString, SecretFileError> {
     let text = std::fs::read_to_string(path).map_err(|source| SecretFileError {
         option,
         path: path.to_owned(),

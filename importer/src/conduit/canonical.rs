@@ -129,6 +129,26 @@ impl From<&Object<'_>> for CanonicalJsonObject {
     }
 }
 
+impl<'a> From<&'a CanonicalJsonValue> for Canonical<'a> {
+    fn from(value: &'a CanonicalJsonValue) -> Self {
+        match value {
+            CanonicalJsonValue::Null => Self::Null,
+            CanonicalJsonValue::Bool(value) => Self::Bool(*value),
+            CanonicalJsonValue::Integer(number) => Self::Integer(*number),
+            CanonicalJsonValue::String(text) => Self::Text(text.into()),
+            CanonicalJsonValue::Array(items) => Self::Array(items.iter().map(Self::from).collect()),
+            CanonicalJsonValue::Object(object) => Self::Object(object.into()),
+        }
+    }
+}
+
+impl<'a> From<&'a CanonicalJsonObject> for Object<'a> {
+    fn from(object: &'a CanonicalJsonObject) -> Self {
+        // The map is sorted.
+        Self(object.iter().map(|(name, value)| (name.into(), value.into())).collect())
+    }
+}
+
 impl Serialize for Canonical<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
@@ -271,6 +291,7 @@ mod tests {
         assert_eq!(ours.is_some(), ruma.is_some(), "{text}");
         let (Some(ours), Some(ruma)) = (ours, ruma) else { return };
         assert_eq!(CanonicalJsonObject::from(&ours), ruma);
+        assert_eq!(Object::from(&ruma), ours);
         assert_eq!(serde_json::to_string(&ours).unwrap(), serde_json::to_string(&ruma).unwrap());
     }
 

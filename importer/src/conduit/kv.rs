@@ -2,6 +2,7 @@
 
 mod large;
 pub mod memory;
+pub mod pending;
 pub mod rocks;
 pub mod sqlite;
 
@@ -9,6 +10,7 @@ pub mod sqlite;
 mod tests;
 
 use std::{
+    collections::BTreeMap,
     fs::DirBuilder,
     io,
     os::unix::fs::DirBuilderExt as _,
@@ -31,6 +33,9 @@ pub struct Row {
 
 /// Key and value, as scans give them.
 pub type Entry = (Box<[u8]>, Box<[u8]>);
+
+/// New values of keys, `None` for rows that go.
+pub type Changes = BTreeMap<(&'static Tree, Vec<u8>), Option<Vec<u8>>>;
 
 /// Rows of a scan.
 pub type Entries<'a> = Box<dyn Iterator<Item = Result<Entry, KvError>> + 'a>;
@@ -80,7 +85,16 @@ pub trait KvStore: Send {
     /// The engine's.
     fn foreign_trees(&self) -> Result<Vec<String>, KvError>;
 
-    /// Makes everything visible and durable, in the form that is the fastest to read. To be called after the last write.
+    /// Makes all changes or none, even if the machine dies meanwhile; they are on disk when this returns. For stores
+    /// opened by [`Mode::Write`].
+    ///
+    /// # Errors
+    ///
+    /// The engine's, a full disk among them.
+    fn commit(&mut self, changes: Changes) -> Result<(), KvError>;
+
+    /// Makes everything visible and durable, in a new store in the form that is the fastest to read. To be called after the
+    /// last write.
     ///
     /// # Errors
     ///
@@ -129,6 +143,8 @@ pub enum Mode {
     Create,
     /// An existing store, for reading only.
     Read,
+    /// An existing store, whose rows change by [`KvStore::commit`].
+    Write,
 }
 
 /// Opens the store of `backend` in `directory`.
@@ -139,10 +155,10 @@ pub enum Mode {
 pub fn open(backend: Backend, directory: &Path, mode: Mode) -> Result<Box<dyn KvStore>, KvError> {
     let error = |reason: String| KvError::Open { path: directory.to_owned(), reason };
     match (mode, detect(directory)) {
-        (Mode::Read, None) => {
+        (Mode::Read | Mode::Write, None) => {
             return Err(error("there is no Conduit database; name the directory of one".into()));
         }
-        (Mode::Read, Some(found)) if found != backend => {
+        (Mode::Read | Mode::Write, Some(found)) if found != backend => {
             return Err(error(format!("it is a {found} database; say `--backend {found}`")));
         }
         (Mode::Create, Some(found)) => {

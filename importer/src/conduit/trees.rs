@@ -1,5 +1,6 @@
-//! The table of all 86 trees of a Conduit database of version 18: how keys and values are laid out, and whether the
-//! importer writes them. `docs/on-disk-format.md` explains each, with its source in Conduit and the test that pins it.
+//! The table of all 86 trees of a Conduit database of version 18, and of the one that is the importer's own: how keys and
+//! values are laid out, and whether the import writes them. `docs/on-disk-format.md` explains each, with its source in
+//! Conduit and the test that pins it.
 
 use std::{cmp::Ordering, fmt};
 
@@ -185,7 +186,7 @@ macro_rules! trees {
         )*
 
         /// All trees, sorted by name.
-        pub static TREES: [&Tree; 86] = [$(&$constant),*];
+        pub static TREES: [&Tree; 87] = [$(&$constant),*];
     };
 }
 
@@ -221,6 +222,8 @@ trees! {
     OPENIDTOKEN_EXPIRESATUSERID "openidtoken_expiresatuserid" &[&[Text("token")]] =>
         &[&[U64("expires_ms"), Text("user")]], PASSING;
     PDUID_PDU "pduid_pdu" PDU_ID => SORTED, YES;
+    PREDECESSOR_GIVENUP "predecessor_givenup" &[&[Text("room"), Sep, Text("event")]] => &[&[Text("reason")]],
+        Written::No("what `backfill` finds that nobody has");
     PRESENCEID_PRESENCE "presenceid_presence" &[&[Text("room"), Sep, U64("count"), Sep, Text("user")]] => AS_SENT,
         Written::No("Conduit clears it at every start");
     PUBLICROOMIDS "publicroomids" ROOM => NOTHING, YES;

@@ -57,26 +57,36 @@ impl Event {
         room_id: &str,
         rules: &RoomVersionRules,
     ) -> Result<Self, Refusal> {
+        let json = serde_json::from_str(event.pdu.get())
+            .map_err(|error| ("event-unparsable", error.to_string()))?;
+        Self::of(&event.event_id, json, room_id, rules)
+    }
+
+    /// The same of canonical JSON.
+    pub(super) fn of<'a>(
+        id: &'a EventId,
+        mut json: Object<'a>,
+        room_id: &str,
+        rules: &RoomVersionRules,
+    ) -> Result<Self, Refusal> {
         let unparsable = |error: &dyn std::fmt::Display| ("event-unparsable", error.to_string());
-        let mut json: Object<'_> =
-            serde_json::from_str(event.pdu.get()).map_err(|error| unparsable(&error))?;
         json.remove("unsigned");
         json.remove("event_id");
         match ruma::signatures::reference_hash(&hashed(&json), rules) {
-            Ok(hash) if event.event_id.as_str().strip_prefix('$') == Some(&hash) => {}
+            Ok(hash) if id.as_str().strip_prefix('$') == Some(&hash) => {}
             Ok(_) => {
                 return Err(("event-id-mismatch", "its id is not the hash of its content".into()));
             }
             Err(error) => return Err(unparsable(&error)),
         }
-        let mut read = Self::read(&event.event_id, &json)
-            .map_err(|field| unparsable(&format!("bad `{field}`")))?;
+        let mut read =
+            Self::read(id, &json).map_err(|field| unparsable(&format!("bad `{field}`")))?;
         let without_room = read.is_create() && rules.authorization.room_create_event_id_as_room_id;
         let found = json.get("room_id").map(|id| id.as_text().unwrap_or_default());
         if found != (!without_room).then_some(room_id) {
             return Err(("event-of-other-room", "its `room_id` is not the room's".into()));
         }
-        json.insert("event_id", Canonical::Text(event.event_id.as_str().into()));
+        json.insert("event_id", Canonical::Text(id.as_str().into()));
         read.write(&json).map_err(|error| unparsable(&error))?;
         Ok(read)
     }

@@ -7,13 +7,13 @@
 //! first event of the timeline are free to be counts of that room's events. Imported rooms are those whose short room id
 //! is smaller than the admin room's, which is made last.
 
-mod additions;
+pub(super) mod additions;
 mod ahead;
 mod index;
 mod membership;
 mod outside;
 mod receipts;
-mod relations;
+pub(super) mod relations;
 mod shelf;
 mod states;
 mod survey;
@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// Numbers left free beyond those of the missing events: forks have more events than depth says.
-const MARGIN: u64 = 1000;
+pub(crate) const MARGIN: u64 = 1000;
 /// Most numbers left free for one room. Depths are other servers' words and may be anything.
 const MOST_RESERVED: u64 = 1 << 32;
 

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use ruma::EventId;
+
 use super::ImportError;
 use crate::conduit::{
     kv::{KvStore, Row},
@@ -53,6 +55,11 @@ impl<'a> Rows<'a> {
             remembered: 0,
             all_remembered: true,
         }
+    }
+
+    /// Goes on in a database that is complete, after the last number that was handed out.
+    pub(super) fn resume(store: &'a mut dyn KvStore, counter: u64) -> Self {
+        Self { counter, all_remembered: false, ..Self::new(store) }
     }
 
     /// A number that was never handed out.
@@ -188,12 +195,36 @@ impl<'a> Rows<'a> {
         Ok(short)
     }
 
+    /// The store, without what is pending.
+    pub(super) fn store(&self) -> &dyn KvStore {
+        self.store
+    }
+
+    /// The short id of an event, new or known.
+    pub(super) fn short_event(&mut self, id: &EventId) -> Result<u64, ImportError> {
+        let key = [Part::Text(id.as_str())];
+        let stored =
+            self.get(&trees::EVENTID_SHORTEVENTID, &trees::EVENTID_SHORTEVENTID.key(&key))?;
+        if let Some(short) = stored.and_then(|value| value.try_into().ok()) {
+            return Ok(u64::from_be_bytes(short));
+        }
+        let short = self.next();
+        self.put(&trees::EVENTID_SHORTEVENTID, &key, &[Part::U64(short)])?;
+        self.put(&trees::SHORTEVENTID_EVENTID, &[Part::U64(short)], &key)?;
+        Ok(short)
+    }
+
+    /// Writes the counter, and whatever is pending.
+    pub(super) fn finish_counter(&mut self) -> Result<(), ImportError> {
+        let counter = self.counter.to_be_bytes().to_vec();
+        self.put_raw(&trees::GLOBAL, b"c".to_vec(), counter)?;
+        self.flush()
+    }
+
     /// Writes the rows of `global`, the version last, and makes everything durable.
     pub(super) fn finish(&mut self, keypair: Vec<u8>, version: u64) -> Result<(), ImportError> {
-        let counter = self.counter.to_be_bytes().to_vec();
         self.put_raw(&trees::GLOBAL, b"keypair".to_vec(), keypair)?;
-        self.put_raw(&trees::GLOBAL, b"c".to_vec(), counter)?;
-        self.flush()?;
+        self.finish_counter()?;
         self.put_raw(&trees::GLOBAL, b"version".to_vec(), version.to_be_bytes().to_vec())?;
         self.flush()?;
         Ok(self.store.finish()?)

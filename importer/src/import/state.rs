@@ -7,7 +7,8 @@ use std::{
 
 use super::{ImportError, rows::Rows};
 use crate::conduit::{
-    layout::Part,
+    kv::{KvError, KvStore},
+    layout::{Part, Value},
     state_diff::{CompressedEvent, StateDiff},
     trees,
 };
@@ -36,6 +37,33 @@ pub(super) struct State {
 }
 
 impl State {
+    /// A state that was stored before; `None` if it can't be read.
+    pub(super) fn stored(hash: u64, store: &dyn KvStore) -> Result<Option<Self>, KvError> {
+        let tree = &trees::SHORTSTATEHASH_STATEDIFF;
+        let mut layers = Vec::new();
+        let mut next = hash;
+        while next != 0 {
+            // Conduit writes four (src/service/rooms/state_compressor/mod.rs:144-256); a chain without an end is damage.
+            let value = store.get(tree, &next.to_be_bytes())?;
+            let Some(value) = value.filter(|_| layers.len() <= 2 * MAX_LAYERS) else {
+                return Ok(None);
+            };
+            let Ok(fields) = tree.decode_value(&[], &value) else { return Ok(None) };
+            let Some(Value::U64s(numbers)) = fields.get("diff") else { return Ok(None) };
+            let Some(diff) = StateDiff::decode(fields.u64("parent"), numbers) else {
+                return Ok(None);
+            };
+            layers.push(Rc::new(Layer {
+                short_state_hash: next,
+                added: diff.added.into_iter().collect(),
+                removed: diff.removed.into_iter().collect(),
+            }));
+            next = diff.parent;
+        }
+        layers.reverse();
+        Ok(Some(Self { layers }))
+    }
+
     /// The id of the state; 0 for the empty one.
     pub(super) fn short_state_hash(&self) -> u64 {
         self.layers.last().map_or(0, |layer| layer.short_state_hash)
@@ -152,10 +180,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::conduit::{
-        kv::{KvStore as _, memory::MemoryStore},
-        layout::Value,
-    };
+    use crate::conduit::kv::memory::MemoryStore;
 
     /// Expands a stored state by Conduit's rule, and says how many rows that took.
     fn expand(store: &MemoryStore, hash: u64) -> (BTreeSet<CompressedEvent>, usize) {
@@ -193,6 +218,10 @@ mod tests {
             states.push((state.short_state_hash(), expected.clone()));
         }
         rows.flush().unwrap();
+        for (hash, expected) in &states {
+            let read = State::stored(*hash, &store).unwrap().unwrap();
+            assert_eq!((read.short_state_hash(), &read.entries()), (*hash, expected));
+        }
         for (hash, expected) in states {
             let (expanded, layers) = expand(&store, hash);
             assert_eq!(expanded, expected.into_iter().collect());

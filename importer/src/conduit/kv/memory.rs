@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Entries, KvError, KvStore, Row};
+use super::{Changes, Entries, KvError, KvStore, Row};
 use crate::conduit::trees::Tree;
 
 /// Trees in memory.
@@ -46,6 +46,17 @@ impl KvStore for MemoryStore {
 
     fn foreign_trees(&self) -> Result<Vec<String>, KvError> {
         Ok(Vec::new())
+    }
+
+    fn commit(&mut self, changes: Changes) -> Result<(), KvError> {
+        for ((tree, key), value) in changes {
+            let rows = self.trees.entry(tree).or_default();
+            match value {
+                Some(value) => rows.insert(key, value),
+                None => rows.remove(&key),
+            };
+        }
+        Ok(())
     }
 
     fn finish(&mut self) -> Result<(), KvError> {

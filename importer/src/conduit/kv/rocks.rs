@@ -15,7 +15,7 @@ use rocksdb::{
 use rustix::{fs::FlockOperation, io::Errno};
 
 use self::files::Files;
-use super::{Entries, KvError, KvStore, Mode, Row, make_directory};
+use super::{Changes, Entries, KvError, KvStore, Mode, Row, make_directory};
 use crate::conduit::trees::{self, TREES, Tree};
 
 /// Bytes that all memtables together may take before they are written out. Large trees don't go through them.
@@ -28,6 +28,7 @@ const OPEN_FILES: i32 = 1000;
 /// A RocksDB database.
 pub struct RocksStore {
     path: PathBuf,
+    mode: Mode,
     db: DB,
     options: Options,
     /// Rows of large trees that are not in the database yet.
@@ -51,27 +52,30 @@ impl RocksStore {
     pub fn open(directory: &Path, mode: Mode) -> Result<Self, KvError> {
         let path = directory.to_owned();
         let error = |reason: String| KvError::Open { path: path.clone(), reason };
-        let options = options();
+        let options = options(mode);
         let reading = if mode == Mode::Read { lock(directory)? } else { None };
         let db = match mode {
             Mode::Create => {
                 make_directory(directory).map_err(|cause| error(cause.to_string()))?;
                 DB::open(&options, directory)
             }
-            Mode::Read => {
+            Mode::Read | Mode::Write => {
                 if !directory.join("CURRENT").is_file() {
                     return Err(error("there is no RocksDB database".into()));
                 }
                 DB::list_cf(&options, directory).and_then(|names| {
                     let families =
                         names.iter().map(|name| ColumnFamilyDescriptor::new(name, options.clone()));
+                    if mode == Mode::Write {
+                        return DB::open_cf_descriptors(&options, directory, families);
+                    }
                     DB::open_cf_descriptors_read_only(&options, directory, families, false)
                 })
             }
         };
         let db = db.map_err(|cause| open_error(&path, cause))?;
         let files = Files::new(&path, &options);
-        Ok(Self { path, db, options, files, _reading: reading })
+        Ok(Self { path, mode, db, options, files, _reading: reading })
     }
 
     /// Makes a tree's column family if there is none.
@@ -82,10 +86,13 @@ impl RocksStore {
         Ok(())
     }
 
-    /// Writes out a tree's memtable and moves all its rows to the last level, where Conduit's own would be.
-    fn compact(&self, tree: &Tree) -> Result<(), KvError> {
+    /// Writes out a tree's memtable; in a new database, moves all its rows to the last level, where Conduit's own would be.
+    fn write_out(&self, tree: &Tree) -> Result<(), KvError> {
         let Some(family) = self.db.cf_handle(tree.name) else { return Ok(()) };
         self.db.flush_cf(&family).map_err(|cause| self.write_error(cause))?;
+        if self.mode != Mode::Create {
+            return Ok(());
+        }
         let mut compact = CompactOptions::default();
         compact.set_exclusive_manual_compaction(false);
         self.db.compact_range_cf_opt(&family, None::<&[u8]>, None::<&[u8]>, &compact);
@@ -170,9 +177,24 @@ impl KvStore for RocksStore {
             .collect())
     }
 
+    fn commit(&mut self, changes: Changes) -> Result<(), KvError> {
+        let mut batch = WriteBatch::default();
+        for ((tree, key), value) in changes {
+            self.create(tree)?;
+            let Some(family) = self.db.cf_handle(tree.name) else { continue };
+            match value {
+                Some(value) => batch.put_cf(&family, key, value),
+                None => batch.delete_cf(&family, key),
+            }
+        }
+        let mut write = WriteOptions::default();
+        write.set_sync(true);
+        self.db.write_opt(&batch, &write).map_err(|cause| self.write_error(cause))
+    }
+
     fn finish(&mut self) -> Result<(), KvError> {
         self.settle()?;
-        TREES.par_iter().try_for_each(|tree| self.compact(tree))?;
+        TREES.par_iter().try_for_each(|tree| self.write_out(tree))?;
         let property = "rocksdb.background-errors";
         let errors =
             self.db.property_int_value(property).map_err(|cause| self.write_error(cause))?;
@@ -199,7 +221,9 @@ fn lock(directory: &Path) -> Result<Option<File>, KvError> {
 fn open_error(path: &Path, cause: rocksdb::Error) -> KvError {
     let path = path.to_owned();
     let reason = cause.into_string();
-    if reason.contains("LOCK: Resource temporarily unavailable") {
+    // The one of another process, the other of this one.
+    let held = ["LOCK: Resource temporarily unavailable", "lock hold by current process"];
+    if held.iter().any(|text| reason.contains(text)) {
         KvError::InUse { path }
     } else {
         KvError::Open { path, reason }
@@ -211,9 +235,9 @@ fn read_error(tree: &Tree, cause: rocksdb::Error) -> KvError {
 }
 
 /// Conduit's own options (src/database/abstraction/rocksdb.rs:23-57) as far as they shape files, so that its first start
-/// has nothing to rewrite. Comparator, table format, merge operators are RocksDB's defaults, as there. Nothing is compacted
-/// before the end, and then once.
-fn options() -> Options {
+/// has nothing to rewrite. Comparator, table format, merge operators are RocksDB's defaults, as there. A new database is
+/// compacted at the end, and then once.
+fn options(mode: Mode) -> Options {
     let mut table = BlockBasedOptions::default();
     table.set_bloom_filter(10.0, false);
     table.set_block_size(4 * 1024);
@@ -229,7 +253,7 @@ fn options() -> Options {
     options.set_compression_type(DBCompressionType::Lz4);
     options.set_bottommost_compression_type(DBCompressionType::Zstd);
     options.set_level_compaction_dynamic_level_bytes(true);
-    options.set_disable_auto_compactions(true);
+    options.set_disable_auto_compactions(mode == Mode::Create);
     options.set_max_background_jobs(4);
     options.set_max_subcompactions(2);
     options.set_bytes_per_sync(1 << 20);

@@ -1,13 +1,16 @@
 //! Conduit's other engine: `conduit.db` with one table for each tree.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use rusqlite::{
-    Connection, OpenFlags, OptionalExtension as _, Transaction, params, params_from_iter,
+    Connection, ErrorCode, OpenFlags, OptionalExtension as _, Transaction, params, params_from_iter,
 };
 
 use super::{
-    Entries, Entry, KvError, KvStore, Mode, Row,
+    Changes, Entries, Entry, KvError, KvStore, Mode, Row,
     large::{Collected, Rows},
     make_directory,
 };
@@ -57,8 +60,14 @@ impl SqliteStore {
                     OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
                 )
             }
+            Mode::Write => own(&file),
         };
-        let connection = opened.map_err(|cause| error(cause.to_string()))?;
+        let connection = opened.map_err(|cause| match cause.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+                KvError::InUse { path: path.clone() }
+            }
+            _ => error(cause.to_string()),
+        })?;
         Ok(Self { path, connection, collected: Collected::new() })
     }
 
@@ -84,6 +93,20 @@ impl SqliteStore {
         let transaction = self.connection.transaction()?;
         for rows in self.collected.drain() {
             write_sorted(&transaction, rows)?;
+        }
+        transaction.commit()
+    }
+
+    fn make_changes(&mut self, changes: Changes) -> rusqlite::Result<()> {
+        let transaction = self.connection.transaction()?;
+        for ((tree, key), value) in changes {
+            let sql = match value {
+                Some(_) => {
+                    format!("INSERT OR REPLACE INTO {} (key, value) VALUES (?1, ?2)", tree.name)
+                }
+                None => format!("DELETE FROM {} WHERE key = ?1 AND ?2 IS NULL", tree.name),
+            };
+            transaction.prepare_cached(&sql)?.execute(params![key, value])?;
         }
         transaction.commit()
     }
@@ -179,6 +202,10 @@ impl KvStore for SqliteStore {
         Ok(names.into_iter().filter(|name| trees::find(name).is_none()).collect())
     }
 
+    fn commit(&mut self, changes: Changes) -> Result<(), KvError> {
+        self.make_changes(changes).map_err(|cause| self.write_error(&cause))
+    }
+
     fn finish(&mut self) -> Result<(), KvError> {
         self.settle()?;
         // Conduit's mode. Also the moment at which everything is on disk.
@@ -226,6 +253,27 @@ fn create(file: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "journal_mode", "OFF")?;
     connection.pragma_update(None, "synchronous", "OFF")?;
     connection.pragma_update(None, "cache_size", CACHE)?;
+    tables(&connection)?;
+    Ok(connection)
+}
+
+/// An existing database, which nobody else can open until the connection is closed. A Conduit that has it open is in the
+/// way: the log can be given up only by whoever is alone.
+fn own(file: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(file, flags)?;
+    connection.busy_timeout(Duration::ZERO)?;
+    connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    connection.pragma_update(None, "journal_mode", "DELETE")?;
+    connection.execute_batch("BEGIN EXCLUSIVE; COMMIT")?;
+    // Conduit's modes again.
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    tables(&connection)?;
+    Ok(connection)
+}
+
+fn tables(connection: &Connection) -> rusqlite::Result<()> {
     for tree in TREES {
         connection.execute(
             &format!(
@@ -236,5 +284,5 @@ fn create(file: &Path) -> rusqlite::Result<Connection> {
         )?;
     }
     connection.set_prepared_statement_cache_capacity(TREES.len().saturating_mul(3));
-    Ok(connection)
+    Ok(())
 }

@@ -69,9 +69,29 @@ fn obeys_the_contract(store: &mut dyn KvStore) {
     store.finish().unwrap();
 }
 
+/// Of a store that has the rows of [`obeys_the_contract`].
+fn commits(store: &mut dyn KvStore) {
+    let change =
+        |tree, key: &[u8], value: Option<&[u8]>| ((tree, key.to_vec()), value.map(<[u8]>::to_vec));
+    let changes = [
+        change(&PDUID_PDU, b"a", None),
+        change(&PDUID_PDU, b"absent", None),
+        change(&PDUID_PDU, b"b", Some(b"")),
+        change(&PDUID_PDU, b"c", Some(b"3")),
+        change(&ALIAS_ROOMID, b"a", Some(b"changed")),
+    ];
+    store.commit(changes.into()).unwrap();
+    let keys: Vec<_> = all(store, &PDUID_PDU, &[]).into_iter().map(|(key, _)| key).collect();
+    let expected: [&[u8]; 5] = [b"b", b"b\xff", b"b\xff\x01", b"c", b"\xff\xff"];
+    assert_eq!(keys, expected);
+    assert_eq!(all(store, &ALIAS_ROOMID, &[]), [pair(b"a", b"changed")]);
+}
+
 #[test]
 fn memory_obeys_the_contract() {
-    obeys_the_contract(&mut MemoryStore::default());
+    let mut store = MemoryStore::default();
+    obeys_the_contract(&mut store);
+    commits(&mut store);
 }
 
 fn engine_obeys_the_contract(backend: Backend) {
@@ -86,8 +106,38 @@ fn engine_obeys_the_contract(backend: Backend) {
     assert_eq!(all(store.as_ref(), &PDUID_PDU, b"a"), [pair(b"a", b"new")]);
     assert_eq!(all(store.as_ref(), &USERROOMID_JOINED, &[]).len(), 2500);
 
+    drop(store);
+
+    let mut store = open(backend, &directory, Mode::Write).unwrap();
+    commits(store.as_mut());
+    let second = open(backend, &directory, Mode::Write).err().unwrap();
+    assert!(matches!(second, KvError::InUse { .. }), "{second}");
+    // As after a kill: without `finish`.
+    drop(store);
+    let store = open(backend, &directory, Mode::Read).unwrap();
+    assert_eq!(all(store.as_ref(), &PDUID_PDU, b"a"), []);
+    assert_eq!(all(store.as_ref(), &PDUID_PDU, b"c"), [pair(b"c", b"3")]);
+    drop(store);
+
     let again = open(backend, &directory, Mode::Create).err().unwrap();
     assert!(again.to_string().contains("already"), "{again}");
+}
+
+/// As Conduit has it open: in the mode with a log, with a connection that has read.
+#[test]
+fn a_sqlite_database_that_another_has_open_is_not_written() {
+    let scratch = tempfile::tempdir().unwrap();
+    open(Backend::Sqlite, scratch.path(), Mode::Create).unwrap().finish().unwrap();
+    let conduit = rusqlite::Connection::open(scratch.path().join("conduit.db")).unwrap();
+    let rows = || conduit.query_row("SELECT count(*) FROM pduid_pdu", [], |row| row.get(0));
+    assert_eq!(rows(), Ok(0));
+    let refused = open(Backend::Sqlite, scratch.path(), Mode::Write).err().unwrap();
+    assert!(matches!(refused, KvError::InUse { .. }), "{refused}");
+    drop(conduit);
+    let mut store = open(Backend::Sqlite, scratch.path(), Mode::Write).unwrap();
+    store.commit([((&PDUID_PDU, b"a".to_vec()), Some(b"1".to_vec()))].into()).unwrap();
+    let conduit = rusqlite::Connection::open(scratch.path().join("conduit.db")).unwrap();
+    conduit.query_row("SELECT count(*) FROM pduid_pdu", [], |_| Ok(())).unwrap_err();
 }
 
 #[test]

@@ -125,6 +125,15 @@ proptest! {
 }
 
 #[test]
+fn what_is_given_up_is_a_word_by_room_and_event() {
+    let tree = &trees::PREDECESSOR_GIVENUP;
+    let key = tree.key(&[Part::Text("!r:x"), Part::Text("$e")]);
+    assert_eq!(key, b"!r:x\xff$e");
+    assert_eq!(tree.value(&[Part::Text("unavailable")]), b"unavailable");
+    assert_eq!(tree.decode_key(&key).unwrap().text("event"), "$e");
+}
+
+#[test]
 fn lists_come_back() {
     let value = trees::THREADID_USERIDS.value(&[Part::Texts(&["@a:x", "@b:x"])]);
     assert_eq!(value, b"@a:x\xff@b:x");

@@ -16,15 +16,16 @@ const TYPES: [&str; 5] =
 #[derive(Clone, Debug, Default)]
 pub(in crate::import) struct Relations {
     /// `m.relates_to.event_id`, for every type of relation.
-    pub(in crate::import) target: Option<OwnedEventId>,
+    target: Option<OwnedEventId>,
     /// What it replies to, if that is all.
-    pub(in crate::import) reply: Option<OwnedEventId>,
+    reply: Option<OwnedEventId>,
     /// Whether `target` is the root of a thread that this event belongs to.
     in_thread: bool,
 }
 
 impl Relations {
-    pub(super) fn of(content: &Object<'_>) -> Self {
+    /// Of an event's content.
+    pub(in crate::import) fn of(content: &Object<'_>) -> Self {
         let relates_to = content.get("m.relates_to").and_then(Canonical::as_object);
         let Some(relates_to) = relates_to else { return Self::default() };
         let kind = relates_to.text("rel_type").unwrap_or("");
@@ -34,6 +35,11 @@ impl Relations {
             reply: reply.filter(|_| !TYPES.contains(&kind)).and_then(event_id),
             in_thread: ["m.thread", "io.element.thread"].contains(&kind),
         }
+    }
+
+    /// The events that it relates to.
+    pub(in crate::import) fn targets(&self) -> impl Iterator<Item = &EventId> {
+        [&self.target, &self.reply].into_iter().filter_map(|target| target.as_deref())
     }
 
     /// The root of the thread that the event belongs to.

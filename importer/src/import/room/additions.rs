@@ -184,7 +184,7 @@ impl Additions {
 }
 
 /// What a redacted event says of its redaction if that is not known.
-fn unknown_redaction(redaction: &EventId, target: &EventId) -> String {
+pub(in crate::import) fn unknown_redaction(redaction: &EventId, target: &EventId) -> String {
     format!(
         r#"{{"content":{{}},"event_id":{},"redacts":{},"type":"m.room.redaction"}}"#,
         text(redaction.as_str()),

@@ -3,7 +3,7 @@
 use ruma::EventId;
 
 use crate::{
-    conduit::{layout::Part, trees},
+    conduit::{layout::Part, pdu_id::PduCount, trees},
     import::{ImportError, event::Event, rows::Rows},
 };
 
@@ -14,24 +14,21 @@ pub(super) fn relate(
     count_of: impl Fn(&EventId) -> Option<u64>,
     rows: &mut Rows<'_>,
 ) -> Result<(), ImportError> {
-    for target in [&event.relations.target, &event.relations.reply].into_iter().flatten() {
-        if let Some(target) = count_of(target) {
-            rows.mark(&trees::TOFROM_RELATION, &[Part::U64(target), Part::U64(count)])?;
-        }
+    for target in event.relations.targets().filter_map(count_of) {
+        rows.mark(&trees::TOFROM_RELATION, &[Part::U64(target), Part::U64(count)])?;
     }
     Ok(())
 }
 
 /// Writes the words of a message into the search index (src/database/key_value/rooms/search.rs:9-43).
-pub(super) fn index_words(
+pub(in crate::import) fn index_words(
     event: &Event,
     short_room: u64,
-    count: u64,
+    count: PduCount,
     rows: &mut Rows<'_>,
 ) -> Result<(), ImportError> {
-    let (room, count) = (Part::U64(short_room), Part::U64(count));
     for word in &event.words {
-        rows.mark(&trees::TOKENIDS, &[room, Part::Text(word), room, count])?;
+        rows.put_raw(&trees::TOKENIDS, count.token(short_room, word), Vec::new())?;
     }
     Ok(())
 }

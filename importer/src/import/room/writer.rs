@@ -16,7 +16,7 @@ use super::{
     survey::{self, Survey},
 };
 use crate::{
-    conduit::{layout::Part, trees},
+    conduit::{layout::Part, pdu_id::PduCount, trees},
     dump::format::{DumpEvent, DumpRoom, DumpState},
     findings::{Finding, Severity},
     import::{
@@ -280,7 +280,7 @@ impl Writer<'_> {
         }
         let earlier = |id: &EventId| self.survey.index.count(id).filter(|target| *target < count);
         relations::relate(event, count, earlier, rows)?;
-        relations::index_words(event, self.short_room, count, rows)?;
+        relations::index_words(event, self.short_room, PduCount::Normal(count), rows)?;
         self.last_event = Some(event.id.clone());
         Ok(())
     }

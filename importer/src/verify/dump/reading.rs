@@ -29,12 +29,16 @@ pub(super) struct Reading {
     notifications: Rows,
     highlights: Rows,
     server_name: String,
+    /// The counts of the first events that the dump has of rooms. What lies before was fetched later: the import did not
+    /// know it.
+    begins: BTreeMap<String, u64>,
 }
 
 impl Reading {
     pub(super) fn read(store: &dyn KvStore, server_name: &str) -> Result<Self, VerifyError> {
         Ok(Self {
             server_name: server_name.to_owned(),
+            begins: BTreeMap::new(),
             public: Rows::read(store, &trees::READRECEIPTID_READRECEIPT, "receipt")?,
             private: Rows::read(store, &trees::ROOMUSERID_PRIVATEREAD, "private receipt")?,
             notifications: Rows::read(
@@ -48,6 +52,18 @@ impl Reading {
                 "number of highlights",
             )?,
         })
+    }
+
+    /// Notes the first event that the dump has of a room.
+    pub(super) fn begins(
+        &mut self,
+        store: &dyn KvStore,
+        room: &str,
+        event: &str,
+    ) -> Result<(), VerifyError> {
+        let first = count(store, event)?;
+        self.begins.extend(first.map(|first| (room.to_owned(), first)));
+        Ok(())
     }
 
     /// Compares what the dump says of a local user.
@@ -67,7 +83,8 @@ impl Reading {
             let room = receipt.room_id.as_str();
             let thread = receipt.thread_id.as_deref();
             let receipt_type = receipt.receipt_type.as_str();
-            let receipt = Receipt::new(store, &receipt.event_id, thread, receipt.ts)?;
+            let begins = self.begins.get(room).copied();
+            let receipt = Receipt::new(store, &receipt.event_id, thread, receipt.ts, begins)?;
             let Some(receipt) =
                 receipt.filter(|_| ["m.read", "m.read.private"].contains(&receipt_type))
             else {
@@ -123,7 +140,8 @@ impl Reading {
         for receipt in receipts {
             let DumpRemoteReceipt { user_id, thread_id, event_id, ts } = receipt?;
             let thread = thread_id.as_deref();
-            let receipt = Receipt::new(store, &event_id, thread, ts)?;
+            let begins = self.begins.get(room).copied();
+            let receipt = Receipt::new(store, &event_id, thread, ts, begins)?;
             let Some(receipt) =
                 receipt.filter(|_| user_id.server_name() != self.server_name.as_str())
             else {
@@ -178,6 +196,7 @@ impl<'a> Receipt<'a> {
         event: &'a EventId,
         thread: Option<&'a str>,
         ts: u64,
+        begins: Option<u64>,
     ) -> Result<Option<Self>, VerifyError> {
         let of_room = thread.is_none_or(|thread| thread == "main");
         // What begins like an event id must be one.
@@ -186,18 +205,24 @@ impl<'a> Receipt<'a> {
             return Ok(None);
         }
         let event = event.as_str();
-        let id = value_of(store, &trees::EVENTID_PDUID, &[Part::Text(event)])?;
-        let fields = id.as_deref().and_then(|id| trees::EVENTID_PDUID.decode_value(&[], id).ok());
-        let count = fields.and_then(|fields| match fields.get("count") {
-            Some(Value::U64(count)) => Some(*count),
-            _ => None,
-        });
+        let count =
+            count(store, event)?.filter(|count| begins.is_none_or(|begins| *count >= begins));
         Ok(Some(Self { of_room, count, ts, unthreaded: thread.is_none(), event, thread }))
     }
 
     fn said(&self) -> u64 {
         hash(&(self.event, self.thread, self.ts))
     }
+}
+
+/// The count of an event in the timeline.
+fn count(store: &dyn KvStore, event: &str) -> Result<Option<u64>, VerifyError> {
+    let id = value_of(store, &trees::EVENTID_PDUID, &[Part::Text(event)])?;
+    let fields = id.as_deref().and_then(|id| trees::EVENTID_PDUID.decode_value(&[], id).ok());
+    Ok(fields.and_then(|fields| match fields.get("count") {
+        Some(Value::U64(count)) => Some(*count),
+        _ => None,
+    }))
 }
 
 /// The rows of a tree: a hash of room and user, and a number or hash of what is said. There are millions.

@@ -60,6 +60,9 @@ pub(super) fn compare(
     }
     if expected {
         seen.rooms.insert(id.to_owned());
+        if head.earlier_events != Some(0) {
+            seen.with_a_past.insert(id.to_owned());
+        }
         seen.aliases.extend(head.aliases.iter().map(|alias| alias.alias.alias().to_owned()));
     }
     if head.current_state.is_none() {
@@ -71,7 +74,9 @@ pub(super) fn compare(
     }
     let mut states = DumpStates::read(store, how, &mut reader)?;
     room.outliers(&mut reader, seen, found)?;
-    room.timeline(&mut reader, &mut states, places, seen, found)?;
+    if let Some(first) = room.timeline(&mut reader, &mut states, places, seen, found)? {
+        reading.begins(store, id, &first)?;
+    }
     if let Some(state) = head.current_state {
         let stored = states::number(store, &trees::ROOMID_SHORTSTATEHASH, id.as_bytes())?;
         states.compare(id, state, stored, skipped, found)?;

@@ -28,6 +28,7 @@ struct Stored<'a> {
 
 /// A stored event.
 struct Event {
+    key: Box<[u8]>,
     id: String,
     count: Option<u64>,
     pdu: Box<[u8]>,
@@ -47,7 +48,7 @@ impl Stored<'_> {
             let count = fields.filter(|fields| fields.get("count").is_some());
             let count = count.map(|fields| fields.u64("count"));
             let id = serde_json::from_slice::<Id>(&pdu).map_or(String::new(), |id| id.event_id);
-            self.next = Some(Event { id, count, pdu });
+            self.next = Some(Event { key, id, count, pdu });
         }
         Ok(())
     }
@@ -57,6 +58,10 @@ impl Stored<'_> {
 struct Compared<'a, 'p> {
     stored: Stored<'a>,
     places: &'a mut Places<'p>,
+    /// Whether an event of the dump was found.
+    has_begun: bool,
+    /// The first event of the dump that should be stored.
+    first: Option<String>,
     /// Events of the dump that should be stored.
     expected: u64,
     /// The number of the first that is not in its place.
@@ -64,6 +69,7 @@ struct Compared<'a, 'p> {
 }
 
 impl Room<'_> {
+    /// Compares events and their order. Gives the first event of the dump that should be there.
     pub(super) fn timeline(
         &self,
         reader: &mut RoomReader,
@@ -71,13 +77,16 @@ impl Room<'_> {
         places: &mut Places<'_>,
         seen: &mut Seen,
         found: &mut Found,
-    ) -> Result<(), VerifyError> {
+    ) -> Result<Option<String>, VerifyError> {
         let room = self.head.room_id.as_str();
         let short = value_of(self.store, &trees::ROOMID_SHORTROOMID, &[Part::Text(room)])?;
         let rows = self.store.scan(&trees::PDUID_PDU, &short.unwrap_or_default())?;
         let mut compared = Compared {
             stored: Stored { rows, next: None, number: 0 },
             places,
+            // What the dump left out at the beginning may have been fetched since.
+            has_begun: self.head.earlier_events == Some(0),
+            first: None,
             expected: 0,
             differs_from: None,
         };
@@ -97,7 +106,9 @@ impl Room<'_> {
             }
             self.batch(&batch, &mut compared, states, seen, found)?;
         }
-        while compared.stored.next.is_some() {
+        // If the dump has no event, all were fetched.
+        let none = !compared.has_begun && compared.expected == 0;
+        while !none && compared.stored.next.is_some() {
             compared.differs_from.get_or_insert(compared.expected.saturating_add(1));
             compared.stored.advance()?;
         }
@@ -108,7 +119,7 @@ impl Room<'_> {
             );
             found.error("V203", room, text);
         }
-        Ok(())
+        Ok(compared.first)
     }
 
     fn batch(
@@ -133,6 +144,10 @@ impl Room<'_> {
             if !kept || !has_place {
                 seen.event(id);
                 continue;
+            }
+            compared.first.get_or_insert_with(|| id.to_owned());
+            if !compared.has_begun {
+                self.begin(id, compared)?;
             }
             compared.expected = compared.expected.saturating_add(1);
             let in_place = compared.stored.next.take_if(|next| next.id == id);
@@ -161,6 +176,18 @@ impl Room<'_> {
         for of_event in differences {
             found.merge(of_event);
         }
+        Ok(())
+    }
+
+    /// Passes over what was stored before an event of the dump, if that is stored.
+    fn begin(&self, id: &str, compared: &mut Compared<'_, '_>) -> Result<(), VerifyError> {
+        let Some(key) = value_of(self.store, &trees::EVENTID_PDUID, &[Part::Text(id)])? else {
+            return Ok(());
+        };
+        while compared.stored.next.as_ref().is_some_and(|next| *next.key < *key) {
+            compared.stored.advance()?;
+        }
+        compared.has_begun = true;
         Ok(())
     }
 

@@ -1,0 +1,128 @@
+//! The library's view of the database.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use async_trait::async_trait;
+use conduit_backfill::host::{GivenUp, Host, HostError, Page, Pdu, Place, StateMap, VerifyKey};
+use ruma::{CanonicalJsonObject, EventId, OwnedEventId, RoomId, RoomVersionId, ServerName};
+
+use super::keys::Keys;
+use crate::import::past::{Past, PastError};
+
+/// A Conduit database as the host of its past. The database blocks, so each question goes to a thread for that; one is
+/// answered at a time.
+#[derive(Clone, Debug)]
+pub struct DatabaseHost {
+    past: Arc<Mutex<Past>>,
+    keys: Arc<Keys>,
+}
+
+impl DatabaseHost {
+    /// Takes a database.
+    pub fn new(past: Past, keys: Keys) -> Self {
+        Self { past: Arc::new(Mutex::new(past)), keys: Arc::new(keys) }
+    }
+
+    /// Does something with the database.
+    ///
+    /// # Errors
+    ///
+    /// [`PastError`], or that the work panicked.
+    pub async fn with<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Past) -> Result<T, PastError> + Send + 'static,
+    ) -> Result<T, HostError> {
+        let past = self.past.clone();
+        let work = move || {
+            // A call that panicked has changed nothing on disk, and left nothing behind in memory.
+            let mut past = past.lock().unwrap_or_else(PoisonError::into_inner);
+            work(&mut past)
+        };
+        Ok(tokio::task::spawn_blocking(work).await??)
+    }
+
+    /// The database again, if nobody else uses it.
+    pub fn into_past(self) -> Option<Past> {
+        let past = Arc::into_inner(self.past)?;
+        Some(past.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[async_trait]
+impl Host for DatabaseHost {
+    async fn room_version(&self, room: &RoomId) -> Result<Option<RoomVersionId>, HostError> {
+        let room = room.to_owned();
+        self.with(move |past| past.room_version(&room)).await
+    }
+
+    async fn first(&self, room: &RoomId) -> Result<Option<OwnedEventId>, HostError> {
+        let room = room.to_owned();
+        self.with(move |past| past.first(&room)).await
+    }
+
+    async fn missing(&self, room: &RoomId) -> Result<BTreeSet<OwnedEventId>, HostError> {
+        let room = room.to_owned();
+        self.with(move |past| past.missing(&room)).await
+    }
+
+    async fn place(&self, room: &RoomId, event: &EventId) -> Result<Place, HostError> {
+        let (room, event) = (room.to_owned(), event.to_owned());
+        self.with(move |past| past.place(&room, &event)).await
+    }
+
+    async fn event(
+        &self,
+        room: &RoomId,
+        event: &EventId,
+    ) -> Result<Option<CanonicalJsonObject>, HostError> {
+        let (room, event) = (room.to_owned(), event.to_owned());
+        self.with(move |past| past.event(&room, &event)).await
+    }
+
+    async fn state_before(
+        &self,
+        room: &RoomId,
+        event: &EventId,
+    ) -> Result<Option<StateMap>, HostError> {
+        let (room, event) = (room.to_owned(), event.to_owned());
+        self.with(move |past| past.state_before(&room, &event)).await
+    }
+
+    async fn redaction_of(
+        &self,
+        room: &RoomId,
+        event: &EventId,
+    ) -> Result<Option<OwnedEventId>, HostError> {
+        let (room, event) = (room.to_owned(), event.to_owned());
+        self.with(move |past| past.redaction_of(&room, &event)).await
+    }
+
+    async fn verify_keys(&self, server: &ServerName) -> Result<Vec<VerifyKey>, HostError> {
+        let name = server.to_owned();
+        let kept = self.with(move |past| past.kept_keys(&name)).await?;
+        Ok(self.keys.of(server, kept.as_deref()))
+    }
+
+    async fn add_outliers(&self, room: &RoomId, events: Vec<Pdu>) -> Result<(), HostError> {
+        let room = room.to_owned();
+        self.with(move |past| past.add_outliers(&room, events)).await
+    }
+
+    async fn prepend(&self, room: &RoomId, page: Page) -> Result<(), HostError> {
+        let room = room.to_owned();
+        self.with(move |past| past.prepend(&room, page)).await
+    }
+
+    async fn give_up(
+        &self,
+        room: &RoomId,
+        event: &EventId,
+        reason: GivenUp,
+    ) -> Result<(), HostError> {
+        let (room, event) = (room.to_owned(), event.to_owned());
+        self.with(move |past| past.give_up(&room, &event, reason)).await
+    }
+}

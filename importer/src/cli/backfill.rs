@@ -1,0 +1,142 @@
+//! `importer backfill`.
+
+use std::{io, path::PathBuf, sync::Arc};
+
+use anyhow::Context as _;
+use clap::Args;
+use conduit_backfill::{Client, Options, SigningKey, http::HttpOptions};
+use ruma::serde::{Base64, base64::Standard};
+use secrecy::ExposeSecret as _;
+
+use super::{
+    Global, block_on, exit, interrupted, output, source::read_secret, target::TargetArguments,
+};
+use crate::{
+    backfill::{DatabaseHost, FetchError, Keys, Outcome, RoomOutcome, fetch},
+    conduit::kv::{self, Backend, Mode},
+    import::past::Past,
+};
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Directory of the database; Conduit must not run
+    #[arg(long, value_name = "DIR", required_unless_present = "conduit_config")]
+    #[arg(conflicts_with = "conduit_config")]
+    database: Option<PathBuf>,
+    /// Conduit's configuration, which names the database and its engine
+    #[arg(long, value_name = "FILE")]
+    conduit_config: Option<PathBuf>,
+    /// Storage engine [default: the one found]
+    #[arg(long, value_enum, requires = "database")]
+    backend: Option<Backend>,
+    /// Address of the old Synapse, such as http://127.0.0.1:8008
+    #[arg(long, value_name = "URL")]
+    homeserver: reqwest::Url,
+    /// Synapse's signing key file
+    #[arg(long, value_name = "FILE")]
+    signing_key: PathBuf,
+    /// Ask again for events that an earlier run gave up because Synapse did not have them
+    #[arg(long)]
+    ask_again: bool,
+}
+
+impl Arguments {
+    pub(super) fn run(&self, global: Global) -> anyhow::Result<u8> {
+        let target =
+            TargetArguments::of(self.database.clone(), self.conduit_config.clone(), self.backend);
+        let target = target.context("`--database` or `--conduit-config` is needed")?.resolve()?;
+        let secret = read_secret("--signing-key", &self.signing_key)?;
+        let key = SigningKey::parse(secret.expose_secret())
+            .with_context(|| format!("reading `{}`", self.signing_key.display()))?;
+        block_on(async {
+            let public = Base64::<Standard>::parse(key.public_key())?.into_inner();
+            let own = (key.id().to_string(), public);
+            let http = HttpOptions::default();
+            let keys = Keys::connect(&self.homeserver, &own, http.clone()).await?;
+            let server_name = keys.server_name().to_owned();
+            target.check_server_name(server_name.as_str())?;
+            let store = kv::open(target.backend, &target.directory, Mode::Write)?;
+            let mut past = Past::open(store, &server_name)?;
+            past.check_key(&own.0, &own.1)?;
+            if self.ask_again {
+                past.ask_again()?;
+            }
+            let upstream = Client::new(self.homeserver.clone(), server_name, key, http)?;
+            let host = DatabaseHost::new(past, keys);
+            let (outcome, error) = fetch(
+                &host,
+                Arc::new(upstream),
+                Options::default(),
+                global.progress(),
+                interrupted(),
+            )
+            .await;
+            output::print(global.format, &outcome, |out, outcome| {
+                text(out, outcome, error.as_ref())
+            })?;
+            if let Some(past) = host.into_past() {
+                past.close()?;
+            }
+            match error {
+                Some(error) => Err(error.into()),
+                None => Ok(exit_code(&outcome)),
+            }
+        })
+    }
+}
+
+fn exit_code(outcome: &Outcome) -> u8 {
+    if outcome.is_whole() {
+        exit::CLEAN
+    } else if outcome.is_complete() {
+        exit::WARNINGS
+    } else {
+        exit::BLOCKING
+    }
+}
+
+fn text(out: &mut dyn io::Write, outcome: &Outcome, error: Option<&FetchError>) -> io::Result<()> {
+    let told = |room: &&RoomOutcome| {
+        room.fetched > 0 || !room.given_up.is_empty() || !room.missing.is_empty()
+    };
+    writeln!(out, "{:>10} {:>10} {:>10}  room", "fetched", "given up", "missing")?;
+    for room in outcome.rooms.iter().filter(told) {
+        let (given_up, missing) = (room.given_up.len(), room.missing.len());
+        writeln!(out, "{:>10} {given_up:>10} {missing:>10}  {}", room.fetched, room.room_id)?;
+        for reason in ["unavailable", "invalid", "withheld"] {
+            let number = room.given_up.values().filter(|given| *given == reason).count();
+            if number > 0 {
+                writeln!(out, "{:>34}{number} {}", "", meaning(reason))?;
+            }
+        }
+        if let Some(problem) = &room.problem {
+            writeln!(out, "{:>34}{problem}", "")?;
+        }
+    }
+    let rooms = outcome.rooms.len();
+    writeln!(out, "\n{} events of {rooms} rooms were fetched.", outcome.fetched())?;
+    if error.is_some() || outcome.not_reached > 0 {
+        writeln!(out, "{} rooms are left. Synapse is still needed.", outcome.not_reached)
+    } else if !outcome.is_complete() {
+        writeln!(
+            out,
+            "Some rooms still miss events. Run the command again; Synapse is still needed."
+        )
+    } else if outcome.is_whole() {
+        writeln!(out, "Nothing is missing. Synapse may be shut down.")
+    } else {
+        writeln!(
+            out,
+            "What is still missing can't be had from this Synapse. It may be shut down; keep its database."
+        )
+    }
+}
+
+/// A reason for people.
+fn meaning(reason: &str) -> &'static str {
+    match reason {
+        "unavailable" => "that Synapse does not have or does not give",
+        "withheld" => "that Synapse showed to nobody",
+        _ => "that are not what they say",
+    }
+}

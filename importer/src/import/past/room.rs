@@ -1,0 +1,197 @@
+//! What is known of a room's timeline while events are put before it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use conduit_backfill::host::GivenUp;
+use ruma::{EventId, OwnedEventId, RoomId, RoomVersionId, room_version_rules::RoomVersionRules};
+
+use super::{PastError, lookup::Lookup, word};
+use crate::{
+    conduit::{
+        canonical::{Canonical, Object},
+        pdu_id::PduCount,
+        trees,
+    },
+    import::event::Relations,
+};
+
+/// An event that relates to one which is not in the timeline yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Relating {
+    pub(super) count: u64,
+    /// Whether the other one is the root of its thread.
+    pub(super) in_thread: bool,
+}
+
+/// A room's timeline, seen from its beginning.
+#[derive(Debug)]
+pub(super) struct Room {
+    pub(super) short: u64,
+    pub(super) version: RoomVersionId,
+    pub(super) rules: RoomVersionRules,
+    /// Whether the numbers between the short room id and the first count are free.
+    is_reserved: bool,
+    pub(super) first: Option<PduCount>,
+    /// What [`conduit_backfill::host::Host::missing`] gives.
+    pub(super) missing: BTreeSet<OwnedEventId>,
+    /// The newest redaction of each event.
+    redactions: BTreeMap<OwnedEventId, (PduCount, OwnedEventId)>,
+    /// What relates to events that are not in the timeline, newest last.
+    pub(super) awaited: BTreeMap<OwnedEventId, Vec<Relating>>,
+    given_up: BTreeSet<OwnedEventId>,
+}
+
+impl Room {
+    /// Reads the whole timeline, which happens once for each room; `None` if there is no such room.
+    pub(super) fn read(
+        id: &RoomId,
+        admin_room: Option<u64>,
+        lookup: &Lookup<'_>,
+    ) -> Result<Option<Self>, PastError> {
+        let short = lookup.number(&trees::ROOMID_SHORTROOMID, id.as_str().as_bytes())?;
+        let (Some(short), Some(version)) = (short, lookup.version(id)?) else { return Ok(None) };
+        let rules = version.rules().ok_or_else(|| PastError::Damaged {
+            what: format!("the version of {id}, {version},"),
+        })?;
+        let mut room = Self {
+            short,
+            version,
+            rules,
+            is_reserved: admin_room.is_some_and(|admin_room| short < admin_room),
+            first: lookup.first(short)?,
+            missing: BTreeSet::new(),
+            redactions: BTreeMap::new(),
+            awaited: BTreeMap::new(),
+            given_up: BTreeSet::new(),
+        };
+        let given_up = lookup.given_up(id)?;
+        room.given_up = given_up.keys().cloned().collect();
+        for row in lookup.0.scan(&trees::PDUID_PDU, &short.to_be_bytes())? {
+            let (key, value) = row?;
+            let (Some((_, count)), Ok(json)) =
+                (PduCount::read(&key), serde_json::from_slice::<Object<'_>>(&value))
+            else {
+                continue;
+            };
+            room.add(&json, count, |event| lookup.count(id, event).map(|c| c.is_some()))?;
+        }
+        for (event, _) in given_up.iter().filter(|(_, reason)| *reason == word(GivenUp::Withheld)) {
+            room.withheld(id, event, lookup)?;
+        }
+        Ok(Some(room))
+    }
+
+    /// Looks at an event of the timeline; `is_there` says whether another one is in it.
+    pub(super) fn add(
+        &mut self,
+        json: &Object<'_>,
+        count: PduCount,
+        is_there: impl Fn(&EventId) -> Result<bool, PastError>,
+    ) -> Result<(), PastError> {
+        for event in prev_events(json) {
+            self.need(event, &is_there)?;
+        }
+        let id = json.get("event_id").and_then(event_id);
+        if let (Some(id), Some(target)) = (id, self.redacts(json)) {
+            let newer = self.redactions.get(target).is_none_or(|(other, _)| *other < count);
+            if newer {
+                self.redactions.insert(target.to_owned(), (count, id.to_owned()));
+            }
+        }
+        let content = json.get("content").and_then(Canonical::as_object);
+        let (Some(count), Some(content)) = (count.normal(), content) else { return Ok(()) };
+        let relations = Relations::of(content);
+        for target in relations.targets() {
+            if !is_there(target)? {
+                let in_thread = relations.thread() == Some(target);
+                let relating = Relating { count, in_thread };
+                self.awaited.entry(target.to_owned()).or_default().push(relating);
+            }
+        }
+        Ok(())
+    }
+
+    /// What an event redacts.
+    pub(super) fn redacts<'a>(&self, json: &'a Object<'_>) -> Option<&'a EventId> {
+        if json.text("type")? != "m.room.redaction" {
+            return None;
+        }
+        let in_content = self.rules.redaction.content_field_redacts;
+        let place = if in_content { json.get("content")?.as_object()? } else { json };
+        event_id(place.get("redacts")?)
+    }
+
+    /// The newest redaction of an event in the timeline.
+    pub(super) fn redaction_of(&self, event: &EventId) -> Option<&OwnedEventId> {
+        self.redactions.get(event).map(|(_, redaction)| redaction)
+    }
+
+    /// Notes that an event is named by another one.
+    fn need(
+        &mut self,
+        event: &EventId,
+        is_there: &impl Fn(&EventId) -> Result<bool, PastError>,
+    ) -> Result<(), PastError> {
+        if !self.missing.contains(event) && !self.given_up.contains(event) && !is_there(event)? {
+            self.missing.insert(event.to_owned());
+        }
+        Ok(())
+    }
+
+    /// The event is in the timeline from now on.
+    pub(super) fn is_there(&mut self, event: &EventId) {
+        self.missing.remove(event);
+        self.given_up.remove(event);
+    }
+
+    pub(super) fn given_up(
+        &mut self,
+        room: &RoomId,
+        event: &EventId,
+        reason: GivenUp,
+        lookup: &Lookup<'_>,
+    ) -> Result<(), PastError> {
+        self.missing.remove(event);
+        self.given_up.insert(event.to_owned());
+        if reason == GivenUp::Withheld {
+            self.withheld(room, event, lookup)?;
+        }
+        Ok(())
+    }
+
+    /// Asks for what is before an event that nobody sees.
+    fn withheld(
+        &mut self,
+        room: &RoomId,
+        event: &EventId,
+        lookup: &Lookup<'_>,
+    ) -> Result<(), PastError> {
+        let json = lookup.event(room, event)?.unwrap_or_default();
+        for previous in prev_events(&Object::from(&json)) {
+            self.need(previous, &|event| lookup.count(room, event).map(|count| count.is_some()))?;
+        }
+        Ok(())
+    }
+
+    /// The count before all others, from what is free for the room, or by `next`.
+    pub(super) fn step_back(&mut self, next: impl FnOnce() -> u64) -> PduCount {
+        let free = match self.first {
+            Some(PduCount::Normal(first)) if self.is_reserved => {
+                first.checked_sub(1).filter(|count| *count > self.short)
+            }
+            _ => None,
+        };
+        let count = free.map_or_else(|| PduCount::Backfilled(next()), PduCount::Normal);
+        self.first = Some(count);
+        count
+    }
+}
+
+fn prev_events<'a>(json: &'a Object<'_>) -> impl Iterator<Item = &'a EventId> {
+    let ids = json.get("prev_events").and_then(Canonical::as_array);
+    ids.unwrap_or_default().iter().filter_map(event_id)
+}
+
+fn event_id<'a>(value: &'a Canonical<'_>) -> Option<&'a EventId> {
+    <&EventId>::try_from(value.as_text()?).ok()
+}

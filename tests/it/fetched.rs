@@ -1,0 +1,245 @@
+//! History that is fetched after the move, from the Synapse that is still there: is it what a full import would have had?
+
+use std::{
+    fs,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use importer::conduit::{
+    kv::{self, Backend, Mode},
+    trees,
+};
+use migration_tests::{
+    command::{self, Run},
+    lab::Lab,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    named::{content, same},
+    predecessor::patched,
+};
+
+/// A stopped Synapse, dumped whole and with its newest events.
+struct Story {
+    lab: Lab,
+    full: PathBuf,
+    recent: PathBuf,
+}
+
+impl Story {
+    fn tell() -> Self {
+        let lab = Lab::long_ago().unwrap();
+        let [full, recent] = ["full", "recent"].map(|history| {
+            let dump = lab.path(history);
+            command::dump_history(&lab.by_database(), &dump, history).unwrap();
+            dump
+        });
+        Self { lab, full, recent }
+    }
+
+    /// A database with the newest events.
+    fn database(&self, name: &str, backend: &str) -> PathBuf {
+        let database = self.lab.path(name);
+        command::import(&self.recent, &database, backend).unwrap();
+        database
+    }
+
+    /// Starts Synapse so that it does nothing but answer; Conduit's side can't be the one that makes it behave.
+    fn start_quietly(&mut self) {
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let config = self.lab.note("config").to_owned();
+        let printed = command::new()
+            .unwrap()
+            .args(["quiet-config", "--synapse-config", &config, "--listen", &free.to_string()])
+            .output()
+            .unwrap();
+        assert!(printed.status.success(), "{printed:?}");
+        let quiet = self.lab.path("quiet.yaml");
+        fs::write(&quiet, printed.stdout).unwrap();
+        self.lab.resume_with(&["--quiet", &quiet.to_string_lossy()]).unwrap();
+    }
+
+    fn arguments(&self, database: &Path) -> Vec<String> {
+        let database = database.to_string_lossy();
+        let [url, key] = ["base_url", "signing_key"].map(|name| self.lab.note(name));
+        ["backfill", "--database", &database, "--homeserver", url, "--signing-key", key]
+            .map(ToOwned::to_owned)
+            .to_vec()
+    }
+
+    fn backfill(&self, database: &Path) -> Run {
+        command::run(self.arguments(database)).unwrap()
+    }
+
+    /// That the database has all that a full import of the same Synapse has, and is in order.
+    fn is_whole(&self, database: &Path, backend: Backend) {
+        let expected = self.lab.path("expected");
+        if !expected.exists() {
+            command::import(&self.full, &expected, "rocksdb").unwrap();
+        }
+        let [expected, found] = [(Backend::Rocksdb, &*expected), (backend, database)]
+            .map(|(backend, path)| content(kv::open(backend, path, Mode::Read).unwrap().as_ref()));
+        assert!(expected["timeline"].len() > 1000, "only {} events", expected["timeline"].len());
+        same(&expected, &found);
+        // Receipts for what came later are left out by the import, so it is the recent dump that must be satisfied.
+        let dump = &*self.recent;
+        let verified = command::run([
+            "verify".as_ref(),
+            "--dump".as_ref(),
+            dump,
+            "--database".as_ref(),
+            database,
+        ]);
+        let verified = verified.unwrap().json().unwrap();
+        assert_eq!(verified["findings"], serde_json::json!([]));
+    }
+}
+
+/// Only rooms of the other server have a past that this Synapse never had, or gives to nobody as nobody is in it any more.
+fn nothing_is_missing(outcome: &Value) {
+    assert_eq!(outcome["not_reached"], 0, "{outcome:#}");
+    for room in outcome["rooms"].as_array().unwrap() {
+        let is_whole = room["missing"] == json!([]) && room["given_up"] == json!({});
+        let is_elsewhere = room["room_id"].as_str().unwrap().ends_with(":elsewhere.test");
+        assert!(is_whole || is_elsewhere, "{room:#}");
+    }
+}
+
+/// Nothing half, nothing twice, whichever engine; and a Synapse that keeps quiet gives all of it.
+fn fetched_later(backend: Backend, name: &str) {
+    let mut story = Story::tell();
+    let database = story.database("conduit", name);
+    story.start_quietly();
+    let outcome = story.backfill(&database).json().unwrap();
+    nothing_is_missing(&outcome);
+    story.is_whole(&database, backend);
+    // Once more: there is nothing left.
+    let again = story.backfill(&database).json().unwrap();
+    let rooms = again["rooms"].as_array().unwrap();
+    assert!(rooms.iter().all(|room| room["fetched"] == 0), "{again:#}");
+}
+
+#[test]
+fn what_is_fetched_later_is_what_a_full_import_has_in_rocksdb() {
+    fetched_later(Backend::Rocksdb, "rocksdb");
+}
+
+#[test]
+fn what_is_fetched_later_is_what_a_full_import_has_in_sqlite() {
+    fetched_later(Backend::Sqlite, "sqlite");
+}
+
+#[test]
+fn killed_again_and_again_it_comes_to_the_same_end() {
+    let mut story = Story::tell();
+    let database = story.database("conduit", "rocksdb");
+    // As slow as a Synapse is by itself, so that there is a middle.
+    story.lab.resume_with_default_limits().unwrap();
+    let mut sizes = vec![events(Backend::Rocksdb, &database)];
+    for _ in 0..4 {
+        let mut run = command::new()
+            .unwrap()
+            .args(story.arguments(&database))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_secs(1));
+        run.kill().unwrap();
+        run.wait().unwrap();
+        sizes.push(events(Backend::Rocksdb, &database));
+        let server = ["verify", "--server-name", "family.test", "--database"].map(AsRef::as_ref);
+        let verified = command::run(server.into_iter().chain([database.as_os_str()])).unwrap();
+        assert_eq!(verified.json().unwrap()["findings"], serde_json::json!([]));
+    }
+    nothing_is_missing(&story.backfill(&database).json().unwrap());
+    let whole = events(Backend::Rocksdb, &database);
+    assert!(sizes.is_sorted(), "{sizes:?}");
+    let is_middle = |size: &usize| sizes.first() < Some(size) && *size < whole;
+    assert!(sizes.iter().any(is_middle), "it was never in the middle: {sizes:?}, {whole}");
+    story.is_whole(&database, Backend::Rocksdb);
+}
+
+fn events(backend: Backend, database: &Path) -> usize {
+    let store = kv::open(backend, database, Mode::Read).unwrap();
+    store.scan(&trees::PDUID_PDU, &[]).unwrap().count()
+}
+
+#[test]
+fn a_synapse_that_stops_is_named_and_a_later_run_goes_on() {
+    let mut story = Story::tell();
+    let database = story.database("conduit", "sqlite");
+    story.lab.resume_with_default_limits().unwrap();
+    let run = command::new()
+        .unwrap()
+        .args(story.arguments(&database))
+        .args(["--format", "json", "--no-progress"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_secs(4));
+    story.lab.stop().unwrap();
+    let output = run.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("run the command again") && !said.contains("panicked"), "{said}");
+    let outcome: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_ne!(outcome["not_reached"], 0, "{outcome:#}");
+    story.start_quietly();
+    nothing_is_missing(&story.backfill(&database).json().unwrap());
+    story.is_whole(&database, Backend::Sqlite);
+}
+
+#[test]
+fn a_database_in_use_unfinished_or_of_another_server_is_refused() {
+    let mut story = Story::tell();
+    let database = story.database("conduit", "rocksdb");
+    story.start_quietly();
+    let held = kv::open(Backend::Rocksdb, &database, Mode::Write).unwrap();
+    story.backfill(&database).failed(5, &["in use", "stop Conduit"]).unwrap();
+    drop(held);
+
+    let partial = story.lab.path("unfinished");
+    kv::open(Backend::Rocksdb, &partial, Mode::Create).unwrap().finish().unwrap();
+    story.backfill(&partial).failed(5, &["not complete", "import again"]).unwrap();
+    story.backfill(&story.lab.path("nothing")).failed(5, &["no Conduit database"]).unwrap();
+
+    let key = story.lab.path("other.key");
+    fs::write(&key, "ed25519 other YJDBA9Xnr2sVqXD9Vj7XVUnmFZcZrlw8Md7kMW+3XA1\n").unwrap();
+    let mut arguments = story.arguments(&database);
+    *arguments.last_mut().unwrap() = key.to_string_lossy().into_owned();
+    command::fails(&arguments, 3, &["does not sign", "ed25519:other"]).unwrap();
+
+    story.lab.stop().unwrap();
+    story.backfill(&database).failed(3, &["does not answer"]).unwrap();
+}
+
+/// The same through a patched Conduit: people who scroll back, all at once. `CONDUIT_BIN` names it.
+#[test]
+fn a_patched_conduit_is_drained_of_all_that_is_missing() {
+    let Some(binary) = patched() else { return };
+    let mut story = Story::tell();
+    let database = story.database("conduit", "rocksdb");
+    story.start_quietly();
+    let path = |path: &Path| path.to_string_lossy().into_owned();
+    let importer = path(&command::path().unwrap());
+    let (directory, dump) = (path(&database), path(&story.recent));
+    let arguments =
+        ["--bin", &binary, "--database", &directory, "--importer", &importer, "--dump", &dump];
+    let outcome = story.lab.run("drain", &arguments).unwrap();
+    let outcome: Value = serde_json::from_str(&outcome).unwrap();
+    assert_eq!(outcome["not_reached"], 0, "{outcome:#}");
+    story.lab.stop().unwrap();
+    let expected = story.lab.path("expected");
+    command::import(&story.full, &expected, "rocksdb").unwrap();
+    let [expected, found] = [&expected, &database].map(|path| {
+        content(kv::open(Backend::Rocksdb, path, Mode::Read).unwrap().as_ref())["timeline"].clone()
+    });
+    let missing: Vec<_> = expected.iter().filter(|line| !found.contains(line)).collect();
+    assert!(missing.is_empty(), "{} events differ, {:?} first", missing.len(), missing.first());
+}
