@@ -64,7 +64,7 @@ fn no_more_is_shown_than_was_asked_for() {
 #[test]
 fn rows_that_do_not_decode_are_compared_as_well() {
     let (text, _) = compared(&store(None, Some(&[1])), &store(None, Some(&[2])), 9);
-    insta::assert_snapshot!(text, @r#"{"error":"decoding value of `roomid_joinedcount`","first":"<secret>","tree":"roomid_joinedcount"}"#);
+    insta::assert_snapshot!(text, @r#"{"error":"expected u64 number","first":"<secret>","key_hex":"21723a78","second":"<secret>","tree":"roomid_joinedcount"}"#);
 }
 
 #[test]
