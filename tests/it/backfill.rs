@@ -182,11 +182,10 @@ async fn two_thousand_events_with_the_default_limits() {
             }
         }
     }
-    let mut number = 1900;
-    while past.order(room.as_str()).await.unwrap().len() < 2000 {
-        let content = json!({"msgtype": "m.text", "body": format!("Message {number}")});
+    let there = past.order(room.as_str()).await.unwrap().len();
+    for number in there..2000 {
+        let content = json!({"msgtype": "m.text", "body": format!("Another message {number}")});
         past.send(room.as_str(), "m.room.message", None, content, &ada).await.unwrap();
-        number += 1;
     }
     lab.stop().unwrap();
     lab.resume_with_default_limits().unwrap();
