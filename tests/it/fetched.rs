@@ -174,7 +174,7 @@ fn a_synapse_that_stops_is_named_and_a_later_run_goes_on() {
     let mut story = Story::tell();
     let database = story.database("conduit", "sqlite");
     story.lab.resume_with_default_limits().unwrap();
-    let run = command::new()
+    let mut run = command::new()
         .unwrap()
         .args(story.arguments(&database))
         .args(["--format", "json", "--no-progress"])
@@ -182,7 +182,11 @@ fn a_synapse_that_stops_is_named_and_a_later_run_goes_on() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    std::thread::sleep(Duration::from_secs(4));
+    // In the middle: something was written.
+    let log = database.join("conduit.db-wal");
+    while fs::metadata(&log).map_or(0, |log| log.len()) == 0 && run.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
     story.lab.stop().unwrap();
     let output = run.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
