@@ -1,6 +1,7 @@
 //! History that is fetched after the move, from the Synapse that is still there: is it what a full import would have had?
 
 use std::{
+    collections::BTreeSet,
     fs,
     net::TcpListener,
     path::{Path, PathBuf},
@@ -141,6 +142,7 @@ fn killed_again_and_again_it_comes_to_the_same_end() {
     story.lab.resume_with_default_limits().unwrap();
     let mut sizes = vec![events(Backend::Rocksdb, &database)];
     for _ in 0..4 {
+        let before = logs(&database);
         let mut run = command::new()
             .unwrap()
             .args(story.arguments(&database))
@@ -148,7 +150,10 @@ fn killed_again_and_again_it_comes_to_the_same_end() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        std::thread::sleep(Duration::from_secs(1));
+        // In the middle: a page was written into a new log.
+        while logs(&database).is_subset(&before) && run.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
         run.kill().unwrap();
         run.wait().unwrap();
         sizes.push(events(Backend::Rocksdb, &database));
@@ -162,6 +167,15 @@ fn killed_again_and_again_it_comes_to_the_same_end() {
     let is_middle = |size: &usize| sizes.first() < Some(size) && *size < whole;
     assert!(sizes.iter().any(is_middle), "it was never in the middle: {sizes:?}, {whole}");
     story.is_whole(&database, Backend::Rocksdb);
+}
+
+/// RocksDB's write-ahead logs that hold anything.
+fn logs(database: &Path) -> BTreeSet<PathBuf> {
+    let files = fs::read_dir(database).unwrap().map(|file| file.unwrap().path());
+    files
+        .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
+        .filter(|path| fs::metadata(path).is_ok_and(|log| log.len() > 0))
+        .collect()
 }
 
 fn events(backend: Backend, database: &Path) -> usize {
