@@ -54,7 +54,7 @@ impl RoomReader {
     ///
     /// # Errors
     ///
-    /// Those of [`DumpReader::rooms`].
+    /// Those of [`super::DumpReader::rooms`].
     pub fn reopen(&self) -> Result<Self, ReadError> {
         Self::open(self.path.clone(), self.timeline.clone())
     }
