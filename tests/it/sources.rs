@@ -262,7 +262,6 @@ fn of_an_erased_user_the_dump_holds_what_later_joiners_see() {
         pruned,
         [
             "m.reaction",
-            "m.room.member",
             "m.room.message",
             "m.room.power_levels",
             "m.room.redaction",
@@ -283,8 +282,11 @@ fn both_databases_hold_the_same_story() {
         }
         // What two servers say at the same moment is counted as unread or not by who was faster.
         let mut tally = manifest["tally"].clone();
+        // Nor does everybody's message find the same number of states before it.
         for counts in ["read", "written"] {
-            tally[counts].as_object_mut().unwrap().remove("unread-count").unwrap();
+            for kind in ["unread-count", "state"] {
+                tally[counts].as_object_mut().unwrap().remove(kind).unwrap();
+            }
         }
         for name in ["unread", "highlights", "notifications", "room_id"] {
             shape.remove(name).unwrap();
@@ -294,6 +296,9 @@ fn both_databases_hold_the_same_story() {
                 skip["item"] = "an id".into();
             }
         }
+        // They were sorted by ids.
+        let skipped = tally["skipped"].as_array_mut().unwrap();
+        skipped.sort_by_key(|skip| skip["item"].to_string());
         // The laboratory can make an upload look old with SQLite only.
         shape.remove("unauthenticated");
         (tally, shape)
