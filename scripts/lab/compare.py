@@ -32,7 +32,8 @@ EXPLAINED = [
     (r"devices/ben/\d/keys/master_keys/@ben:[^/]+/signatures",
      "Conduit shows ben who signed his key (service/users/mod.rs:662); Synapse shows a signature to its signer"),
     (r"(?:devices/(\w+)/\d/join/long|room\d+/(\w+))/history/m\.room\.member @(?:\1|\2):.+",
-     "in a room whose history is for the joined, Conduit judges a join by the state before it and hides one's own "
+     "where not everybody may see everything, Conduit judges an event by the state before it and so hides from people how "
+     "they were invited, came or left; Synapse always shows them "
      "(service/rooms/state_accessor/mod.rs:170-225)"),
     (r"room\d+/\w+/history/m\.room\.history_visibility @.+",
      "Synapse shows an event that opens the history to those to whom it opens it; Conduit judges it by the state before "

@@ -27,7 +27,7 @@ def views(lab: Notes, base_url: str, room: dict, before: dict | None) -> dict:
     for place, name in enumerate(before or some(client(lab, base_url, room["creator"]), room["room_id"])):
         member = client(lab, base_url, name)
         events = timeline(member, room["room_id"])
-        seen[name] = {"history": {f"{event['type']} {event['sender']} {event['event_id']}": True for event in events},
+        seen[name] = {"history": {label(event): True for event in events},
                       "order": [event["event_id"] for event in events]}
         if before:
             missing = before[name]["history"].keys() - seen[name]["history"].keys()
@@ -36,6 +36,12 @@ def views(lab: Notes, base_url: str, room: dict, before: dict | None) -> dict:
         if place < 2:
             seen[name] |= more(member, room["room_id"], before[name] if before else what_to_ask(events))
     return seen
+
+
+def label(event: dict) -> str:
+    """What happened, and to whom or by whom."""
+    subject = event["state_key"] if event["type"] == "m.room.member" else event["sender"]
+    return f"{event['type']} {subject} {event['event_id']}"
 
 
 def some(creator: Client, room: str) -> list[str]:
