@@ -78,7 +78,7 @@ def look(lab: Notes, args: argparse.Namespace) -> None:
     snapshot.write(lab, args.homeserver, args.output)
 
 
-def past(lab: Notes, args: argparse.Namespace) -> int:
+def remember(lab: Notes, args: argparse.Namespace) -> int:
     if args.bin:
         return history.try_out(lab, args.bin, args.database.resolve(), args.before, args.output)
     history.write(lab, lab["base_url"], args.output)
@@ -136,7 +136,7 @@ def main() -> int:
     sub.add_argument("--output", type=Path, required=True)
     sub.add_argument("--homeserver", help="another server with the same users, such as the Conduit after the move")
 
-    sub = command("history", past, "write what members of generated rooms see of the past, on Synapse, or on Conduit to be compared")
+    sub = command("history", remember, "write what members of generated rooms see of the past, on Synapse, or on Conduit to be compared")
     sub.add_argument("--output", type=Path, required=True)
     for option in ("bin", "database", "before"):
         sub.add_argument(f"--{option}", type=Path)
