@@ -95,8 +95,7 @@ def migration(programs: Programs) -> dict:
 
         found["migrate"] = best(3, migrate)
         found["media_bytes"] = size(lab / "media")
-        steps = (line for line in (programs.scratch / "importer.log").read_text().splitlines() if line.endswith(" s"))
-        found["steps"] = [line.split("INFO ")[-1].strip() for line in steps]
+        found["steps"] = steps(database)
     finally:
         clean(programs, lab)
     return found
@@ -109,8 +108,13 @@ def generate(programs: Programs, lab: Path, engine: str, events: int, media: int
 
 def step(name: str, database: Path, spent: dict) -> dict:
     """What one step of a command took by its report; processor time and memory are the whole command's."""
-    steps = json.loads(database.with_name(f"{database.name}.report").joinpath("report.json").read_text())["steps"]
-    return spent | {"seconds": next(found["seconds"] for found in steps if found["step"] == name)}
+    return spent | {"seconds": steps(database)[name]}
+
+
+def steps(database: Path) -> dict[str, float]:
+    """Seconds of each step of the command that made a database."""
+    report = json.loads(database.with_name(f"{database.name}.report").joinpath("report.json").read_text())
+    return {found["step"]: found["seconds"] for found in report["steps"]}
 
 
 def client(programs: Programs, lab: Path, engine: str, queries: dict[str, str]) -> dict:
