@@ -135,7 +135,9 @@ pub fn import(
 
     let phase = progress.phase("users", dump.number_of_users());
     for user in dump.users() {
-        import.user(user?)?;
+        let user = user?;
+        let messages = dump.messages(&user.user_id)?;
+        import.user(user, messages)?;
         phase.advance(1);
     }
     drop(phase);
