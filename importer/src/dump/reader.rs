@@ -218,7 +218,7 @@ impl DumpReader {
     }
 
     fn user_paths(&self) -> impl Iterator<Item = &str> {
-        self.paths("users/").filter(|path| path.ends_with(".json"))
+        self.paths("users/").filter(|path| path.strip_suffix(".json").is_some())
     }
 
     /// Paths of rooms' files, and of their timelines.

@@ -134,10 +134,7 @@ async fn a_user_is_dumped_with_all_it_owns() {
                         "first_message_index": 1, "forwarded_count": 0, "is_verified": true, "session_data": {"c": 1},
                     }}},
                 }],
-                "messages": [
-                    {"device_id": "PHONE", "message": {"type": "first"}},
-                    {"device_id": "PHONE", "message": {"type": "second"}},
-                ],
+                "messages": [{"device_id": "PHONE", "message": {"type": "first"}}, {"device_id": "PHONE", "message": {"type": "second"}}],
                 "receipts": [
                     {"room_id": "!r:own.test", "receipt_type": "m.read", "event_id": "$x", "ts": 4},
                     {"room_id": "!r:own.test", "thread_id": "main", "receipt_type": "m.read.private", "event_id": "$y", "ts": 5},
