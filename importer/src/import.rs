@@ -23,6 +23,7 @@ mod user;
 
 use std::{collections::BTreeSet, path::PathBuf};
 
+pub(crate) use appservices::registrations;
 pub use check::check;
 pub(crate) use check::is_supported;
 pub use media::MediaTarget;

@@ -1,7 +1,7 @@
 //! What nobody expects in a Synapse's database moves as it is, or is left out with a reason: through the command, from the
 //! database to Conduit's rows, verified.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fs};
 
 use migration_tests::{
     command::{self, Run},
@@ -26,7 +26,11 @@ fn large() -> String {
 }
 
 /// Puts what is unexpected into the database; gives the event whose signature is too short.
-fn change(database: &Connection) -> String {
+fn change(lab: &Lab) -> String {
+    let database = Connection::open(lab.path("homeserver.db")).unwrap();
+    let folder = lab.path("media/remote_content/far.test/AA/bb");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("Kept"), "far").unwrap();
     let (long, large) = (long(), large());
     let keys = json!({
         "user_id": EVE, "device_id": long, "algorithms": [], "keys": {format!("ed25519:{long}"): "public"},
@@ -57,7 +61,8 @@ fn change(database: &Connection) -> String {
             INSERT INTO local_media_repository (media_id, media_type, media_length, created_ts, upload_name, user_id)
                 VALUES ('../../../../../etc/passwd', 'text/plain', 3, 5, 'x', '{EVE}');
             INSERT INTO remote_media_cache (media_origin, media_id, media_type, created_ts, upload_name, media_length, filesystem_id, last_access_ts)
-                VALUES ('far.test', 'climbs', 'text/plain', 5, 'x', 3, '../../../../../etc/passwd', 5);
+                VALUES ('far.test', 'climbs', 'text/plain', 5, 'x', 3, '../../../../../etc/passwd', 5),
+                       ('far.test', 'kept', 'text/plain', 5, 'far.txt', 3, 'AAbbKept', 5);
             UPDATE local_media_repository SET upload_name = 'a' || char(7, 10, 13, 27, 8238) || 'z' WHERE upload_name = 'Grüße.txt';
             "#
         ))
@@ -73,6 +78,7 @@ fn change(database: &Connection) -> String {
     }
     let sql = "UPDATE event_json SET json = ?1 WHERE event_id = ?2";
     assert_eq!(database.execute(sql, [&event.to_string(), &id]).unwrap(), 1);
+    database.close().unwrap();
     id
 }
 
@@ -121,14 +127,12 @@ fn what_nobody_expects_moves_or_is_named() {
     let lab = Lab::stopped().unwrap();
     let (before, _) = migrated(&lab, "before");
     assert_eq!(verified(&before), BTreeSet::new());
-    let database = Connection::open(lab.path("homeserver.db")).unwrap();
-    let event = change(&database);
-    database.close().unwrap();
+    let event = change(&lab);
     let (after, rows) = migrated(&lab, "after");
 
-    let named: Vec<_> = left_out(&after).difference(&left_out(&before)).cloned().collect();
+    let more_left_out: Vec<_> = left_out(&after).difference(&left_out(&before)).cloned().collect();
     assert_eq!(
-        named,
+        more_left_out,
         [
             "account-data @eve:family.test global/nothing/no.class: push-rule-invalid",
             "account-data @eve:family.test global/override/no.json: json-invalid",
@@ -166,6 +170,11 @@ fn what_nobody_expects_moves_or_is_named() {
     let names = rows("servernamemediaid_metadata");
     let names: Vec<_> = names.iter().filter_map(|row| row["value"]["filename"].as_str()).collect();
     assert!(names.contains(&"a\u{7}\n\r\u{1b}\u{202e}z"), "{names:?}");
+    let kept = rows("servernamemediaid_metadata")
+        .into_iter()
+        .filter(|row| row["key"]["server"] == "far.test");
+    let kept: Vec<_> = kept.map(|row| row["value"]["filename"].clone()).collect();
+    assert_eq!(kept, ["far.txt"]);
     let by_ada =
         |row: &Value| row["key"]["user"] == "@ada:family.test" && row.to_string().contains(SHORT);
     assert_eq!(rows("keyid_key").into_iter().filter(by_ada).count(), 1);

@@ -61,6 +61,8 @@ fn a_registration_that_conduit_cannot_read_is_found() {
                  sender_localpart: bot\nnamespaces: {users: [{exclusive: true, regex: '@b_.*'}]}\n";
     for (registration, expected) in [
         (whole.to_owned(), vec![]),
+        (whole.replace("@b_", "@(?!a)_"), vec!["C117"]),
+        (whole.replace("sender_localpart: bot", "sender_localpart: conduit"), vec!["C117"]),
         (whole.replace("hs_token: planted-b\n", ""), vec!["C117"]),
         (whole.replace("{users: ", "[{users: ").replace("}]}", "}]}]"), vec!["C117"]),
     ] {
@@ -73,6 +75,12 @@ fn a_registration_that_conduit_cannot_read_is_found() {
         assert_eq!(found.iter().map(|finding| finding.code).collect::<Vec<_>>(), expected);
         assert!(!format!("{found:?}").contains("planted"));
     }
+    let (mut config, surroundings) = read("").unwrap();
+    let twice = || DumpAppservice { id: "bridge".into(), registration: whole.to_owned().into() };
+    config.appservices = vec![twice(), twice()];
+    let mut checks = Checks::default();
+    checks.configuration(&config, &surroundings);
+    assert_eq!(codes(checks), ["C117"]);
 }
 
 #[test]
