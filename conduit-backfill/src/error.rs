@@ -77,11 +77,63 @@ pub enum BackfillError {
 }
 
 impl BackfillError {
+    /// Whether the old server has been asked and has nothing more to give of the room, so that there is no use in asking it
+    /// again: what is there is all that will be. Otherwise it does not answer, or is not set up, or the homeserver itself
+    /// is in trouble.
+    pub fn is_lasting(&self) -> bool {
+        match self {
+            Self::UnknownRoom { .. }
+            | Self::RoomVersion { .. }
+            | Self::State { .. }
+            | Self::NoProgress { .. } => true,
+            Self::Upstream { source, .. } => source.is_of_room(),
+            Self::Host { .. } | Self::Stopped { .. } => false,
+        }
+    }
+
     pub(crate) fn upstream(room: &OwnedRoomId) -> impl Fn(ClientError) -> Self + '_ {
         |source| Self::Upstream { room: room.clone(), source: Arc::new(source) }
     }
 
     pub(crate) fn host(room: &OwnedRoomId) -> impl Fn(HostError) -> Self + '_ {
         |source| Self::Host { room: room.clone(), source: Arc::from(source) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::StatusCode;
+    use ruma::{event_id, room_id};
+
+    use super::*;
+
+    #[test]
+    fn what_the_old_server_says_of_a_room_lasts_and_its_silence_does_not() {
+        let room = room_id!("!r:x").to_owned();
+        let event = event_id!("$e").to_owned();
+        let upstream = |error| BackfillError::upstream(&room)(error);
+        let lasting = [
+            BackfillError::UnknownRoom { room: room.clone() },
+            BackfillError::RoomVersion { room: room.clone(), version: RoomVersionId::V1 },
+            BackfillError::NoProgress { room: room.clone(), event: event.clone() },
+            BackfillError::State {
+                room: room.clone(),
+                event: event.clone(),
+                reason: "lost".into(),
+            },
+            upstream(ClientError::NotInRoom { room: room.clone() }),
+            upstream(ClientError::RoomNotFound { room: room.clone() }),
+            upstream(ClientError::EventNotFound { event }),
+        ];
+        assert!(lasting.iter().all(BackfillError::is_lasting), "{lasting:?}");
+        let passing = [
+            BackfillError::Stopped { room: room.clone() },
+            BackfillError::host(&room)("no space".into()),
+            upstream(ClientError::WrongKey),
+            upstream(ClientError::RateLimited),
+            upstream(ClientError::NoFederation),
+            upstream(ClientError::Status { status: StatusCode::BAD_GATEWAY }),
+        ];
+        assert!(!passing.iter().any(BackfillError::is_lasting), "{passing:?}");
     }
 }

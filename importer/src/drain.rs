@@ -22,8 +22,12 @@ pub use self::{
 };
 use crate::{
     dump::format::DumpRoom,
+    import::is_supported,
     progress::{Phase, Progress},
 };
+
+/// Rooms in a row that end in errors, before the run does.
+const FAILING: usize = 10;
 
 /// A room to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,9 +39,10 @@ pub struct Room {
 }
 
 impl Room {
-    /// A room of a dump, if the dump has not all of its history.
+    /// A room of a dump, if Conduit can have it and the dump has not all of its history.
     pub fn of(head: &DumpRoom) -> Option<Self> {
-        if head.current_state.is_none() || head.earlier_events == Some(0) {
+        let is_whole = head.current_state.is_none() || head.earlier_events == Some(0);
+        if is_whole || !is_supported(head.room_version.as_deref()) {
             return None;
         }
         let joined = head.local_members.iter().filter(|member| member.membership == "join");
@@ -50,6 +55,8 @@ impl Room {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reached {
+    /// To where Conduit answered with an error.
+    Failed,
     /// Not to its beginning, though its members may see that.
     Stopped,
     /// Nobody could be asked.
@@ -65,7 +72,7 @@ pub enum Reached {
 impl Reached {
     /// Whether another run, or another Conduit, could get further.
     fn is_open(self) -> bool {
-        matches!(self, Self::Stopped | Self::NotAsked)
+        matches!(self, Self::Failed | Self::Stopped | Self::NotAsked)
     }
 }
 
@@ -120,6 +127,14 @@ pub enum DrainError {
     /// Conduit does not answer any more.
     #[error("Conduit gives nothing more; run the command again when it does")]
     Conduit(#[from] ConduitError),
+    /// It answers with errors only.
+    #[error(
+        "Conduit answered {FAILING} rooms in a row with an error, {problem}; see to it that Synapse runs, and run the command again"
+    )]
+    Failing {
+        /// The last one.
+        problem: String,
+    },
     /// The operator ended the run.
     #[error("interrupted; run the command again, what was fetched stays")]
     Interrupted,
@@ -137,6 +152,7 @@ pub async fn drain(
     let phase = progress.phase("rooms", rooms.len());
     let mut outcome = Outcome::default();
     let mut error = None;
+    let mut failed: usize = 0;
     let mut reading = stream::iter(rooms)
         .map(|room| Reader { conduit, tokens, phase: &phase }.read(room))
         .buffer_unordered(at_once.max(1));
@@ -148,7 +164,16 @@ pub async fn drain(
         };
         match next {
             None => break,
-            Some(Ok(room)) => outcome.rooms.push(room),
+            Some(Ok(room)) => {
+                let has_failed = room.reached == Reached::Failed;
+                failed = if has_failed { failed.saturating_add(1) } else { 0 };
+                let problem = room.problem.clone().filter(|_| failed >= FAILING);
+                outcome.rooms.push(room);
+                if let Some(problem) = problem {
+                    error = Some(DrainError::Failing { problem });
+                    break;
+                }
+            }
             Some(Err(cause)) => {
                 error = Some(cause);
                 break;
@@ -189,6 +214,8 @@ enum End {
     Nothing,
     /// Conduit does not let the user read.
     Refused(String),
+    /// Conduit can't read on in this room.
+    Failed(String),
 }
 
 impl Reader<'_> {
@@ -222,6 +249,11 @@ impl Reader<'_> {
                     }
                     idle = idle.saturating_add(1);
                     turn = index.saturating_add(1);
+                }
+                End::Failed(why) => {
+                    problem = Some(why);
+                    reached = Reached::Failed;
+                    break;
                 }
                 End::Refused(why) => {
                     problem = Some(format!("{user}: {why}"));
@@ -264,6 +296,7 @@ impl Reader<'_> {
             let page = match page {
                 Ok(page) => page,
                 Err(error) if error.is_of_user() => return Ok(End::Refused(error.to_string())),
+                Err(error) if error.is_of_room() => return Ok(End::Failed(error.to_string())),
                 Err(error) => return Err(error.into()),
             };
             let number = u64::try_from(page.chunk.len()).unwrap_or(u64::MAX);

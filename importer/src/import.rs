@@ -145,10 +145,11 @@ pub fn import(
     import.signatures()?;
 
     let phase = progress.phase("rooms", dump.number_of_rooms());
-    for room in dump.rooms() {
-        import.room(&room?)?;
+    room::held::each(dump, |room| {
+        import.room(room)?;
         phase.advance(1);
-    }
+        Ok(())
+    })?;
     drop(phase);
 
     import.admin_room(&server.signing_key)?;

@@ -41,6 +41,17 @@ COLUMNS = {
 }
 
 
+# The same rows as the dump has to have them: the events of each room in order, each with what belongs to it.
+EVENTS_BY_ROOM = """SELECT e.event_id, e.stream_ordering, e.topological_ordering, e.room_id, e.outlier, e.type, e.sender,
+e.received_ts, ej.internal_metadata, ej.format_version, ej.json, sg.state_group, s.state_key, r.reason FROM events e
+JOIN event_json ej ON ej.event_id = e.event_id LEFT JOIN event_to_state_groups sg ON sg.event_id = e.event_id
+LEFT JOIN state_events s ON s.event_id = e.event_id LEFT JOIN rejections r ON r.event_id = e.event_id
+ORDER BY e.room_id, e.stream_ordering""".replace("\n", " ")
+TABLES = {table: f"SELECT {columns} FROM {table}" for table, columns in COLUMNS.items()}
+JOINED = ("events", "event_json", "event_to_state_groups", "state_events")
+BY_ROOM = {name: query for name, query in TABLES.items() if name not in JOINED} | {"events": EVENTS_BY_ROOM}
+
+
 def measure(programs: Programs, engine: str, events: int, imported: bool) -> dict:
     """Dump and client; and if `imported`, what comes after the dump."""
     lab, times = programs.scratch / "lab", 3 if events < SEVERAL_BELOW else 1
@@ -48,15 +59,16 @@ def measure(programs: Programs, engine: str, events: int, imported: bool) -> dic
     try:
         found["generate"] = generate(programs, lab, engine, events, 100)
         dump, database = programs.scratch / "dump", programs.scratch / "database"
-        found["client"] = best(times, lambda: client(programs, lab, engine))
+        found["client"] = best(times, lambda: client(programs, lab, engine, TABLES))
         found["client_bytes"] = sum(file.stat().st_size for file in programs.scratch.glob("*.rows"))
+        found["client_by_room"] = best(times, lambda: client(programs, lab, engine, BY_ROOM))
         found["dump"] = best(times, lambda: fresh(dump) or programs.run(
             "importer", "dump", "--synapse-config", lab / "homeserver.yaml", "--dump", dump, "--history", "full"))
         found["dump_bytes"] = size(dump)
         programs.lab("stop", lab)
         if imported:
-            found["import"] = best(times, lambda: fresh(database) or programs.run(
-                "importer", "import", "--dump", dump, "--database", database))
+            found["import"] = best(times, lambda: fresh(database) or step("import", database, programs.run(
+                "importer", "import", "--dump", dump, "--database", database)))
             found["database_bytes"] = size(database)
             found["verify"] = best(times, lambda: programs.run(
                 "importer", "verify", "--dump", dump, "--database", database))
@@ -95,17 +107,23 @@ def generate(programs: Programs, lab: Path, engine: str, events: int, media: int
     return programs.run("examples/generate", lab, "--users", USERS, "--rooms", ROOMS, "--events", events, "--media", media)
 
 
-def client(programs: Programs, lab: Path, engine: str) -> dict:
-    """The database's own client writes the same rows to files, each table in the order in which it lies there."""
+def step(name: str, database: Path, spent: dict) -> dict:
+    """What one step of a command took by its report; processor time and memory are the whole command's."""
+    steps = json.loads(database.with_name(f"{database.name}.report").joinpath("report.json").read_text())["steps"]
+    return spent | {"seconds": next(found["seconds"] for found in steps if found["step"] == name)}
+
+
+def client(programs: Programs, lab: Path, engine: str, queries: dict[str, str]) -> dict:
+    """The database's own client writes the rows of queries to files."""
     notes = json.loads((lab / "lab.json").read_text())
     arguments = notes["database"]["args"]
-    files = {table: programs.scratch / f"{table}.rows" for table in COLUMNS}
+    files = {name: programs.scratch / f"{name}.rows" for name in queries}
     script = programs.scratch / "client.sql"
     if engine == "postgres":
-        script.write_text("".join(f"\\copy {table} ({columns}) TO '{files[table]}'\n" for table, columns in COLUMNS.items()))
+        script.write_text("".join(f"\\copy ({query}) TO '{files[name]}'\n" for name, query in queries.items()))
         command = ["psql", "-q", "-h", arguments["host"], "-U", arguments["user"], "-f", script, arguments["dbname"]]
     else:
-        script.write_text("".join(f".output {files[table]}\nSELECT {columns} FROM {table};\n" for table, columns in COLUMNS.items()))
+        script.write_text("".join(f".output {files[name]}\n{query};\n" for name, query in queries.items()))
         command = ["sqlite3", "-readonly", arguments["database"], f".read {script}"]
     return cost(command, programs.scratch / "client.log")
 

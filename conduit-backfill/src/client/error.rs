@@ -144,6 +144,14 @@ impl ClientError {
         matches!(self, Self::Unreachable { .. } | Self::WrongKey | Self::Http(_))
     }
 
+    /// Whether the server answered, and has nothing of the room, or not the event.
+    pub(crate) fn is_of_room(&self) -> bool {
+        matches!(
+            self,
+            Self::NotInRoom { .. } | Self::RoomNotFound { .. } | Self::EventNotFound { .. }
+        )
+    }
+
     /// Whether the server answered that it doesn't have an event, or has it in a room of which it gives us nothing.
     pub(crate) fn is_absence(&self) -> bool {
         matches!(self, Self::EventNotFound { .. } | Self::Status { status: StatusCode::FORBIDDEN })

@@ -113,6 +113,7 @@ fn text(out: &mut dyn io::Write, outcome: &Outcome, error: Option<&DrainError>) 
 
 fn word(reached: Reached) -> &'static str {
     match reached {
+        Reached::Failed => "an error",
         Reached::Stopped => "not all",
         Reached::NotAsked => "nothing",
         Reached::Visible => "the visible",
@@ -132,6 +133,10 @@ fn why(room: &RoomOutcome) -> Vec<String> {
         }
         Reached::Visible => {
             lines.push("older events are visible only to those who were in it then".to_owned());
+        }
+        Reached::Failed => {
+            let oldest = room.oldest.as_ref();
+            lines.extend(oldest.map(|event| format!("it was read down to {event}")));
         }
         Reached::Stopped => {
             let oldest = room.oldest.as_ref();

@@ -65,6 +65,11 @@ pub enum ConduitError {
 }
 
 impl ConduitError {
+    /// Whether another room may have more luck.
+    pub(super) fn is_of_room(&self) -> bool {
+        matches!(self, Self::Status { .. })
+    }
+
     /// Whether another user may have more luck.
     pub(super) fn is_of_user(&self) -> bool {
         matches!(self, Self::Token | Self::Forbidden)

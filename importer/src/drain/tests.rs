@@ -10,7 +10,7 @@ use ruma::{OwnedUserId, room_id, user_id};
 use serde_json::json;
 use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate, matchers::any};
 
-use super::{Conduit, DrainError, Outcome, Reached, Room, Tokens, drain};
+use super::{Conduit, DrainError, FAILING, Outcome, Reached, Room, Tokens, drain};
 use crate::progress::Progress;
 
 /// Events of a page.
@@ -40,6 +40,9 @@ impl Respond for Scripted {
         assert_eq!(path, "/_matrix/client/v3/rooms/!r:x/messages");
         let query: BTreeMap<_, _> = request.url.query_pairs().into_owned().collect();
         assert_eq!(query["dir"], "b");
+        if token == "unlucky" && query.contains_key("from") {
+            return ResponseTemplate::new(500).set_body_json(json!({}));
+        }
         let Some(sees) = self.sees.get(token) else {
             let status = if token == "left" { 403 } else { 401 };
             return ResponseTemplate::new(status).set_body_json(json!({}));
@@ -76,17 +79,21 @@ fn room() -> Scripted {
         last: 0,
         newest: 10,
         visibility: "shared",
-        sees: BTreeMap::from([("everything", 0), ("also", 0), ("recent", 5)]),
+        sees: BTreeMap::from([("everything", 0), ("also", 0), ("recent", 5), ("unlucky", 0)]),
     }
 }
 
 async fn read(scripted: Scripted, users: &[(&str, &str)]) -> (Outcome, Option<DrainError>) {
     let server = MockServer::start().await;
     Mock::given(any()).respond_with(scripted).mount(&server).await;
-    read_at(&server.uri(), users).await
+    read_at(&server.uri(), users, 1).await
 }
 
-async fn read_at(url: &str, users: &[(&str, &str)]) -> (Outcome, Option<DrainError>) {
+async fn read_at(
+    url: &str,
+    users: &[(&str, &str)],
+    number: usize,
+) -> (Outcome, Option<DrainError>) {
     let options = HttpOptions { tries: 1, ..HttpOptions::default() };
     let conduit = Conduit::new(url.parse().unwrap(), options).unwrap();
     let mut tokens = Tokens::default();
@@ -97,7 +104,7 @@ async fn read_at(url: &str, users: &[(&str, &str)]) -> (Outcome, Option<DrainErr
         }
         members.push((*user).try_into().unwrap());
     }
-    let rooms = [Room { room_id: room_id!("!r:x").to_owned(), members }];
+    let rooms = vec![Room { room_id: room_id!("!r:x").to_owned(), members }; number];
     drain(&conduit, &tokens, &rooms, 2, Progress::Hidden, std::future::pending()).await
 }
 
@@ -156,8 +163,26 @@ async fn rooms_that_nobody_can_read_say_why() {
 }
 
 #[tokio::test]
+async fn an_error_ends_one_room_and_many_in_a_row_end_the_run() {
+    let server = MockServer::start().await;
+    Mock::given(any()).respond_with(room()).mount(&server).await;
+    let users = [("@a:x", "unlucky"), ("@b:x", "everything")];
+    let (outcome, error) = read_at(&server.uri(), &users, FAILING - 1).await;
+    assert!(error.is_none(), "{error:?}");
+    assert_eq!((outcome.rooms.len(), outcome.is_complete()), (FAILING - 1, false));
+    for room in &outcome.rooms {
+        assert_eq!((room.reached, room.events), (Reached::Failed, PAGE));
+        assert_eq!(room.oldest.as_ref().unwrap(), "$event8");
+        assert!(room.problem.as_ref().unwrap().contains("500"), "{room:?}");
+    }
+    let (outcome, error) = read_at(&server.uri(), &users, 3 * FAILING).await;
+    assert!(matches!(error, Some(DrainError::Failing { .. })), "{error:?}");
+    assert_eq!((outcome.rooms.len(), outcome.not_reached), (FAILING, 2 * FAILING as u64));
+}
+
+#[tokio::test]
 async fn a_conduit_that_is_gone_ends_the_run() {
-    let (outcome, error) = read_at("http://127.0.0.1:9", &[("@a:x", "everything")]).await;
+    let (outcome, error) = read_at("http://127.0.0.1:9", &[("@a:x", "everything")], 1).await;
     assert!(matches!(error, Some(DrainError::Conduit(_))), "{error:?}");
     assert_eq!((outcome.not_reached, outcome.is_complete()), (1, false));
 }
@@ -171,4 +196,24 @@ fn a_token_file_is_lines_of_users_and_tokens() {
         let error = tokens.read(&format!("@c:x three\n{bad}\n")).unwrap_err();
         assert_eq!(error.to_string(), "line 2 of the token file is not `@user:server TOKEN`");
     }
+}
+
+#[test]
+fn a_room_that_is_whole_or_can_t_be_in_conduit_is_not_read() {
+    let member =
+        |membership| json!({"user_id": "@a:x", "membership": membership, "event_id": "$m"});
+    let room = |version: &str, state: Option<u64>, earlier: Option<u64>| {
+        let head = json!({
+            "room_id": "!r:x", "room_version": version, "published": false, "aliases": [],
+            "current_state": state, "forward_extremities": [], "earlier_events": earlier,
+            "local_members": [member("join"), member("leave")],
+        });
+        Room::of(&serde_json::from_value(head).unwrap())
+    };
+    let read = room("10", Some(1), Some(7)).unwrap();
+    assert_eq!((read.room_id.as_str(), read.members.len()), ("!r:x", 1));
+    assert!(room("10", Some(1), None).is_some());
+    assert_eq!(room("10", Some(1), Some(0)), None);
+    assert_eq!(room("10", None, Some(7)), None);
+    assert_eq!(room("2", Some(1), Some(7)), None);
 }

@@ -4,7 +4,7 @@
 //! The room is made as Conduit makes it (src/service/admin/mod.rs:1721-1948, 1963-2094), as a room of a dump, and then
 //! imported like any other.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use ruma::{
     CanonicalJsonObject, OwnedEventId, OwnedRoomId, OwnedUserId, RoomVersionId, UserId,
@@ -240,7 +240,8 @@ impl RoomSource for Built {
 
     fn read(&self, sections: Sections, visit: &mut Visit<'_>) -> Result<(), ImportError> {
         let states = self.states.iter().cloned().map(Item::State);
-        let events = self.events.iter().cloned().map(|event| Item::Timeline(event, ()));
+        let events = self.events.iter().cloned();
+        let events = events.map(|event| Item::Timeline(Arc::new(event), ()));
         for item in states
             .filter(|_| sections != Sections::Events)
             .chain(events.filter(|_| sections != Sections::States))

@@ -1,6 +1,7 @@
 //! Push rules that Conduit's parser accepts: one that it refuses would make other people's messages fail.
 
 use ruma::{UserId, push::Ruleset};
+use serde::Deserialize as _;
 use serde_json::{Value, json, value::RawValue};
 
 use crate::tally::{Kind, Tally};
@@ -16,11 +17,13 @@ pub(super) fn content(user_id: &UserId, rules: Option<&RawValue>, tally: &mut Ta
     else {
         return json!({ "global": Ruleset::server_default(user_id) });
     };
+    if parses(&global).is_ok() {
+        return json!({ "global": global });
+    }
     for kind in KINDS {
         let Some(list) = global.get_mut(kind).and_then(Value::as_array_mut) else { continue };
         list.retain(|rule| {
-            let alone = json!({ kind: [rule] });
-            let refused = serde_json::from_value::<Ruleset>(alone).err();
+            let refused = parses(&json!({ kind: [rule] })).err();
             if let Some(error) = &refused {
                 let id = rule.get("rule_id").and_then(Value::as_str).unwrap_or("without id");
                 let item = format!("push rule {id} of {user_id}");
@@ -30,8 +33,8 @@ pub(super) fn content(user_id: &UserId, rules: Option<&RawValue>, tally: &mut Ta
             refused.is_none()
         });
     }
-    match serde_json::from_value::<Ruleset>(global.clone()) {
-        Ok(_) => json!({ "global": global }),
+    match parses(&global) {
+        Ok(()) => json!({ "global": global }),
         Err(error) => {
             let item = format!("push rules of {user_id}");
             tally.read(Kind::AccountData, 1);
@@ -39,6 +42,11 @@ pub(super) fn content(user_id: &UserId, rules: Option<&RawValue>, tally: &mut Ta
             json!({ "global": Ruleset::server_default(user_id) })
         }
     }
+}
+
+/// Whether Conduit's parser accepts rules.
+fn parses(global: &Value) -> Result<(), serde_json::Error> {
+    Ruleset::deserialize(global).map(drop)
 }
 
 #[cfg(test)]

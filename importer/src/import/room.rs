@@ -1,6 +1,6 @@
 //! One room. It is read several times: to number its events (`survey`), for its states (`states`), for what events know of
-//! later ones (`additions`), and to write outliers and timeline (`writer`). In memory are numbers and difference sets,
-//! never the events.
+//! later ones (`additions`), and to write outliers and timeline (`writer`). Small rooms are read from the disk once (`held`);
+//! of a large one, memory holds numbers and difference sets, never the events.
 //!
 //! Room for the past: if events before the first one are missing, a range of numbers is left unused for them. It is
 //! remembered nowhere but in itself: for imported rooms, all numbers between the short room id and the count of the
@@ -9,6 +9,7 @@
 
 pub(super) mod additions;
 mod ahead;
+pub(super) mod held;
 mod index;
 mod membership;
 mod outside;
@@ -18,6 +19,8 @@ mod shelf;
 mod states;
 mod survey;
 mod writer;
+
+use std::sync::Arc;
 
 use ruma::{RoomVersionId, room_version_rules::RoomVersionRules};
 use survey::Survey;
@@ -41,8 +44,8 @@ const MOST_RESERVED: u64 = 1 << 32;
 #[derive(Clone, Debug)]
 pub(super) enum Item<T = ()> {
     State(DumpState),
-    Outlier(DumpEvent, T),
-    Timeline(DumpEvent, T),
+    Outlier(Arc<DumpEvent>, T),
+    Timeline(Arc<DumpEvent>, T),
     Receipt(DumpRemoteReceipt),
 }
 
@@ -57,12 +60,27 @@ pub(super) enum Sections {
     Events,
 }
 
+impl Sections {
+    fn have<T>(self, item: &Item<T>) -> bool {
+        match self {
+            Self::All => true,
+            Self::States => matches!(item, Item::State(_)),
+            Self::Events => !matches!(item, Item::State(_)),
+        }
+    }
+}
+
 /// Where a room comes from: a file of the dump, or the importer itself.
 pub(super) trait RoomSource: Sync {
     fn head(&self) -> &DumpRoom;
 
     /// Reads items in order.
     fn read(&self, sections: Sections, visit: &mut Visit<'_>) -> Result<(), ImportError>;
+
+    /// Whether reading costs nothing, and all items at once no memory.
+    fn is_in_memory(&self) -> bool {
+        false
+    }
 }
 
 /// What is done with each item; false if no more are wanted.
@@ -86,12 +104,12 @@ impl RoomSource for RoomReader {
             return Ok(());
         }
         for event in reader.outliers()? {
-            if !visit(Item::Outlier(event?, ()))? {
+            if !visit(Item::Outlier(Arc::new(event?), ()))? {
                 return Ok(());
             }
         }
         for event in reader.timeline()? {
-            if !visit(Item::Timeline(event?, ()))? {
+            if !visit(Item::Timeline(Arc::new(event?), ()))? {
                 return Ok(());
             }
         }

@@ -1,8 +1,6 @@
 //! Rows of large trees on their way into an engine: collected until they are many, then sorted, so that they can be added
 //! in the order of their keys.
 
-use std::ops::Range;
-
 use rayon::prelude::*;
 
 use super::Row;
@@ -32,43 +30,59 @@ const TREES: [&Tree; 16] = [
 const ORDERED: usize = 32 << 20;
 /// Bytes of all rows that are held.
 const ALL: usize = 128 << 20;
+/// Bytes that are allocated at once: a buffer that grew would be copied each time.
+const CHUNK: usize = 1 << 20;
 
 /// Rows of one tree.
 #[derive(Debug)]
 pub(super) struct Rows {
     pub(super) tree: &'static Tree,
-    bytes: Vec<u8>,
+    /// Keys and values, none of which lies in two chunks.
+    chunks: Vec<Vec<u8>>,
+    /// Bytes in chunks.
+    bytes: usize,
     places: Vec<Place>,
     is_ordered: bool,
 }
 
-/// Where a row is in the bytes.
+/// Where a row is.
 #[derive(Clone, Copy, Debug)]
 struct Place {
     /// Eight bytes of the key, after those that all keys share.
     head: u64,
-    start: usize,
-    middle: usize,
-    end: usize,
+    chunk: u32,
+    /// Where in the chunk the key begins, the value, and what comes after it.
+    start: u32,
+    middle: u32,
+    end: u32,
 }
 
 impl Rows {
     fn new(tree: &'static Tree) -> Self {
-        Self { tree, bytes: Vec::new(), places: Vec::new(), is_ordered: true }
+        Self { tree, chunks: Vec::new(), bytes: 0, places: Vec::new(), is_ordered: true }
     }
 
     fn push(&mut self, key: &[u8], value: &[u8]) {
-        let start = self.bytes.len();
         self.is_ordered =
             self.is_ordered && self.places.last().is_none_or(|last| self.key(last) < key);
-        self.bytes.extend_from_slice(key);
-        let middle = self.bytes.len();
-        self.bytes.extend_from_slice(value);
-        self.places.push(Place { head: 0, start, middle, end: self.bytes.len() });
+        let size = key.len().saturating_add(value.len());
+        let has_space = |chunk: &Vec<u8>| chunk.capacity().saturating_sub(chunk.len()) >= size;
+        if !self.chunks.last().is_some_and(has_space) {
+            self.chunks.push(Vec::with_capacity(size.max(CHUNK)));
+        }
+        let chunk = number(self.chunks.len().saturating_sub(1));
+        let Some(bytes) = self.chunks.last_mut() else { return };
+        let start = number(bytes.len());
+        bytes.extend_from_slice(key);
+        let middle = number(bytes.len());
+        bytes.extend_from_slice(value);
+        let end = number(bytes.len());
+        self.bytes = self.bytes.saturating_add(size);
+        self.places.push(Place { head: 0, chunk, start, middle, end });
     }
 
     fn size(&self) -> usize {
-        self.places.len().saturating_mul(size_of::<Place>()).saturating_add(self.bytes.len())
+        self.places.len().saturating_mul(size_of::<Place>()).saturating_add(self.bytes)
     }
 
     fn take(&mut self) -> Self {
@@ -79,12 +93,18 @@ impl Rows {
         self.places.is_empty()
     }
 
-    fn slice(&self, range: Range<usize>) -> &[u8] {
-        self.bytes.get(range).unwrap_or_default()
+    fn slice(&self, chunk: u32, from: u32, to: u32) -> &[u8] {
+        let [chunk, from, to] =
+            [chunk, from, to].map(|place| usize::try_from(place).unwrap_or(usize::MAX));
+        self.chunks.get(chunk).and_then(|bytes| bytes.get(from..to)).unwrap_or_default()
     }
 
     fn key(&self, place: &Place) -> &[u8] {
-        self.slice(place.start..place.middle)
+        self.slice(place.chunk, place.start, place.middle)
+    }
+
+    fn value(&self, place: &Place) -> &[u8] {
+        self.slice(place.chunk, place.middle, place.end)
     }
 
     /// Sorts by key; rows of one key stay in the order in which they came.
@@ -117,9 +137,14 @@ impl Rows {
         self.places.iter().zip(next).filter_map(|(place, next)| {
             let key = self.key(place);
             let is_last = next.is_none_or(|next| self.key(next) != key);
-            is_last.then(|| (key, self.slice(place.middle..place.end)))
+            is_last.then(|| (key, self.value(place)))
         })
     }
+}
+
+/// A place in a chunk; keys and values have at most some MiB.
+fn number(place: usize) -> u32 {
+    u32::try_from(place).unwrap_or(u32::MAX)
 }
 
 /// The first eight bytes as a number; zeros after shorter ones.

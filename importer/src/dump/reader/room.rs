@@ -64,6 +64,19 @@ impl RoomReader {
         &self.head
     }
 
+    /// Bytes of both files.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Io`].
+    pub fn size(&self) -> Result<u64, ReadError> {
+        [&self.path, &self.timeline].into_iter().try_fold(0, |sum: u64, path| {
+            let file = std::fs::metadata(path)
+                .map_err(|source| ReadError::Io { path: path.clone(), source })?;
+            Ok(sum.saturating_add(file.len()))
+        })
+    }
+
     /// The file, for messages.
     pub fn path(&self) -> &Path {
         &self.path

@@ -1,4 +1,5 @@
 //! Reading a room ahead of what is done with it: one thread reads, all cores parse, the caller gets the items in order.
+//! What is in memory already is parsed at once.
 
 use std::sync::mpsc::{SyncSender, sync_channel};
 
@@ -19,8 +20,16 @@ pub(super) fn read<T: Send>(
     parse: impl Fn(&DumpEvent) -> T + Sync,
     mut visit: impl FnMut(Item<T>) -> Result<(), ImportError>,
 ) -> Result<(), ImportError> {
-    let (sender, batches) = sync_channel(WAITING);
     let parse = &parse;
+    if source.is_in_memory() {
+        let mut items = Vec::new();
+        source.read(sections, &mut |item| {
+            items.push(item);
+            Ok(true)
+        })?;
+        return parsed(items, parse).into_iter().try_for_each(visit);
+    }
+    let (sender, batches) = sync_channel(WAITING);
     std::thread::scope(|scope| {
         let reader = scope.spawn(move || fill(source, sections, parse, &sender));
         let mut visited = Ok(());

@@ -119,14 +119,13 @@ impl DatabaseSource {
     ) -> Result<(), SourceError> {
         let id = room.id.clone();
         let mut items = Items::new(tally, Kind::TimelineEvent, id.as_str());
-        let mut last: Option<Placed> = None;
+        let mut cursor = room.timeline.cursor();
         loop {
-            let mut page = room.timeline.page(&mut self.main, last.as_ref()).await?;
+            let page = room.timeline.page(&mut self.main, &mut cursor).await?;
             if page.is_empty() {
                 return Ok(());
             }
             self.write_page(room, &page, file, &mut items).await?;
-            last = page.pop();
         }
     }
 

@@ -92,58 +92,92 @@ impl Timeline {
         event.is_accepted() && event.position >= self.begin
     }
 
-    /// The next rows after one, oldest first, soft-failed events too. None: there are no more.
+    /// Where reading it begins.
+    pub(super) fn cursor(&self) -> Cursor {
+        Cursor::After(self.begin, String::new())
+    }
+
+    /// The next rows, oldest first, soft-failed events too. None: there are no more.
     ///
     /// Two events at one place would be damage that Synapse does not notice; so ids are compared as well.
     pub(super) async fn page(
         &self,
         db: &mut Connection,
-        after: Option<&Placed>,
+        cursor: &mut Cursor,
     ) -> Result<Vec<Placed>, DatabaseError> {
-        let (position, id) =
-            after.map_or((self.begin, ""), |placed| (placed.position, placed.event_id.as_str()));
-        let room_id = self.room_id.as_str().into();
-        let mut live = (0, "");
-        match position {
-            Position::Backfilled { topological, stream } => {
-                let sql = format!(
-                    "SELECT {COLUMNS} FROM {TABLES} WHERE e.room_id = $1 AND {ACCEPTED} AND e.stream_ordering < 0 \
-                     AND (e.topological_ordering, e.stream_ordering, e.event_id) > ($2, $3, $4) \
-                     ORDER BY e.topological_ordering, e.stream_ordering, e.event_id LIMIT {PAGE}"
-                );
-                let params = [room_id, topological.into(), stream.into(), id.into()];
-                let page = rows(db, &sql, &params).await?;
-                if !page.is_empty() {
-                    return Ok(page);
-                }
+        let room_id = Param::from(self.room_id.as_str());
+        if let Cursor::After(Position::Backfilled { topological, stream }, id) = &*cursor {
+            let sql = format!(
+                "SELECT {COLUMNS} FROM {TABLES} WHERE e.room_id = $1 AND {ACCEPTED} AND e.stream_ordering < 0 \
+                 AND (e.topological_ordering, e.stream_ordering, e.event_id) > ($2, $3, $4) \
+                 ORDER BY e.topological_ordering, e.stream_ordering, e.event_id LIMIT {PAGE}"
+            );
+            let params = [room_id, (*topological).into(), (*stream).into(), id.as_str().into()];
+            let page = Page::read(db, &sql, &params).await?;
+            *cursor = page.end(Cursor::After(Position::Live { stream: 0 }, String::new()));
+            if !page.rows.is_empty() {
+                return Ok(page.rows);
             }
-            Position::Live { stream } => live = (stream, id),
         }
+        let Cursor::After(Position::Live { stream }, id) = &*cursor else {
+            return Ok(Vec::new());
+        };
         let sql = format!(
             "SELECT {COLUMNS} FROM {TABLES} WHERE e.room_id = $1 AND {ACCEPTED} AND e.stream_ordering >= $2 \
              AND (e.stream_ordering, e.event_id) > ($2, $3) \
              ORDER BY e.stream_ordering, e.event_id LIMIT {PAGE}"
         );
-        rows(db, &sql, &[room_id, live.0.into(), live.1.into()]).await
+        let params = [room_id, (*stream).into(), id.as_str().into()];
+        let page = Page::read(db, &sql, &params).await?;
+        *cursor = page.end(Cursor::End);
+        Ok(page.rows)
     }
 }
 
-async fn rows(
-    db: &mut Connection,
-    sql: &str,
-    params: &[Param<'_>],
-) -> Result<Vec<Placed>, DatabaseError> {
-    let mut rows = Vec::new();
-    let mut bytes: usize = 0;
-    db.each_until("events", sql, params, |row| {
-        if let Some(placed) = placed(row) {
-            bytes = bytes.saturating_add(placed.event.as_ref().map_or(0, |event| event.json.len()));
-            rows.push(placed);
+/// Where in a timeline the reading is.
+#[derive(Clone, Debug)]
+pub(super) enum Cursor {
+    /// After a place and an id.
+    After(Position, String),
+    End,
+}
+
+/// Some rows of a timeline.
+struct Page {
+    rows: Vec<Placed>,
+    /// There may be more.
+    is_full: bool,
+}
+
+impl Page {
+    async fn read(
+        db: &mut Connection,
+        sql: &str,
+        params: &[Param<'_>],
+    ) -> Result<Self, DatabaseError> {
+        let mut page = Self { rows: Vec::new(), is_full: false };
+        let (mut number, mut bytes) = (0_i64, 0_usize);
+        db.each_until("events", sql, params, |row| {
+            if let Some(placed) = placed(row) {
+                let size = placed.event.as_ref().map_or(0, |event| event.json.len());
+                bytes = bytes.saturating_add(size);
+                page.rows.push(placed);
+            }
+            number = number.saturating_add(1);
+            page.is_full = number >= PAGE || bytes >= PAGE_BYTES;
+            if page.is_full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })
+        .await?;
+        Ok(page)
+    }
+
+    /// Where the page ends; `next` if it has all.
+    fn end(&self, next: Cursor) -> Cursor {
+        match self.rows.last().filter(|_| self.is_full) {
+            Some(last) => Cursor::After(last.position, last.event_id.clone()),
+            None => next,
         }
-        if bytes < PAGE_BYTES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    })
-    .await?;
-    Ok(rows)
+    }
 }
 
 /// Decodes a row, and its place in any case, so that a broken one does not end the reading.
