@@ -180,15 +180,15 @@ impl Run<'_> {
             findings: &findings,
             steps: watch.steps(),
         };
-        let mut made = Report::of(&dump, facts)?.prepare(report);
-        // The report says that the database is complete, so it gets its name after it; what can fail comes before.
-        let mut database = None;
-        if passed {
-            made = Ok(made?);
+        let prepared = Report::of(&dump, facts)?.prepare(report);
+        let (database, written) = if passed {
+            // The report says that the database is complete, so it gets its name after it; what may well fail comes before.
+            let prepared = prepared?;
             media.finish()?;
-            database = Some(partial.finish()?);
-        }
-        let written = made.and_then(Prepared::finish);
+            (Some(partial.finish()?), prepared.finish())
+        } else {
+            (None, prepared.and_then(Prepared::finish))
+        };
         if let Err(error) = &written {
             warn!("{}", chain(error));
         }
