@@ -23,6 +23,7 @@ mod user;
 
 use std::{collections::BTreeSet, path::PathBuf};
 
+pub(crate) use appservices::registrations;
 pub use check::check;
 pub(crate) use check::is_supported;
 pub use media::MediaTarget;
@@ -135,7 +136,9 @@ pub fn import(
 
     let phase = progress.phase("users", dump.number_of_users());
     for user in dump.users() {
-        import.user(user?)?;
+        let user = user?;
+        let messages = dump.messages(&user.user_id)?;
+        import.user(user, messages)?;
         phase.advance(1);
     }
     drop(phase);

@@ -17,6 +17,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use tempfile::NamedTempFile;
 
 pub use self::{rooms::RoomFacts, users::UserFacts};
 use crate::{
@@ -25,6 +26,7 @@ use crate::{
         format::{Manifest, SourceInfo},
     },
     findings::Finding,
+    remedy,
     tally::{Kind, Skip, Tally},
 };
 
@@ -113,6 +115,8 @@ pub struct KindFacts {
     pub read_from_dump: u64,
     /// Written into the database.
     pub written: u64,
+    /// Left out by dump and import, each with a reason.
+    pub left_out: u64,
 }
 
 /// A step.
@@ -170,27 +174,67 @@ impl Report {
         })
     }
 
-    /// Writes both files into `directory`, which is made if need be. Those of an earlier run are replaced.
+    /// Writes both files into `directory`, which is made if need be, without their names yet.
     ///
     /// # Errors
     ///
-    /// The system's.
-    pub fn write(&self, directory: &Path) -> io::Result<()> {
-        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-        let mut json = serde_json::to_vec_pretty(self)?;
-        json.push(b'\n');
-        replace(directory, HTML, html::page(self).as_bytes())?;
-        replace(directory, JSON, &json)
+    /// [`ReportError`].
+    pub fn prepare(&self, directory: &Path) -> Result<Prepared, ReportError> {
+        let write = || {
+            DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+            let mut json = serde_json::to_vec_pretty(self)?;
+            json.push(b'\n');
+            let html = html::page(self);
+            Ok([(HTML, file(directory, html.as_bytes())?), (JSON, file(directory, &json)?)])
+        };
+        let directory = directory.to_owned();
+        match write() {
+            Ok(files) => Ok(Prepared { directory, files }),
+            Err(source) => Err(ReportError { directory, source }),
+        }
     }
 }
 
-/// Puts a file in place of another one in one step; a temporary file is for its owner alone from the beginning.
-fn replace(directory: &Path, name: &str, content: &[u8]) -> io::Result<()> {
-    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+/// A report that is on the disk and lacks only its name.
+#[derive(Debug)]
+pub struct Prepared {
+    directory: PathBuf,
+    files: [(&'static str, NamedTempFile); 2],
+}
+
+impl Prepared {
+    /// Gives the files their names. Those of an earlier run are replaced.
+    ///
+    /// # Errors
+    ///
+    /// [`ReportError`].
+    pub fn finish(self) -> Result<(), ReportError> {
+        for (name, file) in self.files {
+            if let Err(error) = file.persist(self.directory.join(name)) {
+                return Err(ReportError { directory: self.directory, source: error.error });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why a report could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("writing the report to `{}`{}; `--report` names another directory", directory.display(), remedy::of(source))]
+pub struct ReportError {
+    /// Where it was to be.
+    directory: PathBuf,
+    /// What the system said.
+    #[source]
+    source: io::Error,
+}
+
+/// A temporary file, which is for its owner alone from the beginning.
+fn file(directory: &Path, content: &[u8]) -> io::Result<NamedTempFile> {
+    let mut file = NamedTempFile::new_in(directory)?;
     file.write_all(content)?;
     file.as_file().sync_all()?;
-    file.persist(directory.join(name))?;
-    Ok(())
+    Ok(file)
 }
 
 /// Where the report on a database is by default: beside it, with `.report` added.
@@ -232,9 +276,14 @@ fn bytes(manifest: &Manifest) -> BTreeMap<String, u64> {
 }
 
 fn kinds(dumped: &Tally, imported: &Tally) -> Vec<KindFacts> {
-    let counts = [&dumped.read, &dumped.written, &imported.read, &imported.written];
-    let kinds: BTreeSet<Kind> = counts.iter().flat_map(|counts| counts.keys().copied()).collect();
     let of = |counts: &BTreeMap<Kind, u64>, kind| counts.get(&kind).copied().unwrap_or(0);
+    let mut left_out: BTreeMap<Kind, u64> = BTreeMap::new();
+    for skip in dumped.skipped.iter().chain(&imported.skipped) {
+        let count = left_out.entry(skip.kind).or_default();
+        *count = count.saturating_add(skip.number);
+    }
+    let counts = [&dumped.read, &dumped.written, &imported.read, &imported.written, &left_out];
+    let kinds: BTreeSet<Kind> = counts.iter().flat_map(|counts| counts.keys().copied()).collect();
     kinds
         .into_iter()
         .map(|kind| KindFacts {
@@ -243,6 +292,7 @@ fn kinds(dumped: &Tally, imported: &Tally) -> Vec<KindFacts> {
             dumped: of(&dumped.written, kind),
             read_from_dump: of(&imported.read, kind),
             written: of(&imported.written, kind),
+            left_out: of(&left_out, kind),
         })
         .collect()
 }

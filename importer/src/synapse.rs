@@ -54,7 +54,7 @@ pub trait Source: Send {
     /// If the source can't be read any further.
     async fn users(&mut self, tally: &mut Tally) -> Result<Vec<OwnedUserId>, SourceError>;
 
-    /// One account with all it owns. `None`: skipped, in `tally`.
+    /// One account with all it owns but [`Source::messages`]. `None`: skipped, in `tally`.
     ///
     /// # Errors
     ///
@@ -64,6 +64,19 @@ pub trait Source: Send {
         user_id: &OwnedUserId,
         tally: &mut Tally,
     ) -> Result<Option<DumpUser>, SourceError>;
+
+    /// Writes the messages that wait for a user's devices, by [`DumpWriter::messages`] and
+    /// [`DumpWriter::finish_messages`].
+    ///
+    /// # Errors
+    ///
+    /// If the source can't be read, or the dump can't be written any further.
+    async fn messages(
+        &mut self,
+        user: &DumpUser,
+        writer: &mut DumpWriter,
+        tally: &mut Tally,
+    ) -> Result<(), SourceError>;
 
     /// All rooms that a local user is or was in, is invited to or knocks at. Sorted.
     ///

@@ -23,7 +23,7 @@ OLDEST_ROOM_VERSION = 6
 
 def try_out(lab: Notes, binary: Path, database: Path, before: Path, after: Path) -> int:
     """Starts Conduit twice: compares, sends into each room, looks again. Returns how much is unexplained."""
-    with running(lab, binary, database) as base_url:
+    with running(lab, binary, database, ["allow_registration = true"]) as base_url:
         snapshot.write(lab, base_url, after)
         unexplained = compare.report(before, after)
         with bridge.receiver(lab) as received:
@@ -55,6 +55,12 @@ def try_bridge(lab: Notes, base_url: str, said: str, received: list[dict]) -> li
         failed.append("the bridge may act as ada")
     except Refused:
         pass
+    try:
+        Client(base_url).post("/register", username="bridge_new", password="secret", auth={"type": "m.login.dummy"})
+        failed.append("anybody may take a name of the bridge's")
+    except Refused as refused:
+        if refused.body.get("errcode") != "M_EXCLUSIVE":
+            failed.append(str(refused))
     deadline = time.monotonic() + START_SECONDS
     while not any(event.get("event_id") == said for event in received):
         if time.monotonic() > deadline:

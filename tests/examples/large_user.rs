@@ -10,7 +10,10 @@
 use std::{collections::BTreeMap, path::Path};
 
 use anyhow::Context as _;
-use importer::dump::{DumpWriter, format::Manifest};
+use importer::dump::{
+    DumpWriter,
+    format::{DumpMessage, DumpUser, Manifest},
+};
 use serde_json::{Value, json};
 
 const SERVER: &str = "large.test";
@@ -37,14 +40,20 @@ fn main() -> anyhow::Result<()> {
         "type": "m.room.encrypted", "sender": USER,
         "content": {"body": "x".repeat(kilobytes.saturating_mul(1000))},
     });
-    writer.user(&from(json!({
-        "user_id": USER, "admin": true, "push_rules": {"global": {}},
-        "devices": [{"device_id": "A", "to_device": vec![message; messages]}],
+    let user: DumpUser = from(json!({
+        "user_id": USER, "admin": true, "push_rules": {"global": {}}, "devices": [{"device_id": "A"}],
         "key_backups": [{
             "version": "1", "algorithm": "m.megolm_backup.v1", "auth_data": {}, "etag": "1",
             "rooms": {"!room:large.test": sessions},
         }],
-    }))?)?;
+    }))?;
+    writer.user(&user)?;
+    let message: DumpMessage = from(json!({"device_id": "A", "message": message}))?;
+    let mut file = writer.messages(&user.user_id);
+    for _ in 0..messages {
+        file.message(&message)?;
+    }
+    writer.finish_messages(file)?;
     writer.finish(from::<Manifest>(json!({
         "version": importer::dump::format::VERSION, "server_name": SERVER, "created_ts": 1_600_000_000_000_u64,
         "source": {"kind": "sqlite"}, "tally": {"read": {}, "written": {}, "skipped": []},

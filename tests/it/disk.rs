@@ -78,6 +78,33 @@ fn a_disk_that_is_full() {
 }
 
 #[test]
+fn a_report_without_space_and_the_migration_run_again() {
+    let lab = Lab::stopped().unwrap();
+    let Some(small) = Disk::mount(lab.path("small"), "64k") else { return };
+    let database = lab.path("conduit");
+    let migrate = |report: &Path| {
+        let [database, report] =
+            [&database, report].map(|path| path.to_string_lossy().into_owned());
+        let mut arguments = lab.by_database();
+        for argument in
+            ["--accept", "C301", "--reuse-dump", "--database", &database, "--report", &report]
+        {
+            arguments.push(argument.to_owned());
+        }
+        command::run([vec!["migrate".to_owned()], arguments].concat()).unwrap()
+    };
+    let report = small.path("report");
+    migrate(&report).failed(5, &["small/report", "no space left", "`--report`"]).unwrap();
+    assert!(!database.exists());
+    assert_eq!(fs::read_dir(&report).unwrap().count(), 0);
+
+    let report = lab.path("report");
+    let outcome = migrate(&report).json().unwrap();
+    assert_eq!(outcome["report"], report.to_str().unwrap());
+    assert!(database.exists() && report.join("report.html").exists());
+}
+
+#[test]
 fn a_file_system_that_is_read_only_and_a_mount_point() {
     let lab = Lab::stopped().unwrap();
     let Some(disk) = Disk::mount(lab.path("disk"), "10m") else { return };

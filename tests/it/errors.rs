@@ -188,4 +188,14 @@ fn a_missing_configuration_of_conduit() {
         config.as_os_str(),
     ];
     command::fails(arguments, 5, &["conduit.toml", "--conduit-config"]).unwrap();
+
+    // `check` tells all that it finds, in order.
+    let nowhere = scratch.path().join("homeserver.yaml");
+    let [nowhere, config] = [&nowhere, &config].map(|path| path.to_str().unwrap());
+    let check = ["check", "--synapse-config", nowhere, "--conduit-config", config];
+    let Run { code, out, .. } = command::run(check).unwrap();
+    let found: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let findings = found["findings"].as_array().unwrap().iter();
+    let codes: Vec<_> = findings.map(|finding| finding["code"].as_str().unwrap()).collect();
+    assert_eq!((code, codes), (10, vec!["C101", "C501"]), "{out}");
 }

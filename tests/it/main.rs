@@ -20,6 +20,7 @@ mod past;
 mod predecessor;
 mod reading;
 mod sources;
+mod unexpected;
 mod vendoring;
 mod verify_dump;
 mod verify_encryption;

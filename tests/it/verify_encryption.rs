@@ -49,10 +49,9 @@ fn alice() -> Value {
         "devices": [
             {"device_id": "D", "keys": device_keys(ALICE, "D"),
              "one_time_keys": {"signed_curve25519:AAAA": {"key": "a"}, "no name": {"key": "b"}},
-             "fallback_keys": {"signed_curve25519:F": {"key": {"key": "f"}, "used": false}},
-             "to_device": [message("first"), "no message", message("second")]},
+             "fallback_keys": {"signed_curve25519:F": {"key": {"key": "f"}, "used": false}}},
             {"device_id": "E", "keys": device_keys(BOB, "E")},
-            {"device_id": "OLD", "dehydrated": true, "keys": device_keys(ALICE, "OLD"), "to_device": [message("third")]},
+            {"device_id": "OLD", "dehydrated": true, "keys": device_keys(ALICE, "OLD")},
         ],
         "cross_signing_keys": {
             "master": key(ALICE, "master", "Master", ALICE, "D"),
@@ -77,7 +76,18 @@ fn dump() -> (TempDir, DumpReader) {
     let mut writer = DumpWriter::create(&directory).unwrap();
     let server = json!({"server_name": "dump.test", "signing_key": {"version": "a", "seed": SEED}});
     writer.server(&from(server)).unwrap();
-    writer.user(&from::<DumpUser>(alice())).unwrap();
+    let alice: DumpUser = from(alice());
+    writer.user(&alice).unwrap();
+    let mut messages = writer.messages(&alice.user_id);
+    for (device, message) in [
+        ("D", message("first")),
+        ("D", json!("no message")),
+        ("D", message("second")),
+        ("OLD", message("third")),
+    ] {
+        messages.message(&from(json!({"device_id": device, "message": message}))).unwrap();
+    }
+    writer.finish_messages(messages).unwrap();
     let bob = json!({
         "user_id": BOB, "password_hash": "$2b$12$hash",
         "cross_signing_keys": {"master": key(BOB, "master", "BobMaster", BOB, "B")},

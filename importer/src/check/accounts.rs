@@ -52,6 +52,8 @@ pub(super) fn check(checks: &mut Checks, survey: &Survey, config: Option<&Synaps
     counted(checks, &codes::TOKEN_WITHOUT_DEVICE, &survey.tokens_without_device, "access tokens");
     counted(checks, &codes::PUSHERS, &survey.other_pushers, "pushers");
     total(checks, &codes::OUTSIDE_IDS, survey, survey.outside_ids, "ids");
+    total(checks, &codes::UNPLACED, survey, survey.dehydrated_devices, "dehydrated devices");
+    total(checks, &codes::UNPLACED, survey, survey.custom_profiles, "profiles with custom fields");
     total(checks, &codes::DELAYED, survey, survey.delayed_events, "delayed events");
 }
 

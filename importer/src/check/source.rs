@@ -1,12 +1,11 @@
 //! Synapse itself: configuration, database, media.
 
-use ruma::api::appservice::Registration;
-
 use super::Checks;
 use crate::{
     conduit::keypair,
     config::synapse::{ConfigError, Surroundings, SynapseConfig},
     findings::{Finding, codes},
+    import::registrations,
     synapse::{SourceError, database::DatabaseError, survey::Survey},
 };
 
@@ -69,15 +68,9 @@ pub(super) fn configuration(
     for key in &surroundings.other_logins {
         checks.found(&codes::OTHER_LOGINS, format!("`{key}`"), "is configured");
     }
-    for appservice in &config.appservices {
-        let registration = secrecy::ExposeSecret::expose_secret(&appservice.registration);
-        // What the parser says may quote a token.
-        if serde_saphyr::from_str::<Registration>(registration).is_err() {
-            checks.found(
-                &codes::APPSERVICE,
-                &appservice.id,
-                "a field is missing or has another form",
-            );
+    for (id, registration) in registrations(&config.appservices, config.server_name.as_str()) {
+        if let Err((_, detail)) = registration {
+            checks.found(&codes::APPSERVICE, id, detail);
         }
     }
     for module in &surroundings.modules {

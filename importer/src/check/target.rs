@@ -31,6 +31,8 @@ pub struct Target {
     pub database: PathBuf,
     /// The dump.
     pub dump: Dump,
+    /// The report.
+    pub report: PathBuf,
     /// The name in Conduit's configuration.
     pub server_name: Option<String>,
     /// The rest of Conduit's configuration.
@@ -54,6 +56,7 @@ pub(super) fn check(
         Dump::New(path) => place(checks, path, &codes::DUMP_USED),
         Dump::Reused(path, extent) => reused(checks, path, *extent, survey),
     }
+    writable(checks, nearest(&target.report));
     if let Some(service) = &target.service {
         self::service(checks, service, surroundings);
     }
@@ -73,15 +76,19 @@ fn place(checks: &mut Checks, path: &Path, used: &codes::Code) {
             return;
         }
     }
-    let parent = nearest(path.parent().unwrap_or(path));
+    writable(checks, nearest(path.parent().unwrap_or(path)));
+}
+
+/// A directory that something will be made in.
+fn writable(checks: &mut Checks, directory: &Path) {
     // Whoever may write cannot be told from the mode alone: file systems are mounted read-only, and have other rules.
-    let probe = tempfile::Builder::new().prefix(".importer-check").tempdir_in(parent);
+    let probe = tempfile::Builder::new().prefix(".importer-check").tempdir_in(directory);
     if let Err(error) = probe.and_then(tempfile::TempDir::close) {
         let said = match error.kind() {
             io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
             kind => kind.to_string(),
         };
-        checks.found(&codes::TARGET_RIGHTS, parent.display().to_string(), said);
+        checks.found(&codes::TARGET_RIGHTS, directory.display().to_string(), said);
     }
 }
 

@@ -61,6 +61,8 @@ fn a_registration_that_conduit_cannot_read_is_found() {
                  sender_localpart: bot\nnamespaces: {users: [{exclusive: true, regex: '@b_.*'}]}\n";
     for (registration, expected) in [
         (whole.to_owned(), vec![]),
+        (whole.replace("@b_", "@(?!a)_"), vec!["C117"]),
+        (whole.replace("sender_localpart: bot", "sender_localpart: conduit"), vec!["C117"]),
         (whole.replace("hs_token: planted-b\n", ""), vec!["C117"]),
         (whole.replace("{users: ", "[{users: ").replace("}]}", "}]}]"), vec!["C117"]),
     ] {
@@ -73,6 +75,12 @@ fn a_registration_that_conduit_cannot_read_is_found() {
         assert_eq!(found.iter().map(|finding| finding.code).collect::<Vec<_>>(), expected);
         assert!(!format!("{found:?}").contains("planted"));
     }
+    let (mut config, surroundings) = read("").unwrap();
+    let twice = || DumpAppservice { id: "bridge".into(), registration: whole.to_owned().into() };
+    config.appservices = vec![twice(), twice()];
+    let mut checks = Checks::default();
+    checks.configuration(&config, &surroundings);
+    assert_eq!(codes(checks), ["C117"]);
 }
 
 #[test]
@@ -116,6 +124,7 @@ fn of_target(directory: &Path, change: impl FnOnce(&mut Target)) -> Vec<&'static
     let mut target = Target {
         database: directory.join("parent/conduit"),
         dump: Dump::New(directory.join("dump")),
+        report: directory.join("report"),
         server_name: Some("own.test".into()),
         service: Some(service()),
     };
@@ -153,6 +162,9 @@ fn each_trap_of_the_target_is_found() {
     assert_eq!(of(&|target| target.database = path("used/IDENTITY")), ["C504"]);
     assert_eq!(of(&|target| target.database = "/proc/nowhere/conduit".into()), ["C505"]);
     assert_eq!(of(&|target| target.dump = Dump::New(path("used"))), ["C507"]);
+    assert_eq!(of(&|target| target.report = "/proc/nowhere/report".into()), ["C505"]);
+    assert_eq!(of(&|target| target.report = path("used/IDENTITY")), ["C505"]);
+    assert_eq!(of(&|target| target.report = path("used")), [""; 0]);
     let address = busy.local_addr().unwrap();
     assert_eq!(with(&|service| service.listen = address), ["C508"]);
     assert_eq!(with(&|service| service.registration = true), ["C509"]);
@@ -175,6 +187,7 @@ fn an_earlier_dump_is_taken_only_if_nothing_came_later() {
         let target = Target {
             database: directory.path().join("conduit"),
             dump: Dump::Reused(directory.path().to_owned(), EXTENT),
+            report: directory.path().to_owned(),
             server_name: None,
             service: None,
         };
@@ -190,6 +203,7 @@ fn an_earlier_dump_is_taken_only_if_nothing_came_later() {
     let target = Target {
         database: directory.path().join("conduit"),
         dump: Dump::Reused(directory.path().to_owned(), EXTENT),
+        report: directory.path().to_owned(),
         server_name: None,
         service: None,
     };
@@ -210,7 +224,8 @@ fn an_earlier_dump_is_taken_only_if_it_was_made_with_the_same_options() {
         std::fs::write(directory.path().join("manifest.json"), manifest.to_string()).unwrap();
         let dump = Dump::Reused(directory.path().to_owned(), EXTENT);
         let database = directory.path().join("conduit");
-        let target = Target { database, dump, server_name: None, service: None };
+        let report = directory.path().to_owned();
+        let target = Target { database, dump, report, server_name: None, service: None };
         let mut checks = Checks::default();
         checks.target(&target, Some(&survey()), None, History::Recent);
         codes(checks)
@@ -229,7 +244,8 @@ fn a_disk_that_is_too_small_is_found() {
     let directory = tempfile::tempdir().unwrap();
     let database = directory.path().join("conduit");
     let dump = Dump::New(directory.path().join("dump"));
-    let target = Target { database, dump, server_name: None, service: None };
+    let report = directory.path().to_owned();
+    let target = Target { database, dump, report, server_name: None, service: None };
     let bytes = 1 << 60;
     let huge = Database {
         bytes,

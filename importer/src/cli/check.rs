@@ -17,6 +17,7 @@ use crate::{
     check::{self, Checks},
     config::conduit::ConduitService,
     findings::{self, Finding, codes},
+    report,
     synapse::{SourceError, survey::Survey},
 };
 
@@ -56,7 +57,10 @@ impl Arguments {
         let accepted = self.accepted.codes();
         let target = TargetArguments::of(self.database.clone(), self.conduit_config.clone(), None);
         let place = target.map(|target| {
-            place(&target, |target| check::Dump::New(dump_path(self.dump.as_deref(), target)))
+            place(&target, |target| {
+                let dump = check::Dump::New(dump_path(self.dump.as_deref(), target));
+                (dump, report::beside(&target.directory))
+            })
         });
         let mut outcome = Outcome { findings: run(&self.source, place).finish() };
         findings::accept(&mut outcome.findings, &accepted);
@@ -82,18 +86,20 @@ fn acceptable(code: &str) -> Result<String, String> {
     }
 }
 
-/// Where dump and database are to be; the finding says why Conduit's configuration can't be read.
+/// Where dump, database and report are to be; the finding says why Conduit's configuration can't be read.
 pub(super) fn place(
     arguments: &TargetArguments,
-    dump: impl FnOnce(&Target) -> check::Dump,
+    beside: impl FnOnce(&Target) -> (check::Dump, PathBuf),
 ) -> Result<check::Target, Box<Finding>> {
     let refused = |error: &(dyn std::error::Error + 'static)| {
         Box::new(codes::CONDUIT_CONFIG.of("Conduit's configuration", check::chain(error)))
     };
     let target = arguments.resolve().map_err(|error| refused(error.as_ref()))?;
     let service = arguments.config().map(ConduitService::read).transpose();
+    let (dump, report) = beside(&target);
     Ok(check::Target {
-        dump: dump(&target),
+        dump,
+        report,
         database: target.directory,
         server_name: target.server_name,
         service: service.map_err(|error| refused(&error))?,

@@ -7,6 +7,7 @@ use crate::{
     drain::{ConduitError, DrainError},
     dump::{DumpError, ReadError, WriteError},
     import::{ImportError, past::PastError},
+    report::ReportError,
     synapse::SourceError,
     verify::VerifyError,
 };
@@ -76,7 +77,7 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
         .or_else(|| of_type(cause.is::<ConnectError>(), SOURCE))
         .or_else(|| of_type(cause.is::<PastError>() || cause.is::<ConduitError>(), TARGET))
         .or_else(|| of_type(cause.is::<crate::partial::PartialError>(), TARGET))
-        .or_else(|| of_type(cause.is::<WriteError>(), TARGET))
+        .or_else(|| of_type(cause.is::<WriteError>() || cause.is::<ReportError>(), TARGET))
         .or_else(|| of_type(cause.is::<crate::conduit::kv::KvError>(), TARGET))
 }
 

@@ -14,13 +14,14 @@ use super::{
     verify::everything,
 };
 use crate::{
+    check::chain,
     conduit::kv::{self, Mode},
     dump::DumpReader,
     findings::{self, Finding, codes},
     import::{self, Imported},
     partial::Partial,
     progress::{Progress, Stopwatch},
-    report::{self, Report, TreeFacts},
+    report::{self, Prepared, Report, TreeFacts},
     tally::Tally,
     verify::{Files, StateComparison},
 };
@@ -179,15 +180,17 @@ impl Run<'_> {
             findings: &findings,
             steps: watch.steps(),
         };
-        let made = Report::of(&dump, facts)?;
-        // A report says that the database is complete only when it is.
-        if passed {
+        let prepared = Report::of(&dump, facts)?.prepare(report);
+        let (database, written) = if passed {
+            // The report says that the database is complete, so it gets its name after it; what may well fail comes before.
+            let prepared = prepared?;
             media.finish()?;
-        }
-        let database = passed.then(|| partial.finish()).transpose()?;
-        let written = made.write(report);
+            (Some(partial.finish()?), prepared.finish())
+        } else {
+            (None, prepared.and_then(Prepared::finish))
+        };
         if let Err(error) = &written {
-            warn!("the report could not be written to `{}`: {error}", report.display());
+            warn!("{}", chain(error));
         }
         Ok(Outcome {
             database,

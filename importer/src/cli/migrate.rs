@@ -65,12 +65,14 @@ impl Arguments {
         let target = self.target.resolve()?;
         let directory = check::dump_path(self.dump.as_deref(), &target);
         let reused = self.reuse_dump && directory.join("manifest.json").is_file();
+        let report = self.report.directory(&target);
         let place = check::place(&self.target, |_| {
-            if reused {
+            let dump = if reused {
                 Dump::Reused(directory.clone(), self.source.extent())
             } else {
                 Dump::New(directory.clone())
-            }
+            };
+            (dump, report.clone())
         });
         let mut checks = check::run(&self.source, Some(place));
         if let Ok(Some(surroundings)) = self.source.surroundings() {
@@ -98,7 +100,6 @@ impl Arguments {
         watch.lap("dump");
 
         let _interruptible = interruptible()?;
-        let report = self.report.directory(&target);
         let run = import::Run {
             target: &target,
             media: &self.media,

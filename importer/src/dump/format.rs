@@ -15,7 +15,7 @@ pub use self::media::{DumpMedia, DumpMediaHead};
 use crate::{secret, synapse::Extent, tally::Tally};
 
 /// The version of the format this code reads and writes.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// `manifest.json`: written last, so a directory without it is no dump.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -128,7 +128,7 @@ pub struct DumpAppservice {
     pub registration: SecretString,
 }
 
-/// `users/NAME.json`: one local account with all it owns. Contains secrets.
+/// `users/NAME.json`: one local account with all it owns but [`DumpMessage`]s. Contains secrets.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[expect(clippy::struct_excessive_bools, reason = "Synapse's flags, independent of each other")]
 pub struct DumpUser {
@@ -292,15 +292,21 @@ pub struct DumpDevice {
     /// Fallback keys, by `algorithm:key_id`. Known from the database only.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub fallback_keys: BTreeMap<String, DumpFallbackKey>,
-    /// Messages that wait for the device, oldest first: `{"type", "sender", "content"}`. Known from the database only.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub to_device: Vec<Box<RawValue>>,
     /// Whether this is a dehydrated device.
     #[serde(default, skip_serializing_if = "is_false")]
     pub dehydrated: bool,
     /// What a dehydrated device is made of, encrypted by its user. Known from the database only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dehydrated_data: Option<Box<RawValue>>,
+}
+
+/// A line of `users/NAME.messages.jsonl`: a message that waits for a device. Known from the database only.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DumpMessage {
+    /// The device.
+    pub device_id: String,
+    /// `{"type", "sender", "content"}`.
+    pub message: Box<RawValue>,
 }
 
 /// An access token.

@@ -38,6 +38,11 @@ pub fn user(user_id: &str) -> String {
     format!("users/{}.json", file_stem(user_id))
 }
 
+/// The path of the messages that wait for a user's devices, below the dump's directory.
+pub fn messages(user_id: &str) -> String {
+    format!("users/{}.messages.jsonl", file_stem(user_id))
+}
+
 /// The path of a room's file below the dump's directory.
 pub fn room(room_id: &str) -> String {
     format!("rooms/{}.json", file_stem(room_id))

@@ -2,6 +2,7 @@
 
 mod lines;
 mod media;
+mod messages;
 mod room;
 
 use std::{
@@ -14,14 +15,14 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
 use self::lines::Lines;
-pub use self::{media::MediaReader, room::RoomReader};
+pub use self::{media::MediaReader, messages::MessageReader, room::RoomReader};
 use super::{
     format::{self, DumpServer, DumpUser, FileEntry, Manifest},
     names,
 };
 
 /// Bytes of a file that is too large to be in memory twice.
-const LARGE: u64 = if cfg!(test) { 1 << 20 } else { 128 << 20 };
+const LARGE: u64 = if cfg!(test) { 1 << 20 } else { 16 << 20 };
 
 /// Why a dump could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -91,8 +92,8 @@ pub enum ReadError {
         #[source]
         source: serde_json::Error,
     },
-    /// Not the lines that a room file has.
-    #[error("`{}`, line {line}: expected {expected}; room files keep one item a line, as `importer dump` writes them", path.display())]
+    /// Not the lines that a file has that is read line by line.
+    #[error("`{}`, line {line}: expected {expected}; such files keep one item a line, as `importer dump` writes them", path.display())]
     Layout {
         /// The file.
         path: PathBuf,
@@ -146,7 +147,8 @@ impl DumpReader {
     ///
     /// Any [`ReadError`] but those of single items.
     pub fn open(directory: &Path, mut progress: impl FnMut(u64)) -> Result<Self, ReadError> {
-        let manifest = read_manifest(directory)?;
+        let mut manifest = read_manifest(directory)?;
+        manifest.files.sort_by(|a, b| a.path.cmp(&b.path));
         for entry in &manifest.files {
             check_file(directory, entry, &mut progress)?;
         }
@@ -177,7 +179,7 @@ impl DumpReader {
 
     /// All users, in the order of their files. One is in memory at a time.
     pub fn users(&self) -> impl Iterator<Item = Result<DumpUser, ReadError>> + '_ {
-        self.paths("users/").map(|path| {
+        self.user_paths().map(|path| {
             let user: DumpUser = self.whole(path)?;
             if names::user(user.user_id.as_str()) == path {
                 Ok(user)
@@ -189,7 +191,7 @@ impl DumpReader {
 
     /// How many users there are.
     pub fn number_of_users(&self) -> usize {
-        self.paths("users/").count()
+        self.user_paths().count()
     }
 
     /// How many rooms there are.
@@ -215,6 +217,10 @@ impl DumpReader {
         })
     }
 
+    fn user_paths(&self) -> impl Iterator<Item = &str> {
+        self.paths("users/").filter(|path| path.strip_suffix(".json").is_some())
+    }
+
     /// Paths of rooms' files, and of their timelines.
     fn room_paths(&self) -> impl Iterator<Item = (&str, String)> {
         self.paths("rooms/").filter_map(|path| Some((path, names::timeline(path)?)))
@@ -222,7 +228,7 @@ impl DumpReader {
 
     /// Whether the manifest names a file.
     fn has(&self, path: &str) -> bool {
-        self.manifest.files.iter().any(|entry| entry.path == path)
+        self.manifest.files.binary_search_by(|entry| entry.path.as_str().cmp(path)).is_ok()
     }
 
     fn paths<'a>(&'a self, prefix: &'static str) -> impl Iterator<Item = &'a str> {

@@ -74,6 +74,7 @@ async fn read_all(
     for user_id in &users {
         if let Some(user) = source.user(user_id, tally).await? {
             writer.user(&user)?;
+            source.messages(&user, writer, tally).await?;
             tally.written(Kind::User, 1);
         }
         bar.advance(1);

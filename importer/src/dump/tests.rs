@@ -167,6 +167,42 @@ fn a_large_file_is_written_whole_and_in_order() {
     assert_eq!(ids, expected);
 }
 
+/// What is read of messages for these devices, in this order.
+fn messages(devices: &[&str]) -> Result<Vec<String>, ReadError> {
+    let scratch = tempfile::tempdir().unwrap();
+    let directory = scratch.path().join("dump");
+    let mut writer = DumpWriter::create(&directory).unwrap();
+    writer.server(&server()).unwrap();
+    writer.user(&user()).unwrap();
+    let mut file = writer.messages(&user().user_id);
+    for (number, device) in devices.iter().enumerate() {
+        let message = json!({"device_id": device, "message": {"number": number}});
+        file.message(&serde_json::from_value(message).unwrap()).unwrap();
+    }
+    writer.finish_messages(file).unwrap();
+    let manifest = writer.finish(manifest()).unwrap();
+    assert_eq!(manifest.files.len(), if devices.is_empty() { 2 } else { 3 });
+    let dump = open(&directory).unwrap();
+    assert_eq!(
+        dump.users().map(|user| user.unwrap().user_id).collect::<Vec<_>>(),
+        [user().user_id]
+    );
+    dump.messages(&user().user_id)?
+        .map(|message| message.map(|m| format!("{} {}", m.device_id, m.message)))
+        .collect()
+}
+
+#[test]
+fn messages_of_a_device_follow_each_other() {
+    assert_eq!(messages(&[]).unwrap(), [""; 0]);
+    assert_eq!(
+        messages(&["D", "D", "B"]).unwrap(),
+        ["D {\"number\":0}", "D {\"number\":1}", "B {\"number\":2}"]
+    );
+    let error = messages(&["D", "B", "D"]).unwrap_err();
+    assert!(matches!(&error, ReadError::Layout { line: 3, .. }), "{error}");
+}
+
 #[test]
 fn a_room_without_its_timeline_is_an_error() {
     let (_scratch, directory) = write();
@@ -262,8 +298,8 @@ fn edit_manifest(directory: &Path, from: &str, to: &str) {
 #[test]
 fn another_format_version_is_refused() {
     let (_scratch, directory) = write();
-    edit_manifest(&directory, "\"version\": 2", "\"version\": 1");
-    assert!(matches!(open(&directory), Err(ReadError::Version { found: 1 })));
+    edit_manifest(&directory, "\"version\": 3", "\"version\": 2");
+    assert!(matches!(open(&directory), Err(ReadError::Version { found: 2 })));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod file;
 mod media;
+mod messages;
 mod room;
 
 use std::{
@@ -15,7 +16,7 @@ use serde::Serialize;
 
 use self::file::HashingFile;
 pub(super) use self::room::Section;
-pub use self::{media::MediaWriter, room::RoomWriter};
+pub use self::{media::MediaWriter, messages::MessageWriter, room::RoomWriter};
 use super::{
     format::{DumpRoom, DumpServer, DumpUser, FileEntry, Manifest},
     names,
@@ -145,7 +146,7 @@ impl DumpWriter {
 
     fn whole(&mut self, path: String, id: &str, value: &impl Serialize) -> Result<(), WriteError> {
         let mut file = HashingFile::create(self.directory.path(), path, id)?;
-        // A user's keys and messages can be hundreds of megabytes: they are in memory once, not twice.
+        // A user's keys can be a hundred megabytes: they are in memory once, not twice.
         if let Err(error) = serde_json::to_writer_pretty(&mut file, value) {
             return Err(file.error(error.into()));
         }

@@ -76,7 +76,7 @@ checks! {
     API_ONLY = "C114", Warning, false, "by its APIs, Synapse gives no access tokens, passwords and one-time keys: everybody has to log in again", "use `--synapse-config` where the database can be reached";
     OTHER_LOGINS = "C115", Warning, false, "Synapse asks others who may log in (single sign-on, LDAP, modules); Conduit can't", "reset these users' passwords in Conduit's admin room when they log in again";
     MODULES = "C116", Warning, false, "Synapse runs modules of its own; Conduit has none", "see what they do, and whether you can do without";
-    APPSERVICE = "C117", Blocking, true, "an application service's registration is not one that Conduit reads: its bridge would not work", "give it what the specification says: `id`, `url`, `as_token`, `hs_token`, `sender_localpart`, `namespaces`";
+    APPSERVICE = "C117", Blocking, true, "an application service's registration is not one that Conduit reads: its bridge would not work", "see the text; it needs `id`, `url`, `as_token`, `hs_token`, `sender_localpart`, `namespaces`";
     SERVER_USER = "C201", Blocking, false, "`@conduit:NAME`, which Conduit needs for itself, is somebody's active account", "move its owner to another account and deactivate it (`POST /_synapse/admin/v1/deactivate/USER`)";
     SERVER_USER_GONE = "C202", Note, false, "`@conduit:NAME` was a deactivated account and becomes Conduit's own", "";
     ADMINS_ALIAS = "C203", Blocking, false, "the alias `#admins:NAME` is taken; on Conduit, members of its room would be server administrators", "remove the alias (`DELETE /_matrix/client/v3/directory/room/ALIAS`)";
@@ -95,6 +95,7 @@ checks! {
     OUTSIDE_IDS = "C216", Note, false, "e-mail addresses, telephone numbers and single sign-on ids stay in the dump: Conduit has no place for them", "";
     DELAYED = "C217", Warning, false, "delayed events wait to be sent and are left out", "let them be sent, or cancel them";
     ERASED = "C218", Warning, false, "what erased users said moves without its content: Synapse shows it to those only who were in the room at the time, and Conduit knows no such rule, so these will miss it too", "";
+    UNPLACED = "C219", Note, false, "dehydrated devices and custom profile fields stay in the dump: Conduit has no place for them", "";
     ROOM_VERSION = "C301", Blocking, true, "rooms of a version that Conduit can't hold (1, 2, experimental ones), with local users in them, stay behind", "upgrade them (`/upgraderoom 12` in Element, or `POST /_matrix/client/v3/rooms/ROOM/upgrade`)";
     ROOM_VERSION_LEFT = "C302", Note, false, "rooms of such a version that all local users have left stay behind", "";
     ROOM_PARTIAL = "C303", Blocking, true, "Synapse is still fetching the state of rooms: their members and settings would be incomplete", "let Synapse run until it has";

@@ -30,31 +30,20 @@ impl Import<'_> {
         &mut self,
         appservices: &[DumpAppservice],
     ) -> Result<(), ImportError> {
-        let (mut ids, mut tokens) = (BTreeSet::new(), BTreeSet::new());
-        for appservice in appservices {
+        let server_name = self.server_name.clone();
+        for (id, registration) in registrations(appservices, &server_name) {
             self.tally.read(Kind::Appservice, 1);
-            let registration = readable(appservice, &self.server_name).and_then(|registration| {
-                if !ids.insert(registration.id.clone()) {
-                    let detail = "another registration has the same id, and was taken";
-                    return Err(("duplicate-id", detail.into()));
-                }
-                if !tokens.insert(registration.as_token.clone()) {
-                    let detail = "another registration has the same as_token, and was taken";
-                    return Err(("duplicate-token", detail.into()));
-                }
-                Ok(registration)
-            });
             match registration {
                 Ok(registration) => self.appservice(&registration)?,
                 Err((reason, detail)) => {
                     self.findings.push(Finding::import(
                         Severity::Warning,
                         "I009",
-                        &appservice.id,
+                        id,
                         format!("the application service is left out: {detail}"),
                         "mend its registration and give it to Conduit's admin room with `register-appservice`",
                     ));
-                    self.tally.skip(Kind::Appservice, &appservice.id, reason, detail);
+                    self.tally.skip(Kind::Appservice, id, reason, detail);
                 }
             }
         }
@@ -76,6 +65,28 @@ impl Import<'_> {
         self.tally.written(Kind::Appservice, 1);
         Ok(())
     }
+}
+
+/// Registrations by their ids, as Conduit can read them, or why it can't.
+pub(crate) fn registrations<'a>(
+    appservices: &'a [DumpAppservice],
+    server_name: &'a str,
+) -> impl Iterator<Item = (&'a str, Result<Registration, Refusal>)> {
+    let (mut ids, mut tokens) = (BTreeSet::new(), BTreeSet::new());
+    appservices.iter().map(move |appservice| {
+        let registration = readable(appservice, server_name).and_then(|registration| {
+            if !ids.insert(registration.id.clone()) {
+                let detail = "another registration has the same id, and was taken";
+                return Err(("duplicate-id", detail.into()));
+            }
+            if !tokens.insert(registration.as_token.clone()) {
+                let detail = "another registration has the same as_token, and was taken";
+                return Err(("duplicate-token", detail.into()));
+            }
+            Ok(registration)
+        });
+        (appservice.id.as_str(), registration)
+    })
 }
 
 /// The registration as Conduit can read it.

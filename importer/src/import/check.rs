@@ -132,3 +132,57 @@ fn check_rooms(
 pub(crate) fn is_supported(version: Option<&str>) -> bool {
     version.is_some_and(|version| ROOM_VERSIONS.contains(&version))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::dump::{DumpWriter, format::DumpUser};
+
+    fn from<T: serde::de::DeserializeOwned>(json: Value) -> T {
+        serde_json::from_value(json).unwrap()
+    }
+
+    /// Codes of what is found in a dump with this seed, these users and this room.
+    fn codes(seed: &str, users: &[Value], room: &Value) -> Vec<&'static str> {
+        let scratch = tempfile::tempdir().unwrap();
+        let directory = scratch.path().join("dump");
+        let mut writer = DumpWriter::create(&directory).unwrap();
+        let key = json!({"version": "a", "seed": seed});
+        writer.server(&from(json!({"server_name": "own.test", "signing_key": key}))).unwrap();
+        for user in users {
+            writer.user(&from::<DumpUser>(user.clone())).unwrap();
+        }
+        let room = writer.room(&from(room.clone())).unwrap();
+        writer.finish_room(room).unwrap();
+        let manifest = json!({
+            "version": crate::dump::format::VERSION, "server_name": "own.test", "created_ts": 1, "files": [],
+            "source": {"kind": "sqlite"}, "tally": {"read": {}, "written": {}, "skipped": []},
+        });
+        writer.finish(from(manifest)).unwrap();
+        let dump = DumpReader::open(&directory, |_| {}).unwrap();
+        check(&dump).unwrap().into_iter().map(|finding| finding.code).collect()
+    }
+
+    #[test]
+    fn each_obstacle_is_found() {
+        let seed = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+        let admin = json!({"user_id": "@root:own.test", "admin": true});
+        let room = json!({"room_id": "!r:own.test", "room_version": "10", "current_state": 1});
+        let with = |user: Value| codes(seed, &[admin.clone(), user], &room);
+        assert_eq!(codes(seed, std::slice::from_ref(&admin), &room), [""; 0]);
+        assert_eq!(with(json!({"user_id": "@conduit:own.test"})), ["I001"]);
+        assert_eq!(with(json!({"user_id": "@conduit:own.test", "deactivated": true})), ["I007"]);
+        assert_eq!(with(json!({"user_id": "@Bob:own.test"})), ["I006"]);
+        assert_eq!(codes("short", std::slice::from_ref(&admin), &room), ["I003"]);
+        assert_eq!(codes(seed, &[], &room), ["I004"]);
+        let old = json!({"room_id": "!r:own.test", "room_version": "2", "current_state": 1});
+        assert_eq!(codes(seed, std::slice::from_ref(&admin), &old), ["I005"]);
+        let admins = json!({
+            "room_id": "!r:own.test", "room_version": "10", "current_state": 1,
+            "aliases": [{"alias": "#admins:own.test"}],
+        });
+        assert_eq!(codes(seed, &[admin], &admins), ["I002"]);
+    }
+}

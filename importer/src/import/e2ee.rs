@@ -18,28 +18,36 @@ use serde_json::{Value, value::RawValue};
 use super::{Import, ImportError, user::json_text};
 use crate::{
     conduit::{layout::Part, trees},
-    dump::format::{DumpDevice, DumpUser},
+    dump::{
+        MessageReader,
+        format::{DumpDevice, DumpMessage, DumpUser},
+    },
     tally::Kind,
 };
 
 /// Why an item is left out: a code, and a sentence for a person.
 type Refusal = (&'static str, &'static str);
 
+const GONE: Refusal = ("device-left-out", "its device is not in Conduit");
 const FALLBACK: Refusal =
     ("not-in-conduit", "Conduit knows no fallback keys; clients upload more one-time keys");
 /// Device keys and cross-signing keys are named in one tree.
 const TAKEN: Refusal = ("key-name-taken", "another key of the user has the same name");
 
 impl Import<'_> {
-    /// Imports what a user's devices and clients need for encryption. What can be hundreds of megabytes, messages and
-    /// backups, is freed as it is written.
-    pub(super) fn encryption(&mut self, user: &mut DumpUser) -> Result<(), ImportError> {
+    /// Imports what a user's devices and clients need for encryption. Key backups, which can be a hundred megabytes, are
+    /// freed as they are written.
+    pub(super) fn encryption(
+        &mut self,
+        user: &mut DumpUser,
+        messages: MessageReader,
+    ) -> Result<(), ImportError> {
         let mut names = BTreeSet::new();
         self.cross_signing_keys(user, &mut names)?;
-        for mut device in std::mem::take(&mut user.devices) {
-            let messages = std::mem::take(&mut device.to_device);
-            self.device_encryption(user, &device, messages, &mut names)?;
+        for device in &user.devices {
+            self.device_encryption(user, device, &mut names)?;
         }
+        self.messages(user, messages)?;
         if !names.is_empty() {
             // For the user's own devices; see `room/membership.rs`.
             let id = Part::Text(user.user_id.as_str());
@@ -54,13 +62,11 @@ impl Import<'_> {
         &mut self,
         user: &DumpUser,
         device: &DumpDevice,
-        messages: Vec<Box<RawValue>>,
         names: &mut BTreeSet<String>,
     ) -> Result<(), ImportError> {
         let id = user.user_id.as_str();
         let name = device.device_id.as_str();
-        let gone: Option<Refusal> = (user.deactivated || device.dehydrated)
-            .then_some(("device-left-out", "its device is not in Conduit"));
+        let gone = (!moves(user, device)).then_some(GONE);
         let of_device: [Part<'_>; 2] = [id.into(), name.into()];
         if let Some(keys) = &device.keys {
             let refused = gone
@@ -84,14 +90,23 @@ impl Import<'_> {
             let item = || format!("{key_id} of {name} of {id}");
             self.keeps(Kind::FallbackKey, item, Some(FALLBACK));
         }
+        Ok(())
+    }
+
+    fn messages(&mut self, user: &DumpUser, messages: MessageReader) -> Result<(), ImportError> {
+        let id = user.user_id.as_str();
+        let devices = user.devices.iter().filter(|device| moves(user, device));
+        let devices: BTreeSet<_> = devices.map(|device| &device.device_id).collect();
         for message in messages {
+            let DumpMessage { device_id, message } = message?;
+            let gone = (!devices.contains(&device_id)).then_some(GONE);
             let (message, unfit) = match to_device(&message) {
                 Some(message) => (message, None),
                 None => (String::new(), Some(("message-unparsable", "it has no sender or type"))),
             };
-            let item = || format!("for {name} of {id}");
+            let item = || format!("for {device_id} of {id}");
             if self.keeps(Kind::ToDeviceMessage, item, gone.or(unfit)) {
-                let key = [of_device[0], of_device[1], self.rows.next().into()];
+                let key = [id.into(), device_id.as_str().into(), self.rows.next().into()];
                 self.rows.put(&trees::TODEVICEID_EVENTS, &key, &[message.as_str().into()])?;
             }
         }
@@ -112,6 +127,11 @@ impl Import<'_> {
         }
         refused.is_none()
     }
+}
+
+/// Whether a device is in Conduit.
+fn moves(user: &DumpUser, device: &DumpDevice) -> bool {
+    !user.deactivated && !device.dehydrated
 }
 
 /// Why Conduit or clients could not use device keys. An answer to `/keys/query` fails as a whole if one is no object

@@ -17,7 +17,10 @@ use serde_json::{json, value::RawValue};
 use super::{Import, ImportError, push_rules};
 use crate::{
     conduit::{layout::Part, trees},
-    dump::format::{DumpDevice, DumpPusher, DumpUser},
+    dump::{
+        MessageReader,
+        format::{DumpDevice, DumpPusher, DumpUser},
+    },
     tally::Kind,
 };
 
@@ -27,8 +30,12 @@ const UNKNOWN: &str = "*";
 const LOCKED: &str = "!";
 
 impl Import<'_> {
-    /// Imports a user.
-    pub(super) fn user(&mut self, mut user: DumpUser) -> Result<(), ImportError> {
+    /// Imports a user, and the messages that wait for the user's devices.
+    pub(super) fn user(
+        &mut self,
+        mut user: DumpUser,
+        messages: MessageReader,
+    ) -> Result<(), ImportError> {
         let user = &mut user;
         self.tally.read(Kind::User, 1);
         let id = user.user_id.as_str();
@@ -58,7 +65,7 @@ impl Import<'_> {
         for (filter_id, filter) in &user.filters {
             self.filter(id, filter_id, filter)?;
         }
-        self.encryption(user)?;
+        self.encryption(user, messages)?;
         self.tally.written(Kind::User, 1);
         Ok(())
     }

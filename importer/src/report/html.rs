@@ -124,7 +124,7 @@ fn todo(report: &Report) -> Markup {
     html! {
         section #todo {
             h2 { "What you still have to do" }
-            ol.todo { @for item in &report.todo { li { (item) } } }
+            ol.todo { @for item in &report.todo { li { (with_code(item)) } } }
         }
     }
 }

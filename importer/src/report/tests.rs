@@ -88,7 +88,9 @@ fn dump(directory: &std::path::Path, users: usize, rooms: usize) -> DumpReader {
     let manifest: Manifest = from(json!({
         "version": crate::dump::format::VERSION, "server_name": "own.test", "created_ts": 1_700_000_000_000_u64,
         "source": {"kind": "sqlite", "schema_version": 94},
-        "tally": {"read": {"user": users}, "written": {"user": users}, "skipped": []},
+        "tally": {"read": {"user": users, "thumbnail": 23}, "written": {"user": users}, "skipped": [
+            {"kind": "thumbnail", "item": "all", "reason": "made-anew", "detail": "Conduit makes its own", "number": 23},
+        ]},
         "files": [],
     }));
     writer.finish(manifest).unwrap();
@@ -152,8 +154,17 @@ fn tables_say_what_the_dump_holds_and_what_moved() {
     );
     assert_eq!(
         json["kinds"][0],
-        json!({"kind": "user", "read_from_synapse": 2, "dumped": 2, "read_from_dump": 2, "written": 2})
+        json!({"kind": "user", "read_from_synapse": 2, "dumped": 2, "read_from_dump": 2, "written": 2, "left_out": 0})
     );
+    let left_out = json["kinds"].as_array().unwrap().iter().map(|facts| &facts["left_out"]);
+    // Passwords, tokens, rooms, thumbnails; the latter are told together.
+    assert_eq!(left_out.collect::<Vec<_>>(), [0, 0, 2, 1, 23]);
+    let page = super::html::page(&report);
+    for told in
+        ["<b>thumbnail</b>: made-anew <span class=\"code\">23</span>", "<strong>23</strong>"]
+    {
+        assert!(page.contains(told), "{told}");
+    }
     assert!(
         report.todo.iter().any(|item| item.starts_with("1 rooms stayed behind")),
         "{:?}",
@@ -176,8 +187,8 @@ fn files_are_their_owners_and_hold_no_secret_and_no_foreign_markup() {
     let report = report(&dump(&scratch.path().join("dump"), 2, 2), true);
     let directory = beside(&scratch.path().join("conduit"));
     assert_eq!(directory, scratch.path().join("conduit.report"));
-    report.write(&directory).unwrap();
-    report.write(&directory).unwrap();
+    report.prepare(&directory).unwrap().finish().unwrap();
+    report.prepare(&directory).unwrap().finish().unwrap();
     let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&directory), 0o700);
     let mut names: Vec<_> =
@@ -205,7 +216,7 @@ fn verify_learns_what_this_dumps_import_left_out() {
     let report = report(&dump, true);
     let directory = scratch.path().join("report");
     assert_eq!(left_out(&directory, dump.manifest()), None);
-    report.write(&directory).unwrap();
+    report.prepare(&directory).unwrap().finish().unwrap();
     assert_eq!(left_out(&directory, dump.manifest()), Some(report.left_out_by_import));
     let mut other = dump.manifest().clone();
     other.created_ts += 1;
@@ -229,7 +240,7 @@ fn a_large_report_stays_small_enough_for_a_browser() {
         ..room.clone()
     }));
     if let Some(directory) = std::env::var_os("REPORT_SAMPLE") {
-        report.write(directory.as_ref()).unwrap();
+        report.prepare(directory.as_ref()).unwrap().finish().unwrap();
     }
     let bytes = super::html::page(&report).len();
     assert!((1_000_000..4_000_000).contains(&bytes), "{bytes}");

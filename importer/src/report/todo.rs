@@ -11,7 +11,7 @@ pub(super) fn list(outcome: &Outcome<'_>, dump: &Path) -> Vec<String> {
     if !outcome.database.complete {
         return vec![
             format!(
-                "Don't start Conduit: the database did not pass. It is in {database}.partial for a look; \
+                "Don't start Conduit: the database did not pass. It is in `{database}.partial` for a look; \
                  the next run removes it."
             ),
             "Read the errors below, and report what you can't explain.".into(),
@@ -38,7 +38,7 @@ pub(super) fn list(outcome: &Outcome<'_>, dump: &Path) -> Vec<String> {
              upgrade them, and migrate again."
         ),
     );
-    add(true, format!("Give the database to Conduit's user: chown -R conduit: {database}"));
+    add(true, format!("Give the database to Conduit's user: `chown -R conduit: {database}`"));
     add(has("I004") || has("C204"), "Keep registration closed until you have registered the first account: it becomes the administrator.".into());
     add(
         true,
@@ -49,7 +49,7 @@ pub(super) fn list(outcome: &Outcome<'_>, dump: &Path) -> Vec<String> {
     add(
         services > 0,
         format!(
-            "Register {services} application services in Conduit's admin room: register-appservice."
+            "Register {services} application services in Conduit's admin room: `register-appservice`."
         ),
     );
     let tokens = skipped(Kind::AccessToken, "token-expires");
@@ -61,13 +61,13 @@ pub(super) fn list(outcome: &Outcome<'_>, dump: &Path) -> Vec<String> {
     add(
         passwords > 0,
         "When somebody can't log in on a new device: a stock Conduit can't verify Synapse's password hashes; \
-         reset-password in the admin room."
+         `reset-password` in the admin room."
             .into(),
     );
     add(
         true,
         format!(
-            "Keep Synapse's data and {} until nobody misses anything, then delete both: they hold password hashes, \
+            "Keep Synapse's data and `{}` until nobody misses anything, then delete both: they hold password hashes, \
              access tokens and the signing key.",
             dump.display()
         ),

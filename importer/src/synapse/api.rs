@@ -122,6 +122,16 @@ impl Source for ApiSource {
         Ok(self.read_user(user_id, tally).await?)
     }
 
+    /// The APIs don't show them.
+    async fn messages(
+        &mut self,
+        _user: &DumpUser,
+        _writer: &mut DumpWriter,
+        _tally: &mut Tally,
+    ) -> Result<(), SourceError> {
+        Ok(())
+    }
+
     async fn rooms(&mut self, tally: &mut Tally) -> Result<Vec<OwnedRoomId>, SourceError> {
         Ok(self.read_rooms(tally).await?)
     }

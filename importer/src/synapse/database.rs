@@ -165,6 +165,15 @@ impl Source for DatabaseSource {
         Ok(self.read_user(user_id, tally).await?)
     }
 
+    async fn messages(
+        &mut self,
+        user: &DumpUser,
+        writer: &mut DumpWriter,
+        tally: &mut Tally,
+    ) -> Result<(), SourceError> {
+        self.read_messages(user, writer, tally).await
+    }
+
     async fn rooms(&mut self, tally: &mut Tally) -> Result<Vec<OwnedRoomId>, SourceError> {
         Ok(self.read_rooms(tally).await?)
     }

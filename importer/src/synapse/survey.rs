@@ -23,6 +23,10 @@ pub struct Survey {
     pub other_pushers: Vec<(String, u64)>,
     /// E-mail addresses, telephone numbers and single sign-on ids.
     pub outside_ids: u64,
+    /// Dehydrated devices.
+    pub dehydrated_devices: u64,
+    /// Profiles with custom fields.
+    pub custom_profiles: u64,
     /// Users whose deactivation Synapse has not finished.
     pub pending_deactivations: Vec<String>,
     /// Delayed events that have not been sent.

@@ -98,7 +98,8 @@ pub(super) fn compare(
         let user = user?;
         users::compare(store, &user, &skipped, &mut account_data, found)?;
         if user.user_id.localpart() != "conduit" {
-            encryption::compare(store, &user, &mut signatures, found)?;
+            let messages = dump.messages(&user.user_id)?;
+            encryption::compare(store, &user, messages, &mut signatures, found)?;
             backups::compare(store, &user, found)?;
             signatures.signed_by(&user);
         }

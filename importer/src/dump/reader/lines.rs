@@ -30,6 +30,11 @@ impl Lines {
         }
     }
 
+    /// The error that the line just read is another one than expected.
+    pub(super) fn unexpected(&self, expected: &'static str) -> ReadError {
+        ReadError::Layout { path: self.path.clone(), line: self.line, expected }
+    }
+
     /// The next line; `None` at the end.
     pub(super) fn next<T: DeserializeOwned>(&mut self) -> Option<Result<T, ReadError>> {
         self.text.clear();

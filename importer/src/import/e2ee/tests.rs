@@ -36,6 +36,11 @@ fn from<T: serde::de::DeserializeOwned>(json: Value) -> T {
 }
 
 fn imported(users: &[Value]) -> (MemoryStore, Imported) {
+    imported_with(users, &[])
+}
+
+/// The same with messages for devices, each of which one user has.
+fn imported_with(users: &[Value], messages: &[(&str, Value)]) -> (MemoryStore, Imported) {
     let scratch = tempfile::tempdir().unwrap();
     let directory = scratch.path().join("dump");
     let mut writer = DumpWriter::create(&directory).unwrap();
@@ -43,7 +48,16 @@ fn imported(users: &[Value]) -> (MemoryStore, Imported) {
     let key = json!({"version": "a", "seed": seed});
     writer.server(&from(json!({"server_name": "e2ee.test", "signing_key": key}))).unwrap();
     for user in users {
-        writer.user(&from::<DumpUser>(user.clone())).unwrap();
+        let user: DumpUser = from(user.clone());
+        writer.user(&user).unwrap();
+        let mut file = writer.messages(&user.user_id);
+        for (device, message) in messages {
+            if user.devices.iter().any(|known| known.device_id == *device) {
+                let message = json!({"device_id": device, "message": message});
+                file.message(&from(message)).unwrap();
+            }
+        }
+        writer.finish_messages(file).unwrap();
     }
     let manifest = json!({
         "version": crate::dump::format::VERSION, "server_name": "e2ee.test", "created_ts": 1_700_000_000_000_u64, "files": [],
@@ -104,8 +118,7 @@ fn a_database_with_all_kinds() {
         "devices": [
             {"device_id": "A", "keys": device_keys(ALICE, "A"),
              "one_time_keys": {"signed_curve25519:AAAA": {"key": "k"}, "signed_curve25519:\"": {"key": "q"}},
-             "fallback_keys": {"signed_curve25519:F": {"key": {"key": "f"}, "used": true}},
-             "to_device": [message(2), message(1)]},
+             "fallback_keys": {"signed_curve25519:F": {"key": {"key": "f"}, "used": true}}},
             {"device_id": "DEHYDRATED", "dehydrated": true, "keys": device_keys(ALICE, "DEHYDRATED")},
         ],
         "cross_signing_keys": {
@@ -127,7 +140,8 @@ fn a_database_with_all_kinds() {
         "cross_signing_keys": {"master": cross_signing(BOB, "master", "BobMaster")},
         "signed_keys": {CARL: signed(cross_signing(CARL, "master", "CarlMaster"), BOB, "BobUser")},
     });
-    let (store, imported) = imported(&[alice, bob]);
+    let messages = [("A", message(2)), ("A", message(1)), ("DEHYDRATED", message(3))];
+    let (store, imported) = imported_with(&[alice, bob], &messages);
     insta::assert_snapshot!(shown(&store));
     assert_eq!(
         skips(&imported),
@@ -135,6 +149,7 @@ fn a_database_with_all_kinds() {
             "Device DEHYDRATED of @alice:e2ee.test: not-in-conduit",
             "FallbackKey signed_curve25519:F of A of @alice:e2ee.test: not-in-conduit",
             "DeviceKeys DEHYDRATED of @alice:e2ee.test: device-left-out",
+            "ToDeviceMessage for DEHYDRATED of @alice:e2ee.test: device-left-out",
         ]
     );
 }
@@ -145,11 +160,11 @@ fn what_conduit_could_not_hand_out_is_left_out() {
     let alice = json!({
         "user_id": ALICE,
         "devices": [
-            {"device_id": long, "keys": device_keys(ALICE, &long), "to_device": [message(1)]},
+            {"device_id": long, "keys": device_keys(ALICE, &long)},
             {"device_id": "OTHER", "keys": device_keys(BOB, "OTHER")},
             {"device_id": "RENAMED", "keys": device_keys(ALICE, "A")},
             {"device_id": "TEXT", "keys": "no object",
-             "one_time_keys": {"no name": {}}, "to_device": ["text", {"type": "t", "sender": "nobody", "content": {}}]},
+             "one_time_keys": {"no name": {}}},
             {"device_id": "Master", "keys": device_keys(ALICE, "Master")},
             {"device_id": "SHORT", "keys": signed(device_keys(ALICE, "SHORT"), ALICE, "SHORT")},
         ],
@@ -172,7 +187,9 @@ fn what_conduit_could_not_hand_out_is_left_out() {
     let bob = json!({
         "user_id": BOB, "cross_signing_keys": {"master": cross_signing(BOB, "master", "BobMaster")},
     });
-    let (store, imported) = imported(&[alice, bob]);
+    let nobodys = json!({"type": "t", "sender": "nobody", "content": {}});
+    let messages = [(&*long, message(1)), ("TEXT", json!("text")), ("TEXT", nobodys)];
+    let (store, imported) = imported_with(&[alice, bob], &messages);
     insta::assert_snapshot!(shown(&store));
     insta::assert_debug_snapshot!(skips(&imported));
 }
@@ -180,9 +197,8 @@ fn what_conduit_could_not_hand_out_is_left_out() {
 #[test]
 fn a_large_file_is_read_like_a_small_one() {
     let long = "x".repeat(2 << 20);
-    let message = json!({"type": "m", "sender": BOB, "content": {"body": long}});
-    let device = json!({"device_id": "A", "to_device": [message]});
-    let (store, imported) = imported(&[json!({"user_id": ALICE, "devices": [device]})]);
+    let backup = backup("1", &json!({"!r:e2ee.test": {"session": {"session_data": long}}}));
+    let (store, imported) = imported(&[json!({"user_id": ALICE, "key_backups": [backup]})]);
     assert_eq!(skips(&imported), Vec::<String>::new());
     assert!(shown(&store).contains(&long));
 }
@@ -240,14 +256,15 @@ proptest! {
     #[test]
     fn any_text_is_written_or_left_out(name in ".{0,8}", id in ".{0,8}", text in ".{0,8}") {
         let raw = json!({"user_id": text, "device_id": name, "keys": {name.as_str(): text}, "type": id, "sender": text});
-        let (_, imported) = imported(&[json!({
+        let messages = [(&*name, raw.clone()), (&*name, json!(text))];
+        let (_, imported) = imported_with(&[json!({
             "user_id": ALICE,
-            "devices": [{"device_id": name, "keys": raw, "one_time_keys": {id.as_str(): raw}, "to_device": [raw, text]}],
+            "devices": [{"device_id": name, "keys": raw, "one_time_keys": {id.as_str(): raw}}],
             "cross_signing_keys": {"master": raw, id.as_str(): text},
             "signed_keys": {BOB: raw},
             "key_backups": [{"version": text, "algorithm": id, "auth_data": raw, "etag": text,
                              "rooms": {name.as_str(): {id.as_str(): raw}}}],
-        })]);
+        })], &messages);
         prop_assert!(!imported.tally.skipped.is_empty());
     }
 }

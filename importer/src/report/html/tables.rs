@@ -26,13 +26,12 @@ pub(super) fn kinds(report: &Report) -> Markup {
                     }
                     tbody {
                         @for facts in &report.kinds {
-                            @let left = facts.read_from_dump.saturating_sub(facts.written);
                             tr {
                                 th scope="row" { (facts.kind.name()) }
                                 @for value in [facts.read_from_synapse, facts.dumped, facts.read_from_dump, facts.written] {
                                     td.num { (number(value)) }
                                 }
-                                td.num { @if left > 0 { strong { (number(left)) } } @else { "0" } }
+                                td.num { @if facts.left_out > 0 { strong { (number(facts.left_out)) } } @else { "0" } }
                             }
                         }
                     }
@@ -143,6 +142,11 @@ fn sortable(id: &str, title: &str, rows: usize, heads: &[(&str, bool)], body: &M
     }
 }
 
+/// How many items were left out: some are told together.
+fn items<'a>(skips: impl IntoIterator<Item = &'a Skip>) -> u64 {
+    skips.into_iter().map(|skip| skip.number).fold(0, u64::saturating_add)
+}
+
 pub(super) fn left_out(title: &str, id: &str, skips: &[Skip]) -> Markup {
     let mut reasons: BTreeMap<(Kind, &str), Vec<&Skip>> = BTreeMap::new();
     for skip in skips {
@@ -150,11 +154,11 @@ pub(super) fn left_out(title: &str, id: &str, skips: &[Skip]) -> Markup {
     }
     html! {
         section id=(id) {
-            h2 { (title) " " span.count { (number(skips.len().try_into().unwrap_or(0))) } }
+            h2 { (title) " " span.count { (number(items(skips))) } }
             @if reasons.is_empty() { p { "Nothing." } }
             @for ((kind, reason), skips) in &reasons {
                 details {
-                    summary { b { (kind.name()) } ": " (reason) " " span.code { (number(skips.len().try_into().unwrap_or(0))) } }
+                    summary { b { (kind.name()) } ": " (reason) " " span.code { (number(items(skips.iter().copied()))) } }
                     ul {
                         @for skip in skips.iter().take(SHOWN) { li { b { (skip.item) } ": " (skip.detail) } }
                         @if skips.len() > SHOWN { li { "… and more, in report.json" } }

@@ -276,7 +276,6 @@ async fn devices(
             keys: None,
             one_time_keys: BTreeMap::new(),
             fallback_keys: BTreeMap::new(),
-            to_device: Vec::new(),
             dehydrated: device.dehydrated.unwrap_or_default(),
             dehydrated_data: None,
         })

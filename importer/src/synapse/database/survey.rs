@@ -65,6 +65,17 @@ impl DatabaseSource {
                     self.number("user_external_ids", "SELECT COUNT(*) FROM user_external_ids")
                         .await?,
                 ),
+            dehydrated_devices: if self.schema.has_table("dehydrated_devices") {
+                self.number("dehydrated_devices", "SELECT COUNT(*) FROM dehydrated_devices").await?
+            } else {
+                0
+            },
+            custom_profiles: {
+                // `jsonb` on PostgreSQL.
+                let fields = self.schema.column("profiles", "fields", "NULL");
+                let sql = format!("SELECT COUNT(*) FROM profiles WHERE CAST({fields} AS TEXT) <> '{{}}'");
+                self.number("profiles", &sql).await?
+            },
             pending_deactivations: unfinished,
             delayed_events: if self.schema.has_table("delayed_events") {
                 let sql = "SELECT COUNT(*) FROM delayed_events WHERE NOT is_processed";

@@ -234,7 +234,12 @@ pub(super) async fn dumped(config: &SynapseConfig, history: History) -> Dumped {
                     serde_json::from_slice(&std::fs::read(path.join(&entry.path)).unwrap())
                         .unwrap();
                 if file.get("room_id").is_some() {
-                    file["timeline"] = timeline(&path.join(names::timeline(&entry.path).unwrap()));
+                    file["timeline"] = lines(&path.join(names::timeline(&entry.path).unwrap()));
+                }
+                let messages = file.get("user_id").and_then(Value::as_str).map(names::messages);
+                if let Some(messages) = messages.map(|name| path.join(name)).filter(|p| p.exists())
+                {
+                    file["messages"] = lines(&messages);
                 }
                 file
             })
@@ -242,12 +247,12 @@ pub(super) async fn dumped(config: &SynapseConfig, history: History) -> Dumped {
         files.sort_by_key(|file| file.get("user_id").or(file.get("room_id")).map(Value::to_string));
         files
     };
-    let lines = std::fs::read_to_string(path.join("media.jsonl")).unwrap();
+    let media = std::fs::read_to_string(path.join("media.jsonl")).unwrap();
     let kind = |kind| serde_json::to_value(kind).unwrap().as_str().unwrap().to_owned();
     Dumped {
         users: files("users/"),
         rooms: files("rooms/"),
-        media: lines.lines().skip(1).map(|line| serde_json::from_str(line).unwrap()).collect(),
+        media: media.lines().skip(1).map(|line| serde_json::from_str(line).unwrap()).collect(),
         skipped: manifest
             .tally
             .skipped
@@ -257,8 +262,8 @@ pub(super) async fn dumped(config: &SynapseConfig, history: History) -> Dumped {
     }
 }
 
-/// The events of a timeline's file.
-fn timeline(path: &Path) -> Value {
+/// The lines of a timeline's file, or of one of messages.
+fn lines(path: &Path) -> Value {
     let lines = std::fs::read_to_string(path).unwrap();
     lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).collect()
 }

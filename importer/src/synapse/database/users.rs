@@ -7,6 +7,7 @@ mod backups;
 mod clients;
 mod devices;
 mod keys;
+mod messages;
 mod receipts;
 mod unread;
 

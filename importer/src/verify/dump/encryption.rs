@@ -2,7 +2,7 @@
 //!
 //! What the import left out is not asked for here: an item is expected exactly if Conduit can hand it out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ruma::{OwnedOneTimeKeyId, OwnedUserId, encryption::CrossSigningKey};
 use serde_json::{Value, json, value::RawValue};
@@ -10,10 +10,14 @@ use serde_json::{Value, json, value::RawValue};
 use super::{Found, KvStore, VerifyError, signatures::Signatures};
 use crate::{
     conduit::{
+        kv::Entries,
         layout::{Fields, Part},
         trees::{self, Tree},
     },
-    dump::format::{DumpDevice, DumpUser},
+    dump::{
+        MessageReader,
+        format::{DumpDevice, DumpMessage, DumpUser},
+    },
     verify::events::value_of,
 };
 
@@ -23,6 +27,7 @@ type Named = BTreeMap<String, Value>;
 pub(super) fn compare(
     store: &dyn KvStore,
     user: &DumpUser,
+    messages: MessageReader,
     signatures: &mut Signatures,
     found: &mut Found,
 ) -> Result<(), VerifyError> {
@@ -30,7 +35,7 @@ pub(super) fn compare(
         user.devices.iter().filter(|device| !user.deactivated && !device.dehydrated).collect();
     let has_keys = keys(store, user, &devices, signatures, found)?;
     one_time_keys(store, user, &devices, found)?;
-    to_device(store, user, &devices, found)?;
+    to_device(store, user, &devices, messages, found)?;
     device_list(store, user, !devices.is_empty(), found)?;
     key_change(store, user.user_id.as_str(), has_keys, found)
 }
@@ -126,32 +131,51 @@ fn to_device(
     store: &dyn KvStore,
     user: &DumpUser,
     devices: &[&DumpDevice],
+    messages: MessageReader,
     found: &mut Found,
 ) -> Result<(), VerifyError> {
     let id = user.user_id.as_str();
-    let mut expected = BTreeMap::new();
-    for device in devices {
-        let messages = device.to_device.iter().filter_map(|message| to_device_message(message));
-        expected.insert(device.device_id.as_str(), messages);
-    }
-    for row in store.scan(&trees::TODEVICEID_EVENTS, &[id.as_bytes(), b"\xff"].concat())? {
-        let (key, value) = row?;
-        let Ok(fields) = trees::TODEVICEID_EVENTS.decode_key(&key) else { continue };
-        let device = fields.text("device");
-        let item = format!("a message for {device} of {id}");
-        match expected.get_mut(device).and_then(Iterator::next) {
-            None => found.error("V202", item, "is not in the dump"),
-            Some(message) => {
+    let item = |device: &str| format!("a message for {device} of {id}");
+    let devices: BTreeSet<_> = devices.iter().map(|device| device.device_id.as_str()).collect();
+    let mut compared = BTreeSet::new();
+    let mut stored: Option<Entries<'_>> = None;
+    let mut of = String::new();
+    for message in messages {
+        let DumpMessage { device_id, message } = message?;
+        let known = devices.contains(device_id.as_str());
+        let Some(message) = to_device_message(&message).filter(|_| known) else { continue };
+        if of != device_id || stored.is_none() {
+            further(stored.take(), &item(&of), found)?;
+            let prefix = [id.as_bytes(), b"\xff", device_id.as_bytes(), b"\xff"].concat();
+            stored = Some(store.scan(&trees::TODEVICEID_EVENTS, &prefix)?);
+            compared.insert(device_id.clone());
+            of = device_id;
+        }
+        match stored.as_mut().and_then(Iterator::next).transpose()? {
+            None => found.error("V201", item(&of), "is missing"),
+            Some((_, value)) => {
                 if serde_json::from_slice::<Value>(&value).ok() != Some(message) {
-                    found.error("V203", item, "differs, or is in another place");
+                    found.error("V203", item(&of), "differs, or is in another place");
                 }
             }
         }
     }
-    for (device, messages) in expected {
-        for _ in messages {
-            found.error("V201", format!("a message for {device} of {id}"), "is missing");
+    further(stored, &item(&of), found)?;
+    for row in store.scan(&trees::TODEVICEID_EVENTS, &[id.as_bytes(), b"\xff"].concat())? {
+        let (key, _) = row?;
+        let Ok(fields) = trees::TODEVICEID_EVENTS.decode_key(&key) else { continue };
+        if !compared.contains(fields.text("device")) {
+            found.error("V202", item(fields.text("device")), "is not in the dump");
         }
+    }
+    Ok(())
+}
+
+/// Rows that are left when all that the dump has were compared.
+fn further(rows: Option<Entries<'_>>, item: &str, found: &mut Found) -> Result<(), VerifyError> {
+    for row in rows.into_iter().flatten() {
+        row?;
+        found.error("V202", item, "is not in the dump");
     }
     Ok(())
 }

@@ -185,6 +185,20 @@ async fn each_trap_of_accounts_is_found() {
 }
 
 #[tokio::test]
+async fn what_conduit_has_no_place_for_is_counted() {
+    let found = after(|fixture| {
+        fixture.sql("INSERT INTO dehydrated_devices VALUES ('@alice:own.test', 'D', '{}')");
+        for (user, fields) in
+            [("alice", "'{\"org.pronouns\":[]}'"), ("bob", "'{}'"), ("carl", "NULL")]
+        {
+            fixture.sql(&format!("INSERT INTO profiles VALUES ('{user}', NULL, NULL, {fields})"));
+        }
+    });
+    let one = |text: &str| ("C219", "own.test".to_owned(), text.to_owned());
+    assert_eq!(found.await, [one("1 dehydrated devices"), one("1 profiles with custom fields")]);
+}
+
+#[tokio::test]
 async fn events_of_erased_users_are_counted_but_not_the_present_state() {
     let found = after(|fixture| {
         fixture.sql("INSERT INTO erased_users VALUES ('@alice:own.test')");
@@ -291,6 +305,9 @@ async fn both_engines_are_seen_alike() {
         "INSERT INTO room_aliases VALUES ('#a:other.test', '!good:own.test', NULL)",
         "INSERT INTO delayed_events VALUES (FALSE)",
         "INSERT INTO background_updates VALUES ('some_index')",
+        "INSERT INTO dehydrated_devices VALUES ('@alice:own.test', 'D', '{}')",
+        "INSERT INTO profiles VALUES ('alice', NULL, NULL, '{\"org.pronouns\": []}')",
+        "INSERT INTO profiles VALUES ('bob', NULL, NULL, '{}')",
         "INSERT INTO local_media_repository (media_id, media_length) VALUES ('abcdefgh', 3)",
     ] {
         fixture.sql(sql);

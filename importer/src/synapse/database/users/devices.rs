@@ -1,4 +1,4 @@
-//! Devices with their tokens, keys and messages.
+//! Devices with their tokens and keys.
 
 use std::collections::BTreeMap;
 
@@ -15,9 +15,6 @@ use crate::{
 
 type Devices = BTreeMap<String, DumpDevice>;
 
-/// Bytes of the messages that wait for a user's devices. A user is in memory as a whole.
-const MESSAGE_BYTES: usize = if cfg!(test) { 1 << 10 } else { 320 << 20 };
-
 impl DatabaseSource {
     pub(super) async fn devices(
         &mut self,
@@ -30,7 +27,6 @@ impl DatabaseSource {
         access_tokens(db, user_id, now_ts, &mut devices, tally).await?;
         one_time_keys(db, user_id, &mut devices, tally).await?;
         fallback_keys(db, user_id, &mut devices, tally).await?;
-        to_device(db, user_id, &mut devices, tally).await?;
         let sql = "SELECT device_id, device_data FROM dehydrated_devices WHERE user_id = $1";
         for row in db.rows("dehydrated_devices", sql, &[user_id.as_str().into()]).await? {
             if let Some(device) = devices.get_mut(&row.label()) {
@@ -70,7 +66,6 @@ async fn devices(
                     keys: None,
                     one_time_keys: BTreeMap::new(),
                     fallback_keys: BTreeMap::new(),
-                    to_device: Vec::new(),
                     dehydrated: false,
                     dehydrated_data: None,
                 },
@@ -198,34 +193,4 @@ async fn fallback_keys(
         },
     )
     .await
-}
-
-/// Messages, oldest first; of too many the newest.
-async fn to_device(
-    db: &mut Connection,
-    user_id: &UserId,
-    devices: &mut Devices,
-    tally: &mut Tally,
-) -> Result<(), DatabaseError> {
-    type Message = (String, Box<RawValue>);
-    let table = "device_inbox";
-    let sql = "SELECT device_id, message_json FROM device_inbox WHERE user_id = $1 ORDER BY stream_id DESC";
-    let of = (user_id, Kind::ToDeviceMessage);
-    let mut room = MESSAGE_BYTES;
-    by_device(db, (table, sql), of, devices, tally, |device, (_, message): Message, items| {
-        if let Some(left) = room.checked_sub(message.get().len()) {
-            room = left;
-            device.to_device.push(message);
-            items.written(1);
-        } else {
-            room = 0;
-            let detail = "newer messages for the user's devices are too large altogether";
-            items.skip(&device.device_id, "too-many-messages", detail);
-        }
-    })
-    .await?;
-    for device in devices.values_mut() {
-        device.to_device.reverse();
-    }
-    Ok(())
 }

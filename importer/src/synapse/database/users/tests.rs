@@ -105,7 +105,6 @@ async fn a_user_is_dumped_with_all_it_owns() {
                         "keys": {"signatures": {"@alice:own.test": {"ed25519:PHONE": "own", "ed25519:SelfPublic": "self"}}},
                         "one_time_keys": {"signed_curve25519:AAAA": {"key": "k"}},
                         "fallback_keys": {"signed_curve25519:FFFF": {"key": {"key": "f"}, "used": true}},
-                        "to_device": [{"type": "first"}, {"type": "second"}],
                     },
                 ],
                 "pushers": [{
@@ -135,6 +134,7 @@ async fn a_user_is_dumped_with_all_it_owns() {
                         "first_message_index": 1, "forwarded_count": 0, "is_verified": true, "session_data": {"c": 1},
                     }}},
                 }],
+                "messages": [{"device_id": "PHONE", "message": {"type": "first"}}, {"device_id": "PHONE", "message": {"type": "second"}}],
                 "receipts": [
                     {"room_id": "!r:own.test", "receipt_type": "m.read", "event_id": "$x", "ts": 4},
                     {"room_id": "!r:own.test", "thread_id": "main", "receipt_type": "m.read.private", "event_id": "$y", "ts": 5},
@@ -176,19 +176,31 @@ async fn a_user_is_dumped_with_all_it_owns() {
 }
 
 #[tokio::test]
-async fn of_too_many_messages_the_newest_are_kept() {
+async fn messages_are_grouped_by_device_and_oldest_first() {
     let mut fixture = Fixture::new();
-    fixture.sql("INSERT INTO devices VALUES ('@alice:own.test', 'PHONE', NULL, NULL, NULL, NULL)");
-    let text = "x".repeat(400);
-    for id in [3, 1, 2, 4] {
+    for device in ["B", "a", "Ä"] {
         fixture.sql(&format!(
-            "INSERT INTO device_inbox VALUES ('@alice:own.test', 'PHONE', {id}, '[{id},\"{text}\"]')"
+            "INSERT INTO devices VALUES ('@alice:own.test', '{device}', NULL, NULL, NULL, NULL)"
+        ));
+    }
+    for (id, device) in [(3, "a"), (1, "B"), (2, "a"), (4, "B"), (5, "Ä"), (10, "a")] {
+        fixture.sql(&format!(
+            "INSERT INTO device_inbox VALUES ('@alice:own.test', '{device}', {id}, '[{id},\n1]')"
         ));
     }
     let dump = fixture.dump(History::Recent).await;
-    assert_eq!(dump.users[0]["devices"][0]["to_device"], json!([[3, text], [4, text]]));
-    let skipped: Vec<_> = dump.skipped.iter().map(|(_, _, reason)| reason.as_str()).collect();
-    assert_eq!(skipped, ["too-many-messages", "too-many-messages"]);
+    let message = |device, id| json!({"device_id": device, "message": [id, 1]});
+    assert_eq!(
+        dump.users[0]["messages"],
+        json!([
+            message("B", 1),
+            message("B", 4),
+            message("a", 2),
+            message("a", 3),
+            message("a", 10),
+            message("Ä", 5),
+        ])
+    );
 }
 
 #[tokio::test]

@@ -1,0 +1,50 @@
+//! Messages that wait for devices.
+
+use std::collections::BTreeSet;
+
+use serde_json::value::RawValue;
+
+use crate::{
+    dump::{
+        DumpWriter,
+        format::{DumpMessage, DumpUser},
+    },
+    synapse::{
+        SourceError,
+        database::{DatabaseSource, items::Items},
+    },
+    tally::{Kind, Tally},
+};
+
+impl DatabaseSource {
+    /// Writes the messages for a user's devices, those of a device oldest first. One is in memory at a time.
+    pub(in crate::synapse::database) async fn read_messages(
+        &mut self,
+        user: &DumpUser,
+        writer: &mut DumpWriter,
+        tally: &mut Tally,
+    ) -> Result<(), SourceError> {
+        let id = user.user_id.as_str();
+        let devices: BTreeSet<_> = user.devices.iter().map(|device| &device.device_id).collect();
+        let mut items = Items::new(tally, Kind::ToDeviceMessage, id);
+        let mut file = writer.messages(&user.user_id);
+        let mut written = Ok(());
+        let sql = "SELECT device_id, message_json FROM device_inbox WHERE user_id = $1 \
+                   ORDER BY device_id, stream_id";
+        self.main
+            .each("device_inbox", sql, &[id.into()], |row| {
+                let Some((device_id, message)) = items.one::<(String, Box<RawValue>)>(row) else {
+                    return;
+                };
+                if !devices.contains(&device_id) {
+                    items.skip(&device_id, "device-missing", "the device does not exist any more");
+                } else if written.is_ok() {
+                    written = file.message(&DumpMessage { device_id, message });
+                    items.written(1);
+                }
+            })
+            .await?;
+        written?;
+        Ok(writer.finish_messages(file)?)
+    }
+}
