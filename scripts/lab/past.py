@@ -203,20 +203,21 @@ def everything(client: Client, room: str) -> list:
 
 
 def shown_by_both(events: list, user_id: str) -> list:
-    """All but what Synapse shows by a rule that Conduit doesn't have: how the user was invited, came and left; and events that
-    make what follows visible. And a create event that is shown alone, to who was never in the room: it has no state before it,
-    so Conduit shows it to everybody (src/service/rooms/state_accessor/mod.rs:170-225)."""
-    if [event["type"] for event in events] == ["m.room.create"]:
-        return []
-    return [event for event in events if not is_opening(event) and not is_of(event, user_id)]
-
-
-def is_opening(event: dict) -> bool:
-    return event["type"] == "m.room.history_visibility" and event["before"] is not None
+    """All but what one server shows by a rule that the other doesn't have: Synapse how the user was invited, came and left, and
+    events that make what follows visible; Conduit, to who was never in the room, the create event, which has no state before it
+    (src/service/rooms/state_accessor/mod.rs:170-225)."""
+    stranger = not any(is_of(event, user_id) for event in events)
+    kinds = {"m.room.create"} if stranger else set()
+    return [event for event in events
+            if event["type"] not in kinds and not is_of(event, user_id) and not is_opening(event, stranger)]
 
 
 def is_of(event: dict, user_id: str) -> bool:
     return event["type"] == "m.room.member" and event["state_key"] == user_id
+
+
+def is_opening(event: dict, stranger: bool) -> bool:
+    return event["type"] == "m.room.history_visibility" and (stranger or event["before"] is not None)
 
 
 def view(event: dict) -> dict:
