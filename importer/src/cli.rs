@@ -26,7 +26,10 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
-use crate::progress::Progress;
+use crate::{
+    conduit::kv::{self, Open},
+    progress::Progress,
+};
 
 /// Moves a Matrix homeserver from Synapse to Conduit under the same server name
 #[derive(Debug, Parser)]
@@ -57,7 +60,13 @@ struct Global {
     /// Show no progress
     #[arg(long, global = true, env = "IMPORTER_NO_PROGRESS")]
     no_progress: bool,
+    /// What opens the database that an import writes
+    #[arg(skip = OWN)]
+    open: Open,
 }
+
+/// The importer's own way into a database.
+const OWN: Open = kv::open;
 
 /// Forms of output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -92,7 +101,14 @@ enum Command {
 
 /// Runs the command line of the process.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    main_with(OWN)
+}
+
+/// The same, where imports write through `open`. It gets an empty directory and [`kv::Mode::Create`] first; when all is
+/// written, [`kv::Mode::Read`] for the verification.
+pub fn main_with(open: Open) -> ExitCode {
+    let mut cli = Cli::parse();
+    cli.global.open = open;
     start_log(cli.global);
     let result = match &cli.command {
         Command::Check(arguments) => arguments.run(cli.global),

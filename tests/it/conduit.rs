@@ -1,5 +1,7 @@
 //! A stock Conduit on a migrated database. `CONDUIT_BIN` names it; without one these tests are skipped, and say so.
 
+use std::path::Path;
+
 use migration_tests::{
     command,
     lab::{Engine, Lab},
@@ -7,7 +9,7 @@ use migration_tests::{
 };
 
 /// Everybody sees on Conduit what they saw on Synapse, can speak, and still can after a second start.
-fn moves(engine: Engine, backend: &str) {
+fn moves(engine: Engine, import: impl FnOnce(&Path, &Path)) {
     let Some(binary) = skip::conduit() else { return };
     let lab = Lab::start(engine).unwrap();
     let path = |name: &str| lab.directory().join(name).to_string_lossy().into_owned();
@@ -16,7 +18,7 @@ fn moves(engine: Engine, backend: &str) {
     // Nobody talks any more; `stop` would take PostgreSQL with it.
     command::dump(&lab.by_database(), &dump).unwrap();
     lab.stop().unwrap();
-    command::import(&dump, &database, backend).unwrap();
+    import(&dump, &database);
     lab.run(
         "conduit",
         &[
@@ -35,10 +37,23 @@ fn moves(engine: Engine, backend: &str) {
 
 #[test]
 fn a_family_moves_from_sqlite_to_rocksdb() {
-    moves(Engine::Sqlite, "rocksdb");
+    moves(Engine::Sqlite, |dump, database| {
+        command::import(dump, database, "rocksdb").unwrap();
+    });
 }
 
 #[test]
 fn a_family_moves_from_postgres_to_sqlite() {
-    moves(Engine::Postgres, "sqlite");
+    moves(Engine::Postgres, |dump, database| {
+        command::import(dump, database, "sqlite").unwrap();
+    });
+}
+
+#[test]
+fn a_family_moves_by_conduits_own_importer() {
+    let Some(program) = skip::conduit_import() else { return };
+    moves(Engine::Sqlite, |dump, database| {
+        let arguments = command::import_arguments(dump, database, "rocksdb");
+        command::run_other(&program, arguments).unwrap().json().unwrap();
+    });
 }

@@ -9,6 +9,7 @@ mod disk;
 mod encryption;
 mod errors;
 mod fetched;
+mod fork;
 mod generated;
 mod import;
 mod made;

@@ -59,6 +59,18 @@ pub fn run<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> anyhow::R
     run_by(Command::new(&path).args(GLOBAL).args(arguments))
 }
 
+/// Runs another program that takes the same arguments.
+///
+/// # Errors
+///
+/// If it can't be started.
+pub fn run_other<S: AsRef<OsStr>>(
+    program: &str,
+    arguments: impl IntoIterator<Item = S>,
+) -> anyhow::Result<Run> {
+    run_by(Command::new(program).args(GLOBAL).args(arguments))
+}
+
 /// Runs `importer` with these arguments, for people.
 ///
 /// # Errors

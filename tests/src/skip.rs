@@ -16,9 +16,19 @@ pub fn skipped(reason: &str) {
 
 /// The Conduit that `CONDUIT_BIN` names. Without one, the test is [`skipped`].
 pub fn conduit() -> Option<String> {
-    let found = std::env::var("CONDUIT_BIN").ok().filter(|path| !path.is_empty());
+    named_by("CONDUIT_BIN")
+}
+
+/// The importer of a patched Conduit (`conduit-import`) that `CONDUIT_IMPORT_BIN` names. Without one, the test is
+/// [`skipped`].
+pub fn conduit_import() -> Option<String> {
+    named_by("CONDUIT_IMPORT_BIN")
+}
+
+fn named_by(variable: &str) -> Option<String> {
+    let found = std::env::var(variable).ok().filter(|path| !path.is_empty());
     if found.is_none() {
-        skipped("CONDUIT_BIN is not set");
+        skipped(&format!("{variable} is not set"));
     }
     found
 }

@@ -15,10 +15,10 @@ use super::{
 };
 use crate::{
     check::chain,
-    conduit::kv::{self, Mode},
+    conduit::kv::{KvStore, Mode, Open},
     dump::DumpReader,
     findings::{self, Finding, codes},
-    import::{self, Imported},
+    import::{self, ImportError, Imported},
     partial::Partial,
     progress::{Progress, Stopwatch},
     report::{self, Prepared, Report, TreeFacts},
@@ -78,6 +78,7 @@ impl Arguments {
             media: &self.media,
             report: &self.report.directory(&target),
             checked: None,
+            open: global.open,
             progress,
         };
         let outcome = run.import(&self.dump, Stopwatch::start())?;
@@ -132,21 +133,24 @@ pub(super) struct Run<'a> {
     pub(super) report: &'a Path,
     /// Findings of the checks; `None` if nothing was checked.
     pub(super) checked: Option<Vec<Finding>>,
+    /// What opens the new database.
+    pub(super) open: Open,
     pub(super) progress: Progress,
 }
 
 impl Run<'_> {
     /// Imports a dump: into `<target>.partial`, verified there, then renamed; then reported.
     pub(super) fn import(self, directory: &Path, mut watch: Stopwatch) -> anyhow::Result<Outcome> {
-        let Self { target, media, report, checked, progress } = self;
+        let Self { target, media, report, checked, open, progress } = self;
         let partial = Partial::create(&target.directory)?;
         let dump = dump::open(directory, progress)?;
         target.check_server_name(&dump.manifest().server_name)?;
         watch.lap("check the dump's files");
         let media = NewMedia::create(media, target, partial.path())?;
-        let imported = fill(&dump, &partial, target, &media, progress)?;
+        let store = open(target.backend, partial.path(), Mode::Create)?;
+        let imported = fill(&dump, store, &media, progress)?;
         watch.lap("import");
-        let store = kv::open(target.backend, partial.path(), Mode::Read)?;
+        let store = open(target.backend, partial.path(), Mode::Read)?;
         let files = Files { directory: media.directory(), store: media.target.store.as_ref() };
         let skipped = &imported.tally.skipped;
         let verified =
@@ -204,11 +208,9 @@ impl Run<'_> {
 
 fn fill(
     dump: &DumpReader,
-    partial: &Partial,
-    target: &Target,
+    mut store: Box<dyn KvStore>,
     media: &NewMedia,
     progress: Progress,
-) -> anyhow::Result<Imported> {
-    let mut store = kv::open(target.backend, partial.path(), Mode::Create)?;
-    Ok(import::import(dump, store.as_mut(), Some(&media.target), &progress)?)
+) -> Result<Imported, ImportError> {
+    import::import(dump, store.as_mut(), Some(&media.target), &progress)
 }

@@ -105,6 +105,7 @@ impl Arguments {
             media: &self.media,
             report: &report,
             checked: Some(found),
+            open: global.open,
             progress,
         };
         let imported = run.import(&directory, watch)?;

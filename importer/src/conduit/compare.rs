@@ -15,7 +15,7 @@ use serde_json::{Map, Value as Json, json};
 use super::{
     inspect::{InspectError, shown},
     kv::{Entries, Entry, KvError, KvStore},
-    trees::{TREES, Tree},
+    trees::{PATCHED, TREES, Tree},
 };
 
 /// How many rows differ.
@@ -30,7 +30,8 @@ pub struct Compared {
 /// Compares `tree`, or all trees, of two databases. Writes the first `most` rows that differ as lines
 /// `{"tree", "key": {…}, "first": {…}, "second": {…}}`, without `first` or `second` if only the other one has the row;
 /// rows that don't decode are shown as [`super::inspect::inspect`] shows them, and so are secrets unless `secrets`. A tree
-/// that Conduit does not know and only one of them has counts as one row.
+/// that Conduit does not know and only one of them has counts as one row; those of [`PATCHED`] don't, as a patched Conduit
+/// makes them on any database.
 ///
 /// # Errors
 ///
@@ -55,7 +56,9 @@ pub fn compare(
         let trees = |store: &dyn KvStore| {
             Ok::<BTreeSet<_>, KvError>(store.foreign_trees()?.into_iter().collect())
         };
-        for name in trees(first)?.symmetric_difference(&trees(second)?) {
+        let (first, second) = (trees(first)?, trees(second)?);
+        let foreign = first.symmetric_difference(&second);
+        for name in foreign.filter(|name| !PATCHED.contains(&name.as_str())) {
             comparison.compared.rows = comparison.compared.rows.saturating_add(1);
             comparison.differ(&json!({ "tree": name }))?;
         }

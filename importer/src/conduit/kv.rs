@@ -147,6 +147,9 @@ pub enum Mode {
     Write,
 }
 
+/// What opens stores: [`open`], or a homeserver's own way into its database.
+pub type Open = fn(Backend, &Path, Mode) -> Result<Box<dyn KvStore>, KvError>;
+
 /// Opens the store of `backend` in `directory`.
 ///
 /// # Errors
