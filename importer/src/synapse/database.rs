@@ -48,6 +48,8 @@ pub struct DatabaseSource {
     now_ts: u64,
     /// The position of the device list stream, once read; 0 if nothing has ever been sent.
     device_list_stream_id: Option<u64>,
+    /// What was read of the users that come next.
+    batch: users::Batch,
 }
 
 impl DatabaseSource {
@@ -83,6 +85,7 @@ impl DatabaseSource {
             erased,
             now_ts,
             device_list_stream_id: None,
+            batch: users::Batch::default(),
         })
     }
 

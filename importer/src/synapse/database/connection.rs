@@ -23,7 +23,7 @@ use crate::{config::synapse::DatabaseConfig, dump::format::SourceKind};
 const STATEMENTS: usize = 200;
 
 /// Ids in one query.
-const LIST: usize = 100;
+pub(super) const LIST: usize = 100;
 
 /// A connection within a read-only transaction.
 #[derive(Debug)]

@@ -129,6 +129,14 @@ impl KeptRow {
         Row::Kept(self).label()
     }
 
+    /// The last column, as text.
+    pub(super) fn owner(&self) -> String {
+        match self.values.last() {
+            Some(Value::Text(text)) => text.clone().into_owned(),
+            _ => String::new(),
+        }
+    }
+
     /// [`Row::integer`].
     pub(super) fn integer(&self, index: usize) -> Option<i64> {
         Row::Kept(self).integer(index)

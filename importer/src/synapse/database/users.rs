@@ -1,9 +1,10 @@
 //! Accounts: the row in `users` and what hangs on it.
 //!
-//! A query of one user goes by an index of Synapse's, so a dump takes time in proportion to what it writes.
+//! A query of some users goes by an index of Synapse's, so a dump takes time in proportion to what it writes.
 
 mod account_data;
 mod backups;
+mod batch;
 mod clients;
 mod devices;
 mod keys;
@@ -13,13 +14,15 @@ mod unread;
 
 use std::collections::BTreeMap;
 
-use ruma::{OwnedUserId, UserId};
+use ruma::OwnedUserId;
 use secrecy::SecretString;
 use serde_json::value::RawValue;
 
+pub(super) use batch::Batch;
+use batch::OneUser;
+
 use super::{
     DatabaseError, DatabaseSource,
-    connection::Connection,
     items::{Items, count},
     schema::Schema,
 };
@@ -45,6 +48,7 @@ impl DatabaseSource {
             }
         }
         users.sort();
+        self.batch = Batch::of(users.clone());
         Ok(users)
     }
 
@@ -53,27 +57,28 @@ impl DatabaseSource {
         user_id: &OwnedUserId,
         tally: &mut Tally,
     ) -> Result<Option<DumpUser>, DatabaseError> {
-        let Some(mut user) = account(&mut self.main, &self.schema, user_id, tally).await? else {
+        let schema = &self.schema;
+        let features = &self.config.experimental_features;
+        let one = &mut OneUser::new(&mut self.main, &mut self.batch, user_id);
+        let Some(mut user) = account(one, schema, tally).await? else {
             return Ok(None);
         };
-        let db = &mut self.main;
         user.erased = self.erased.contains(user_id.as_str());
-        user.profile = profile(db, &self.schema, user_id, tally).await?;
-        user.threepids = threepids(db, user_id, tally).await?;
-        user.external_ids = external_ids(db, user_id, tally).await?;
-        user.account_data =
-            account_data::read(db, user_id, &self.config.experimental_features, tally).await?;
-        let rules = account_data::push_rules(db, user_id, tally).await?;
-        let features = &self.config.experimental_features;
+        user.profile = profile(one, schema, tally).await?;
+        user.threepids = threepids(one, tally).await?;
+        user.external_ids = external_ids(one, tally).await?;
+        user.account_data = account_data::read(one, features, tally).await?;
+        let rules = account_data::push_rules(one, tally).await?;
         user.push_rules = push_rules::tree(user_id, &rules, features).ok();
-        user.pushers = clients::pushers(db, &self.schema, user_id, tally).await?;
-        user.filters = clients::filters(db, user_id, tally).await?;
-        user.key_backups = backups::read(db, user_id, tally).await?;
-        user.receipts = receipts::read(db, user_id, tally).await?;
-        user.unread = unread::read(db, user_id, tally).await?;
-        user.devices = self.devices(user_id, tally).await?;
-        user.cross_signing_keys = self.cross_signing_keys(user_id, tally).await?;
-        user.signed_keys = self.signed_keys(user_id, tally).await?;
+        user.pushers = clients::pushers(one, schema, tally).await?;
+        user.filters = clients::filters(one, tally).await?;
+        user.key_backups = backups::read(one, tally).await?;
+        user.receipts = receipts::read(one, tally).await?;
+        user.unread = unread::read(one, tally).await?;
+        let signatures = keys::own_signatures(one).await?;
+        user.devices = devices::read(one, self.now_ts, &signatures, tally).await?;
+        user.cross_signing_keys = keys::cross_signing_keys(one, &signatures, tally).await?;
+        user.signed_keys = keys::signed_keys(one, tally).await?;
         user.device_list_stream_id = self.device_list_stream_id().await?;
         Ok(Some(user))
     }
@@ -81,19 +86,18 @@ impl DatabaseSource {
 
 /// The row in `users`.
 async fn account(
-    db: &mut Connection,
+    one: &mut OneUser<'_>,
     schema: &Schema,
-    user_id: &UserId,
     tally: &mut Tally,
 ) -> Result<Option<DumpUser>, DatabaseError> {
     let sql = format!(
         "SELECT name, password_hash, creation_ts, admin, is_guest, appservice_id, consent_version, user_type, \
-         deactivated, shadow_banned, {}, {}, {} FROM users WHERE name = $1",
+         deactivated, shadow_banned, {}, {}, {}, name FROM users WHERE name IN ($IDS)",
         schema.column("users", "approved", "NULL"),
         schema.column("users", "locked", "FALSE"),
         schema.column("users", "suspended", "FALSE"),
     );
-    let rows = db.rows("users", &sql, &[user_id.as_str().into()]).await?;
+    let rows = one.rows("users", &sql).await?;
     let decoded = rows.first().map(|row| {
         type Account = (
             OwnedUserId,
@@ -129,13 +133,13 @@ async fn account(
     ) = match decoded {
         Some(Ok(account)) => account,
         Some(Err(broken)) => {
-            tally.skip(Kind::User, user_id.as_str(), broken.reason, broken.to_string());
+            tally.skip(Kind::User, one.id.as_str(), broken.reason, broken.to_string());
             return Ok(None);
         }
         None => {
             tally.skip(
                 Kind::User,
-                user_id.as_str(),
+                one.id.as_str(),
                 "user-missing",
                 "the account has no row in `users`",
             );
@@ -183,21 +187,21 @@ async fn account(
 }
 
 async fn profile(
-    db: &mut Connection,
+    one: &mut OneUser<'_>,
     schema: &Schema,
-    user_id: &UserId,
     tally: &mut Tally,
 ) -> Result<DumpProfile, DatabaseError> {
     type Profile = (String, Option<String>, Option<String>, Option<Box<RawValue>>);
     // `jsonb` on PostgreSQL.
     let fields = schema.column("profiles", "fields", "NULL");
     let sql = format!(
-        "SELECT user_id, displayname, avatar_url, CAST({fields} AS TEXT) FROM profiles WHERE user_id = $1"
+        "SELECT user_id, displayname, avatar_url, CAST({fields} AS TEXT), user_id FROM profiles \
+         WHERE user_id IN ($IDS)"
     );
-    let rows = db.rows("profiles", &sql, &[user_id.localpart().into()]).await?;
+    let rows = one.rows_of_localpart("profiles", &sql).await?;
     let mut profile = DumpProfile::default();
     let Some(row) = rows.first() else { return Ok(profile) };
-    let mut items = Items::new(tally, Kind::ProfileField, user_id.as_str());
+    let mut items = Items::new(tally, Kind::ProfileField, one.id.as_str());
     match row.decode::<Profile>() {
         Ok((_, displayname, avatar_url, fields)) => {
             let fields: Option<BTreeMap<String, Box<RawValue>>> = fields
@@ -221,14 +225,12 @@ async fn profile(
 }
 
 async fn threepids(
-    db: &mut Connection,
-    user_id: &UserId,
+    one: &mut OneUser<'_>,
     tally: &mut Tally,
 ) -> Result<Vec<DumpThreepid>, DatabaseError> {
-    let sql =
-        "SELECT address, medium, validated_at, added_at FROM user_threepids WHERE user_id = $1";
-    let rows = db.rows("user_threepids", sql, &[user_id.as_str().into()]).await?;
-    let mut items = Items::new(tally, Kind::ThirdPartyId, user_id.as_str());
+    let sql = "SELECT address, medium, validated_at, added_at, user_id FROM user_threepids WHERE user_id IN ($IDS)";
+    let rows = one.rows("user_threepids", sql).await?;
+    let mut items = Items::new(tally, Kind::ThirdPartyId, one.id.as_str());
     let mut threepids: Vec<_> = items
         .decode::<(String, String, u64, u64)>(&rows)
         .into_iter()
@@ -245,13 +247,13 @@ async fn threepids(
 }
 
 async fn external_ids(
-    db: &mut Connection,
-    user_id: &UserId,
+    one: &mut OneUser<'_>,
     tally: &mut Tally,
 ) -> Result<Vec<DumpExternalId>, DatabaseError> {
-    let sql = "SELECT auth_provider, external_id FROM user_external_ids WHERE user_id = $1";
-    let rows = db.rows("user_external_ids", sql, &[user_id.as_str().into()]).await?;
-    let mut items = Items::new(tally, Kind::ExternalId, user_id.as_str());
+    let sql =
+        "SELECT auth_provider, external_id, user_id FROM user_external_ids WHERE user_id IN ($IDS)";
+    let rows = one.rows("user_external_ids", sql).await?;
+    let mut items = Items::new(tally, Kind::ExternalId, one.id.as_str());
     let mut ids: Vec<_> = items
         .decode::<(String, String)>(&rows)
         .into_iter()

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ruma::{OwnedRoomId, UserId};
+use ruma::OwnedRoomId;
 use serde_json::{Value, value::RawValue};
 
+use super::batch::OneUser;
 use crate::{
     dump::format::DumpAccountData,
     synapse::{
-        database::{DatabaseError, connection::Connection, items::Items},
+        database::{DatabaseError, items::Items},
         push_rules::{UserRule, UserRules},
     },
     tally::{Kind, Tally},
@@ -21,46 +22,46 @@ type Rooms = BTreeMap<OwnedRoomId, BTreeMap<String, Box<RawValue>>>;
 /// With the experimental feature MSC3391 an empty object is a deleted entry, which Synapse's API does not show;
 /// without it, it is a value like any other.
 pub(super) async fn read(
-    db: &mut Connection,
-    user_id: &UserId,
+    one: &mut OneUser<'_>,
     experimental_features: &BTreeSet<String>,
     tally: &mut Tally,
 ) -> Result<DumpAccountData, DatabaseError> {
     let deleted = experimental_features.contains("msc3391_enabled");
     let shown = if deleted { "AND content <> '{}'" } else { "" };
 
-    let sql =
-        format!("SELECT account_data_type, content FROM account_data WHERE user_id = $1 {shown}");
-    let rows = db.rows("account_data", &sql, &[user_id.as_str().into()]).await?;
-    let mut items = Items::new(tally, Kind::AccountData, user_id.as_str());
+    let sql = format!(
+        "SELECT account_data_type, content, user_id FROM account_data WHERE user_id IN ($IDS) {shown}"
+    );
+    let rows = one.rows("account_data", &sql).await?;
+    let mut items = Items::new(tally, Kind::AccountData, one.id.as_str());
     let global: BTreeMap<_, _> =
         items.decode::<(String, Box<RawValue>)>(&rows).into_iter().collect();
     items.written(global.len());
 
     let sql = format!(
-        "SELECT account_data_type, room_id, content FROM room_account_data WHERE user_id = $1 {shown}"
+        "SELECT account_data_type, room_id, content, user_id FROM room_account_data \
+         WHERE user_id IN ($IDS) {shown}"
     );
-    let rows = db.rows("room_account_data", &sql, &[user_id.as_str().into()]).await?;
-    let mut items = Items::new(tally, Kind::RoomAccountData, user_id.as_str());
+    let rows = one.rows("room_account_data", &sql).await?;
+    let mut items = Items::new(tally, Kind::RoomAccountData, one.id.as_str());
     let mut rooms = Rooms::new();
     let entries = items.decode::<(String, OwnedRoomId, Box<RawValue>)>(&rows);
     items.written(entries.len());
     for (kind, room_id, content) in entries {
         rooms.entry(room_id).or_default().insert(kind, content);
     }
-    tags(db, user_id, &mut rooms, tally).await?;
+    tags(one, &mut rooms, tally).await?;
     Ok(DumpAccountData { global, rooms })
 }
 
 async fn tags(
-    db: &mut Connection,
-    user_id: &UserId,
+    one: &mut OneUser<'_>,
     rooms: &mut Rooms,
     tally: &mut Tally,
 ) -> Result<(), DatabaseError> {
-    let sql = "SELECT tag, room_id, content FROM room_tags WHERE user_id = $1";
-    let rows = db.rows("room_tags", sql, &[user_id.as_str().into()]).await?;
-    let mut items = Items::new(tally, Kind::RoomAccountData, user_id.as_str());
+    let sql = "SELECT tag, room_id, content, user_id FROM room_tags WHERE user_id IN ($IDS)";
+    let rows = one.rows("room_tags", sql).await?;
+    let mut items = Items::new(tally, Kind::RoomAccountData, one.id.as_str());
     let mut by_room: BTreeMap<OwnedRoomId, BTreeMap<String, Box<RawValue>>> = BTreeMap::new();
     let tags = items.decode::<(String, OwnedRoomId, Box<RawValue>)>(&rows);
     items.written(tags.len());
@@ -77,14 +78,13 @@ async fn tags(
 
 /// The user's own rules and changes of default rules. Counted with the tree that they become, as account data.
 pub(super) async fn push_rules(
-    db: &mut Connection,
-    user_id: &UserId,
+    one: &mut OneUser<'_>,
     tally: &mut Tally,
 ) -> Result<UserRules, DatabaseError> {
-    let sql = "SELECT rule_id, priority_class, conditions, actions FROM push_rules WHERE user_name = $1 \
-               ORDER BY priority_class DESC, priority DESC";
-    let rows = db.rows("push_rules", sql, &[user_id.as_str().into()]).await?;
-    let mut items = Items::new(tally, Kind::AccountData, user_id.as_str());
+    let sql = "SELECT rule_id, priority_class, conditions, actions, user_name FROM push_rules \
+               WHERE user_name IN ($IDS) ORDER BY priority_class DESC, priority DESC";
+    let rows = one.rows("push_rules", sql).await?;
+    let mut items = Items::new(tally, Kind::AccountData, one.id.as_str());
     let mut rules = Vec::new();
     for (rule_id, class, conditions, actions) in
         items.decode::<(String, i64, Box<RawValue>, Box<RawValue>)>(&rows)
@@ -112,8 +112,8 @@ pub(super) async fn push_rules(
     items.read(1);
     items.written(1);
 
-    let sql = "SELECT rule_id, enabled FROM push_rules_enable WHERE user_name = $1";
-    let rows = db.rows("push_rules_enable", sql, &[user_id.as_str().into()]).await?;
+    let sql = "SELECT rule_id, enabled, user_name FROM push_rules_enable WHERE user_name IN ($IDS)";
+    let rows = one.rows("push_rules_enable", sql).await?;
     let enabled = rows.iter().filter_map(|row| row.decode::<(String, bool)>().ok()).collect();
     Ok(UserRules { rules, enabled })
 }

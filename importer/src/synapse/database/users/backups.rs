@@ -6,7 +6,7 @@ use ruma::UserId;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::entries;
+use super::{batch::OneUser, entries};
 use crate::{
     dump::format::DumpKeyBackup,
     synapse::database::{DatabaseError, connection::Connection, items::Items},
@@ -27,14 +27,13 @@ type Rooms = BTreeMap<String, BTreeMap<String, Box<RawValue>>>;
 
 /// All versions that have not been deleted; the keys of deleted ones are gone.
 pub(super) async fn read(
-    db: &mut Connection,
-    user_id: &UserId,
+    one: &mut OneUser<'_>,
     tally: &mut Tally,
 ) -> Result<Vec<DumpKeyBackup>, DatabaseError> {
-    let sql = "SELECT version, algorithm, auth_data, etag FROM e2e_room_keys_versions \
-               WHERE user_id = $1 AND deleted = 0 ORDER BY version";
-    let rows = db.rows("e2e_room_keys_versions", sql, &[user_id.as_str().into()]).await?;
-    let mut items = Items::new(tally, Kind::KeyBackup, user_id.as_str());
+    let sql = "SELECT version, algorithm, auth_data, etag, user_id FROM e2e_room_keys_versions \
+               WHERE user_id IN ($IDS) AND deleted = 0 ORDER BY version";
+    let rows = one.rows("e2e_room_keys_versions", sql).await?;
+    let mut items = Items::new(tally, Kind::KeyBackup, one.id.as_str());
     let versions = items.decode::<(i64, String, Box<RawValue>, Option<i64>)>(&rows);
     items.written(versions.len());
     let mut backups = Vec::with_capacity(versions.len());
@@ -44,7 +43,7 @@ pub(super) async fn read(
             algorithm,
             auth_data,
             etag: etag.unwrap_or(0).to_string(),
-            rooms: sessions(db, user_id, version, tally).await?,
+            rooms: sessions(one.db, one.id, version, tally).await?,
         });
     }
     Ok(backups)

@@ -2,19 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use ruma::UserId;
 use serde_json::value::RawValue;
 
+use super::batch::OneUser;
 use crate::{
     dump::format::DumpPusher,
-    synapse::database::{DatabaseError, connection::Connection, items::Items, schema::Schema},
+    synapse::database::{DatabaseError, items::Items, schema::Schema},
     tally::{Kind, Tally},
 };
 
 pub(super) async fn pushers(
-    db: &mut Connection,
+    one: &mut OneUser<'_>,
     schema: &Schema,
-    user_id: &UserId,
     tally: &mut Tally,
 ) -> Result<Vec<DumpPusher>, DatabaseError> {
     type Pusher = (
@@ -31,13 +30,13 @@ pub(super) async fn pushers(
     );
     let sql = format!(
         "SELECT app_id, pushkey, kind, app_display_name, device_display_name, profile_tag, lang, data, \
-         COALESCE({}, TRUE), {} FROM pushers WHERE user_name = $1 ORDER BY app_id, pushkey",
+         COALESCE({}, TRUE), {}, user_name FROM pushers WHERE user_name IN ($IDS) ORDER BY app_id, pushkey",
         schema.column("pushers", "enabled", "TRUE"),
         // An untyped NULL has no type to read on PostgreSQL.
         schema.column("pushers", "device_id", "CAST(NULL AS TEXT)"),
     );
-    let rows = db.rows("pushers", &sql, &[user_id.as_str().into()]).await?;
-    let mut items = Items::new(tally, Kind::Pusher, user_id.as_str());
+    let rows = one.rows("pushers", &sql).await?;
+    let mut items = Items::new(tally, Kind::Pusher, one.id.as_str());
     let mut pushers: Vec<_> = items
         .decode::<Pusher>(&rows)
         .into_iter()
@@ -80,13 +79,12 @@ pub(super) async fn pushers(
 }
 
 pub(super) async fn filters(
-    db: &mut Connection,
-    user_id: &UserId,
+    one: &mut OneUser<'_>,
     tally: &mut Tally,
 ) -> Result<BTreeMap<String, Box<RawValue>>, DatabaseError> {
-    let sql = "SELECT filter_id, filter_json FROM user_filters WHERE user_id = $1";
-    let rows = db.rows("user_filters", sql, &[user_id.localpart().into()]).await?;
-    let mut items = Items::new(tally, Kind::Filter, user_id.as_str());
+    let sql = "SELECT filter_id, filter_json, user_id FROM user_filters WHERE user_id IN ($IDS)";
+    let rows = one.rows_of_localpart("user_filters", sql).await?;
+    let mut items = Items::new(tally, Kind::Filter, one.id.as_str());
     let filters = items.decode::<(i64, Box<RawValue>)>(&rows);
     items.written(filters.len());
     Ok(filters.into_iter().map(|(id, filter)| (id.to_string(), filter)).collect())

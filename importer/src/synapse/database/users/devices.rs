@@ -2,54 +2,53 @@
 
 use std::collections::BTreeMap;
 
-use ruma::{OwnedUserId, UserId};
 use serde_json::value::RawValue;
 
+use super::{
+    batch::OneUser,
+    keys::{self, Signature},
+};
 use crate::{
     dump::format::{DumpAccessToken, DumpDevice, DumpFallbackKey},
     synapse::database::{
-        DatabaseError, DatabaseSource, connection::Connection, items::Items, row::FromRow,
+        DatabaseError,
+        items::Items,
+        row::{FromRow, Row},
     },
     tally::{Kind, Tally},
 };
 
 type Devices = BTreeMap<String, DumpDevice>;
 
-impl DatabaseSource {
-    pub(super) async fn devices(
-        &mut self,
-        user_id: &OwnedUserId,
-        tally: &mut Tally,
-    ) -> Result<Vec<DumpDevice>, DatabaseError> {
-        let now_ts = self.now_ts;
-        let db = &mut self.main;
-        let mut devices = devices(db, user_id, tally).await?;
-        access_tokens(db, user_id, now_ts, &mut devices, tally).await?;
-        one_time_keys(db, user_id, &mut devices, tally).await?;
-        fallback_keys(db, user_id, &mut devices, tally).await?;
-        let sql = "SELECT device_id, device_data FROM dehydrated_devices WHERE user_id = $1";
-        for row in db.rows("dehydrated_devices", sql, &[user_id.as_str().into()]).await? {
-            if let Some(device) = devices.get_mut(&row.label()) {
-                device.dehydrated = true;
-                let data = row.decode::<(String, Box<RawValue>)>().ok();
-                device.dehydrated_data = data.map(|(_, data)| data);
-            }
+pub(super) async fn read(
+    one: &mut OneUser<'_>,
+    now_ts: u64,
+    signatures: &[Signature],
+    tally: &mut Tally,
+) -> Result<Vec<DumpDevice>, DatabaseError> {
+    let mut devices = devices(one, tally).await?;
+    access_tokens(one, now_ts, &mut devices, tally).await?;
+    one_time_keys(one, &mut devices, tally).await?;
+    fallback_keys(one, &mut devices, tally).await?;
+    let sql =
+        "SELECT device_id, device_data, user_id FROM dehydrated_devices WHERE user_id IN ($IDS)";
+    for row in one.rows("dehydrated_devices", sql).await? {
+        if let Some(device) = devices.get_mut(&row.label()) {
+            device.dehydrated = true;
+            let data = row.decode::<(String, Box<RawValue>)>().ok();
+            device.dehydrated_data = data.map(|(_, data)| data);
         }
-        self.device_keys(user_id, &mut devices, tally).await?;
-        Ok(devices.into_values().collect())
     }
+    keys::device_keys(one, signatures, &mut devices, tally).await?;
+    Ok(devices.into_values().collect())
 }
 
 /// Rows of `devices`, without the hidden ones: those are cross-signing keys.
-async fn devices(
-    db: &mut Connection,
-    user_id: &UserId,
-    tally: &mut Tally,
-) -> Result<Devices, DatabaseError> {
-    let sql = "SELECT device_id, display_name, last_seen, ip FROM devices \
-               WHERE user_id = $1 AND NOT COALESCE(hidden, FALSE)";
-    let rows = db.rows("devices", sql, &[user_id.as_str().into()]).await?;
-    let mut items = Items::new(tally, Kind::Device, user_id.as_str());
+async fn devices(one: &mut OneUser<'_>, tally: &mut Tally) -> Result<Devices, DatabaseError> {
+    let sql = "SELECT device_id, display_name, last_seen, ip, user_id FROM devices \
+               WHERE user_id IN ($IDS) AND NOT COALESCE(hidden, FALSE)";
+    let rows = one.rows("devices", sql).await?;
+    let mut items = Items::new(tally, Kind::Device, one.id.as_str());
     let decoded = items.decode::<(String, Option<String>, Option<u64>, Option<String>)>(&rows);
     items.written(decoded.len());
     Ok(decoded
@@ -75,8 +74,7 @@ async fn devices(
 }
 
 async fn access_tokens(
-    db: &mut Connection,
-    user_id: &UserId,
+    one: &mut OneUser<'_>,
     now_ts: u64,
     devices: &mut Devices,
     tally: &mut Tally,
@@ -84,10 +82,10 @@ async fn access_tokens(
     type Token =
         (i64, Option<String>, String, Option<u64>, Option<String>, Option<u64>, Option<i64>);
     // The id comes first: it names the row in messages, the token must not.
-    let sql = "SELECT id, device_id, token, valid_until_ms, puppets_user_id, last_validated, refresh_token_id \
-               FROM access_tokens WHERE user_id = $1 ORDER BY id";
-    let rows = db.rows("access_tokens", sql, &[user_id.as_str().into()]).await?;
-    let mut items = Items::new(tally, Kind::AccessToken, user_id.as_str());
+    let sql = "SELECT id, device_id, token, valid_until_ms, puppets_user_id, last_validated, refresh_token_id, user_id \
+               FROM access_tokens WHERE user_id IN ($IDS) ORDER BY id";
+    let rows = one.rows("access_tokens", sql).await?;
+    let mut items = Items::new(tally, Kind::AccessToken, one.id.as_str());
     for (id, device_id, token, valid_until_ts, puppets, last_used_ts, refresh_token_id) in
         items.decode::<Token>(&rows)
     {
@@ -121,17 +119,18 @@ async fn access_tokens(
 
 /// Reads rows whose first column is the device id, and gives each to its device.
 async fn by_device<T: FromRow>(
-    db: &mut Connection,
+    one: &mut OneUser<'_>,
     (table, sql): (&'static str, &str),
-    (user_id, kind): (&UserId, Kind),
+    kind: Kind,
     devices: &mut Devices,
     tally: &mut Tally,
     mut give: impl FnMut(&mut DumpDevice, T, &mut Items<'_>) + Send,
 ) -> Result<(), DatabaseError> {
-    let mut items = Items::new(tally, kind, user_id.as_str());
-    db.each(table, sql, &[user_id.as_str().into()], |row| {
+    let rows = one.rows(table, sql).await?;
+    let mut items = Items::new(tally, kind, one.id.as_str());
+    for row in &rows {
         let device_id = row.label();
-        if let Some(item) = items.one(row) {
+        if let Some(item) = items.one(Row::Kept(row)) {
             match devices.get_mut(&device_id) {
                 Some(device) => {
                     give(device, item, &mut items);
@@ -141,56 +140,40 @@ async fn by_device<T: FromRow>(
                 }
             }
         }
-    })
-    .await
+    }
+    Ok(())
 }
 
 async fn one_time_keys(
-    db: &mut Connection,
-    user_id: &UserId,
+    one: &mut OneUser<'_>,
     devices: &mut Devices,
     tally: &mut Tally,
 ) -> Result<(), DatabaseError> {
     type Key = (String, String, String, Box<RawValue>);
     let table = "e2e_one_time_keys_json";
-    let sql = "SELECT device_id, algorithm, key_id, key_json FROM e2e_one_time_keys_json WHERE user_id = $1";
-    by_device(
-        db,
-        (table, sql),
-        (user_id, Kind::OneTimeKey),
-        devices,
-        tally,
-        |device, key: Key, items| {
-            let (_, algorithm, key_id, key) = key;
-            items.written(1);
-            device.one_time_keys.insert(format!("{algorithm}:{key_id}"), key);
-        },
-    )
+    let sql = "SELECT device_id, algorithm, key_id, key_json, user_id FROM e2e_one_time_keys_json \
+               WHERE user_id IN ($IDS)";
+    by_device(one, (table, sql), Kind::OneTimeKey, devices, tally, |device, key: Key, items| {
+        let (_, algorithm, key_id, key) = key;
+        items.written(1);
+        device.one_time_keys.insert(format!("{algorithm}:{key_id}"), key);
+    })
     .await
 }
 
 async fn fallback_keys(
-    db: &mut Connection,
-    user_id: &UserId,
+    one: &mut OneUser<'_>,
     devices: &mut Devices,
     tally: &mut Tally,
 ) -> Result<(), DatabaseError> {
     type Key = (String, String, String, Box<RawValue>, bool);
     let table = "e2e_fallback_keys_json";
-    let sql = "SELECT device_id, algorithm, key_id, key_json, used FROM e2e_fallback_keys_json WHERE user_id = $1";
-    by_device(
-        db,
-        (table, sql),
-        (user_id, Kind::FallbackKey),
-        devices,
-        tally,
-        |device, key: Key, items| {
-            let (_, algorithm, key_id, key, used) = key;
-            items.written(1);
-            device
-                .fallback_keys
-                .insert(format!("{algorithm}:{key_id}"), DumpFallbackKey { key, used });
-        },
-    )
+    let sql = "SELECT device_id, algorithm, key_id, key_json, used, user_id FROM e2e_fallback_keys_json \
+               WHERE user_id IN ($IDS)";
+    by_device(one, (table, sql), Kind::FallbackKey, devices, tally, |device, key: Key, items| {
+        let (_, algorithm, key_id, key, used) = key;
+        items.written(1);
+        device.fallback_keys.insert(format!("{algorithm}:{key_id}"), DumpFallbackKey { key, used });
+    })
     .await
 }

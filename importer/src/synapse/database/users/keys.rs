@@ -8,15 +8,16 @@ use serde_json::{
     value::{RawValue, to_raw_value},
 };
 
+use super::batch::OneUser;
 use crate::{
     dump::format::DumpDevice,
-    synapse::database::{DatabaseError, DatabaseSource, items::Items},
+    synapse::database::{DatabaseError, DatabaseSource, connection::Connection, items::Items},
     tally::{Kind, Tally},
 };
 
 /// A row of `e2e_cross_signing_signatures`.
 #[derive(Clone, Debug)]
-struct Signature {
+pub(super) struct Signature {
     signer: String,
     key_id: String,
     /// A device id, or the public half of a cross-signing key.
@@ -24,133 +25,132 @@ struct Signature {
     value: String,
 }
 
+/// Merges the signatures of the user's own keys into the keys of the user's devices.
+pub(super) async fn device_keys(
+    one: &mut OneUser<'_>,
+    signatures: &[Signature],
+    devices: &mut BTreeMap<String, DumpDevice>,
+    tally: &mut Tally,
+) -> Result<(), DatabaseError> {
+    let sql =
+        "SELECT device_id, key_json, user_id FROM e2e_device_keys_json WHERE user_id IN ($IDS)";
+    let rows = one.rows("e2e_device_keys_json", sql).await?;
+    let mut items = Items::new(tally, Kind::DeviceKeys, one.id.as_str());
+    for (device_id, keys) in items.decode::<(String, Box<RawValue>)>(&rows) {
+        let Some(device) = devices.get_mut(&device_id) else {
+            items.skip(&device_id, "device-missing", "the device does not exist any more");
+            continue;
+        };
+        let own = signatures.iter().filter(|signature| signature.target == device_id);
+        match merge(&keys, own) {
+            Some(keys) => {
+                device.keys = Some(keys);
+                items.written(1);
+            }
+            None => {
+                items.skip(&device_id, "keys-invalid", "the device's keys are no JSON object");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The newest key of each type, with all signatures. Older ones stay in the table.
+pub(super) async fn cross_signing_keys(
+    one: &mut OneUser<'_>,
+    signatures: &[Signature],
+    tally: &mut Tally,
+) -> Result<BTreeMap<String, Box<RawValue>>, DatabaseError> {
+    let sql = "SELECT keytype, keydata, user_id FROM e2e_cross_signing_keys k WHERE user_id IN ($IDS) AND stream_id = \
+               (SELECT MAX(stream_id) FROM e2e_cross_signing_keys n \
+                WHERE n.user_id = k.user_id AND n.keytype = k.keytype)";
+    let rows = one.rows("e2e_cross_signing_keys", sql).await?;
+    let mut items = Items::new(tally, Kind::CrossSigningKey, one.id.as_str());
+    let mut keys = BTreeMap::new();
+    for (keytype, key) in items.decode::<(String, Box<RawValue>)>(&rows) {
+        let public = public_keys(&key);
+        let merged =
+            merge(&key, signatures.iter().filter(|signature| public.contains(&signature.target)));
+        match merged.filter(|_| !public.is_empty()) {
+            Some(key) => {
+                keys.insert(keytype, key);
+                items.written(1);
+            }
+            None => {
+                items.skip(&keytype, "keys-invalid", "the cross-signing key has no public key");
+            }
+        }
+    }
+    Ok(keys)
+}
+
+/// The signatures of a user's keys by the user.
+pub(super) async fn own_signatures(one: &mut OneUser<'_>) -> Result<Vec<Signature>, DatabaseError> {
+    let sql = "SELECT user_id, key_id, target_device_id, signature, user_id \
+               FROM e2e_cross_signing_signatures WHERE user_id IN ($IDS) AND target_user_id = user_id";
+    let table = "e2e_cross_signing_signatures";
+    let rows = one.rows(table, sql).await?;
+    let decoded = rows.iter().filter_map(|row| row.decode().ok());
+    Ok(decoded
+        .map(|(signer, key_id, target, value)| Signature { signer, key_id, target, value })
+        .collect())
+}
+
+/// Other users' master keys that the user has signed, with these signatures and no others. Synapse keeps master keys
+/// of users of other servers as well.
+pub(super) async fn signed_keys(
+    one: &mut OneUser<'_>,
+    tally: &mut Tally,
+) -> Result<BTreeMap<OwnedUserId, Box<RawValue>>, DatabaseError> {
+    type Columns = (String, OwnedUserId, String, String);
+    let table = "e2e_cross_signing_signatures";
+    let sql = "SELECT key_id, target_user_id, target_device_id, signature, user_id \
+               FROM e2e_cross_signing_signatures WHERE user_id IN ($IDS) AND target_user_id <> user_id";
+    let rows = one.rows(table, sql).await?;
+    let mut items = Items::new(tally, Kind::KeySignature, one.id.as_str());
+    let mut by_owner: BTreeMap<OwnedUserId, Vec<Signature>> = BTreeMap::new();
+    for (key_id, owner, target, value) in items.decode::<Columns>(&rows) {
+        let signature = Signature { signer: one.id.to_string(), key_id, target, value };
+        by_owner.entry(owner).or_default().push(signature);
+    }
+    let mut keys = BTreeMap::new();
+    for (owner, signatures) in by_owner {
+        let key = master_key(one.db, &owner).await?;
+        let public = key.as_deref().map(public_keys).unwrap_or_default();
+        let (present, old): (Vec<_>, Vec<_>) =
+            signatures.iter().partition(|signature| public.contains(&signature.target));
+        for _ in old {
+            let detail = "the key that was signed is not its owner's any more";
+            items.skip(owner.as_str(), "key-replaced", detail);
+        }
+        let key = key.and_then(|key| merge(&unsigned(&key)?, present.iter().copied()));
+        match key.filter(|_| !present.is_empty()) {
+            Some(key) => {
+                items.written(present.len());
+                keys.insert(owner, key);
+            }
+            None => {
+                for _ in present {
+                    items.skip(owner.as_str(), "keys-invalid", "the key is no JSON object");
+                }
+            }
+        }
+    }
+    Ok(keys)
+}
+
+async fn master_key(
+    db: &mut Connection,
+    owner: &UserId,
+) -> Result<Option<Box<RawValue>>, DatabaseError> {
+    let sql = "SELECT user_id, keydata FROM e2e_cross_signing_keys \
+               WHERE user_id = $1 AND keytype = 'master' ORDER BY stream_id DESC LIMIT 1";
+    let rows = db.rows("e2e_cross_signing_keys", sql, &[owner.as_str().into()]).await?;
+    let decoded = rows.first().and_then(|row| row.decode::<(String, Box<RawValue>)>().ok());
+    Ok(decoded.map(|(_, key)| key))
+}
+
 impl DatabaseSource {
-    /// Merges the signatures of the user's own keys into the keys of the user's devices.
-    pub(super) async fn device_keys(
-        &mut self,
-        user_id: &OwnedUserId,
-        devices: &mut BTreeMap<String, DumpDevice>,
-        tally: &mut Tally,
-    ) -> Result<(), DatabaseError> {
-        let signatures = self.own_signatures(user_id).await?;
-        let sql = "SELECT device_id, key_json FROM e2e_device_keys_json WHERE user_id = $1";
-        let rows = self.main.rows("e2e_device_keys_json", sql, &[user_id.as_str().into()]).await?;
-        let mut items = Items::new(tally, Kind::DeviceKeys, user_id.as_str());
-        for (device_id, keys) in items.decode::<(String, Box<RawValue>)>(&rows) {
-            let Some(device) = devices.get_mut(&device_id) else {
-                items.skip(&device_id, "device-missing", "the device does not exist any more");
-                continue;
-            };
-            let own = signatures.iter().filter(|signature| signature.target == device_id);
-            match merge(&keys, own) {
-                Some(keys) => {
-                    device.keys = Some(keys);
-                    items.written(1);
-                }
-                None => {
-                    items.skip(&device_id, "keys-invalid", "the device's keys are no JSON object");
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The newest key of each type, with all signatures. Older ones stay in the table.
-    pub(super) async fn cross_signing_keys(
-        &mut self,
-        user_id: &OwnedUserId,
-        tally: &mut Tally,
-    ) -> Result<BTreeMap<String, Box<RawValue>>, DatabaseError> {
-        let signatures = self.own_signatures(user_id).await?;
-        let sql = "SELECT keytype, keydata FROM e2e_cross_signing_keys k WHERE user_id = $1 AND stream_id = \
-                   (SELECT MAX(stream_id) FROM e2e_cross_signing_keys n \
-                    WHERE n.user_id = k.user_id AND n.keytype = k.keytype)";
-        let rows =
-            self.main.rows("e2e_cross_signing_keys", sql, &[user_id.as_str().into()]).await?;
-        let mut items = Items::new(tally, Kind::CrossSigningKey, user_id.as_str());
-        let mut keys = BTreeMap::new();
-        for (keytype, key) in items.decode::<(String, Box<RawValue>)>(&rows) {
-            let public = public_keys(&key);
-            let merged = merge(
-                &key,
-                signatures.iter().filter(|signature| public.contains(&signature.target)),
-            );
-            match merged.filter(|_| !public.is_empty()) {
-                Some(key) => {
-                    keys.insert(keytype, key);
-                    items.written(1);
-                }
-                None => {
-                    items.skip(&keytype, "keys-invalid", "the cross-signing key has no public key");
-                }
-            }
-        }
-        Ok(keys)
-    }
-
-    async fn own_signatures(&mut self, user_id: &UserId) -> Result<Vec<Signature>, DatabaseError> {
-        let sql = "SELECT user_id, key_id, target_device_id, signature FROM e2e_cross_signing_signatures \
-                   WHERE user_id = $1 AND target_user_id = $1";
-        let table = "e2e_cross_signing_signatures";
-        let rows = self.main.rows(table, sql, &[user_id.as_str().into()]).await?;
-        let decoded = rows.iter().filter_map(|row| row.decode().ok());
-        Ok(decoded
-            .map(|(signer, key_id, target, value)| Signature { signer, key_id, target, value })
-            .collect())
-    }
-
-    /// Other users' master keys that the user has signed, with these signatures and no others. Synapse keeps master keys
-    /// of users of other servers as well.
-    pub(super) async fn signed_keys(
-        &mut self,
-        user_id: &UserId,
-        tally: &mut Tally,
-    ) -> Result<BTreeMap<OwnedUserId, Box<RawValue>>, DatabaseError> {
-        type Columns = (String, OwnedUserId, String, String);
-        let table = "e2e_cross_signing_signatures";
-        let sql = "SELECT key_id, target_user_id, target_device_id, signature \
-                   FROM e2e_cross_signing_signatures WHERE user_id = $1 AND target_user_id <> $1";
-        let rows = self.main.rows(table, sql, &[user_id.as_str().into()]).await?;
-        let mut items = Items::new(tally, Kind::KeySignature, user_id.as_str());
-        let mut by_owner: BTreeMap<OwnedUserId, Vec<Signature>> = BTreeMap::new();
-        for (key_id, owner, target, value) in items.decode::<Columns>(&rows) {
-            let signature = Signature { signer: user_id.to_string(), key_id, target, value };
-            by_owner.entry(owner).or_default().push(signature);
-        }
-        let mut keys = BTreeMap::new();
-        for (owner, signatures) in by_owner {
-            let key = self.master_key(&owner).await?;
-            let public = key.as_deref().map(public_keys).unwrap_or_default();
-            let (present, old): (Vec<_>, Vec<_>) =
-                signatures.iter().partition(|signature| public.contains(&signature.target));
-            for _ in old {
-                let detail = "the key that was signed is not its owner's any more";
-                items.skip(owner.as_str(), "key-replaced", detail);
-            }
-            let key = key.and_then(|key| merge(&unsigned(&key)?, present.iter().copied()));
-            match key.filter(|_| !present.is_empty()) {
-                Some(key) => {
-                    items.written(present.len());
-                    keys.insert(owner, key);
-                }
-                None => {
-                    for _ in present {
-                        items.skip(owner.as_str(), "keys-invalid", "the key is no JSON object");
-                    }
-                }
-            }
-        }
-        Ok(keys)
-    }
-
-    async fn master_key(&mut self, owner: &UserId) -> Result<Option<Box<RawValue>>, DatabaseError> {
-        let sql = "SELECT user_id, keydata FROM e2e_cross_signing_keys \
-                   WHERE user_id = $1 AND keytype = 'master' ORDER BY stream_id DESC LIMIT 1";
-        let rows = self.main.rows("e2e_cross_signing_keys", sql, &[owner.as_str().into()]).await?;
-        let decoded = rows.first().and_then(|row| row.decode::<(String, Box<RawValue>)>().ok());
-        Ok(decoded.map(|(_, key)| key))
-    }
-
     /// The position of the server's device list stream. It bounds what other servers have seen of any user: they get it
     /// with every answer to a query of a user's devices.
     pub(super) async fn device_list_stream_id(&mut self) -> Result<Option<u64>, DatabaseError> {

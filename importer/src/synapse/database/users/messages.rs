@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::value::RawValue;
 
+use super::batch::OneUser;
 use crate::{
     dump::{
         DumpWriter,
@@ -26,6 +27,11 @@ impl DatabaseSource {
     ) -> Result<(), SourceError> {
         let id = user.user_id.as_str();
         let devices: BTreeSet<_> = user.devices.iter().map(|device| &device.device_id).collect();
+        let any = "SELECT DISTINCT user_id FROM device_inbox WHERE user_id IN ($IDS)";
+        let mut one = OneUser::new(&mut self.main, &mut self.batch, &user.user_id);
+        if one.rows("device_inbox", any).await?.is_empty() {
+            return Ok(());
+        }
         let mut items = Items::new(tally, Kind::ToDeviceMessage, id);
         let mut file = writer.messages(&user.user_id);
         let mut written = Ok(());

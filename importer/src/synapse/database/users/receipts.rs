@@ -1,12 +1,13 @@
 //! Read receipts.
 
-use ruma::{OwnedEventId, OwnedRoomId, UserId};
+use ruma::{OwnedEventId, OwnedRoomId};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::batch::OneUser;
 use crate::{
     dump::format::DumpReceipt,
-    synapse::database::{DatabaseError, connection::Connection, items::Items},
+    synapse::database::{DatabaseError, items::Items},
     tally::{Kind, Tally},
 };
 
@@ -16,15 +17,14 @@ struct Data {
 }
 
 pub(super) async fn read(
-    db: &mut Connection,
-    user_id: &UserId,
+    one: &mut OneUser<'_>,
     tally: &mut Tally,
 ) -> Result<Vec<DumpReceipt>, DatabaseError> {
     type Receipt = (OwnedEventId, OwnedRoomId, String, Option<String>, Box<RawValue>);
-    let sql = "SELECT event_id, room_id, receipt_type, thread_id, data FROM receipts_linearized WHERE user_id = $1 \
-               ORDER BY stream_id";
-    let rows = db.rows("receipts_linearized", sql, &[user_id.as_str().into()]).await?;
-    let mut items = Items::new(tally, Kind::Receipt, user_id.as_str());
+    let sql = "SELECT event_id, room_id, receipt_type, thread_id, data, user_id FROM receipts_linearized \
+               WHERE user_id IN ($IDS) ORDER BY stream_id";
+    let rows = one.rows("receipts_linearized", sql).await?;
+    let mut items = Items::new(tally, Kind::Receipt, one.id.as_str());
     let mut receipts = std::collections::BTreeMap::new();
     for (event_id, room_id, receipt_type, thread_id, data) in items.decode::<Receipt>(&rows) {
         if !matches!(receipt_type.as_str(), "m.read" | "m.read.private") {

@@ -6,37 +6,41 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ruma::{OwnedRoomId, UserId};
+use ruma::OwnedRoomId;
 
+use super::batch::OneUser;
 use crate::{
     dump::format::DumpUnread,
-    synapse::database::{DatabaseError, connection::Connection, items::Items, row::Row},
+    synapse::database::{DatabaseError, items::Items, row::Row},
     tally::{Kind, Tally},
 };
 
-/// From where on a user's joined rooms (`base`) and their threads (`threaded`) are unread, in the order of the stream.
+/// From where on users' joined rooms (`base`) and their threads (`threaded`) are unread, in the order of the stream.
 const RECEIPTS: &str = "\
     WITH receipts AS (\
-    SELECT room_id, thread_id, event_id, event_stream_ordering FROM receipts_linearized \
-    WHERE user_id = $1 AND receipt_type IN ('m.read', 'm.read.private')), \
+    SELECT user_id, room_id, thread_id, event_id, event_stream_ordering FROM receipts_linearized \
+    WHERE user_id IN ($IDS) AND receipt_type IN ('m.read', 'm.read.private')), \
     unthreaded AS (\
-    SELECT r.room_id, MAX(e.stream_ordering) AS position FROM receipts r \
+    SELECT r.user_id, r.room_id, MAX(e.stream_ordering) AS position FROM receipts r \
     JOIN events e ON e.event_id = r.event_id AND e.room_id = r.room_id \
-    WHERE r.thread_id IS NULL GROUP BY r.room_id), \
+    WHERE r.thread_id IS NULL GROUP BY r.user_id, r.room_id), \
     threaded AS (\
-    SELECT room_id, thread_id, MAX(event_stream_ordering) AS position FROM receipts \
-    WHERE thread_id IS NOT NULL GROUP BY room_id, thread_id), \
+    SELECT user_id, room_id, thread_id, MAX(event_stream_ordering) AS position FROM receipts \
+    WHERE thread_id IS NOT NULL GROUP BY user_id, room_id, thread_id), \
     base AS (\
-    SELECT l.room_id, COALESCE(u.position, e.stream_ordering) AS position FROM local_current_membership l \
-    LEFT JOIN unthreaded u ON u.room_id = l.room_id LEFT JOIN events e ON e.event_id = l.event_id \
-    WHERE l.user_id = $1 AND l.membership = 'join') ";
+    SELECT l.user_id, l.room_id, COALESCE(u.position, e.stream_ordering) AS position \
+    FROM local_current_membership l \
+    LEFT JOIN unthreaded u ON u.user_id = l.user_id AND u.room_id = l.room_id \
+    LEFT JOIN events e ON e.event_id = l.event_id \
+    WHERE l.user_id IN ($IDS) AND l.membership = 'join') ";
 
 /// Sums that no newer receipt has made obsolete.
 const SUMMARIES: &str = "\
-    SELECT s.room_id, COALESCE(s.thread_id, 'main'), s.notif_count FROM event_push_summary s \
-    JOIN base b ON b.room_id = s.room_id \
-    LEFT JOIN threaded t ON t.room_id = s.room_id AND t.thread_id = s.thread_id AND t.position > b.position \
-    WHERE s.user_id = $1 AND (s.notif_count <> 0 OR COALESCE(s.unread_count, 0) <> 0) \
+    SELECT s.room_id, COALESCE(s.thread_id, 'main'), s.notif_count, s.user_id FROM event_push_summary s \
+    JOIN base b ON b.user_id = s.user_id AND b.room_id = s.room_id \
+    LEFT JOIN threaded t ON t.user_id = s.user_id AND t.room_id = s.room_id AND t.thread_id = s.thread_id \
+    AND t.position > b.position \
+    WHERE s.user_id IN ($IDS) AND (s.notif_count <> 0 OR COALESCE(s.unread_count, 0) <> 0) \
     AND (s.last_receipt_stream_ordering = COALESCE(t.position, b.position) \
     OR (s.last_receipt_stream_ordering IS NULL AND s.stream_ordering > COALESCE(t.position, b.position)))";
 
@@ -46,19 +50,19 @@ const ACTIONS: &str = "\
     COUNT(CASE WHEN a.notif = 1 AND a.stream_ordering > COALESCE(t.position, b.position) THEN 1 END), \
     COUNT(CASE WHEN a.notif = 1 AND a.stream_ordering > \
     (SELECT COALESCE(MAX(stream_ordering), 0) FROM event_push_summary_stream_ordering) THEN 1 END), \
-    COUNT(CASE WHEN a.highlight = 1 AND a.stream_ordering > COALESCE(t.position, b.position) THEN 1 END) \
-    FROM event_push_actions a JOIN base b ON b.room_id = a.room_id \
-    LEFT JOIN threaded t ON t.room_id = a.room_id AND t.thread_id = a.thread_id AND t.position > b.position \
-    WHERE a.user_id = $1 GROUP BY 1, 2";
+    COUNT(CASE WHEN a.highlight = 1 AND a.stream_ordering > COALESCE(t.position, b.position) THEN 1 END), \
+    a.user_id \
+    FROM event_push_actions a JOIN base b ON b.user_id = a.user_id AND b.room_id = a.room_id \
+    LEFT JOIN threaded t ON t.user_id = a.user_id AND t.room_id = a.room_id AND t.thread_id = a.thread_id \
+    AND t.position > b.position \
+    WHERE a.user_id IN ($IDS) GROUP BY a.user_id, 1, 2";
 
 pub(super) async fn read(
-    db: &mut Connection,
-    user_id: &UserId,
+    one: &mut OneUser<'_>,
     tally: &mut Tally,
 ) -> Result<Vec<DumpUnread>, DatabaseError> {
-    let user = [user_id.as_str().into()];
-    let summaries = db.rows("event_push_summary", &format!("{RECEIPTS}{SUMMARIES}"), &user).await?;
-    let actions = db.rows("event_push_actions", &format!("{RECEIPTS}{ACTIONS}"), &user).await?;
+    let summaries = one.rows("event_push_summary", &format!("{RECEIPTS}{SUMMARIES}")).await?;
+    let actions = one.rows("event_push_actions", &format!("{RECEIPTS}{ACTIONS}")).await?;
 
     let mut rooms: BTreeMap<OwnedRoomId, (u64, u64)> = BTreeMap::new();
     let mut add = |room: OwnedRoomId, notifications: u64, highlights: u64| {
@@ -66,7 +70,7 @@ pub(super) async fn read(
         counts.0 = counts.0.saturating_add(notifications);
         counts.1 = counts.1.saturating_add(highlights);
     };
-    let mut items = Items::new(tally, Kind::UnreadCount, user_id.as_str());
+    let mut items = Items::new(tally, Kind::UnreadCount, one.id.as_str());
     let mut summarised = BTreeSet::new();
     for row in &summaries {
         match row.decode::<(OwnedRoomId, String, u64)>() {
