@@ -1,6 +1,6 @@
 //! What several users have, read together: a query for each of them would be a round trip to the database for each.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use ruma::{OwnedUserId, UserId};
 
@@ -11,7 +11,7 @@ use crate::synapse::database::{
 };
 
 /// Rows by the user that they belong to.
-type ByUser = HashMap<String, Vec<KeptRow>>;
+type ByUser = BTreeMap<String, Vec<KeptRow>>;
 
 /// As many users as a query takes ids, and the rows of theirs that were read and not yet taken.
 #[derive(Debug, Default)]
@@ -21,7 +21,7 @@ pub(in crate::synapse::database) struct Batch {
     /// Those that are read together.
     users: Vec<OwnedUserId>,
     /// What queries gave.
-    rows: HashMap<String, ByUser>,
+    rows: BTreeMap<String, ByUser>,
 }
 
 impl Batch {
