@@ -35,18 +35,27 @@ fn passwords_devices_keys_and_files_of_the_old_synapse() {
     lab.run("predecessor", &arguments).unwrap();
 }
 
-#[test]
-fn people_scroll_back_into_the_old_synapse() {
+fn people_scroll(backend: &str) {
     let Some(binary) = patched() else { return };
     let mut lab = Lab::start(Engine::Sqlite).unwrap();
     lab.run("live-long", &[]).unwrap();
     lab.stop().unwrap();
     let [dump, database] = ["dump", "conduit"].map(|name| lab.directory().join(name));
     command::dump_history(&lab.by_database(), &dump, "recent").unwrap();
-    command::import(&dump, &database, "rocksdb").unwrap();
+    command::import(&dump, &database, backend).unwrap();
     lab.resume().unwrap();
     let path = database.to_string_lossy().into_owned();
     lab.run("past", &["--bin", &binary, "--database", &path]).unwrap();
     // What Conduit wrote is what the importer would have written.
     command::verify_alone(&database, lab.note("server_name")).unwrap();
+}
+
+#[test]
+fn people_scroll_back_into_the_old_synapse() {
+    people_scroll("rocksdb");
+}
+
+#[test]
+fn people_scroll_back_into_the_old_synapse_from_sqlite() {
+    people_scroll("sqlite");
 }
