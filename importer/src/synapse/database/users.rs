@@ -18,9 +18,8 @@ use ruma::OwnedUserId;
 use secrecy::SecretString;
 use serde_json::value::RawValue;
 
-pub(super) use batch::Batch;
-use batch::OneUser;
-
+pub(super) use self::batch::Batch;
+use self::batch::OneUser;
 use super::{
     DatabaseError, DatabaseSource,
     items::{Items, count},
