@@ -33,6 +33,8 @@ def main() -> None:
     args = parser.parse_args()
 
     results = json.loads(args.results.read_text()) if args.results and args.results.exists() else {}
+    if args.scratch:
+        args.scratch.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix="bench-", dir=args.scratch))
     # PostgreSQL runs as a user of its own.
     scratch.chmod(0o755)
