@@ -135,12 +135,12 @@ pub fn import(
     };
 
     let phase = progress.phase("users", dump.number_of_users());
-    for user in dump.users() {
-        let user = user?;
+    dump.each_user(|user| {
         let messages = dump.messages(&user.user_id)?;
         import.user(user, messages)?;
         phase.advance(1);
-    }
+        Ok::<_, ImportError>(())
+    })?;
     drop(phase);
     import.signatures()?;
 
@@ -155,10 +155,11 @@ pub fn import(
     import.admin_room(&server.signing_key)?;
     import.rows.settle()?;
     let phase = progress.phase("read markers", dump.number_of_users());
-    for user in dump.users() {
-        import.reading(&user?)?;
+    dump.each_user(|user| {
+        import.reading(&user)?;
         phase.advance(1);
-    }
+        Ok::<_, ImportError>(())
+    })?;
     drop(phase);
 
     import.media(dump, media, *progress)?;

@@ -33,6 +33,12 @@ pub trait Source: Send {
     /// What this source is.
     fn info(&self) -> SourceInfo;
 
+    /// Another reader of the very same data, if there can be one: each may read rooms while the other does. It need not be
+    /// closed.
+    fn second(&mut self) -> Option<Box<dyn Source>> {
+        None
+    }
+
     /// Looks around before anything is read.
     ///
     /// # Errors
@@ -74,7 +80,7 @@ pub trait Source: Send {
     async fn messages(
         &mut self,
         user: &DumpUser,
-        writer: &mut DumpWriter,
+        writer: &DumpWriter,
         tally: &mut Tally,
     ) -> Result<(), SourceError>;
 
@@ -94,7 +100,7 @@ pub trait Source: Send {
     async fn room(
         &mut self,
         room_id: &OwnedRoomId,
-        writer: &mut DumpWriter,
+        writer: &DumpWriter,
         tally: &mut Tally,
     ) -> Result<(), SourceError>;
 
@@ -106,7 +112,7 @@ pub trait Source: Send {
     /// If the source can't be read, or the dump can't be written any further.
     async fn media(
         &mut self,
-        writer: &mut DumpWriter,
+        writer: &DumpWriter,
         tally: &mut Tally,
         progress: &Progress,
     ) -> Result<(), SourceError>;

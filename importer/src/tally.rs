@@ -184,6 +184,17 @@ impl Tally {
         }
     }
 
+    /// Adds what another tally counted.
+    pub fn merge(&mut self, other: Self) {
+        for (kind, number) in other.read {
+            self.read(kind, number);
+        }
+        for (kind, number) in other.written {
+            self.written(kind, number);
+        }
+        self.skipped.extend(other.skipped);
+    }
+
     /// Kinds for which *read = written + skipped* does not hold: a bug of ours, which must not pass unseen.
     pub fn unbalanced(&self) -> Vec<Kind> {
         let mut accounted = self.written.clone();

@@ -37,12 +37,12 @@ fn main() -> anyhow::Result<()> {
     let mut number = |default| arguments.next().map_or(Ok(default), |text| text.parse::<usize>());
     let (members, events) = (number(100_000)?, number(200)?);
 
-    let mut writer = DumpWriter::create(Path::new(&directory))?;
+    let writer = DumpWriter::create(Path::new(&directory))?;
     writer.server(&from(json!({
         "server_name": SERVER, "signing_key": {"version": "a", "seed": SEED},
     }))?)?;
     writer.user(&from(json!({"user_id": ADMIN, "admin": true, "push_rules": {"global": {}}}))?)?;
-    room(&mut writer, members, events)?;
+    room(&writer, members, events)?;
     writer.finish(from::<Manifest>(json!({
         "version": importer::dump::format::VERSION, "server_name": SERVER, "created_ts": START,
         "source": {"kind": "sqlite"}, "tally": {"read": {}, "written": {}, "skipped": []},
@@ -52,7 +52,7 @@ fn main() -> anyhow::Result<()> {
 }
 
 /// The room: what does not change and the members outside of the timeline, then the events.
-fn room(writer: &mut DumpWriter, members: usize, events: usize) -> anyhow::Result<()> {
+fn room(writer: &DumpWriter, members: usize, events: usize) -> anyhow::Result<()> {
     let mut room = Room::new()?;
     let mut outliers = Vec::new();
     let content = json!({"creator": ADMIN, "room_version": "10"});

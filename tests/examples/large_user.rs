@@ -25,7 +25,7 @@ fn main() -> anyhow::Result<()> {
     let mut number = |default| arguments.next().map_or(Ok(default), |text| text.parse::<usize>());
     let (sessions, messages, kilobytes) = (number(100_000)?, number(5_000)?, number(60)?);
 
-    let mut writer = DumpWriter::create(Path::new(&directory))?;
+    let writer = DumpWriter::create(Path::new(&directory))?;
     writer.server(&from(json!({
         "server_name": SERVER,
         "signing_key": {"version": "a", "seed": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"},

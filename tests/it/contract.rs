@@ -128,7 +128,7 @@ fn placeholder() -> Past {
 
 /// The rooms as a dump.
 fn dump(directory: &std::path::Path, rooms: &[StartRoom]) -> DumpReader {
-    let mut writer = DumpWriter::create(directory).unwrap();
+    let writer = DumpWriter::create(directory).unwrap();
     let key = json!({"version": "a", "seed": SEED});
     writer.server(&from(json!({"server_name": SERVER, "signing_key": key}))).unwrap();
     for room in rooms {

@@ -62,7 +62,7 @@ fn event(
 fn dump(bob: &str, accounts: &[&str]) -> (TempDir, DumpReader) {
     let scratch = tempfile::tempdir().unwrap();
     let directory = scratch.path().join("dump");
-    let mut writer = DumpWriter::create(&directory).unwrap();
+    let writer = DumpWriter::create(&directory).unwrap();
     let key = json!({"version": "a", "seed": SEED});
     writer.server(&from(json!({"server_name": "own.test", "signing_key": key}))).unwrap();
     for user in accounts {

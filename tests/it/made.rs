@@ -96,7 +96,7 @@ fn pusher(key: &str, data: &Value) -> Value {
 pub(crate) fn dump() -> (TempDir, DumpReader) {
     let scratch = tempfile::tempdir().unwrap();
     let directory = scratch.path().join("dump");
-    let mut writer = DumpWriter::create(&directory).unwrap();
+    let writer = DumpWriter::create(&directory).unwrap();
     writer
         .server(&from(json!({
             "server_name": "dump.test", "signing_key": {"version": "a", "seed": SEED},
@@ -112,7 +112,7 @@ pub(crate) fn dump() -> (TempDir, DumpReader) {
     let gone = json!({"user_id": "@gone:dump.test", "deactivated": true, "admin": false, "account_data": ignored});
     writer.user(&user(&gone)).unwrap();
 
-    write_room(&mut writer);
+    write_room(&writer);
     let old: DumpRoom = from(json!({
         "room_id": "!old:dump.test", "room_version": "1", "current_state": 1,
         "aliases": [{"alias": "#old:dump.test"}],
@@ -188,7 +188,7 @@ fn timeline() -> Vec<DumpEvent> {
     vec![create, join, name, renamed, message, wrong, without_state]
 }
 
-fn write_room(writer: &mut DumpWriter) {
+fn write_room(writer: &DumpWriter) {
     let timeline = timeline();
     let [create, join, name, renamed, message, ..] = timeline.as_slice() else { panic!() };
     let outlier = Events::new(ROOM)

@@ -85,7 +85,7 @@ fn prepare(files: &[(&str, &str)], records: &[Value]) -> Move {
         fs::write(path, content).unwrap();
     }
     let path = scratch.path().join("dump");
-    let mut writer = DumpWriter::create(&path).unwrap();
+    let writer = DumpWriter::create(&path).unwrap();
     let seed = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
     let server = json!({"server_name": OWN, "signing_key": {"version": "a", "seed": seed}});
     writer.server(&from(server)).unwrap();

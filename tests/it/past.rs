@@ -117,7 +117,7 @@ impl Story {
     fn dump(&self, cut: usize) -> (tempfile::TempDir, DumpReader) {
         let scratch = tempfile::tempdir().unwrap();
         let directory = scratch.path().join("dump");
-        let mut writer = DumpWriter::create(&directory).unwrap();
+        let writer = DumpWriter::create(&directory).unwrap();
         let key = json!({"version": "a", "seed": SEED});
         writer.server(&from(json!({"server_name": "dump.test", "signing_key": key}))).unwrap();
         writer.user(&from(json!({"user_id": ALICE}))).unwrap();

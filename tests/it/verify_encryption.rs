@@ -73,7 +73,7 @@ fn alice() -> Value {
 fn dump() -> (TempDir, DumpReader) {
     let scratch = tempfile::tempdir().unwrap();
     let directory = scratch.path().join("dump");
-    let mut writer = DumpWriter::create(&directory).unwrap();
+    let writer = DumpWriter::create(&directory).unwrap();
     let server = json!({"server_name": "dump.test", "signing_key": {"version": "a", "seed": SEED}});
     writer.server(&from(server)).unwrap();
     let alice: DumpUser = from(alice());

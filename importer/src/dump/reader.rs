@@ -1,5 +1,6 @@
 //! Reading a dump: checksums first, rooms as streams.
 
+mod ahead;
 mod lines;
 mod media;
 mod messages;
@@ -11,6 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rayon::prelude::*;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
@@ -141,17 +143,19 @@ impl DumpReader {
         Ok(manifest.files.iter().fold(0, |sum: u64, file| sum.saturating_add(file.bytes)))
     }
 
-    /// Opens a dump and checks every file against the manifest. `progress` is called with the number of bytes checked.
+    /// Opens a dump and checks every file against the manifest, on all cores. `progress` is called with the number of bytes
+    /// checked.
     ///
     /// # Errors
     ///
     /// Any [`ReadError`] but those of single items.
-    pub fn open(directory: &Path, mut progress: impl FnMut(u64)) -> Result<Self, ReadError> {
+    pub fn open(directory: &Path, progress: impl Fn(u64) + Sync) -> Result<Self, ReadError> {
         let mut manifest = read_manifest(directory)?;
         manifest.files.sort_by(|a, b| a.path.cmp(&b.path));
-        for entry in &manifest.files {
-            check_file(directory, entry, &mut progress)?;
-        }
+        // The first that is damaged is named, whichever is found first.
+        let checked =
+            manifest.files.par_iter().map(|entry| check_file(directory, entry, &progress));
+        checked.collect::<Vec<_>>().into_iter().collect::<Result<(), _>>()?;
         if !manifest.files.iter().any(|entry| entry.path == "server.json") {
             return Err(ReadError::Missing { path: "server.json".into() });
         }
@@ -179,19 +183,12 @@ impl DumpReader {
 
     /// All users, in the order of their files. One is in memory at a time.
     pub fn users(&self) -> impl Iterator<Item = Result<DumpUser, ReadError>> + '_ {
-        self.user_paths().map(|path| {
-            let user: DumpUser = self.whole(path)?;
-            if names::user(user.user_id.as_str()) == path {
-                Ok(user)
-            } else {
-                Err(ReadError::WrongName { path: path.into(), found: user.user_id.into() })
-            }
-        })
+        self.user_files().map(|file| self.user(file))
     }
 
     /// How many users there are.
     pub fn number_of_users(&self) -> usize {
-        self.user_paths().count()
+        self.user_files().count()
     }
 
     /// How many rooms there are.
@@ -201,7 +198,21 @@ impl DumpReader {
 
     /// All rooms, in the order of their files.
     pub fn rooms(&self) -> impl Iterator<Item = Result<RoomReader, ReadError>> + '_ {
-        self.room_paths().map(|(path, timeline)| {
+        self.every_room(0, 1)
+    }
+
+    /// Every `step`th room, which must not be 0, from the one on that comes after `before` others, in the order of their
+    /// files.
+    ///
+    /// # Panics
+    ///
+    /// If `step` is 0.
+    pub fn every_room(
+        &self,
+        before: usize,
+        step: usize,
+    ) -> impl Iterator<Item = Result<RoomReader, ReadError>> + '_ {
+        self.room_paths().skip(before).step_by(step).map(|(path, timeline)| {
             if !self.has(&timeline) {
                 return Err(ReadError::Missing { path: timeline });
             }
@@ -217,13 +228,24 @@ impl DumpReader {
         })
     }
 
-    fn user_paths(&self) -> impl Iterator<Item = &str> {
-        self.paths("users/").filter(|path| path.strip_suffix(".json").is_some())
+    fn user_files(&self) -> impl Iterator<Item = &FileEntry> {
+        self.files("users/").filter(|file| file.path.strip_suffix(".json").is_some())
+    }
+
+    fn user(&self, file: &FileEntry) -> Result<DumpUser, ReadError> {
+        let path = &file.path;
+        let user: DumpUser = self.whole(path)?;
+        if names::user(user.user_id.as_str()) == *path {
+            Ok(user)
+        } else {
+            Err(ReadError::WrongName { path: path.clone(), found: user.user_id.into() })
+        }
     }
 
     /// Paths of rooms' files, and of their timelines.
     fn room_paths(&self) -> impl Iterator<Item = (&str, String)> {
-        self.paths("rooms/").filter_map(|path| Some((path, names::timeline(path)?)))
+        let paths = self.files("rooms/").map(|file| file.path.as_str());
+        paths.filter_map(|path| Some((path, names::timeline(path)?)))
     }
 
     /// Whether the manifest names a file.
@@ -231,12 +253,8 @@ impl DumpReader {
         self.manifest.files.binary_search_by(|entry| entry.path.as_str().cmp(path)).is_ok()
     }
 
-    fn paths<'a>(&'a self, prefix: &'static str) -> impl Iterator<Item = &'a str> {
-        self.manifest
-            .files
-            .iter()
-            .map(|entry| entry.path.as_str())
-            .filter(move |p| p.starts_with(prefix))
+    fn files<'a>(&'a self, prefix: &'static str) -> impl Iterator<Item = &'a FileEntry> {
+        self.manifest.files.iter().filter(move |file| file.path.starts_with(prefix))
     }
 
     fn whole<T: DeserializeOwned>(&self, name: &str) -> Result<T, ReadError> {
@@ -288,7 +306,7 @@ fn read_manifest(directory: &Path) -> Result<Manifest, ReadError> {
 fn check_file(
     directory: &Path,
     entry: &FileEntry,
-    progress: &mut impl FnMut(u64),
+    progress: &impl Fn(u64),
 ) -> Result<(), ReadError> {
     let plain = entry.path.split('/').all(|part| !part.is_empty() && part != "." && part != "..");
     if !plain || entry.path.contains('\\') {

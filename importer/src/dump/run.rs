@@ -1,13 +1,22 @@
 //! Dumping: drives a source into a [`DumpWriter`].
 
-use std::{future::Future, path::Path};
+use std::{
+    future::Future,
+    panic::resume_unwind,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    vec,
+};
+
+use ruma::OwnedRoomId;
+use tokio::task::JoinSet;
 
 use super::{
     DumpWriter, WriteError,
     format::{self, Manifest},
 };
 use crate::{
-    progress::Progress,
+    progress::{Phase, Progress},
     synapse::{Source, SourceError},
     tally::{Kind, Tally},
 };
@@ -40,12 +49,14 @@ pub async fn dump(
     progress: &Progress,
     interrupt: impl Future<Output = ()>,
 ) -> Result<Manifest, DumpError> {
-    let mut writer = DumpWriter::create(directory)?;
+    let writer = Arc::new(DumpWriter::create(directory)?);
     let mut tally = Tally::default();
+    let mut second = JoinSet::new();
     let result = tokio::select! {
-        result = read_all(source, &mut writer, &mut tally, progress) => result,
+        result = read_all(source, &writer, &mut tally, &mut second, progress) => result,
         () = interrupt => Err(DumpError::Interrupted),
     };
+    second.shutdown().await;
     let closed = source.close().await;
     let server_name = result?;
     closed?;
@@ -57,13 +68,16 @@ pub async fn dump(
         tally,
         files: Vec::new(),
     };
+    // Nobody else has it any more.
+    let writer = Arc::into_inner(writer).ok_or(DumpError::Interrupted)?;
     Ok(writer.finish(manifest)?)
 }
 
 async fn read_all(
     source: &mut dyn Source,
-    writer: &mut DumpWriter,
+    writer: &Arc<DumpWriter>,
     tally: &mut Tally,
+    second: &mut JoinSet<Result<Tally, DumpError>>,
     progress: &Progress,
 ) -> Result<String, DumpError> {
     let server = source.server(tally).await?;
@@ -82,13 +96,57 @@ async fn read_all(
     drop(bar);
 
     let rooms = source.rooms(tally).await?;
-    let bar = progress.phase("rooms", rooms.len());
-    for room_id in &rooms {
-        source.room(room_id, writer, tally).await?;
-        bar.advance(1);
+    let rooms = Arc::new(Rooms::new(rooms, *progress));
+    if let Some(mut source) = source.second() {
+        let (rooms, writer) = (Arc::clone(&rooms), Arc::clone(writer));
+        second.spawn(async move { rooms.read(source.as_mut(), &writer).await });
     }
-    drop(bar);
+    let (first, second) = tokio::try_join!(rooms.read(source, writer), joined(second))?;
+    tally.merge(first);
+    tally.merge(second);
+    drop(rooms);
 
     source.media(writer, tally, progress).await?;
     Ok(server.server_name)
 }
+
+/// What the second reader counted, if there is one.
+async fn joined(second: &mut JoinSet<Result<Tally, DumpError>>) -> Result<Tally, DumpError> {
+    match second.join_next().await {
+        Some(Ok(result)) => result,
+        Some(Err(error)) if error.is_panic() => resume_unwind(error.into_panic()),
+        // Nobody else ends it early.
+        Some(Err(_)) => Err(DumpError::Interrupted),
+        None => Ok(Tally::default()),
+    }
+}
+
+/// The rooms that nobody has begun to read.
+struct Rooms {
+    left: Mutex<vec::IntoIter<OwnedRoomId>>,
+    bar: Phase,
+}
+
+impl Rooms {
+    fn new(rooms: Vec<OwnedRoomId>, progress: Progress) -> Self {
+        let bar = progress.phase("rooms", rooms.len());
+        Self { left: Mutex::new(rooms.into_iter()), bar }
+    }
+
+    /// Reads rooms while there are any.
+    async fn read(&self, source: &mut dyn Source, writer: &DumpWriter) -> Result<Tally, DumpError> {
+        let mut tally = Tally::default();
+        while let Some(room_id) = self.next() {
+            source.room(&room_id, writer, &mut tally).await?;
+            self.bar.advance(1);
+        }
+        Ok(tally)
+    }
+
+    fn next(&self) -> Option<OwnedRoomId> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner).next()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -75,7 +75,7 @@ fn manifest() -> Manifest {
 fn write() -> (TempDir, std::path::PathBuf) {
     let scratch = tempfile::tempdir().unwrap();
     let directory = scratch.path().join("dump");
-    let mut writer = DumpWriter::create(&directory).unwrap();
+    let writer = DumpWriter::create(&directory).unwrap();
     writer.server(&server()).unwrap();
     writer.user(&user()).unwrap();
     let mut file = writer.room(&room()).unwrap();
@@ -152,7 +152,7 @@ fn a_room_file_is_one_json_document_and_its_timeline_json_lines() {
 fn a_large_file_is_written_whole_and_in_order() {
     let scratch = tempfile::tempdir().unwrap();
     let directory = scratch.path().join("dump");
-    let mut writer = DumpWriter::create(&directory).unwrap();
+    let writer = DumpWriter::create(&directory).unwrap();
     writer.server(&server()).unwrap();
     let mut file = writer.room(&room()).unwrap();
     let body = "x".repeat(1000);
@@ -171,7 +171,7 @@ fn a_large_file_is_written_whole_and_in_order() {
 fn messages(devices: &[&str]) -> Result<Vec<String>, ReadError> {
     let scratch = tempfile::tempdir().unwrap();
     let directory = scratch.path().join("dump");
-    let mut writer = DumpWriter::create(&directory).unwrap();
+    let writer = DumpWriter::create(&directory).unwrap();
     writer.server(&server()).unwrap();
     writer.user(&user()).unwrap();
     let mut file = writer.messages(&user().user_id);
@@ -244,7 +244,7 @@ fn a_directory_that_holds_something_is_refused() {
 fn an_unfinished_dump_has_no_name() {
     let scratch = tempfile::tempdir().unwrap();
     let directory = scratch.path().join("dump");
-    let mut writer = DumpWriter::create(&directory).unwrap();
+    let writer = DumpWriter::create(&directory).unwrap();
     writer.server(&server()).unwrap();
     drop(writer);
     assert!(!directory.exists());
@@ -253,7 +253,7 @@ fn an_unfinished_dump_has_no_name() {
 #[test]
 fn an_item_given_twice_is_an_error() {
     let scratch = tempfile::tempdir().unwrap();
-    let mut writer = DumpWriter::create(&scratch.path().join("dump")).unwrap();
+    let writer = DumpWriter::create(&scratch.path().join("dump")).unwrap();
     writer.user(&user()).unwrap();
     assert!(matches!(writer.user(&user()), Err(WriteError::Twice { id }) if id.contains("alice")));
 }
@@ -300,6 +300,48 @@ fn another_format_version_is_refused() {
     let (_scratch, directory) = write();
     edit_manifest(&directory, "\"version\": 3", "\"version\": 2");
     assert!(matches!(open(&directory), Err(ReadError::Version { found: 2 })));
+}
+
+#[test]
+fn users_are_read_ahead_in_order_and_large_ones_alone() {
+    let scratch = tempfile::tempdir().unwrap();
+    let directory = scratch.path().join("dump");
+    let writer = DumpWriter::create(&directory).unwrap();
+    writer.server(&server()).unwrap();
+    let mut expected = Vec::new();
+    for number in 0..30 {
+        let mut user = user();
+        user.user_id = format!("@user{number}:example.org").try_into().unwrap();
+        user.user_type = (number == 7).then(|| "x".repeat(300_000));
+        writer.user(&user).unwrap();
+        expected.push(user.user_id);
+    }
+    expected.sort_by_key(|user| names::user(user.as_str()));
+    writer.finish(manifest()).unwrap();
+    let dump = open(&directory).unwrap();
+    let mut visited = Vec::new();
+    let visit = |user: DumpUser| {
+        visited.push(user.user_id);
+        Ok::<_, ReadError>(())
+    };
+    dump.each_user(visit).unwrap();
+    assert_eq!(visited, expected);
+
+    // Whoever stops is asked no more.
+    let mut left = 3;
+    let stopped = dump.each_user(|user| {
+        left -= 1;
+        let path = user.user_id.to_string();
+        if left > 0 { Ok(()) } else { Err(ReadError::Missing { path }) }
+    });
+    assert!(matches!(stopped, Err(ReadError::Missing { path }) if path == expected[2].as_str()));
+    fs::write(directory.join(names::user(expected[1].as_str())), "{}").unwrap();
+    let mut seen = 0;
+    let broken = dump.each_user(|_| {
+        seen += 1;
+        Ok(())
+    });
+    assert!(matches!(broken, Err(ReadError::Parse { .. })) && seen == 1, "{broken:?}");
 }
 
 #[test]

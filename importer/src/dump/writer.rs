@@ -10,6 +10,7 @@ use std::{
     io,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
 use serde::Serialize;
@@ -60,11 +61,13 @@ pub enum WriteError {
     },
 }
 
-/// Writes a dump into a new directory, which appears under its name when the dump is complete.
+/// Writes a dump into a new directory, which appears under its name when the dump is complete. Any number of rooms can be
+/// written at a time.
 #[derive(Debug)]
 pub struct DumpWriter {
     directory: Partial,
-    files: Vec<FileEntry>,
+    /// Those that are complete.
+    files: Mutex<Vec<FileEntry>>,
 }
 
 impl DumpWriter {
@@ -82,7 +85,7 @@ impl DumpWriter {
                 .create(&path)
                 .map_err(|source| WriteError::Io { path, source })?;
         }
-        Ok(Self { directory, files: Vec::new() })
+        Ok(Self { directory, files: Mutex::default() })
     }
 
     /// Writes `server.json`.
@@ -90,7 +93,7 @@ impl DumpWriter {
     /// # Errors
     ///
     /// [`WriteError::Io`], [`WriteError::Twice`].
-    pub fn server(&mut self, server: &DumpServer) -> Result<(), WriteError> {
+    pub fn server(&self, server: &DumpServer) -> Result<(), WriteError> {
         self.whole("server.json".into(), &server.server_name, server)
     }
 
@@ -99,7 +102,7 @@ impl DumpWriter {
     /// # Errors
     ///
     /// [`WriteError::Io`], [`WriteError::Twice`].
-    pub fn user(&mut self, user: &DumpUser) -> Result<(), WriteError> {
+    pub fn user(&self, user: &DumpUser) -> Result<(), WriteError> {
         self.whole(names::user(user.user_id.as_str()), user.user_id.as_str(), user)
     }
 
@@ -108,7 +111,7 @@ impl DumpWriter {
     /// # Errors
     ///
     /// [`WriteError::Io`], [`WriteError::Twice`].
-    pub fn room(&mut self, room: &DumpRoom) -> Result<RoomWriter, WriteError> {
+    pub fn room(&self, room: &DumpRoom) -> Result<RoomWriter, WriteError> {
         RoomWriter::create(self.directory.path(), room)
     }
 
@@ -117,8 +120,8 @@ impl DumpWriter {
     /// # Errors
     ///
     /// [`WriteError::Io`].
-    pub fn finish_room(&mut self, room: RoomWriter) -> Result<(), WriteError> {
-        self.files.extend(room.finish()?);
+    pub fn finish_room(&self, room: RoomWriter) -> Result<(), WriteError> {
+        self.complete(room.finish()?);
         Ok(())
     }
 
@@ -127,9 +130,9 @@ impl DumpWriter {
     /// # Errors
     ///
     /// [`WriteError::Io`], [`WriteError::Partial`].
-    pub fn finish(mut self, mut manifest: Manifest) -> Result<Manifest, WriteError> {
-        self.files.sort_by(|a, b| a.path.cmp(&b.path));
-        manifest.files = std::mem::take(&mut self.files);
+    pub fn finish(self, mut manifest: Manifest) -> Result<Manifest, WriteError> {
+        manifest.files = self.files.into_inner().unwrap_or_else(PoisonError::into_inner);
+        manifest.files.sort_by(|a, b| a.path.cmp(&b.path));
         manifest.tally.skipped.sort();
         let name = "manifest.json";
         let mut file = HashingFile::create(self.directory.path(), name.into(), name)?;
@@ -144,15 +147,20 @@ impl DumpWriter {
         Ok(manifest)
     }
 
-    fn whole(&mut self, path: String, id: &str, value: &impl Serialize) -> Result<(), WriteError> {
+    fn whole(&self, path: String, id: &str, value: &impl Serialize) -> Result<(), WriteError> {
         let mut file = HashingFile::create(self.directory.path(), path, id)?;
         // A user's keys can be a hundred megabytes: they are in memory once, not twice.
         if let Err(error) = serde_json::to_writer_pretty(&mut file, value) {
             return Err(file.error(error.into()));
         }
         file.write(b"\n")?;
-        self.files.push(file.finish()?);
+        self.complete([file.finish()?]);
         Ok(())
+    }
+
+    /// Notes complete files.
+    fn complete(&self, files: impl IntoIterator<Item = FileEntry>) {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner).extend(files);
     }
 }
 

@@ -14,7 +14,7 @@ use serde_json::{Value, json, value::RawValue};
 
 use super::{
     Import, ImportError,
-    room::{Item, RoomSource, Sections, Visit},
+    room::{Item, RoomSource, Sections, Visit, known::Known},
 };
 use crate::{
     conduit::{keypair, trees},
@@ -239,9 +239,9 @@ impl RoomSource for Built {
     }
 
     fn read(&self, sections: Sections, visit: &mut Visit<'_>) -> Result<(), ImportError> {
-        let states = self.states.iter().cloned().map(Item::State);
+        let states = self.states.iter().cloned().map(|state| Item::State(Arc::new(state)));
         let events = self.events.iter().cloned();
-        let events = events.map(|event| Item::Timeline(Arc::new(event), ()));
+        let events = events.map(|event| Item::Timeline(Arc::new(Known::new(event))));
         for item in states
             .filter(|_| sections != Sections::Events)
             .chain(events.filter(|_| sections != Sections::States))

@@ -41,8 +41,7 @@ fn check_users(
     findings: &mut Vec<Finding>,
 ) -> Result<(), ImportError> {
     let mut has_admin = false;
-    for user in dump.users() {
-        let user = user?;
+    dump.each_user(|user| {
         has_admin |= user.admin && !user.deactivated;
         let id = user.user_id.as_str();
         if user.user_id.localpart() == "conduit" && user.user_id.server_name() == server_name {
@@ -74,7 +73,8 @@ fn check_users(
                 "",
             ));
         }
-    }
+        Ok::<_, ImportError>(())
+    })?;
     if !has_admin {
         findings.push(Finding::import(
             Severity::Warning,
@@ -148,7 +148,7 @@ mod tests {
     fn codes(seed: &str, users: &[Value], room: &Value) -> Vec<&'static str> {
         let scratch = tempfile::tempdir().unwrap();
         let directory = scratch.path().join("dump");
-        let mut writer = DumpWriter::create(&directory).unwrap();
+        let writer = DumpWriter::create(&directory).unwrap();
         let key = json!({"version": "a", "seed": seed});
         writer.server(&from(json!({"server_name": "own.test", "signing_key": key}))).unwrap();
         for user in users {

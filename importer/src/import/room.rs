@@ -11,6 +11,7 @@ pub(super) mod additions;
 mod ahead;
 pub(super) mod held;
 mod index;
+pub(super) mod known;
 mod membership;
 mod outside;
 mod receipts;
@@ -22,15 +23,18 @@ mod writer;
 
 use std::sync::Arc;
 
+use self::{
+    known::{Known, Parser},
+    survey::Survey,
+};
 use ruma::{RoomVersionId, room_version_rules::RoomVersionRules};
-use survey::Survey;
 
 use super::{Import, ImportError, check};
 use crate::{
     conduit::{layout::Part, trees},
     dump::{
         RoomReader,
-        format::{DumpEvent, DumpRemoteReceipt, DumpRoom, DumpState},
+        format::{DumpRemoteReceipt, DumpRoom, DumpState},
     },
     tally::Kind,
 };
@@ -40,12 +44,12 @@ pub(crate) const MARGIN: u64 = 1000;
 /// Most numbers left free for one room. Depths are other servers' words and may be anything.
 const MOST_RESERVED: u64 = 1 << 32;
 
-/// An item of a room; events with what somebody made of them.
+/// An item of a room.
 #[derive(Clone, Debug)]
-pub(super) enum Item<T = ()> {
-    State(DumpState),
-    Outlier(Arc<DumpEvent>, T),
-    Timeline(Arc<DumpEvent>, T),
+pub(super) enum Item {
+    State(Arc<DumpState>),
+    Outlier(Arc<Known>),
+    Timeline(Arc<Known>),
     Receipt(DumpRemoteReceipt),
 }
 
@@ -61,7 +65,7 @@ pub(super) enum Sections {
 }
 
 impl Sections {
-    fn have<T>(self, item: &Item<T>) -> bool {
+    fn have(self, item: &Item) -> bool {
         match self {
             Self::All => true,
             Self::States => matches!(item, Item::State(_)),
@@ -77,7 +81,7 @@ pub(super) trait RoomSource: Sync {
     /// Reads items in order.
     fn read(&self, sections: Sections, visit: &mut Visit<'_>) -> Result<(), ImportError>;
 
-    /// Whether reading costs nothing, and all items at once no memory.
+    /// Whether reading costs nothing, and all events are parsed.
     fn is_in_memory(&self) -> bool {
         false
     }
@@ -95,7 +99,7 @@ impl RoomSource for RoomReader {
         let mut reader = self.reopen()?;
         if sections != Sections::Events {
             for state in reader.states()? {
-                if !visit(Item::State(state?))? {
+                if !visit(Item::State(Arc::new(state?)))? {
                     return Ok(());
                 }
             }
@@ -104,12 +108,12 @@ impl RoomSource for RoomReader {
             return Ok(());
         }
         for event in reader.outliers()? {
-            if !visit(Item::Outlier(Arc::new(event?), ()))? {
+            if !visit(Item::Outlier(Arc::new(Known::new(event?))))? {
                 return Ok(());
             }
         }
         for event in reader.timeline()? {
-            if !visit(Item::Timeline(Arc::new(event?), ()))? {
+            if !visit(Item::Timeline(Arc::new(Known::new(event?))))? {
                 return Ok(());
             }
         }
@@ -130,23 +134,24 @@ impl Import<'_> {
         self.tally.read(Kind::Alias, len(&head.aliases));
         self.tally.read(Kind::PublishedRoom, u64::from(head.published));
         self.tally.read(Kind::Membership, len(&head.local_members));
-        let rules = rules(head);
-        if head.current_state.is_none() && (rules.is_some() || head.room_version.is_none()) {
-            return self.outside(source, rules.as_ref());
+        let parser = Parser::of(head);
+        let is_supported = parser.rules.is_some();
+        if head.current_state.is_none() && (is_supported || head.room_version.is_none()) {
+            return self.outside(source, &parser);
         }
-        let Some(rules) = rules else {
+        if !is_supported {
             let version = head.room_version.as_deref().unwrap_or("unknown");
             let detail =
                 format!("Conduit can't hold version {version}; upgrade the room on Synapse first");
             self.left_out(head, "room-version-unsupported", &detail);
             return Ok(());
-        };
-        let survey = Survey::of(source, &rules, &mut self.rows)?;
+        }
+        let survey = Survey::of(source, &parser, &mut self.rows)?;
         if let Some((reason, detail)) = survey.obstacle(head) {
             self.left_out(head, reason, detail);
             return Ok(());
         }
-        let Some(room) = writer::write(self, source, &rules, survey)? else {
+        let Some(room) = writer::write(self, source, &parser, survey)? else {
             self.left_out(
                 head,
                 "state-incomplete",

@@ -21,7 +21,7 @@ fn from<T: DeserializeOwned>(json: Value) -> T {
 
 /// A dump of two users and `rooms` rooms, the first of which was left out.
 fn dump(directory: &std::path::Path, users: usize, rooms: usize) -> DumpReader {
-    let mut writer = DumpWriter::create(directory).unwrap();
+    let writer = DumpWriter::create(directory).unwrap();
     let key = json!({"version": "a", "seed": "planted-secret"});
     writer
         .server(&from(json!({

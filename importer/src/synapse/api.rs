@@ -126,7 +126,7 @@ impl Source for ApiSource {
     async fn messages(
         &mut self,
         _user: &DumpUser,
-        _writer: &mut DumpWriter,
+        _writer: &DumpWriter,
         _tally: &mut Tally,
     ) -> Result<(), SourceError> {
         Ok(())
@@ -139,7 +139,7 @@ impl Source for ApiSource {
     async fn room(
         &mut self,
         room_id: &OwnedRoomId,
-        writer: &mut DumpWriter,
+        writer: &DumpWriter,
         tally: &mut Tally,
     ) -> Result<(), SourceError> {
         self.read_room(room_id, writer, tally).await
@@ -147,7 +147,7 @@ impl Source for ApiSource {
 
     async fn media(
         &mut self,
-        writer: &mut DumpWriter,
+        writer: &DumpWriter,
         tally: &mut Tally,
         progress: &Progress,
     ) -> Result<(), SourceError> {

@@ -50,6 +50,8 @@ pub struct DatabaseSource {
     device_list_stream_id: Option<u64>,
     /// What was read of the users that come next.
     batch: users::Batch,
+    /// Another reader of the same snapshot, until it is asked for.
+    second: Option<Box<Self>>,
 }
 
 impl DatabaseSource {
@@ -64,18 +66,21 @@ impl DatabaseSource {
         history: History,
         now_ts: u64,
     ) -> Result<Self, DatabaseError> {
-        let mut main = Connection::open(&config.database).await?;
+        let (mut main, second) = Connection::open_two(&config.database).await?;
         let schema = Schema::read(&mut main, &place(&config.database)).await?;
         check_server_name(&mut main, config.server_name.as_str()).await?;
         let mut erased = Erased::default();
         for row in main.rows("erased_users", "SELECT user_id FROM erased_users", &[]).await? {
             erased.insert(&row.label());
         }
-        let state = match &config.state_database {
-            Some(database) => Some(Connection::open(database).await?),
-            None => None,
+        let (state, second_state) = match &config.state_database {
+            Some(database) => {
+                let (state, second) = Connection::open_two(database).await?;
+                (Some(state), second)
+            }
+            None => (None, None),
         };
-        Ok(Self {
+        let mut source = Self {
             main,
             state,
             schema,
@@ -86,6 +91,27 @@ impl DatabaseSource {
             now_ts,
             device_list_stream_id: None,
             batch: users::Batch::default(),
+            second: None,
+        };
+        let complete = source.state.is_some() == second_state.is_some();
+        source.second = second.filter(|_| complete).map(|main| source.beside(main, second_state));
+        Ok(source)
+    }
+
+    /// The same by other connections.
+    fn beside(&self, main: Connection, state: Option<Connection>) -> Box<Self> {
+        Box::new(Self {
+            main,
+            state,
+            schema: self.schema.clone(),
+            config: self.config.clone(),
+            history: self.history,
+            media: self.media,
+            erased: self.erased.clone(),
+            now_ts: self.now_ts,
+            device_list_stream_id: None,
+            batch: users::Batch::default(),
+            second: None,
         })
     }
 
@@ -148,6 +174,11 @@ impl Source for DatabaseSource {
         }
     }
 
+    fn second(&mut self) -> Option<Box<dyn Source>> {
+        let second = self.second.take()?;
+        Some(second)
+    }
+
     async fn survey(&mut self) -> Result<Survey, SourceError> {
         Ok(self.look().await?)
     }
@@ -171,7 +202,7 @@ impl Source for DatabaseSource {
     async fn messages(
         &mut self,
         user: &DumpUser,
-        writer: &mut DumpWriter,
+        writer: &DumpWriter,
         tally: &mut Tally,
     ) -> Result<(), SourceError> {
         self.read_messages(user, writer, tally).await
@@ -184,7 +215,7 @@ impl Source for DatabaseSource {
     async fn room(
         &mut self,
         room_id: &OwnedRoomId,
-        writer: &mut DumpWriter,
+        writer: &DumpWriter,
         tally: &mut Tally,
     ) -> Result<(), SourceError> {
         self.read_room(room_id, writer, tally).await
@@ -192,7 +223,7 @@ impl Source for DatabaseSource {
 
     async fn media(
         &mut self,
-        writer: &mut DumpWriter,
+        writer: &DumpWriter,
         tally: &mut Tally,
         progress: &Progress,
     ) -> Result<(), SourceError> {

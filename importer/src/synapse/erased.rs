@@ -16,7 +16,7 @@ use serde_json::value::to_raw_value;
 use crate::dump::format::DumpEvent;
 
 /// Users who were erased.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Erased(BTreeSet<String>);
 
 /// What of a room may be dumped of its events by erased users.

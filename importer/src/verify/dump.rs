@@ -94,8 +94,7 @@ pub(super) fn compare(
     let mut users = BTreeSet::new();
     let mut account_data = users::KnownAccountData::default();
     let mut signatures = signatures::Signatures::default();
-    for user in dump.users() {
-        let user = user?;
+    dump.each_user(|user| {
         users::compare(store, &user, &skipped, &mut account_data, found)?;
         if user.user_id.localpart() != "conduit" {
             let messages = dump.messages(&user.user_id)?;
@@ -105,7 +104,8 @@ pub(super) fn compare(
         }
         users.insert(user.user_id.to_string());
         phase.advance(1);
-    }
+        Ok::<_, VerifyError>(())
+    })?;
     drop(phase);
     users::extra(store, &users, &server_name, found)?;
     signatures.finish(store, &users, &server_name, found)?;
@@ -126,10 +126,11 @@ pub(super) fn compare(
     seen.extra(store, &server_name, found)?;
 
     let phase = progress.phase("read markers", dump.number_of_users());
-    for user in dump.users() {
-        reading.user(store, &user?, found)?;
+    dump.each_user(|user| {
+        reading.user(store, &user, found)?;
         phase.advance(1);
-    }
+        Ok::<_, VerifyError>(())
+    })?;
     drop(phase);
     reading.extra(store, found)?;
     let server = dump.server()?;

@@ -16,7 +16,7 @@ use rustix::{fs::FlockOperation, io::Errno};
 
 use self::files::Files;
 use super::{Changes, Entries, KvError, KvStore, Mode, Row, make_directory};
-use crate::conduit::trees::{self, TREES, Tree};
+use crate::conduit::trees::{self, PATCHED, TREES, Tree};
 
 /// Bytes that all memtables together may take before they are written out. Large trees don't go through them.
 const WRITE_BUFFERS: usize = 32 << 20;
@@ -57,7 +57,13 @@ impl RocksStore {
         let db = match mode {
             Mode::Create => {
                 make_directory(directory).map_err(|cause| error(cause.to_string()))?;
-                DB::open(&options, directory)
+                // All at once: one by one, RocksDB writes and reads back the options of all for each.
+                let mut create = options.clone();
+                create.create_missing_column_families(true);
+                let conduits = TREES.iter().filter(|tree| !PATCHED.contains(&tree.name));
+                let families =
+                    conduits.map(|tree| ColumnFamilyDescriptor::new(tree.name, options.clone()));
+                DB::open_cf_descriptors(&create, directory, families)
             }
             Mode::Read | Mode::Write => {
                 if !directory.join("CURRENT").is_file() {

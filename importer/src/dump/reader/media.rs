@@ -15,7 +15,7 @@ impl DumpReader {
     ///
     /// [`ReadError::Io`], [`ReadError::Layout`], [`ReadError::Parse`]; the records' own.
     pub fn media(&self) -> Result<Option<MediaReader>, ReadError> {
-        if self.paths(names::MEDIA).next().is_none() {
+        if self.files(names::MEDIA).next().is_none() {
             return Ok(None);
         }
         let mut lines = Lines::open(self.directory.join(names::MEDIA))?;

@@ -12,7 +12,7 @@ impl DumpWriter {
     /// # Errors
     ///
     /// [`WriteError::Io`], [`WriteError::Twice`].
-    pub fn media(&mut self, head: &DumpMediaHead) -> Result<MediaWriter, WriteError> {
+    pub fn media(&self, head: &DumpMediaHead) -> Result<MediaWriter, WriteError> {
         let file = HashingFile::create(self.directory.path(), names::MEDIA.into(), names::MEDIA)?;
         let mut writer = MediaWriter { file, line: Vec::new() };
         writer.line(head)?;
@@ -24,8 +24,8 @@ impl DumpWriter {
     /// # Errors
     ///
     /// [`WriteError::Io`].
-    pub fn finish_media(&mut self, media: MediaWriter) -> Result<(), WriteError> {
-        self.files.push(media.file.finish()?);
+    pub fn finish_media(&self, media: MediaWriter) -> Result<(), WriteError> {
+        self.complete([media.file.finish()?]);
         Ok(())
     }
 

@@ -24,9 +24,9 @@ impl DumpWriter {
     /// # Errors
     ///
     /// [`WriteError::Io`].
-    pub fn finish_messages(&mut self, messages: MessageWriter) -> Result<(), WriteError> {
+    pub fn finish_messages(&self, messages: MessageWriter) -> Result<(), WriteError> {
         if let Some(file) = messages.file {
-            self.files.push(file.finish()?);
+            self.complete([file.finish()?]);
         }
         Ok(())
     }

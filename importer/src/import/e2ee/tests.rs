@@ -43,7 +43,7 @@ fn imported(users: &[Value]) -> (MemoryStore, Imported) {
 fn imported_with(users: &[Value], messages: &[(&str, Value)]) -> (MemoryStore, Imported) {
     let scratch = tempfile::tempdir().unwrap();
     let directory = scratch.path().join("dump");
-    let mut writer = DumpWriter::create(&directory).unwrap();
+    let writer = DumpWriter::create(&directory).unwrap();
     let seed = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
     let key = json!({"version": "a", "seed": seed});
     writer.server(&from(json!({"server_name": "e2ee.test", "signing_key": key}))).unwrap();

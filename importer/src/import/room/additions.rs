@@ -4,14 +4,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ruma::{EventId, OwnedUserId, UserId, room_version_rules::RoomVersionRules};
+use ruma::{EventId, OwnedUserId, UserId};
 
 use super::{
     Item, RoomSource, Sections, ahead,
     index::{Index, Slot, hash},
+    known::{Known, Parser},
     shelf::{Place, Shelf},
     states::States,
-    survey::{self, Survey},
+    survey::Survey,
 };
 use crate::{
     conduit::{layout::Part, trees},
@@ -49,7 +50,7 @@ impl Additions {
     /// Reads the room for what is wanted, if anything is.
     pub(super) fn collect(
         source: &dyn RoomSource,
-        rules: &RoomVersionRules,
+        parser: &Parser<'_>,
         survey: &Survey,
         states: &States,
     ) -> Result<Self, ImportError> {
@@ -58,30 +59,37 @@ impl Additions {
         if survey.redactions.is_empty() && late.is_empty() && !survey.has_threads {
             return Ok(additions);
         }
-        let room = source.head().room_id.clone();
-        let parse = |event: &DumpEvent| {
+        let is_wanted = |event: &Known| {
             let is_late = || {
                 let slot = survey.index.get(&event.event_id);
                 slot.is_some_and(|slot| late.contains(&survey.index.short(slot)))
             };
-            let wanted = survey.redactions.contains(&hash(&event.event_id))
-                || survey::may_be_in_thread(event)
-                || (!late.is_empty() && is_late());
-            wanted.then(|| Event::parse(event, room.as_str(), rules))
+            survey.redactions.contains(&hash(&event.event_id))
+                || event.peeked().may_be_in_thread
+                || (!late.is_empty() && is_late())
+        };
+        let prepare = |event: &Known| {
+            if is_wanted(event) {
+                event.parse(parser);
+            }
         };
         let mut next: u64 = 0;
-        ahead::read(source, Sections::Events, parse, |item| {
-            let (dumped, event, is_timeline) = match item {
-                Item::Outlier(dumped, Some(Ok(event))) => (dumped, event, false),
-                Item::Timeline(dumped, Some(Ok(event))) => (dumped, event, true),
-                _ => return Ok(()),
+        ahead::read(source, Sections::Events, prepare, |item| {
+            let (dumped, is_timeline) = match item {
+                Item::Outlier(dumped) => (dumped, false),
+                Item::Timeline(dumped) => (dumped, true),
+                Item::State(_) | Item::Receipt(_) => return Ok(()),
             };
+            if !is_wanted(&dumped) {
+                return Ok(());
+            }
+            let Ok(event) = dumped.parsed(parser) else { return Ok(()) };
             let Some(slot) = survey.index.get(&dumped.event_id) else { return Ok(()) };
             let has_state = dumped.state_before.is_some_and(|state| states.hash(state).is_some());
             match slot {
                 Slot::Timeline(number) if is_timeline && has_state && number >= next => {
                     next = number.saturating_add(1);
-                    additions.reply(&event, number, &survey.index)?;
+                    additions.reply(event, number, &survey.index)?;
                 }
                 Slot::Outlier(_) => {}
                 Slot::Timeline(_) => return Ok(()),

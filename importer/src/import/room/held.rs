@@ -1,17 +1,22 @@
-//! Rooms on their way to the import: while one is imported, the next ones are read, small ones as a whole.
+//! Rooms on their way to the import: while one is imported, the next ones are read, and small ones parsed as a whole.
 
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::{
+    iter,
+    sync::mpsc::{Receiver, SyncSender, sync_channel},
+};
 
-use super::{Item, RoomSource, Sections, Visit};
+use super::{Item, RoomSource, Sections, Visit, ahead, known::Parser};
 use crate::{
     dump::{DumpReader, ReadError, RoomReader, format::DumpRoom},
     import::ImportError,
 };
 
-/// Bytes of the files of a room that is held in memory.
-const SMALL: u64 = 4 << 20;
-/// Rooms that wait for the import.
-const WAITING: usize = 2;
+/// Bytes of the files of a room that is held in memory, parsed.
+const SMALL: u64 = 2 << 20;
+/// How many threads read rooms. One would be slower than the import: it does nothing while all cores parse.
+const READERS: usize = 2;
+/// Rooms of each reader that wait for the import.
+const WAITING: usize = 1;
 
 /// A room that is read once. The import reads it several times.
 #[derive(Debug)]
@@ -46,16 +51,23 @@ pub(in crate::import) fn each(
     dump: &DumpReader,
     mut import: impl FnMut(&dyn RoomSource) -> Result<(), ImportError>,
 ) -> Result<(), ImportError> {
-    let (sender, rooms) = sync_channel(WAITING);
     std::thread::scope(|scope| {
-        scope.spawn(move || send(dump, &sender));
-        // When the import ends early, the reader notices that nobody takes its rooms.
-        rooms.into_iter().try_for_each(|room| import(&*room?))
+        let readers: Vec<Receiver<Next>> = (0..READERS)
+            .map(|reader| {
+                let (sender, rooms) = sync_channel(WAITING);
+                scope.spawn(move || send(dump.every_room(reader, READERS), &sender));
+                rooms
+            })
+            .collect();
+        // They take turns, so the first that has no room left is where the dump ends. When the import ends early, they
+        // notice that nobody takes their rooms.
+        let mut turns = readers.iter().cycle();
+        iter::from_fn(|| turns.next()?.recv().ok()).try_for_each(|room| import(&*room?))
     })
 }
 
-fn send(dump: &DumpReader, sender: &SyncSender<Next>) {
-    for room in dump.rooms() {
+fn send(rooms: impl Iterator<Item = Result<RoomReader, ReadError>>, sender: &SyncSender<Next>) {
+    for room in rooms {
         let room = open(room);
         let failed = room.is_err();
         if sender.send(room).is_err() || failed {
@@ -74,5 +86,10 @@ fn open(room: Result<RoomReader, ReadError>) -> Next {
         items.push(item);
         Ok(true)
     })?;
+    let parser = Parser::of(reader.head());
+    ahead::prepare_all(&items, &|event| {
+        event.peeked();
+        event.parse(&parser);
+    });
     Ok(Box::new(Held { reader, items }))
 }

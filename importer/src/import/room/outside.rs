@@ -1,8 +1,12 @@
 //! Rooms that the server is not in: pending and refused invites and knocks.
 
-use ruma::{UserId, room_version_rules::RoomVersionRules};
+use ruma::UserId;
 
-use super::{Item, RoomSource, Sections, ahead, membership::Members};
+use super::{
+    Item, RoomSource, Sections, ahead,
+    known::{Known, Parser},
+    membership::Members,
+};
 use crate::{
     conduit::{layout::Part, trees},
     dump::format::{DumpEvent, DumpMember},
@@ -19,7 +23,7 @@ impl Import<'_> {
     pub(super) fn outside(
         &mut self,
         source: &dyn RoomSource,
-        rules: Option<&RoomVersionRules>,
+        parser: &Parser<'_>,
     ) -> Result<(), ImportError> {
         let head = source.head();
         if !head.local_members.iter().any(remains) {
@@ -30,32 +34,29 @@ impl Import<'_> {
         self.attachments_left_out(head, "state-missing", detail);
         let server_name = self.server_name.clone();
         let mut members = Members::new(head, &server_name);
-        let parse = |event: &DumpEvent| {
-            rules.map_or_else(
-                || Err(("room-version-unknown", "nobody knows its room's version".into())),
-                |rules| Event::parse(event, head.room_id.as_str(), rules),
-            )
-        };
-        ahead::read(source, Sections::Events, parse, |item| {
-            let (event, parsed) = match item {
-                Item::Outlier(event, parsed) => (event, parsed),
+        let prepare = |event: &Known| event.parse(parser);
+        ahead::read(source, Sections::Events, prepare, |item| {
+            let event = match item {
+                Item::Outlier(event) => event,
                 Item::Receipt(receipt) => {
                     self.tally.read(Kind::Receipt, 1);
                     let item = format!("m.read of {} in {}", receipt.user_id, head.room_id);
                     self.tally.skip(Kind::Receipt, item, "room-left-out", detail);
                     return Ok(());
                 }
-                Item::State(_) | Item::Timeline(..) => return Ok(()),
+                Item::State(_) | Item::Timeline(_) => return Ok(()),
             };
             remember_invite(&event, &mut members);
             self.tally.read(Kind::Outlier, 1);
             let id = event.event_id.as_str();
-            match parsed {
+            match event.parsed(parser) {
                 Ok(parsed) => {
-                    self.lone_outlier(&parsed)?;
+                    self.lone_outlier(parsed)?;
                     self.tally.written(Kind::Outlier, 1);
                 }
-                Err((reason, detail)) => self.tally.skip(Kind::Outlier, id, reason, detail),
+                Err((reason, detail)) => {
+                    self.tally.skip(Kind::Outlier, id, reason, detail.as_str());
+                }
             }
             Ok(())
         })?;

@@ -61,7 +61,7 @@ impl States {
     /// Stores a state.
     pub(super) fn add(
         &mut self,
-        dumped: DumpState,
+        dumped: &DumpState,
         survey: &Survey,
         rows: &mut Rows<'_>,
     ) -> Result<(), ImportError> {
@@ -81,15 +81,15 @@ impl States {
             visibility_lost &= key != self.visibility_key;
             changes.insert(key, None);
         }
-        for (kind, state_key, event) in dumped.set {
-            let key = rows.short_state_key(&kind, &state_key)?;
-            let slot = survey.index.get(&event);
+        for (kind, state_key, event) in &dumped.set {
+            let key = rows.short_state_key(kind, state_key)?;
+            let slot = survey.index.get(event);
             if key == self.visibility_key {
                 visibility_lost = slot.is_none();
             }
             changes.insert(key, slot.map(|slot| survey.index.short(slot)));
             if slot.is_none() {
-                self.missing.insert(event);
+                self.missing.insert(event.clone());
             }
         }
         let state = base.state.change(&changes, rows)?;

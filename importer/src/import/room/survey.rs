@@ -2,19 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ruma::room_version_rules::RoomVersionRules;
-
 use super::{
     Item, MARGIN, MOST_RESERVED, RoomSource, Sections, ahead,
     index::{Index, Slot, hash},
+    known::{Known, Parser},
 };
 use crate::{
-    dump::format::{DumpEvent, DumpRoom, DumpState},
-    import::{
-        ImportError,
-        event::{self, Event, Refusal},
-        rows::Rows,
-    },
+    dump::format::{DumpRoom, DumpState},
+    import::{ImportError, event::Event, rows::Rows},
 };
 
 /// What the first reading found.
@@ -42,21 +37,20 @@ pub(super) struct Survey {
 impl Survey {
     pub(super) fn of(
         source: &dyn RoomSource,
-        rules: &RoomVersionRules,
+        parser: &Parser<'_>,
         rows: &mut Rows<'_>,
     ) -> Result<Self, ImportError> {
         let mut survey = Self::default();
-        let room = source.head().room_id.clone();
-        let parse = |event: &DumpEvent| Event::parse(event, room.as_str(), rules);
-        let peek = |event: &DumpEvent| Peeked {
-            state: event::is_state(&event.pdu).then(|| parse(event)),
-            may_be_in_thread: may_be_in_thread(event),
+        let prepare = |event: &Known| {
+            if event.peeked().is_state {
+                event.parse(parser);
+            }
         };
-        ahead::read(source, Sections::All, peek, |item| {
+        ahead::read(source, Sections::All, prepare, |item| {
             match item {
                 Item::State(state) => survey.state(&state),
-                Item::Outlier(event, peeked) => survey.outlier(&event, peeked),
-                Item::Timeline(event, peeked) => survey.timeline(&event, peeked, &parse, rows)?,
+                Item::Outlier(event) => survey.outlier(&event, parser),
+                Item::Timeline(event) => survey.timeline(&event, parser, rows)?,
                 Item::Receipt(_) => {}
             }
             Ok(())
@@ -77,9 +71,9 @@ impl Survey {
         self.states.insert(state.id, 0);
     }
 
-    fn outlier(&mut self, event: &DumpEvent, peeked: Peeked) {
-        if let Some(state) = peeked.state {
-            let Ok(parsed) = state else { return };
+    fn outlier(&mut self, event: &Known, parser: &Parser<'_>) {
+        if event.peeked().is_state {
+            let Ok(parsed) = event.parsed(parser) else { return };
             self.create |= parsed.is_create();
         }
         self.redactions.extend(event.redacted_by.as_ref().map(hash));
@@ -88,22 +82,17 @@ impl Survey {
 
     fn timeline(
         &mut self,
-        event: &DumpEvent,
-        peeked: Peeked,
-        parse: &impl Fn(&DumpEvent) -> Result<Event, Refusal>,
+        event: &Known,
+        parser: &Parser<'_>,
         rows: &mut Rows<'_>,
     ) -> Result<(), ImportError> {
         let before = event.state_before.filter(|state| self.states.contains_key(state));
-        let is_state = peeked.state.is_some();
-        let parsed = match peeked.state {
-            Some(parsed) => Some(parsed),
-            None if self.used_states.is_empty() => Some(parse(event)),
-            None => None,
-        };
-        let Ok(parsed) = parsed.transpose() else { return Ok(()) };
+        let is_state = event.peeked().is_state;
+        let wanted = is_state || self.used_states.is_empty();
+        let Ok(parsed) = wanted.then(|| event.parsed(parser)).transpose() else { return Ok(()) };
         self.redactions.extend(event.redacted_by.as_ref().map(hash));
-        self.has_threads |= peeked.may_be_in_thread;
-        let is_first = parsed.as_ref().is_some_and(is_first);
+        self.has_threads |= event.peeked().may_be_in_thread;
+        let is_first = parsed.is_some_and(is_first);
         self.create |= is_first;
         if before.is_none() && !is_first {
             if is_state {
@@ -149,18 +138,6 @@ impl Survey {
         };
         if missing == 0 { 0 } else { missing.saturating_add(MARGIN).min(MOST_RESERVED) }
     }
-}
-
-/// What the first reading wants to know of an event.
-struct Peeked {
-    /// A state event, or why it can't be stored.
-    state: Option<Result<Event, Refusal>>,
-    may_be_in_thread: bool,
-}
-
-/// Whether an event may be a reply in a thread, told by the letters in it.
-pub(super) fn may_be_in_thread(event: &DumpEvent) -> bool {
-    event.pdu.get().contains(".thread\"")
 }
 
 /// Whether this is the room's first event, which alone has no state before it.

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ruma::{EventId, OwnedEventId, OwnedRoomId, room_version_rules::RoomVersionRules};
+use ruma::{EventId, OwnedEventId, OwnedRoomId};
 
 use super::{
     Item, RoomSource, Sections,
     additions::Additions,
     ahead,
     index::Slot,
+    known::{Known, Parser},
     membership::Members,
     receipts::RemoteReceipts,
     relations,
@@ -21,7 +22,7 @@ use crate::{
     findings::{Finding, Severity},
     import::{
         Import, ImportError,
-        event::{Event, Refusal, Unsigned, text},
+        event::{Event, Unsigned, text},
     },
     tally::Kind,
 };
@@ -30,7 +31,7 @@ use crate::{
 pub(super) fn write(
     import: &mut Import<'_>,
     source: &dyn RoomSource,
-    rules: &RoomVersionRules,
+    parser: &Parser<'_>,
     mut survey: Survey,
 ) -> Result<Option<OwnedRoomId>, ImportError> {
     let head = source.head();
@@ -59,19 +60,19 @@ pub(super) fn write(
     };
     source.read(Sections::States, &mut |item| {
         if let Item::State(state) = item {
-            writer.state(state, import)?;
+            writer.state(&state, import)?;
         }
         Ok(true)
     })?;
     if !writer.states.suffice(&writer.survey) {
         return Ok(None);
     }
-    writer.additions = Additions::collect(source, rules, &writer.survey, &writer.states)?;
-    let parse = |event: &DumpEvent| Event::parse(event, head.room_id.as_str(), rules);
-    ahead::read(source, Sections::Events, parse, |item| match item {
+    writer.additions = Additions::collect(source, parser, &writer.survey, &writer.states)?;
+    let prepare = |event: &Known| event.parse(parser);
+    ahead::read(source, Sections::Events, prepare, |item| match item {
         Item::State(_) => Ok(()),
-        Item::Outlier(event, parsed) => writer.outlier(&event, parsed, import),
-        Item::Timeline(event, parsed) => writer.timeline(&event, parsed, import),
+        Item::Outlier(event) => writer.outlier(&event, parser, import),
+        Item::Timeline(event) => writer.timeline(&event, parser, import),
         Item::Receipt(receipt) => {
             writer.receipts.add(receipt, &writer.survey.index, import);
             Ok(())
@@ -102,7 +103,7 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn state(&mut self, state: DumpState, import: &mut Import<'_>) -> Result<(), ImportError> {
+    fn state(&mut self, state: &DumpState, import: &mut Import<'_>) -> Result<(), ImportError> {
         import.tally.read(Kind::State, 1);
         if state.id <= self.last_state || !self.survey.states.contains_key(&state.id) {
             let item = format!("{} of {}", state.id, self.head.room_id);
@@ -117,8 +118,8 @@ impl Writer<'_> {
 
     fn outlier(
         &mut self,
-        event: &DumpEvent,
-        parsed: Result<Event, Refusal>,
+        event: &Known,
+        parser: &Parser<'_>,
         import: &mut Import<'_>,
     ) -> Result<(), ImportError> {
         import.tally.read(Kind::Outlier, 1);
@@ -130,16 +131,16 @@ impl Writer<'_> {
         if matches!(slot, Some(Slot::Timeline(_))) {
             return skip(import, "also-in-timeline", "it is imported as part of the timeline");
         }
-        let parsed = match parsed {
+        let parsed = match event.parsed(parser) {
             Ok(parsed) => parsed,
             Err((reason, detail)) => {
                 self.survey.index.remove(&event.event_id);
-                return skip(import, reason, &detail);
+                return skip(import, reason, detail);
             }
         };
         match slot {
             Some(slot @ Slot::Outlier(number)) if number >= self.next_outlier => {
-                self.write_outlier(&parsed, event, slot, import)?;
+                self.write_outlier(parsed, event, slot, import)?;
                 import.tally.written(Kind::Outlier, 1);
                 Ok(())
             }
@@ -149,8 +150,8 @@ impl Writer<'_> {
 
     fn timeline(
         &mut self,
-        event: &DumpEvent,
-        parsed: Result<Event, Refusal>,
+        event: &Known,
+        parser: &Parser<'_>,
         import: &mut Import<'_>,
     ) -> Result<(), ImportError> {
         import.tally.read(Kind::TimelineEvent, 1);
@@ -159,31 +160,31 @@ impl Writer<'_> {
             Ok(())
         };
         let slot = self.survey.index.get(&event.event_id);
-        let parsed = match parsed {
+        let parsed = match event.parsed(parser) {
             Ok(parsed) => parsed,
             Err((reason, detail)) => {
                 self.survey.index.remove(&event.event_id);
-                return skip(import, reason, &detail);
+                return skip(import, reason, detail);
             }
         };
         let before = event.state_before.and_then(|state| self.states.hash(state));
-        let is_first = survey::is_first(&parsed);
+        let is_first = survey::is_first(parsed);
         match slot {
             Some(slot @ Slot::Timeline(number)) if number >= self.next_timeline => {
                 self.next_timeline = number.saturating_add(1);
                 if before.is_some() || is_first {
                     let before = before.filter(|_| !is_first);
-                    self.write_timeline(&parsed, event, slot, before, import)?;
+                    self.write_timeline(parsed, event, slot, before, import)?;
                     import.tally.written(Kind::TimelineEvent, 1);
                     return Ok(());
                 }
                 if parsed.state_key.is_some() {
-                    self.write_outlier(&parsed, event, slot, import)?;
+                    self.write_outlier(parsed, event, slot, import)?;
                 }
                 self.survey.index.remove(&event.event_id);
             }
             Some(slot @ Slot::Outlier(number)) if number >= self.next_outlier => {
-                self.write_outlier(&parsed, event, slot, import)?;
+                self.write_outlier(parsed, event, slot, import)?;
             }
             Some(Slot::Timeline(_)) => {
                 return skip(import, "duplicate-event", "the dump has it twice");

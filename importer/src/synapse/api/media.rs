@@ -85,7 +85,7 @@ impl ApiSource {
 
     pub(super) async fn read_media(
         &mut self,
-        writer: &mut DumpWriter,
+        writer: &DumpWriter,
         tally: &mut Tally,
         progress: &Progress,
     ) -> Result<(), SourceError> {

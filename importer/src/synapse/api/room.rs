@@ -116,7 +116,7 @@ impl ApiSource {
     pub(super) async fn read_room(
         &mut self,
         room_id: &OwnedRoomId,
-        writer: &mut DumpWriter,
+        writer: &DumpWriter,
         tally: &mut Tally,
     ) -> Result<(), SourceError> {
         let mut own = Tally::default();
@@ -155,7 +155,7 @@ impl ReadRoom {
         self,
         receipts: BTreeSet<DumpRemoteReceipt>,
         erased: &Erased,
-        writer: &mut DumpWriter,
+        writer: &DumpWriter,
         tally: &mut Tally,
     ) -> Result<(), SourceError> {
         let mut prune = |kind, event: DumpEvent| {

@@ -1,4 +1,4 @@
-//! One connection that reads one snapshot, whichever engine it is.
+//! Connections that read one snapshot, whichever engine it is.
 //!
 //! Queries are written once: `$1` placeholders and the functions used mean the same to both engines.
 //!
@@ -52,14 +52,20 @@ impl From<i64> for Param<'_> {
 }
 
 impl Connection {
-    /// Connects and begins the transaction.
-    pub(super) async fn open(config: &DatabaseConfig) -> Result<Self, DatabaseError> {
-        match config {
-            DatabaseConfig::Sqlite { path } => Ok(Self::Sqlite(sqlite::open(path)?)),
-            DatabaseConfig::Postgres(config) => {
-                Ok(Self::Postgres(Box::pin(postgres::open(config)).await?))
+    /// Connects twice and begins transactions that see the same. The second is absent if that is not to be had.
+    pub(super) async fn open_two(
+        config: &DatabaseConfig,
+    ) -> Result<(Self, Option<Self>), DatabaseError> {
+        Ok(match config {
+            DatabaseConfig::Sqlite { path } => {
+                let (first, second) = sqlite::open_two(path)?;
+                (Self::Sqlite(first), second.map(Self::Sqlite))
             }
-        }
+            DatabaseConfig::Postgres(config) => {
+                let (first, second) = Box::pin(postgres::open_two(config)).await?;
+                (Self::Postgres(first), second.map(Self::Postgres))
+            }
+        })
     }
 
     /// Which engine this is.

@@ -35,7 +35,7 @@ struct Wanted {
 impl DatabaseSource {
     pub(super) async fn read_media(
         &mut self,
-        writer: &mut DumpWriter,
+        writer: &DumpWriter,
         tally: &mut Tally,
         progress: &Progress,
     ) -> Result<(), SourceError> {

@@ -69,7 +69,7 @@ impl DatabaseSource {
     pub(super) async fn read_room(
         &mut self,
         room_id: &RoomId,
-        writer: &mut DumpWriter,
+        writer: &DumpWriter,
         tally: &mut Tally,
     ) -> Result<(), SourceError> {
         let Head { room: head, current, timeline } = self.head(room_id, tally).await?;

@@ -16,7 +16,7 @@ pub const SUPPORTED: RangeInclusive<i64> = 72..=94;
 const NEEDED_UPDATES: [&str; 1] = ["users_set_deactivated_flag"];
 
 /// What the database's catalogue says.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Schema {
     /// `schema_version.version`.
     pub(super) version: i64,

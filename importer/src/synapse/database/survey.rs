@@ -143,12 +143,18 @@ impl DatabaseSource {
         })
     }
 
-    /// Clients of the PostgreSQL database besides this one; those of other roles hide what they are, but not their names.
+    /// Clients of the PostgreSQL database besides this importer; those of other roles hide what they are, but not their names.
     async fn other_sessions(&mut self) -> Result<u64, DatabaseError> {
-        let own = "SELECT CAST(pg_backend_pid() AS BIGINT)";
+        let mut own = vec![&mut self.main];
+        own.extend(&mut self.state);
+        if let Some(second) = self.second.as_deref_mut() {
+            own.push(&mut second.main);
+            own.extend(&mut second.state);
+        }
         let mut pids = Vec::new();
-        for connection in std::iter::once(&mut self.main).chain(self.state.as_mut()) {
-            let rows = connection.rows("pg_stat_activity", own, &[]).await?;
+        for connection in own {
+            let pid = "SELECT CAST(pg_backend_pid() AS BIGINT)";
+            let rows = connection.rows("pg_stat_activity", pid, &[]).await?;
             pids.extend(rows.first().and_then(|row| row.integer(0)));
         }
         let sql = "SELECT CAST(pid AS BIGINT) FROM pg_stat_activity WHERE datname = current_database() \

@@ -1,7 +1,10 @@
-use super::testing::{Fixture, Server, config, dumped, refusal};
+use super::{
+    DatabaseSource,
+    testing::{Fixture, NOW, Server, config, dumped, refusal},
+};
 use crate::{
     config::synapse::{DatabaseConfig, PostgresConfig},
-    synapse::History,
+    synapse::{History, Source as _},
 };
 
 #[tokio::test]
@@ -61,7 +64,7 @@ async fn other_background_updates_and_an_empty_server_are_no_reason_to_refuse() 
     fixture.sql("INSERT INTO background_updates VALUES ('redactions_recheck')");
     fixture.sql("DELETE FROM users");
     let config = config(fixture.sqlite(directory.path()));
-    let source = super::DatabaseSource::open(&config, History::Recent, 0).await.unwrap();
+    let source = DatabaseSource::open(&config, History::Recent, 0).await.unwrap();
     assert_eq!(source.pending_background_updates(), ["redactions_recheck"]);
 }
 
@@ -105,10 +108,35 @@ async fn both_engines_give_the_same_dump() {
     assert_eq!(dumped(&config, History::Full).await, expected);
     assert!(!expected.skipped.is_empty() && expected.rooms.len() == 1, "the fixture is empty");
 
+    let mut source = DatabaseSource::open(&config, History::Full, NOW).await.unwrap();
+    assert!(source.second().is_some(), "there is one reader only");
+
     let mut missing = config.clone();
     if let DatabaseConfig::Postgres(postgres) = &mut missing.database {
         postgres.database = Some("nowhere".into());
     }
     let error = refusal(&missing).await.to_string();
     assert!(error.contains("has no database `nowhere`"), "{error}");
+}
+
+#[tokio::test]
+async fn a_server_that_gives_one_connection_is_read_by_one() {
+    let Some(server) = Server::start() else { return };
+    let mut fixture = Fixture::new();
+    super::rooms::tests::history(&mut fixture);
+    let expected = fixture.dump(History::Full).await;
+    let mut config = config(fixture.postgres(&server).await);
+    // One role for each time: the server may take a while to notice that a connection is closed.
+    let mut limited = async |role: &str| {
+        server.execute(format!("CREATE ROLE {role} LOGIN CONNECTION LIMIT 1")).await;
+        server.execute(format!("GRANT pg_read_all_data TO {role}")).await;
+        if let DatabaseConfig::Postgres(postgres) = &mut config.database {
+            postgres.user = Some(role.into());
+        }
+        config.clone()
+    };
+    let config = limited("first").await;
+    let mut source = DatabaseSource::open(&config, History::Full, NOW).await.unwrap();
+    assert!(source.second().is_none(), "the server gave two connections");
+    assert_eq!(dumped(&limited("second").await, History::Full).await, expected);
 }

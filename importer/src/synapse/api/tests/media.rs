@@ -57,8 +57,8 @@ async fn dumped(fake: &Fake, directory: &Path, media: MediaFiles) -> (Vec<DumpMe
     let mut tally = Tally::default();
     source.users(&mut tally).await.unwrap();
     let mut tally = Tally::default();
-    let mut writer = DumpWriter::create(&directory.join("dump")).unwrap();
-    source.media(&mut writer, &mut tally, &Progress::Hidden).await.unwrap();
+    let writer = DumpWriter::create(&directory.join("dump")).unwrap();
+    source.media(&writer, &mut tally, &Progress::Hidden).await.unwrap();
     assert_eq!(tally.unbalanced(), []);
     let lines = std::fs::read_to_string(directory.join("dump.partial/media.jsonl")).unwrap();
     (lines.lines().skip(1).map(|line| serde_json::from_str(line).unwrap()).collect(), tally)

@@ -150,13 +150,13 @@ impl Dumped {
 async fn dump(source: &mut ApiSource) -> Dumped {
     let scratch = tempfile::tempdir().unwrap();
     let directory = scratch.path().join("dump");
-    let mut writer = DumpWriter::create(&directory).unwrap();
+    let writer = DumpWriter::create(&directory).unwrap();
     let mut tally = Tally::default();
     let server = source.server(&mut tally).await.unwrap();
     writer.server(&server).unwrap();
     let rooms = source.rooms(&mut tally).await.unwrap();
     assert_eq!(rooms, [OwnedRoomId::try_from(ROOM).unwrap()]);
-    source.room(&rooms[0], &mut writer, &mut tally).await.unwrap();
+    source.room(&rooms[0], &writer, &mut tally).await.unwrap();
     assert_eq!(tally.unbalanced(), [], "{tally:?}");
     let source = SourceInfo {
         kind: SourceKind::Api,
@@ -482,11 +482,11 @@ async fn a_room_that_can_not_be_read_is_skipped_whole() {
     room.serve(&fake, &room.all(), 0);
     fake.text("/_synapse/admin/v1/rooms/!r:example.org/messages", "{]");
     let scratch = tempfile::tempdir().unwrap();
-    let mut writer = DumpWriter::create(&scratch.path().join("dump")).unwrap();
+    let writer = DumpWriter::create(&scratch.path().join("dump")).unwrap();
     let mut source = fake.connect().await;
     let mut tally = Tally::default();
     let rooms = source.rooms(&mut tally).await.unwrap();
-    source.room(&rooms[0], &mut writer, &mut tally).await.unwrap();
+    source.room(&rooms[0], &writer, &mut tally).await.unwrap();
     assert_eq!(tally.unbalanced(), []);
     let [skip] = &tally.skipped[..] else { panic!("{tally:?}") };
     assert_eq!(

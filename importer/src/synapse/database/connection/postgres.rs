@@ -8,6 +8,7 @@ use sqlx::{
     AssertSqlSafe, ConnectOptions, PgConnection,
     postgres::{PgConnectOptions, PgSslMode},
 };
+use tracing::info;
 
 use super::{Param, Row, STATEMENTS};
 use crate::{
@@ -48,6 +49,32 @@ pub(super) async fn each(
 pub(super) async fn end(connection: &mut PgConnection) -> Result<(), EngineError> {
     sqlx::raw_sql("ROLLBACK").execute(connection).await?;
     Ok(())
+}
+
+/// Connects twice with one snapshot; once if the server gives no second connection, or no snapshot away.
+pub(super) async fn open_two(
+    config: &PostgresConfig,
+) -> Result<(PgConnection, Option<PgConnection>), DatabaseError> {
+    let mut first = open(config).await?;
+    let exported = sqlx::query_scalar("SELECT pg_export_snapshot()").fetch_one(&mut first).await;
+    let second = match exported {
+        Ok(snapshot) => beside(config, snapshot).await,
+        Err(error) => {
+            // An error ends a transaction; nothing has been read in it.
+            first = open(config).await?;
+            Err(error.into())
+        }
+    };
+    let second = second.inspect_err(|error| info!(%error, "reading by one connection, not two"));
+    Ok((first, second.ok()))
+}
+
+/// Connects, and sees what another connection does.
+async fn beside(config: &PostgresConfig, snapshot: String) -> anyhow::Result<PgConnection> {
+    let mut connection = open(config).await?;
+    let sql = format!("SET TRANSACTION SNAPSHOT '{}'", snapshot.replace('\'', ""));
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await?;
+    Ok(connection)
 }
 
 /// Connects and begins the transaction.

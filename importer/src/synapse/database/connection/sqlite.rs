@@ -7,27 +7,70 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use super::{Param, Row, STATEMENTS};
 use crate::synapse::database::DatabaseError;
 
-/// Opens a file and takes the snapshot. SQLite looks at a file only when it is first read.
-pub(super) fn open(path: &Path) -> Result<Connection, DatabaseError> {
-    if !path.exists() {
-        return Err(DatabaseError::FileMissing { path: path.to_owned() });
-    }
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let opened = Connection::open_with_flags(path, flags).and_then(|connection| {
-        connection.set_prepared_statement_cache_capacity(STATEMENTS);
-        // 64 MiB: the rows of an event are found by its id, all over the file.
-        connection.execute_batch(
-            "PRAGMA cache_size = -65536; BEGIN; SELECT name FROM sqlite_master LIMIT 1",
-        )?;
-        Ok(connection)
+/// How often two connections try to see the same, while Synapse writes.
+const ATTEMPTS: usize = 100;
+
+/// Opens a file twice with one snapshot; if Synapse never ceases to write, once.
+pub(super) fn open_two(path: &Path) -> Result<(Connection, Option<Connection>), DatabaseError> {
+    let (first, second) = (connect(path)?, connect(path)?);
+    let both = first.and_then(|first| {
+        let second = second?;
+        let same = begin_two(&first, &second, begin)?;
+        Ok((first, same.then_some(second)))
     });
-    opened.map_err(|source| match source.sqlite_error_code() {
+    both.map_err(|source| match source.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => DatabaseError::NotSynapse {
             place: format!("`{}`", path.display()),
             missing: "it is not even an SQLite database",
         },
         _ => DatabaseError::Open { path: path.to_owned(), source },
     })
+}
+
+fn connect(path: &Path) -> Result<rusqlite::Result<Connection>, DatabaseError> {
+    if !path.exists() {
+        return Err(DatabaseError::FileMissing { path: path.to_owned() });
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Ok(Connection::open_with_flags(path, flags).and_then(|connection| {
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        // 64 MiB: the rows of an event are found by its id, all over the file.
+        connection.execute_batch("PRAGMA cache_size = -65536")?;
+        Ok(connection)
+    }))
+}
+
+/// Takes a snapshot. SQLite looks at a file only when it is first read.
+fn begin(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch("BEGIN; SELECT name FROM sqlite_master LIMIT 1")
+}
+
+/// Takes a snapshot with `first`, and tries to take the same with `second`; says whether it did.
+///
+/// Two connections can't be asked whether they see the same. But `data_version` tells one whether it sees what it saw
+/// before (<https://sqlite.org/pragma.html#pragma_data_version>): if nothing was written from before the first one looked
+/// until after it did, they see the same.
+fn begin_two(
+    first: &Connection,
+    second: &Connection,
+    begin: impl Fn(&Connection) -> rusqlite::Result<()>,
+) -> rusqlite::Result<bool> {
+    let version = || second.query_row("PRAGMA data_version", (), |row| row.get::<_, i64>(0));
+    let end = |connection: &Connection| connection.execute_batch("ROLLBACK");
+    for _ in 0..ATTEMPTS {
+        begin(second)?;
+        let before = version()?;
+        end(second)?;
+        begin(first)?;
+        begin(second)?;
+        if version()? == before {
+            return Ok(true);
+        }
+        end(first)?;
+        end(second)?;
+    }
+    begin(first)?;
+    Ok(false)
 }
 
 /// Gives rows of a query to `each` until it has enough.
@@ -55,3 +98,6 @@ pub(super) fn each(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

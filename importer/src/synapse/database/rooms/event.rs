@@ -17,9 +17,10 @@ use super::{
 };
 use crate::dump::format::DumpEvent;
 
-/// What to select for a [`Record`].
+/// What to select for a [`Record`]. `EXISTS` would let PostgreSQL read all redactions of the server for each page of events.
 pub(super) const COLUMNS: &str = "e.event_id, e.stream_ordering, e.topological_ordering, e.room_id, e.outlier, \
-    r.event_id IS NOT NULL, sg.state_group, EXISTS (SELECT 1 FROM redactions x WHERE x.redacts = e.event_id), \
+    r.event_id IS NOT NULL, sg.state_group, \
+    (SELECT x.redacts FROM redactions x WHERE x.redacts = e.event_id LIMIT 1) IS NOT NULL, \
     ej.internal_metadata, ej.format_version, ej.json";
 /// Where to select it from.
 pub(super) const TABLES: &str = "events e LEFT JOIN event_json ej ON ej.event_id = e.event_id \

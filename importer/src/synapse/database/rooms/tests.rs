@@ -439,6 +439,22 @@ async fn full_history_has_every_page_once() {
 }
 
 #[tokio::test]
+async fn events_at_one_place_are_all_there_wherever_a_page_ends() {
+    for last in [104, 249] {
+        let mut fixture = long_room(250);
+        // Some around the end of the first page, or more than a page has.
+        fixture.sql(&format!(
+            "UPDATE events SET stream_ordering = 97 WHERE event_id BETWEEN '$m095' AND '$m{last}'"
+        ));
+        let dump = fixture.dump(History::Full).await;
+        let timeline = ids(&dump.rooms[0], "timeline");
+        let expected: Vec<_> = (0..250).map(|message| format!("$m{message:03}")).collect();
+        assert_eq!(timeline[2..], expected);
+        assert_eq!(dump.skipped, []);
+    }
+}
+
+#[tokio::test]
 async fn backfilled_events_come_first_by_depth() {
     let mut fixture = Fixture::new();
     fixture.sql("INSERT INTO rooms VALUES ('!room:own.test', FALSE, '10')");

@@ -21,7 +21,7 @@ use crate::synapse::History;
 /// How many of the newest events are dumped at least.
 pub(super) const RECENT: i64 = 50;
 /// Most events in memory at a time.
-const PAGE: i64 = 1000;
+const PAGE: i64 = if cfg!(test) { 100 } else { 1000 };
 /// Most bytes of their JSON; an event can have 64 KiB.
 const PAGE_BYTES: usize = 8 << 20;
 
@@ -94,42 +94,43 @@ impl Timeline {
 
     /// Where reading it begins.
     pub(super) fn cursor(&self) -> Cursor {
-        Cursor::After(self.begin, String::new())
+        Cursor::From(self.begin, Vec::new())
     }
 
     /// The next rows, oldest first, soft-failed events too. None: there are no more.
     ///
-    /// Two events at one place would be damage that Synapse does not notice; so ids are compared as well.
+    /// Rows at one place, which would be damage that Synapse does not notice, come in the order of their ids. The database is
+    /// not asked for that: it would have to sort what an index gives in order.
     pub(super) async fn page(
         &self,
         db: &mut Connection,
         cursor: &mut Cursor,
     ) -> Result<Vec<Placed>, DatabaseError> {
         let room_id = Param::from(self.room_id.as_str());
-        if let Cursor::After(Position::Backfilled { topological, stream }, id) = &*cursor {
+        if let Cursor::From(Position::Backfilled { topological, stream }, seen) = &*cursor {
             let sql = format!(
                 "SELECT {COLUMNS} FROM {TABLES} WHERE e.room_id = $1 AND {ACCEPTED} AND e.stream_ordering < 0 \
-                 AND (e.topological_ordering, e.stream_ordering, e.event_id) > ($2, $3, $4) \
-                 ORDER BY e.topological_ordering, e.stream_ordering, e.event_id LIMIT {PAGE}"
+                 AND (e.topological_ordering, e.stream_ordering) >= ($2, $3) \
+                 ORDER BY e.topological_ordering, e.stream_ordering LIMIT {}",
+                limit(seen)
             );
-            let params = [room_id, (*topological).into(), (*stream).into(), id.as_str().into()];
-            let page = Page::read(db, &sql, &params).await?;
-            *cursor = page.end(Cursor::After(Position::Live { stream: 0 }, String::new()));
+            let params = [room_id, (*topological).into(), (*stream).into()];
+            let page = Page::read(db, &sql, &params, seen).await?;
+            *cursor = page.end(cursor, Cursor::From(Position::Live { stream: 0 }, Vec::new()));
             if !page.rows.is_empty() {
                 return Ok(page.rows);
             }
         }
-        let Cursor::After(Position::Live { stream }, id) = &*cursor else {
+        let Cursor::From(Position::Live { stream }, seen) = &*cursor else {
             return Ok(Vec::new());
         };
         let sql = format!(
             "SELECT {COLUMNS} FROM {TABLES} WHERE e.room_id = $1 AND {ACCEPTED} AND e.stream_ordering >= $2 \
-             AND (e.stream_ordering, e.event_id) > ($2, $3) \
-             ORDER BY e.stream_ordering, e.event_id LIMIT {PAGE}"
+             ORDER BY e.stream_ordering LIMIT {}",
+            limit(seen)
         );
-        let params = [room_id, (*stream).into(), id.as_str().into()];
-        let page = Page::read(db, &sql, &params).await?;
-        *cursor = page.end(Cursor::End);
+        let page = Page::read(db, &sql, &[room_id, (*stream).into()], seen).await?;
+        *cursor = page.end(cursor, Cursor::End);
         Ok(page.rows)
     }
 }
@@ -137,9 +138,14 @@ impl Timeline {
 /// Where in a timeline the reading is.
 #[derive(Clone, Debug)]
 pub(super) enum Cursor {
-    /// After a place and an id.
-    After(Position, String),
+    /// At a place, of whose rows these have been read: their ids.
+    From(Position, Vec<String>),
     End,
+}
+
+/// Rows to ask for, to get a page of others than those that have been read.
+fn limit(seen: &[String]) -> i64 {
+    PAGE.saturating_add(i64::try_from(seen.len()).unwrap_or(0))
 }
 
 /// Some rows of a timeline.
@@ -154,11 +160,15 @@ impl Page {
         db: &mut Connection,
         sql: &str,
         params: &[Param<'_>],
+        seen: &[String],
     ) -> Result<Self, DatabaseError> {
         let mut page = Self { rows: Vec::new(), is_full: false };
         let (mut number, mut bytes) = (0_i64, 0_usize);
         db.each_until("events", sql, params, |row| {
             if let Some(placed) = placed(row) {
+                if seen.contains(&placed.event_id) {
+                    return ControlFlow::Continue(());
+                }
                 let size = placed.event.as_ref().map_or(0, |event| event.json.len());
                 bytes = bytes.saturating_add(size);
                 page.rows.push(placed);
@@ -168,15 +178,20 @@ impl Page {
             if page.is_full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })
         .await?;
+        page.rows.sort_by(|a, b| (a.position, &a.event_id).cmp(&(b.position, &b.event_id)));
         Ok(page)
     }
 
-    /// Where the page ends; `next` if it has all.
-    fn end(&self, next: Cursor) -> Cursor {
-        match self.rows.last().filter(|_| self.is_full) {
-            Some(last) => Cursor::After(last.position, last.event_id.clone()),
-            None => next,
-        }
+    /// Where the page ends that began at a cursor; `next` if it has all.
+    fn end(&self, begin: &Cursor, next: Cursor) -> Cursor {
+        let Some(last) = self.rows.last().filter(|_| self.is_full) else { return next };
+        let mut seen = match begin {
+            Cursor::From(place, seen) if *place == last.position => seen.clone(),
+            Cursor::From(..) | Cursor::End => Vec::new(),
+        };
+        let there = self.rows.iter().rev().take_while(|row| row.position == last.position);
+        seen.extend(there.map(|row| row.event_id.clone()));
+        Cursor::From(last.position, seen)
     }
 }
 

@@ -59,7 +59,11 @@ impl Server {
 
     /// Makes a further database.
     pub(in crate::synapse::database) async fn create_database(&self, name: &str, options: &str) {
-        let sql = format!("CREATE DATABASE {name} TEMPLATE template0 {options}");
+        self.execute(format!("CREATE DATABASE {name} TEMPLATE template0 {options}")).await;
+    }
+
+    /// Runs a statement in the first database.
+    pub(in crate::synapse::database) async fn execute(&self, sql: String) {
         let mut connection = self.options().connect().await.unwrap();
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
         connection.close().await.unwrap();

@@ -22,7 +22,7 @@ impl DatabaseSource {
     pub(in crate::synapse::database) async fn read_messages(
         &mut self,
         user: &DumpUser,
-        writer: &mut DumpWriter,
+        writer: &DumpWriter,
         tally: &mut Tally,
     ) -> Result<(), SourceError> {
         let id = user.user_id.as_str();
