@@ -32,10 +32,7 @@ use found::Found;
 pub use media::{Files, media};
 
 use crate::{
-    conduit::{
-        kv::{KvError, KvStore},
-        trees,
-    },
+    conduit::kv::{KvError, KvStore},
     dump::{DumpReader, ReadError},
     findings::Finding,
     progress::Progress,
@@ -81,8 +78,7 @@ pub fn structure(
         let mut found = Found::default();
         let trees = rows::check(store, server_name, &mut found)?;
         phase.advance(1);
-        let timeline_rows = trees.rows.get(trees::PDUID_PDU.name).copied().unwrap_or(0);
-        let events = events::check(store, server_name, timeline_rows, &mut found)?;
+        let events = events::check(store, server_name, &trees.rows, &mut found)?;
         phase.advance(1);
         states::check(store, &events, &mut found)?;
         rooms::check(store, server_name, &events, &mut found)?;

@@ -31,16 +31,18 @@ const SIGNATURES: u64 = 20_000;
 pub(super) fn check(
     store: &dyn KvStore,
     server_name: &str,
-    timeline_rows: u64,
+    rows: &BTreeMap<&'static str, u64>,
     found: &mut Found,
 ) -> Result<Events, VerifyError> {
     let rules = room_rules(store)?;
+    let number = |tree: &Tree| rows.get(tree.name).copied().unwrap_or(0);
+    let (in_timelines, outside) = (number(&trees::PDUID_PDU), number(&trees::EVENTID_OUTLIERPDU));
     let own = Own {
         name: server_name,
         key: public_key(store)?,
-        one_in: timeline_rows.checked_div(SIGNATURES).unwrap_or(0).max(1),
+        one_in: in_timelines.checked_div(SIGNATURES).unwrap_or(0).max(1),
     };
-    let mut events = Events::default();
+    let mut events = Events::of(in_timelines.saturating_add(outside));
     timeline(store, &rules, &own, &mut events, found)?;
     let look = |_: &[u8], value: &[u8]| event(value, &rules, &own);
     batches::scan(store, &trees::EVENTID_OUTLIERPDU, &[], look, |key, _, (read, of_event)| {

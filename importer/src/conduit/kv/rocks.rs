@@ -20,8 +20,11 @@ use crate::conduit::trees::{self, PATCHED, TREES, Tree};
 
 /// Bytes that all memtables together may take before they are written out. Large trees don't go through them.
 const WRITE_BUFFERS: usize = 32 << 20;
-/// Bytes of blocks, indexes and filters that are kept for reading.
+/// Bytes of blocks, indexes and filters that are kept for reading. What reads only, reads mostly in order.
 const CACHE: usize = 128 << 20;
+const CACHE_OF_READERS: usize = 64 << 20;
+/// Bytes that a compaction reads ahead of each of its files, of which a large database has many at once. RocksDB's own is 2 MiB.
+const READ_AHEAD: usize = 256 << 10;
 /// Open files while importing or verifying; Conduit's own default.
 const OPEN_FILES: i32 = 1000;
 
@@ -248,9 +251,11 @@ fn options(mode: Mode) -> Options {
     table.set_bloom_filter(10.0, false);
     table.set_block_size(4 * 1024);
     table.set_cache_index_and_filter_blocks(true);
-    table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    // While a large database is made, the filters of all files that are added would not fit into the cache.
+    table.set_pin_l0_filter_and_index_blocks_in_cache(mode != Mode::Create);
     table.set_optimize_filters_for_memory(true);
-    table.set_block_cache(&Cache::new_lru_cache(CACHE));
+    let cache = if mode == Mode::Read { CACHE_OF_READERS } else { CACHE };
+    table.set_block_cache(&Cache::new_lru_cache(cache));
     let mut options = Options::default();
     options.set_block_based_table_factory(&table);
     options.create_if_missing(true);
@@ -262,6 +267,7 @@ fn options(mode: Mode) -> Options {
     options.set_disable_auto_compactions(mode == Mode::Create);
     options.set_max_background_jobs(4);
     options.set_max_subcompactions(2);
+    options.set_compaction_readahead_size(READ_AHEAD);
     options.set_bytes_per_sync(1 << 20);
     options
 }

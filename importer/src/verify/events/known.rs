@@ -64,6 +64,12 @@ pub(in crate::verify) struct Events {
 }
 
 impl Events {
+    /// No events yet, and space for so many: a list that grows is in memory twice for a while.
+    pub(super) fn of(number: u64) -> Self {
+        let by_id = Vec::with_capacity(usize::try_from(number).unwrap_or(0));
+        Self { by_id, ..Self::default() }
+    }
+
     /// The number of a room.
     pub(super) fn room(&mut self, name: &str) -> u64 {
         if let Some(number) = self.numbers.get(name) {
