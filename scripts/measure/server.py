@@ -133,7 +133,7 @@ def client(programs: Programs, lab: Path, engine: str, queries: dict[str, str]) 
 
 
 def fresh(directory: Path) -> None:
-    """Puts away what the run before has made. Its files are emptied and stay: for minutes, ext4 passes over inodes that were
+    """Puts away what the run before has made. Its files are emptied and stay: for a while, ext4 passes over inodes that were
     freed, one by one, whenever it looks for a new one."""
     if directory.exists():
         for file in directory.rglob("*"):

@@ -20,11 +20,10 @@ use crate::conduit::trees::{self, PATCHED, TREES, Tree};
 
 /// Bytes that all memtables together may take before they are written out. Large trees don't go through them.
 const WRITE_BUFFERS: usize = 32 << 20;
-/// Bytes of blocks, indexes and filters that are kept for reading. What reads only, reads mostly in order.
+/// Bytes of blocks, indexes and filters that are kept for reading.
 const CACHE: usize = 128 << 20;
+/// The same for who reads only, and that mostly in order.
 const CACHE_OF_READERS: usize = 64 << 20;
-/// Bytes that a compaction reads ahead of each of its files, of which a large database has many at once. RocksDB's own is 2 MiB.
-const READ_AHEAD: usize = 256 << 10;
 /// Open files while importing or verifying; Conduit's own default.
 const OPEN_FILES: i32 = 1000;
 
@@ -267,7 +266,6 @@ fn options(mode: Mode) -> Options {
     options.set_disable_auto_compactions(mode == Mode::Create);
     options.set_max_background_jobs(4);
     options.set_max_subcompactions(2);
-    options.set_compaction_readahead_size(READ_AHEAD);
     options.set_bytes_per_sync(1 << 20);
     options
 }
