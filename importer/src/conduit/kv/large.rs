@@ -1,8 +1,17 @@
-//! Rows of large trees on their way into an engine: collected until they are many, then sorted, so that they can be added
-//! in the order of their keys.
+//! Rows of large trees on their way into an engine: collected until they are many, sorted, and merged at the end, so that
+//! each is added once and in the order of its key.
 
-use rayon::prelude::*;
+mod rows;
+mod runs;
 
+use std::{
+    io,
+    path::{Path, PathBuf},
+    thread::JoinHandle,
+};
+
+pub(super) use self::runs::Sorted;
+use self::{rows::Rows, runs::Runs};
 use super::Row;
 use crate::conduit::trees::{self, Tree};
 
@@ -26,223 +35,190 @@ const TREES: [&Tree; 16] = [
     &trees::KEYCHANGEID_USERID,
 ];
 
-/// Bytes of rows of one tree that are enough for a file, if they came in order: the file is final.
+/// Bytes of rows of one tree that are enough to leave, if they came in order: they are final.
 const ORDERED: usize = 32 << 20;
 /// Bytes of all rows that are held.
 const ALL: usize = 128 << 20;
-/// Bytes that are allocated at once: a buffer that grew would be copied each time.
-const CHUNK: usize = 1 << 20;
+
+/// Rows of all large trees: in memory, and beyond [`ALL`] in files without a name beside the database.
+#[derive(Debug)]
+pub(super) struct Collected {
+    directory: PathBuf,
+    trees: Vec<Collecting>,
+    size: usize,
+    /// Sorts and writes a run of the tree at this place; gives where it ends in the tree's file.
+    under_way: Option<(usize, JoinHandle<io::Result<u64>>)>,
+}
 
 /// Rows of one tree.
 #[derive(Debug)]
-pub(super) struct Rows {
-    pub(super) tree: &'static Tree,
-    /// Keys and values, none of which lies in two chunks.
-    chunks: Vec<Vec<u8>>,
-    /// Bytes in chunks.
-    bytes: usize,
-    places: Vec<Place>,
-    is_ordered: bool,
+struct Collecting {
+    rows: Rows,
+    runs: Option<Runs>,
 }
 
-/// Where a row is.
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    /// Eight bytes of the key, after those that all keys share.
-    head: u64,
-    chunk: u32,
-    /// Where in the chunk the key begins, the value, and what comes after it.
-    start: u32,
-    middle: u32,
-    end: u32,
-}
-
-impl Rows {
-    fn new(tree: &'static Tree) -> Self {
-        Self { tree, chunks: Vec::new(), bytes: 0, places: Vec::new(), is_ordered: true }
+impl Collecting {
+    /// Whether what is held can go to the engine without waiting for the rest.
+    fn is_final(&self) -> bool {
+        self.runs.is_none() && self.rows.is_ordered()
     }
-
-    fn push(&mut self, key: &[u8], value: &[u8]) {
-        self.is_ordered =
-            self.is_ordered && self.places.last().is_none_or(|last| self.key(last) < key);
-        let size = key.len().saturating_add(value.len());
-        let has_space = |chunk: &Vec<u8>| chunk.capacity().saturating_sub(chunk.len()) >= size;
-        if !self.chunks.last().is_some_and(has_space) {
-            self.chunks.push(Vec::with_capacity(size.max(CHUNK)));
-        }
-        let chunk = number(self.chunks.len().saturating_sub(1));
-        let Some(bytes) = self.chunks.last_mut() else { return };
-        let start = number(bytes.len());
-        bytes.extend_from_slice(key);
-        let middle = number(bytes.len());
-        bytes.extend_from_slice(value);
-        let end = number(bytes.len());
-        self.bytes = self.bytes.saturating_add(size);
-        self.places.push(Place { head: 0, chunk, start, middle, end });
-    }
-
-    fn size(&self) -> usize {
-        self.places.len().saturating_mul(size_of::<Place>()).saturating_add(self.bytes)
-    }
-
-    fn take(&mut self) -> Self {
-        std::mem::replace(self, Self::new(self.tree))
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.places.is_empty()
-    }
-
-    fn slice(&self, chunk: u32, from: u32, to: u32) -> &[u8] {
-        let [chunk, from, to] =
-            [chunk, from, to].map(|place| usize::try_from(place).unwrap_or(usize::MAX));
-        self.chunks.get(chunk).and_then(|bytes| bytes.get(from..to)).unwrap_or_default()
-    }
-
-    fn key(&self, place: &Place) -> &[u8] {
-        self.slice(place.chunk, place.start, place.middle)
-    }
-
-    fn value(&self, place: &Place) -> &[u8] {
-        self.slice(place.chunk, place.middle, place.end)
-    }
-
-    /// Sorts by key; rows of one key stay in the order in which they came.
-    pub(super) fn sort(&mut self) {
-        if self.is_ordered {
-            return;
-        }
-        let mut places = std::mem::take(&mut self.places);
-        let shared = self.shared(&places);
-        for place in &mut places {
-            place.head = head(self.key(place).get(shared..).unwrap_or_default());
-        }
-        places.par_sort_by(|a, b| a.head.cmp(&b.head).then_with(|| self.key(a).cmp(self.key(b))));
-        self.places = places;
-    }
-
-    /// How many bytes at their beginning all keys have in common.
-    fn shared(&self, places: &[Place]) -> usize {
-        let Some((first, rest)) = places.split_first() else { return 0 };
-        let first = self.key(first);
-        rest.iter().fold(first.len(), |shared, place| {
-            let pairs = first.iter().zip(self.key(place)).take(shared);
-            pairs.take_while(|(a, b)| a == b).count()
-        })
-    }
-
-    /// Keys and values; of one key, the last value. To be called after [`Self::sort`].
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let next = self.places.iter().skip(1).map(Some).chain([None]);
-        self.places.iter().zip(next).filter_map(|(place, next)| {
-            let key = self.key(place);
-            let is_last = next.is_none_or(|next| self.key(next) != key);
-            is_last.then(|| (key, self.value(place)))
-        })
-    }
-}
-
-/// A place in a chunk; keys and values have at most some MiB.
-fn number(place: usize) -> u32 {
-    u32::try_from(place).unwrap_or(u32::MAX)
-}
-
-/// The first eight bytes as a number; zeros after shorter ones.
-fn head(bytes: &[u8]) -> u64 {
-    let mut head = [0; 8];
-    for (to, from) in head.iter_mut().zip(bytes) {
-        *to = *from;
-    }
-    u64::from_be_bytes(head)
-}
-
-/// Rows of all large trees.
-#[derive(Debug)]
-pub(super) struct Collected {
-    trees: Vec<Rows>,
-    size: usize,
 }
 
 impl Collected {
-    pub(super) fn new() -> Self {
-        Self { trees: TREES.into_iter().map(Rows::new).collect(), size: 0 }
+    pub(super) fn new(directory: &Path) -> Self {
+        let collecting = |tree| Collecting { rows: Rows::new(tree), runs: None };
+        Self {
+            directory: directory.to_owned(),
+            trees: TREES.into_iter().map(collecting).collect(),
+            size: 0,
+            under_way: None,
+        }
     }
 
     /// Takes a row of a large tree; gives back one of another tree.
     pub(super) fn push(&mut self, row: Row) -> Option<Row> {
-        let found = self.trees.iter_mut().find(|rows| std::ptr::eq(rows.tree, row.tree));
-        let Some(rows) = found else { return Some(row) };
+        let mut rows = self.trees.iter_mut().map(|tree| &mut tree.rows);
+        let Some(rows) = rows.find(|rows| std::ptr::eq(rows.tree, row.tree)) else {
+            return Some(row);
+        };
         let before = rows.size();
         rows.push(&row.key, &row.value);
         self.size = self.size.saturating_add(rows.size().saturating_sub(before));
         None
     }
 
-    /// Rows that should go to the engine now.
-    pub(super) fn due(&mut self) -> Option<Rows> {
-        let ordered = self.trees.iter().position(|rows| rows.is_ordered && rows.size() >= ORDERED);
-        let due = match ordered {
-            None if self.size < ALL => return None,
-            None => self.trees.iter_mut().max_by_key(|rows| rows.size()),
-            Some(at) => self.trees.get_mut(at),
-        }?;
-        self.size = self.size.saturating_sub(due.size());
-        Some(due.take())
+    /// Makes space if too much is held. Gives rows that should go to the engine now.
+    pub(super) fn due(&mut self) -> io::Result<Option<Sorted>> {
+        let is_due = |tree: &Collecting| tree.is_final() && tree.rows.size() >= ORDERED;
+        let due = match self.trees.iter().position(is_due) {
+            None if self.size < ALL => None,
+            None => {
+                let trees = self.trees.iter().enumerate();
+                trees.max_by_key(|(_, tree)| tree.rows.size()).map(|(at, _)| at)
+            }
+            at => at,
+        };
+        let Some((at, tree)) = due.and_then(|at| Some((at, self.trees.get_mut(at)?))) else {
+            return Ok(None);
+        };
+        let is_final = tree.is_final();
+        let rows = tree.rows.take();
+        self.size = self.size.saturating_sub(rows.size());
+        if is_final {
+            return Ok(Some(Sorted::of(rows)));
+        }
+        self.write(at, rows)?;
+        Ok(None)
     }
 
     /// Everything, the most first.
-    pub(super) fn drain(&mut self) -> Vec<Rows> {
+    pub(super) fn drain(&mut self) -> io::Result<Vec<Sorted>> {
         self.size = 0;
-        let mut all: Vec<_> = self.trees.iter_mut().map(Rows::take).collect();
-        all.retain(|rows| !rows.is_empty());
-        all.sort_by_key(|rows| std::cmp::Reverse(rows.size()));
-        all
+        for at in 0..self.trees.len() {
+            let Some(tree) = self.trees.get_mut(at) else { continue };
+            if tree.runs.is_some() && !tree.rows.is_empty() {
+                let rows = tree.rows.take();
+                self.write(at, rows)?;
+            }
+        }
+        self.wait()?;
+        let mut all = Vec::new();
+        for tree in &mut self.trees {
+            match tree.runs.take() {
+                Some(runs) => all.push(Sorted::merged(tree.rows.tree, &runs)?),
+                None if tree.rows.is_empty() => {}
+                None => all.push(Sorted::of(tree.rows.take())),
+            }
+        }
+        all.sort_by_key(|sorted| std::cmp::Reverse(sorted.size()));
+        Ok(all)
+    }
+
+    /// Has a run of the tree at this place written by a thread of its own, after that of an earlier one.
+    fn write(&mut self, at: usize, rows: Rows) -> io::Result<()> {
+        self.wait()?;
+        let Some(tree) = self.trees.get_mut(at) else { return Ok(()) };
+        let runs = match &mut tree.runs {
+            Some(runs) => runs,
+            none => none.insert(Runs::new(&self.directory)?),
+        };
+        self.under_way = Some((at, runs.write(rows)?));
+        Ok(())
+    }
+
+    /// Waits for the run under way.
+    fn wait(&mut self) -> io::Result<()> {
+        let Some((at, run)) = self.under_way.take() else { return Ok(()) };
+        let end = run.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        if let Some(runs) = self.trees.get_mut(at).and_then(|tree| tree.runs.as_mut()) {
+            runs.ends_at(end);
+        }
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
+    use std::collections::BTreeMap;
 
     use super::*;
 
-    proptest! {
-        #[test]
-        fn rows_come_out_as_from_a_map(
-            pairs in proptest::collection::vec((".{0,12}", ".{0,3}"), 0..200)
-        ) {
-            let mut rows = Rows::new(&trees::TOKENIDS);
-            let mut map = std::collections::BTreeMap::new();
-            for (key, value) in &pairs {
-                rows.push(key.as_bytes(), value.as_bytes());
-                map.insert(key.as_bytes(), value.as_bytes());
-            }
-            rows.sort();
-            assert_eq!(rows.iter().collect::<Vec<_>>(), map.into_iter().collect::<Vec<_>>());
+    fn row(tree: &'static Tree, key: u64, value: Vec<u8>) -> Row {
+        Row { tree, key: key.to_be_bytes().to_vec(), value }
+    }
+
+    fn all(mut sorted: Sorted) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let mut all = Vec::new();
+        while let Some((key, value)) = sorted.next().unwrap() {
+            all.push((key.to_vec(), value.to_vec()));
         }
+        all
     }
 
     #[test]
-    fn ordered_rows_leave_early_and_the_largest_when_all_are_many() {
-        let mut collected = Collected::new();
-        let row = |tree, key: u64, size| Row {
-            tree,
-            key: key.to_be_bytes().to_vec(),
-            value: vec![0; size],
-        };
-        assert!(collected.push(row(&trees::GLOBAL, 1, 1)).is_some());
-        assert!(collected.push(row(&trees::PDUID_PDU, 1, ORDERED)).is_none());
-        assert_eq!(collected.due().map(|rows| rows.tree), Some(&trees::PDUID_PDU));
-        assert!(collected.due().is_none());
-        for key in [3, 2, 1] {
-            collected.push(row(&trees::TOKENIDS, key, ORDERED));
+    fn rows_in_order_leave_early() {
+        let scratch = tempfile::tempdir().unwrap();
+        let mut collected = Collected::new(scratch.path());
+        assert!(collected.push(row(&trees::GLOBAL, 1, vec![1])).is_some());
+        for key in [2, 3] {
+            assert!(collected.push(row(&trees::PDUID_PDU, key, vec![0; ORDERED])).is_none());
+            let due = collected.due().unwrap().unwrap();
+            assert_eq!(due.tree(), &trees::PDUID_PDU);
+            assert_eq!(all(due).len(), 1);
+            assert!(collected.due().unwrap().is_none());
         }
-        collected.push(row(&trees::EVENTID_PDUID, 2, ORDERED / 2));
-        collected.push(row(&trees::EVENTID_PDUID, 1, ORDERED / 2));
-        let due = collected.due().unwrap();
-        assert_eq!((due.tree, due.places.len()), (&trees::TOKENIDS, 3));
-        assert!(collected.due().is_none());
-        assert_eq!(collected.drain().len(), 1);
-        assert!(collected.drain().is_empty());
+        // Comes before what has left.
+        collected.push(row(&trees::PDUID_PDU, 1, vec![0; ORDERED]));
+        assert!(collected.due().unwrap().is_none());
+        assert_eq!(collected.drain().unwrap().len(), 1);
+        assert!(collected.drain().unwrap().is_empty());
+    }
+
+    /// Three times what is held at most, each key twice: as from a map, which keeps the later value.
+    #[test]
+    fn runs_are_merged() {
+        let scratch = tempfile::tempdir().unwrap();
+        let mut collected = Collected::new(scratch.path());
+        let mut map = BTreeMap::new();
+        let rows: u64 = 6 * 128;
+        for number in 0..rows {
+            // Up and down, over all keys.
+            let key = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) % (rows / 2);
+            let value = vec![u8::try_from(number % 251).unwrap(); ALL / 256];
+            map.insert(key.to_be_bytes().to_vec(), (value.len(), value.first().copied()));
+            assert!(collected.push(row(&trees::TOKENIDS, key, value)).is_none());
+            assert!(collected.due().unwrap().is_none());
+            assert!(collected.size < ALL);
+        }
+        collected.push(row(&trees::EVENTID_PDUID, 1, vec![7]));
+        let [tokens, events] = <[Sorted; 2]>::try_from(collected.drain().unwrap()).unwrap();
+        assert_eq!((tokens.tree(), events.tree()), (&trees::TOKENIDS, &trees::EVENTID_PDUID));
+        let tokens = all(tokens).into_iter();
+        let found: Vec<_> =
+            tokens.map(|(key, value)| (key, (value.len(), value.first().copied()))).collect();
+        assert_eq!(found, map.into_iter().collect::<Vec<_>>());
+        assert_eq!(all(events).len(), 1);
+        // The files had no names.
+        assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0);
     }
 }

@@ -269,3 +269,37 @@ fn options(mode: Mode) -> Options {
     options.set_bytes_per_sync(1 << 20);
     options
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// More rows than are held, out of order: all of them are in the last level before anything was compacted.
+    #[test]
+    fn merged_rows_need_no_compaction() {
+        let scratch = tempfile::tempdir().unwrap();
+        let mut store = RocksStore::open(scratch.path(), Mode::Create).unwrap();
+        let keys = (0..3000_u64).map(|number| number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        for key in keys.clone() {
+            let value = vec![0; 64 << 10];
+            let row = Row { tree: &trees::TOKENIDS, key: key.to_be_bytes().to_vec(), value };
+            store.write(vec![row]).unwrap();
+        }
+        store.settle().unwrap();
+        let files = |level: usize| {
+            let family = store.db.cf_handle(trees::TOKENIDS.name).unwrap();
+            let name = format!("rocksdb.num-files-at-level{level}");
+            store.db.property_value_cf(&family, &name).unwrap().unwrap()
+        };
+        let levels: Vec<_> = (0..7).map(files).collect();
+        assert_eq!(levels, ["0", "0", "0", "0", "0", "0", "3"]);
+        let mut expected: Vec<_> = keys.map(u64::to_be_bytes).collect();
+        expected.sort_unstable();
+        let stored: Vec<_> = store
+            .scan(&trees::TOKENIDS, &[])
+            .unwrap()
+            .map(|row| <[u8; 8]>::try_from(&*row.unwrap().0).unwrap())
+            .collect();
+        assert_eq!(stored, expected);
+    }
+}

@@ -11,7 +11,7 @@ use rusqlite::{
 
 use super::{
     Changes, Entries, Entry, KvError, KvStore, Mode, Row,
-    large::{Collected, Rows},
+    large::{Collected, Sorted},
     make_directory,
 };
 use crate::{
@@ -25,6 +25,9 @@ const PAGE: usize = 1000;
 const INSERTED: usize = 50;
 /// KiB of pages that are kept in memory; negative, as SQLite wants it.
 const CACHE: i64 = -(64 << 10);
+
+/// Why rows could not be written.
+type Failed = Box<dyn std::error::Error + Send + Sync>;
 
 /// A SQLite database.
 #[derive(Debug)]
@@ -68,14 +71,14 @@ impl SqliteStore {
             }
             _ => error(cause.to_string()),
         })?;
-        Ok(Self { path, connection, collected: Collected::new() })
+        Ok(Self { path, connection, collected: Collected::new(directory) })
     }
 
-    fn write_error(&self, cause: &rusqlite::Error) -> KvError {
+    fn write_error(&self, cause: &dyn std::error::Error) -> KvError {
         KvError::Write { path: self.path.clone(), reason: cause.to_string() }
     }
 
-    fn write_rows(&mut self, rows: Vec<Row>) -> rusqlite::Result<()> {
+    fn write_rows(&mut self, rows: Vec<Row>) -> Result<(), Failed> {
         let transaction = self.connection.transaction()?;
         for row in rows {
             let Some(row) = self.collected.push(row) else { continue };
@@ -83,18 +86,18 @@ impl SqliteStore {
                 .prepare_cached(&insert(row.tree, 1))?
                 .execute(params![row.key, row.value])?;
         }
-        while let Some(rows) = self.collected.due() {
+        while let Some(rows) = self.collected.due()? {
             write_sorted(&transaction, rows)?;
         }
-        transaction.commit()
+        Ok(transaction.commit()?)
     }
 
-    fn write_collected(&mut self) -> rusqlite::Result<()> {
+    fn write_collected(&mut self) -> Result<(), Failed> {
         let transaction = self.connection.transaction()?;
-        for rows in self.collected.drain() {
+        for rows in self.collected.drain()? {
             write_sorted(&transaction, rows)?;
         }
-        transaction.commit()
+        Ok(transaction.commit()?)
     }
 
     fn make_changes(&mut self, changes: Changes) -> rusqlite::Result<()> {
@@ -144,11 +147,11 @@ impl SqliteStore {
 
 impl KvStore for SqliteStore {
     fn write(&mut self, rows: Vec<Row>) -> Result<(), KvError> {
-        self.write_rows(rows).map_err(|cause| self.write_error(&cause))
+        self.write_rows(rows).map_err(|cause| self.write_error(cause.as_ref()))
     }
 
     fn settle(&mut self) -> Result<(), KvError> {
-        self.write_collected().map_err(|cause| self.write_error(&cause))
+        self.write_collected().map_err(|cause| self.write_error(cause.as_ref()))
     }
 
     fn get(&self, tree: &'static Tree, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
@@ -218,21 +221,20 @@ impl KvStore for SqliteStore {
 }
 
 /// Inserts rows in the order of their keys, which appends to the pages of a tree that has none beyond.
-fn write_sorted(transaction: &Transaction<'_>, mut rows: Rows) -> rusqlite::Result<()> {
-    rows.sort();
-    let mut many = transaction.prepare_cached(&insert(rows.tree, INSERTED))?;
-    let mut one = transaction.prepare_cached(&insert(rows.tree, 1))?;
-    let mut pairs = rows.iter();
-    loop {
-        let chunk: Vec<_> = pairs.by_ref().take(INSERTED).collect();
-        if chunk.len() < INSERTED {
-            for (key, value) in chunk {
-                one.execute(params![key, value])?;
-            }
-            return Ok(());
+fn write_sorted(transaction: &Transaction<'_>, mut rows: Sorted) -> Result<(), Failed> {
+    let mut many = transaction.prepare_cached(&insert(rows.tree(), INSERTED))?;
+    let mut one = transaction.prepare_cached(&insert(rows.tree(), 1))?;
+    let mut chunk = Vec::with_capacity(INSERTED);
+    while let Some((key, value)) = rows.next()? {
+        chunk.push((key.to_vec(), value.to_vec()));
+        if chunk.len() == INSERTED {
+            many.execute(params_from_iter(chunk.drain(..).flat_map(|(key, value)| [key, value])))?;
         }
-        many.execute(params_from_iter(chunk.into_iter().flat_map(|(key, value)| [key, value])))?;
     }
+    for (key, value) in chunk {
+        one.execute(params![key, value])?;
+    }
+    Ok(())
 }
 
 /// The statement that inserts a number of rows. Names come from the table of trees.

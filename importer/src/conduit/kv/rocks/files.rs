@@ -7,18 +7,21 @@ use std::{
     thread::JoinHandle,
 };
 
+use rayon::prelude::*;
 use rocksdb::{AsColumnFamilyRef, DB, IngestExternalFileOptions, Options, SstFileWriter};
 
 use crate::conduit::{
     kv::{
         KvError, Row,
-        large::{Collected, Rows},
+        large::{Collected, Sorted},
     },
     trees::Tree,
 };
 
-/// Files that are made at once.
+/// Files that are made at once while rows come in.
 const AT_ONCE: usize = 2;
+/// Bytes of keys and values in a file.
+const FILE: usize = 64 << 20;
 
 /// A file of rows of a tree.
 type Made = (&'static Tree, PathBuf);
@@ -28,18 +31,21 @@ pub(super) struct Files {
     database: PathBuf,
     options: Options,
     collected: Collected,
-    under_way: VecDeque<JoinHandle<Result<Made, rocksdb::Error>>>,
+    under_way: VecDeque<JoinHandle<Result<Vec<Made>, Failed>>>,
     /// In the order of their rows.
     made: Vec<Made>,
     begun: u64,
 }
+
+/// Why a file could not be made.
+type Failed = Box<dyn std::error::Error + Send + Sync>;
 
 impl Files {
     pub(super) fn new(database: &Path, options: &Options) -> Self {
         Self {
             database: database.to_owned(),
             options: options.clone(),
-            collected: Collected::new(),
+            collected: Collected::new(database),
             under_way: VecDeque::new(),
             made: Vec::new(),
             begun: 0,
@@ -50,7 +56,7 @@ impl Files {
     pub(super) fn take(&mut self, row: Row) -> Result<Option<Row>, KvError> {
         let other = self.collected.push(row);
         if other.is_none() {
-            while let Some(rows) = self.collected.due() {
+            while let Some(rows) = self.due()? {
                 self.begin(rows)?;
             }
         }
@@ -59,18 +65,28 @@ impl Files {
 
     /// Makes files of all rows. Gives them in the order of their rows: a later one replaces rows of an earlier one.
     pub(super) fn finish(&mut self) -> Result<Vec<Made>, KvError> {
-        for rows in self.collected.drain() {
-            self.begin(rows)?;
-        }
         while !self.under_way.is_empty() {
             self.end()?;
         }
+        let all = self.collected.drain().map_err(|cause| self.error(cause.to_string()))?;
+        let directory = self.directory()?;
+        // The largest tree takes long: each of the others must be free to be made beside it.
+        let made: Result<Vec<_>, _> = all
+            .into_par_iter()
+            .with_max_len(1)
+            .map(|rows| {
+                let name = rows.tree().name;
+                write(&directory, name, rows, &self.options)
+            })
+            .collect();
+        let made = made.map_err(|cause| self.error(cause.to_string()))?;
+        self.made.extend(made.into_iter().flatten());
         Ok(std::mem::take(&mut self.made))
     }
 
     /// Removes the directory of the files, all of which have been added.
     pub(super) fn clean(&self) -> Result<(), KvError> {
-        match fs::remove_dir(self.directory()) {
+        match fs::remove_dir(self.path()) {
             Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
                 Err(self.error(cause.to_string()))
             }
@@ -78,25 +94,20 @@ impl Files {
         }
     }
 
-    fn begin(&mut self, mut rows: Rows) -> Result<(), KvError> {
+    fn due(&mut self) -> Result<Option<Sorted>, KvError> {
+        self.collected.due().map_err(|cause| self.error(cause.to_string()))
+    }
+
+    fn begin(&mut self, rows: Sorted) -> Result<(), KvError> {
         while self.under_way.len() >= AT_ONCE {
             self.end()?;
         }
-        let directory = self.directory();
-        fs::create_dir_all(&directory).map_err(|cause| self.error(cause.to_string()))?;
-        self.begun = self.begun.saturating_add(1);
-        let path = directory.join(format!("{}.sst", self.begun));
+        let directory = self.directory()?;
         let options = self.options.clone();
-        self.under_way.push_back(std::thread::spawn(move || {
-            rows.sort();
-            let mut writer = SstFileWriter::create(&options);
-            writer.open(&path)?;
-            for (key, value) in rows.iter() {
-                writer.put(key, value)?;
-            }
-            writer.finish()?;
-            Ok((rows.tree, path))
-        }));
+        self.begun = self.begun.saturating_add(1);
+        let name = self.begun.to_string();
+        self.under_way
+            .push_back(std::thread::spawn(move || write(&directory, &name, rows, &options)));
         Ok(())
     }
 
@@ -104,17 +115,24 @@ impl Files {
     fn end(&mut self) -> Result<(), KvError> {
         let Some(file) = self.under_way.pop_front() else { return Ok(()) };
         match file.join() {
-            Ok(Ok(file)) => {
-                self.made.push(file);
+            Ok(Ok(files)) => {
+                self.made.extend(files);
                 Ok(())
             }
-            Ok(Err(cause)) => Err(self.error(cause.into_string())),
+            Ok(Err(cause)) => Err(self.error(cause.to_string())),
             Err(panic) => std::panic::resume_unwind(panic),
         }
     }
 
-    fn directory(&self) -> PathBuf {
+    fn path(&self) -> PathBuf {
         self.database.join("importer-rows")
+    }
+
+    /// The directory of the files, made if there is none.
+    fn directory(&self) -> Result<PathBuf, KvError> {
+        let path = self.path();
+        fs::create_dir_all(&path).map_err(|cause| self.error(cause.to_string()))?;
+        Ok(path)
     }
 
     fn error(&self, reason: String) -> KvError {
@@ -129,6 +147,39 @@ impl Drop for Files {
             drop(file.join());
         }
     }
+}
+
+/// Makes files of a tree's rows, each of which begins after the end of the one before.
+fn write(
+    directory: &Path,
+    name: &str,
+    mut rows: Sorted,
+    options: &Options,
+) -> Result<Vec<Made>, Failed> {
+    let tree = rows.tree();
+    let mut made: Vec<Made> = Vec::new();
+    let mut writer = SstFileWriter::create(options);
+    let mut bytes: usize = 0;
+    let mut is_open = false;
+    while let Some((key, value)) = rows.next()? {
+        if bytes >= FILE {
+            writer.finish()?;
+            is_open = false;
+        }
+        if !is_open {
+            bytes = 0;
+            is_open = true;
+            let path = directory.join(format!("{name}-{}.sst", made.len()));
+            writer.open(&path)?;
+            made.push((tree, path));
+        }
+        writer.put(key, value)?;
+        bytes = bytes.saturating_add(key.len()).saturating_add(value.len());
+    }
+    if is_open {
+        writer.finish()?;
+    }
+    Ok(made)
 }
 
 /// Adds a file to a tree. It becomes part of the last level if no file there has keys in its range.
