@@ -194,7 +194,7 @@ mod tests {
         assert!(collected.drain().unwrap().is_empty());
     }
 
-    /// Three times what is held at most, each key twice: as from a map, which keeps the later value.
+    /// Three times what is held at most, with keys that come again: as from a map, which keeps the later value.
     #[test]
     fn runs_are_merged() {
         let scratch = tempfile::tempdir().unwrap();
