@@ -12,6 +12,6 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use reader::{DumpReader, MediaReader, MessageReader, ReadError, RoomReader};
+pub use reader::{DumpReader, MediaReader, MessageReader, OutboxReader, ReadError, RoomReader};
 pub use run::{DumpError, dump};
-pub use writer::{DumpWriter, MediaWriter, MessageWriter, RoomWriter, WriteError};
+pub use writer::{DumpWriter, MediaWriter, MessageWriter, OutboxWriter, RoomWriter, WriteError};

@@ -12,6 +12,7 @@ mod check;
 mod e2ee;
 mod event;
 mod media;
+mod outbox;
 pub mod past;
 mod push_rules;
 mod reading;
@@ -163,7 +164,7 @@ pub fn import(
     drop(phase);
 
     import.media(dump, media, *progress)?;
-    import.server(&server)?;
+    import.server(&server, dump)?;
     import.tell_erased();
     let Import { tally, findings, .. } = import;
     Ok(Imported { tally, findings })
@@ -192,13 +193,18 @@ struct Import<'a> {
 
 impl Import<'_> {
     /// What belongs to the server as a whole; the version last.
-    fn server(&mut self, server: &crate::dump::format::DumpServer) -> Result<(), ImportError> {
+    fn server(
+        &mut self,
+        server: &crate::dump::format::DumpServer,
+        dump: &DumpReader,
+    ) -> Result<(), ImportError> {
         for room in &server.blocked_rooms {
             self.tally.read(Kind::BlockedRoom, 1);
             self.rows.put(&trees::DISABLEDROOMIDS, &[Part::Text(room.as_str())], &[])?;
             self.tally.written(Kind::BlockedRoom, 1);
         }
         self.appservices(&server.appservices)?;
+        self.outbox(dump)?;
         let old = u64::try_from(server.old_signing_keys.len()).unwrap_or(u64::MAX);
         self.tally.read(Kind::SigningKey, old.saturating_add(1));
         for key in &server.old_signing_keys {

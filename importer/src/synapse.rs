@@ -104,6 +104,17 @@ pub trait Source: Send {
         tally: &mut Tally,
     ) -> Result<(), SourceError>;
 
+    /// Writes what Synapse had not yet delivered to other servers and application services, by [`DumpWriter::outbox`] and
+    /// [`DumpWriter::finish_outbox`]. A source that can't know it writes nothing.
+    ///
+    /// # Errors
+    ///
+    /// If the source can't be read, or the dump can't be written any further.
+    async fn outbox(&mut self, writer: &DumpWriter, tally: &mut Tally) -> Result<(), SourceError> {
+        let _unknown = (writer, tally);
+        Ok(())
+    }
+
     /// Writes `media.jsonl` by [`DumpWriter::media`] and [`DumpWriter::finish_media`], and the files if they are copied.
     /// With [`MediaFiles::None`] the media is only counted.
     ///

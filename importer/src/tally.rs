@@ -39,6 +39,12 @@ pub enum Kind {
     KeyBackupSession,
     /// A to-device message that waits for its device.
     ToDeviceMessage,
+    /// A message that waits for devices of another server.
+    QueuedMessage,
+    /// An event that another server or an application service has not received.
+    QueuedEvent,
+    /// A change of a user's devices that another server has not heard of.
+    QueuedDeviceList,
     /// Account data that belongs to no room, push rules among them.
     AccountData,
     /// Account data of one room, tags among them.

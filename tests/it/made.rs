@@ -113,6 +113,7 @@ pub(crate) fn dump() -> (TempDir, DumpReader) {
     writer.user(&user(&gone)).unwrap();
 
     write_room(&writer);
+    write_outbox(&writer);
     let old: DumpRoom = from(json!({
         "room_id": "!old:dump.test", "room_version": "1", "current_state": 1,
         "aliases": [{"alias": "#old:dump.test"}],
@@ -227,4 +228,28 @@ fn write_room(writer: &DumpWriter) {
         file.receipt(&from::<DumpRemoteReceipt>(receipt)).unwrap();
     }
     writer.finish_room(file).unwrap();
+}
+
+/// What waits for others: of each kind something that moves, and something that does not.
+fn write_outbox(writer: &DumpWriter) {
+    let message = &timeline()[4].event_id;
+    let to_device = |id: &str, content: Value| {
+        json!({"server": "other.test", "content": {
+            "sender": ALICE, "type": "m.room.encrypted", "message_id": id,
+            "messages": {"@bob:other.test": {"PHONE": content}},
+        }})
+    };
+    let mut outbox = writer.outbox();
+    for item in [
+        json!({"to-device": to_device("key", json!({"ciphertext": "x"}))}),
+        json!({"to-device": to_device("fraction", json!({"time": 0.5}))}),
+        json!({"event": {"server": "other.test", "room_id": ROOM, "event_id": message}}),
+        json!({"device-list": {"server": "other.test", "user_id": ALICE}}),
+        json!({"appservice": {"appservice": "irc", "event_id": message}}),
+        json!({"appservice": {"appservice": "irc", "event_id": "$unknown"}}),
+        json!({"appservice": {"appservice": "broken", "event_id": message}}),
+    ] {
+        outbox.item(&from(item)).unwrap();
+    }
+    writer.finish_outbox(outbox).unwrap();
 }

@@ -17,6 +17,7 @@ mod media;
 mod migrate;
 mod named;
 mod on_disk;
+mod outbox;
 mod past;
 mod predecessor;
 mod reading;

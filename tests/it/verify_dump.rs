@@ -55,6 +55,10 @@ fn an_import_is_clean_with_and_without_the_list_of_what_was_left_out() {
         "registration-unparsable",
         "inviter-ignored",
         "invite-refused",
+        "message-unparsable",
+        "server-not-in-room",
+        "event-missing",
+        "appservice-left-out",
     ] {
         assert!(skipped.iter().any(|skip| skip.reason == reason), "{reason} not in {skipped:#?}");
     }
@@ -92,6 +96,14 @@ fn short(store: &MemoryStore) -> Vec<u8> {
     store.get(&trees::ROOMID_SHORTROOMID, ROOM.as_bytes()).unwrap().unwrap()
 }
 
+/// The key of a row that waits for a destination, whose value has this text.
+fn queued(store: &MemoryStore, destination: &[u8], text: &str) -> Vec<u8> {
+    let rows = store.scan(&trees::SERVERCURRENTEVENT_DATA, destination).unwrap();
+    let mut rows = rows.map(Result::unwrap);
+    let holds = |value: &[u8]| String::from_utf8_lossy(value).contains(text);
+    rows.find(|(_, value)| holds(value)).unwrap().0.to_vec()
+}
+
 /// The row of a user's receipt.
 fn receipt_of(store: &MemoryStore, user: &str) -> (Vec<u8>, Vec<u8>) {
     let rows = store.scan(&trees::READRECEIPTID_READRECEIPT, &[]).unwrap().map(Result::unwrap);
@@ -104,7 +116,25 @@ type Damage = fn(&mut MemoryStore);
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn each_difference_is_reported_by_its_code() {
-    let cases: [(&str, Damage); 60] = [
+    let cases: [(&str, Damage); 65] = [
+        ("V201 other.test: m.direct_to_device does not wait", |s| {
+            let key = queued(s, b"other.test\xff", "m.direct_to_device");
+            remove(s, &trees::SERVERCURRENTEVENT_DATA, &key);
+        }),
+        ("V202 other.test: m.direct_to_device waits", |s| {
+            edit(s, &trees::SERVERCURRENTEVENT_DATA, "ciphertext", "clear text");
+        }),
+        ("V201 other.test: m.device_list_update does not wait", |s| {
+            edit(s, &trees::SERVERCURRENTEVENT_DATA, "\"user_id\":\"@alice", "\"user_id\":\"@eve");
+        }),
+        ("V201 +irc: an event does not wait", |s| {
+            let key = queued(s, b"+irc\xff", "");
+            remove(s, &trees::SERVERCURRENTEVENT_DATA, &key);
+        }),
+        ("V202 +irc: an event waits", |s| {
+            let key = queued(s, b"+irc\xff", "");
+            put(s, &trees::SERVERNAMEEVENT_DATA, &key, b"");
+        }),
         ("V201 @alice:dump.test in !room:dump.test: the receipt is missing", |s| {
             let (key, _) = receipt_of(s, ALICE);
             remove(s, &trees::READRECEIPTID_READRECEIPT, &key);

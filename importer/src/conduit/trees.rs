@@ -175,7 +175,6 @@ const YES: Written = Written::Yes;
 const CACHE: Written = Written::No("a cache that Conduit fills");
 const PASSING: Written = Written::No("lives for minutes");
 const UNREAD: Written = Written::No("Conduit writes it and never reads it");
-const QUEUES: Written = Written::No("nothing is waiting to be sent");
 
 macro_rules! trees {
     ($($constant:ident $name:literal $key:expr => $value:expr, $written:expr;)*) => {
@@ -252,11 +251,11 @@ trees! {
         &[&[Text("room"), Sep, Text("user"), Sep, U64("count"), Sep, Text("type")]], YES;
     SENDERKEY_PUSHER "senderkey_pusher" &[&[Text("user"), Sep, Text("pushkey")]] => AS_SENT, YES;
     SERVER_SIGNINGKEYS "server_signingkeys" &[&[Text("server")]] => AS_SENT, CACHE;
-    SERVERCURRENTEVENT_DATA "servercurrentevent_data" QUEUE => QUEUED, QUEUES;
+    SERVERCURRENTEVENT_DATA "servercurrentevent_data" QUEUE => QUEUED, YES;
     SERVERNAME_EDUCOUNT "servername_educount" &[&[Text("server")]] => COUNT, YES;
     SERVERNAME_USERLOCALPART_MEDIAID "servername_userlocalpart_mediaid"
         &[&[Text("server"), Sep, Text("localpart"), Sep, Text("media")]] => NOTHING, YES;
-    SERVERNAMEEVENT_DATA "servernameevent_data" QUEUE => QUEUED, QUEUES;
+    SERVERNAMEEVENT_DATA "servernameevent_data" QUEUE => QUEUED, YES;
     SERVERNAMEMEDIAID_METADATA "servernamemediaid_metadata" MEDIA => FILE, YES;
     SERVERNAMEMEDIAID_USERLOCALPART "servernamemediaid_userlocalpart" MEDIA => &[&[Text("localpart")]], YES;
     SERVERROOMIDS "serverroomids" &[&[Text("server"), Sep, Text("room")]] => NOTHING, YES;

@@ -3,6 +3,7 @@
 //! Times are milliseconds since the Unix epoch (`_ts`). Fields that a source can't give are absent.
 
 mod media;
+mod outbox;
 
 use std::collections::BTreeMap;
 
@@ -11,7 +12,10 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-pub use self::media::{DumpMedia, DumpMediaHead};
+pub use self::{
+    media::{DumpMedia, DumpMediaHead},
+    outbox::DumpOutgoing,
+};
 use crate::{secret, synapse::Extent, tally::Tally};
 
 /// The version of the format this code reads and writes.

@@ -6,6 +6,8 @@ use sha2::{Digest, Sha256};
 
 /// The list of media below the dump's directory.
 pub const MEDIA: &str = "media.jsonl";
+/// What had not been delivered, below the dump's directory.
+pub const OUTBOX: &str = "outbox.jsonl";
 /// The folder for media files below the dump's directory.
 pub const MEDIA_FILES: &str = "media";
 

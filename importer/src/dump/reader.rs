@@ -4,6 +4,7 @@ mod ahead;
 mod lines;
 mod media;
 mod messages;
+mod outbox;
 mod room;
 
 use std::{
@@ -17,7 +18,9 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
 use self::lines::Lines;
-pub use self::{media::MediaReader, messages::MessageReader, room::RoomReader};
+pub use self::{
+    media::MediaReader, messages::MessageReader, outbox::OutboxReader, room::RoomReader,
+};
 use super::{
     format::{self, DumpServer, DumpUser, FileEntry, Manifest},
     names,

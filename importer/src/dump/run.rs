@@ -106,6 +106,7 @@ async fn read_all(
     tally.merge(second);
     drop(rooms);
 
+    source.outbox(writer, tally).await?;
     source.media(writer, tally, progress).await?;
     Ok(server.server_name)
 }

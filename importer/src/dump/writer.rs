@@ -3,6 +3,7 @@
 mod file;
 mod media;
 mod messages;
+mod outbox;
 mod room;
 
 use std::{
@@ -17,7 +18,9 @@ use serde::Serialize;
 
 use self::file::HashingFile;
 pub(super) use self::room::Section;
-pub use self::{media::MediaWriter, messages::MessageWriter, room::RoomWriter};
+pub use self::{
+    media::MediaWriter, messages::MessageWriter, outbox::OutboxWriter, room::RoomWriter,
+};
 use super::{
     format::{DumpRoom, DumpServer, DumpUser, FileEntry, Manifest},
     names,

@@ -7,6 +7,7 @@ mod connection;
 mod error;
 mod items;
 mod media;
+mod outbox;
 mod rooms;
 mod row;
 mod schema;
@@ -219,6 +220,10 @@ impl Source for DatabaseSource {
         tally: &mut Tally,
     ) -> Result<(), SourceError> {
         self.read_room(room_id, writer, tally).await
+    }
+
+    async fn outbox(&mut self, writer: &DumpWriter, tally: &mut Tally) -> Result<(), SourceError> {
+        self.read_outbox(writer, tally).await
     }
 
     async fn media(

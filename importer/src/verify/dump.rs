@@ -16,6 +16,7 @@
 //! | state entry | whose event is not there; that is reported with the event, if the dump has it |
 //! | receipt | that is not the newest of its user in the room; private, of a thread or of an event that is not in the timeline |
 //! | unread counts | of a room that the user is not in |
+//! | what waits to be sent | an event that is not in a timeline, or for a server that has left its room; a message that is no canonical JSON |
 //! | application service | that Conduit would not start with, or a second one with the same id or token |
 //! | membership | whose member event is not there, or not in the room's state; an invite from somebody whom the user ignores; a refused invite to a room that the server is not in |
 
@@ -24,6 +25,7 @@ mod backups;
 mod directory;
 mod encryption;
 mod extra;
+mod outbox;
 mod push_rules;
 mod pushers;
 mod reading;
@@ -134,6 +136,7 @@ pub(super) fn compare(
     drop(phase);
     reading.extra(store, found)?;
     let server = dump.server()?;
+    outbox::compare(store, dump, &skipped, found)?;
     appservices::compare(store, &server.appservices, &server_name, &skipped, found)?;
     blocked_rooms(store, &server.blocked_rooms, found)
 }

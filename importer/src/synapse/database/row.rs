@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
-use ruma::{OwnedEventId, OwnedRoomAliasId, OwnedRoomId, OwnedUserId};
+use ruma::{OwnedEventId, OwnedRoomAliasId, OwnedRoomId, OwnedServerName, OwnedUserId};
 use rusqlite::types::ValueRef;
 use serde_json::value::RawValue;
 use sqlx::{Column as _, Decode, Postgres, Row as _, TypeInfo, ValueRef as _, postgres::PgRow};
@@ -285,6 +285,7 @@ matrix_id!(
     OwnedEventId: "an event id",
     OwnedRoomAliasId: "a room alias",
     OwnedRoomId: "a room id",
+    OwnedServerName: "a server name",
     OwnedUserId: "a user id",
 );
 

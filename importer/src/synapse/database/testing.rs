@@ -212,6 +212,8 @@ pub(super) struct Dumped {
     pub(super) rooms: Vec<Value>,
     /// Lines of `media.jsonl`, without the first.
     pub(super) media: Vec<Value>,
+    /// Lines of `outbox.jsonl`.
+    pub(super) outbox: Vec<Value>,
     /// Kind, item and reason of what was skipped.
     pub(super) skipped: Vec<(String, String, String)>,
 }
@@ -248,11 +250,13 @@ pub(super) async fn dumped(config: &SynapseConfig, history: History) -> Dumped {
         files
     };
     let media = std::fs::read_to_string(path.join("media.jsonl")).unwrap();
+    let outbox = std::fs::read_to_string(path.join(names::OUTBOX)).unwrap_or_default();
     let kind = |kind| serde_json::to_value(kind).unwrap().as_str().unwrap().to_owned();
     Dumped {
         users: files("users/"),
         rooms: files("rooms/"),
         media: media.lines().skip(1).map(|line| serde_json::from_str(line).unwrap()).collect(),
+        outbox: outbox.lines().map(|line| serde_json::from_str(line).unwrap()).collect(),
         skipped: manifest
             .tally
             .skipped

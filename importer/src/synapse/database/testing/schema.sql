@@ -24,7 +24,11 @@ CREATE TABLE e2e_fallback_keys_json (user_id TEXT NOT NULL, device_id TEXT NOT N
 CREATE TABLE device_inbox (user_id TEXT NOT NULL, device_id TEXT NOT NULL, stream_id BIGINT NOT NULL, message_json TEXT NOT NULL);
 CREATE TABLE device_lists_stream (stream_id BIGINT NOT NULL, user_id TEXT NOT NULL);
 CREATE TABLE user_signature_stream (stream_id BIGINT NOT NULL, from_user_id TEXT NOT NULL);
-CREATE TABLE device_lists_outbound_pokes (stream_id BIGINT NOT NULL, user_id TEXT NOT NULL);
+CREATE TABLE device_lists_outbound_pokes (stream_id BIGINT NOT NULL, user_id TEXT NOT NULL, destination TEXT NOT NULL DEFAULT 'away.test');
+CREATE TABLE device_federation_outbox (destination TEXT NOT NULL, stream_id BIGINT NOT NULL, queued_ts BIGINT NOT NULL, messages_json TEXT NOT NULL);
+CREATE TABLE destinations (destination TEXT PRIMARY KEY, last_successful_stream_ordering BIGINT);
+CREATE TABLE destination_rooms (destination TEXT NOT NULL, room_id TEXT NOT NULL, stream_ordering BIGINT NOT NULL);
+CREATE TABLE application_services_txns (as_id TEXT NOT NULL, txn_id BIGINT NOT NULL, event_ids TEXT NOT NULL);
 CREATE TABLE e2e_room_keys_versions (user_id TEXT NOT NULL, version BIGINT NOT NULL, algorithm TEXT NOT NULL, auth_data TEXT NOT NULL, deleted SMALLINT DEFAULT 0 NOT NULL, etag BIGINT);
 CREATE TABLE e2e_room_keys (user_id TEXT NOT NULL, room_id TEXT NOT NULL, session_id TEXT NOT NULL, version BIGINT NOT NULL, first_message_index INT, forwarded_count INT, is_verified BOOLEAN, session_data TEXT NOT NULL);
 CREATE TABLE receipts_linearized (stream_id BIGINT NOT NULL, room_id TEXT NOT NULL, receipt_type TEXT NOT NULL, user_id TEXT NOT NULL, event_id TEXT NOT NULL, data TEXT NOT NULL, event_stream_ordering BIGINT, thread_id TEXT);

@@ -52,7 +52,7 @@ pub(in crate::synapse::database) fn everything(fixture: &mut Fixture) {
         "INSERT INTO device_inbox VALUES ('@alice:own.test', 'PHONE', 8, '{\"type\":\"first\"}')",
         "INSERT INTO device_inbox VALUES ('@alice:own.test', 'GONE', 7, '{}')",
         "INSERT INTO device_lists_stream VALUES (11, '@alice:own.test')",
-        "INSERT INTO device_lists_outbound_pokes VALUES (12, '@bob:own.test')",
+        "INSERT INTO device_lists_outbound_pokes VALUES (12, '@bob:own.test', 'away.test')",
         "INSERT INTO e2e_room_keys_versions VALUES ('@alice:own.test', 1, 'm.old', '{}', 1, NULL)",
         "INSERT INTO e2e_room_keys_versions VALUES ('@alice:own.test', 2, 'm.new', '{\"public_key\":\"p\"}', 0, 3)",
         "INSERT INTO e2e_room_keys VALUES ('@alice:own.test', 'any room', 'any session', 2, 1, 0, TRUE, '{\"c\":1}')",
