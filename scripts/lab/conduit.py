@@ -23,12 +23,16 @@ OLDEST_ROOM_VERSION = 6
 
 def try_out(lab: Notes, binary: Path, database: Path, before: Path, after: Path) -> int:
     """Starts Conduit twice: compares, sends into each room, looks again. Returns how much is unexplained."""
-    with running(lab, binary, database, ["allow_registration = true"]) as base_url:
+    # Conduit sends at its start what Synapse had not sent, so the bridge must listen by then.
+    with bridge.receiver(lab) as received, running(lab, binary, database, ["allow_registration = true"]) as base_url:
         snapshot.write(lab, base_url, after)
         unexplained = compare.report(before, after)
-        with bridge.receiver(lab) as received:
-            sent = send(lab, base_url)
-            mute = try_bridge(lab, base_url, sent["bridged"][1], received)
+        queued = len(received)
+        sent = send(lab, base_url)
+        mute = try_bridge(lab, base_url, sent["bridged"][1], received)
+        if not queued:
+            mute.append("the bridge was not sent what it had not received from Synapse")
+        print(f"of these, {queued} events had waited for it on Synapse")
         print(f"sent a message in each of {len(sent)} rooms")
         unexplained += encryption.go_on(lab, base_url)
     with running(lab, binary, database) as base_url:
