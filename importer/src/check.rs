@@ -6,6 +6,7 @@
 mod accounts;
 mod rooms;
 mod running;
+mod services;
 mod source;
 mod space;
 mod target;

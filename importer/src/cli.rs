@@ -11,6 +11,7 @@ mod inspect;
 mod media;
 mod migrate;
 mod output;
+mod proxy_config;
 mod quiet_config;
 mod source;
 mod target;
@@ -93,6 +94,8 @@ enum Command {
     Migrate(migrate::Arguments),
     /// Print what makes the old Synapse quiet while history is fetched from it
     QuietConfig(quiet_config::Arguments),
+    /// Print a piece of a reverse proxy's configuration that drops pagination tokens of the other server
+    ProxyConfig(proxy_config::Arguments),
     /// Fetch the history that was left behind into a Conduit database, while Conduit is stopped
     Backfill(backfill::Arguments),
     /// Make a running, patched Conduit fetch the history that was left behind
@@ -118,6 +121,7 @@ pub fn main_with(open: Open) -> ExitCode {
         Command::Inspect(arguments) => arguments.run(),
         Command::Migrate(arguments) => arguments.run(cli.global),
         Command::QuietConfig(arguments) => arguments.run(),
+        Command::ProxyConfig(arguments) => arguments.run(),
         Command::Backfill(arguments) => arguments.run(cli.global),
         Command::Drain(arguments) => arguments.run(cli.global),
     };
@@ -168,8 +172,8 @@ fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
 }
 
 /// Lets the operator end a process whose signals the dump has caught, until the value is dropped: what catches signals
-/// stays installed when its runtime is gone. Whatever is written by then has no name yet.
-fn interruptible() -> anyhow::Result<tokio::runtime::Runtime> {
+/// stays installed when its runtime is gone. Whatever is written by then has no name yet. `message` says so, and what to do.
+fn interruptible(message: String) -> anyhow::Result<tokio::runtime::Runtime> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -177,7 +181,7 @@ fn interruptible() -> anyhow::Result<tokio::runtime::Runtime> {
         .context("starting the async runtime")?;
     runtime.spawn(async {
         interrupted().await;
-        output::error(&anyhow::anyhow!("interrupted; run the command again"));
+        output::error(&anyhow::anyhow!(message));
         // Not `std::process::exit`: it would take RocksDB's threads apart while they write.
         signal_hook::low_level::exit(exit::FAILED.into());
     });

@@ -1,12 +1,22 @@
 //! Directories that appear under their name only when they are complete.
 
+mod place;
+mod rehearsal;
+
 use std::{
+    ffi::OsString,
     fs::{self, DirBuilder, File, TryLockError},
     io,
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
+use self::place::{Place, entries};
+pub(crate) use self::rehearsal::nearest;
+pub use self::{
+    place::{normal, suffixed},
+    rehearsal::rehearse,
+};
 use crate::remedy;
 
 /// The file that says that a `.partial` directory is ours and may be removed by the next run, unless it is locked: then
@@ -46,43 +56,53 @@ pub enum PartialError {
     },
 }
 
-/// A directory `<target>.partial` that [`Self::finish`] renames to `<target>`. When dropped before that it stays for a
-/// look, and the next run removes it.
+/// Files that make a directory what it is, of RocksDB, SQLite and a dump: where entries get their names one by one, these
+/// are the last ones.
+const LAST: [&str; 3] = ["CURRENT", "conduit.db", "manifest.json"];
+
+/// A directory `<target>.partial` that [`Self::finish`] renames to `<target>`. When dropped before that it stays for
+/// inspection, and the next run removes it.
+///
+/// A mount point can't be replaced. There it is `<target>/importer.partial`, and [`Self::finish`] moves its entries.
 #[derive(Debug)]
 pub struct Partial {
-    target: PathBuf,
-    path: PathBuf,
+    place: Place,
     /// The marker, locked.
     _marker: File,
 }
 
 impl Partial {
-    /// Makes `<target>.partial` (mode 0700, empty but for a marker), after removing one of an earlier run.
+    /// Makes the directory (mode 0700, empty but for a marker), after removing one of an earlier run.
     ///
     /// # Errors
     ///
     /// [`PartialError::NotEmpty`] if `target` holds anything, [`PartialError::Foreign`], [`PartialError::Busy`],
     /// [`PartialError::Io`].
     pub fn create(target: &Path) -> Result<Self, PartialError> {
-        check(target)?;
-        let path = partial(target);
+        let place = check_place(Place::of(target))?;
+        let path = &place.partial;
         let io_error = |source| PartialError::Io { path: path.clone(), source };
         if path.symlink_metadata().is_ok() {
-            fs::remove_dir_all(&path).map_err(io_error)?;
+            fs::remove_dir_all(path).map_err(io_error)?;
+        }
+        if place.is_mount {
+            // What replaces a directory brings its mode along; a mount point must be told.
+            fs::set_permissions(&place.target, fs::Permissions::from_mode(0o700))
+                .map_err(|source| PartialError::Io { path: place.target.clone(), source })?;
         }
         let marker = DirBuilder::new()
             .recursive(true)
             .mode(0o700)
-            .create(&path)
+            .create(path)
             .and_then(|()| File::create_new(path.join(MARKER)))
             .map_err(io_error)?;
-        lock(&marker, &path)?;
-        Ok(Self { target: target.to_owned(), path, _marker: marker })
+        lock(&marker, path)?;
+        Ok(Self { place, _marker: marker })
     }
 
     /// The directory to write into.
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.place.partial
     }
 
     /// Gives the directory its name. All its files must be durable already.
@@ -91,20 +111,43 @@ impl Partial {
     ///
     /// [`PartialError::NotEmpty`] if something appeared at the target meanwhile, [`PartialError::Io`].
     pub fn finish(self) -> Result<PathBuf, PartialError> {
-        if !is_free(&self.target)? {
-            return Err(PartialError::NotEmpty { path: self.target });
+        let Place { target, partial, is_mount } = &self.place;
+        let io_error = |source| PartialError::Io { path: target.clone(), source };
+        if !self.place.is_free().map_err(io_error)? {
+            return Err(PartialError::NotEmpty { path: target.clone() });
         }
-        let parent = self.target.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let marker = self.path.join(MARKER);
-        fs::remove_file(&marker)
-            .and_then(|()| File::open(&self.path)?.sync_all())
-            // An empty directory gives way to a renamed one, and its mode with it.
-            .and_then(|()| fs::rename(&self.path, &self.target))
-            .inspect_err(|_| drop(File::create(&marker)))
-            .and_then(|()| File::open(parent.unwrap_or(Path::new(".")))?.sync_all())
-            .map_err(|source| PartialError::Io { path: self.target.clone(), source })?;
-        Ok(self.target)
+        let named = if *is_mount { pour(partial, target) } else { rename(partial, target) };
+        named.map_err(io_error)?;
+        Ok(self.place.target)
     }
+}
+
+/// Puts a complete directory in the place of its name.
+fn rename(partial: &Path, target: &Path) -> io::Result<()> {
+    let marker = partial.join(MARKER);
+    fs::remove_file(&marker)
+        .and_then(|()| File::open(partial)?.sync_all())
+        // An empty directory gives way to a renamed one, and its mode with it.
+        .and_then(|()| fs::rename(partial, target))
+        .inspect_err(|_| drop(File::create(&marker)))
+        .and_then(|()| File::open(target.parent().unwrap_or(Path::new("/")))?.sync_all())
+}
+
+/// Moves the entries of a complete directory to the mount point above it. That can be interrupted in the middle: then the
+/// next run finds the target in use, and Conduit finds no database there, as the file that makes it one comes last.
+fn pour(partial: &Path, target: &Path) -> io::Result<()> {
+    let is_last = |name: &OsString| LAST.iter().any(|last| name == last);
+    let mut names = entries(partial)?;
+    names.retain(|name| name != MARKER);
+    names.sort_by_key(is_last);
+    for name in &names {
+        if is_last(name) {
+            File::open(target)?.sync_all()?;
+        }
+        fs::rename(partial.join(name), target.join(name))?;
+    }
+    fs::remove_dir_all(partial)?;
+    File::open(target)?.sync_all()
 }
 
 /// Says whether [`Partial::create`] would refuse `target`, without touching anything.
@@ -114,14 +157,29 @@ impl Partial {
 /// [`PartialError::NotEmpty`] if `target` holds anything, [`PartialError::Foreign`], [`PartialError::Busy`],
 /// [`PartialError::Io`].
 pub fn check(target: &Path) -> Result<(), PartialError> {
-    if !is_free(target)? {
-        return Err(PartialError::NotEmpty { path: target.to_owned() });
+    check_place(Place::of(target)).map(drop)
+}
+
+/// Where `target` is written until it has its name.
+pub fn unfinished(target: &Path) -> PathBuf {
+    Place::of(target).partial
+}
+
+fn check_place(place: Place) -> Result<Place, PartialError> {
+    let io_error = |source| PartialError::Io { path: place.target.clone(), source };
+    if !place.is_free().map_err(io_error)? {
+        return Err(PartialError::NotEmpty { path: place.target });
     }
-    let path = partial(target);
+    let path = &place.partial;
     if let Ok(marker) = File::open(path.join(MARKER)) {
-        return lock(&marker, &path);
+        lock(&marker, path)?;
+    } else if !entries(path)
+        .map_err(|source| PartialError::Io { path: path.clone(), source })?
+        .is_empty()
+    {
+        return Err(PartialError::Foreign { path: place.partial });
     }
-    if is_free(&path)? { Ok(()) } else { Err(PartialError::Foreign { path }) }
+    Ok(place)
 }
 
 /// Locks the marker until it is closed.
@@ -133,98 +191,5 @@ fn lock(marker: &File, path: &Path) -> Result<(), PartialError> {
     }
 }
 
-fn partial(target: &Path) -> PathBuf {
-    let mut name = target.as_os_str().to_owned();
-    name.push(".partial");
-    name.into()
-}
-
-/// Whether `directory` is absent or empty.
-///
-/// # Errors
-///
-/// [`PartialError::Io`], if it is no directory for instance.
-pub fn is_free(directory: &Path) -> Result<bool, PartialError> {
-    match fs::read_dir(directory) {
-        Ok(mut entries) => Ok(entries.next().is_none()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
-        Err(source) => Err(PartialError::Io { path: directory.to_owned(), source }),
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
-    use super::*;
-
-    fn scratch() -> (tempfile::TempDir, PathBuf) {
-        let scratch = tempfile::tempdir().unwrap();
-        let target = scratch.path().join("target");
-        (scratch, target)
-    }
-
-    #[test]
-    fn the_target_appears_when_finished_and_only_its_owner_reads_it() {
-        let (_scratch, target) = scratch();
-        let partial = Partial::create(&target).unwrap();
-        fs::write(partial.path().join("file"), "x").unwrap();
-        assert!(!target.exists());
-        partial.finish().unwrap();
-        let names: Vec<_> =
-            fs::read_dir(&target).unwrap().map(|e| e.unwrap().file_name()).collect();
-        assert_eq!(names, ["file"]);
-        assert_eq!(fs::metadata(&target).unwrap().permissions().mode() & 0o777, 0o700);
-    }
-
-    #[test]
-    fn an_empty_target_gives_way() {
-        let (_scratch, target) = scratch();
-        fs::create_dir(&target).unwrap();
-        fs::set_permissions(&target, fs::Permissions::from_mode(0o755)).unwrap();
-        Partial::create(&target).unwrap().finish().unwrap();
-        assert_eq!(fs::metadata(&target).unwrap().permissions().mode() & 0o777, 0o700);
-    }
-
-    #[test]
-    fn what_an_earlier_run_left_is_replaced() {
-        let (_scratch, target) = scratch();
-        let earlier = Partial::create(&target).unwrap();
-        fs::write(earlier.path().join("old"), "x").unwrap();
-        drop(earlier);
-        let partial = Partial::create(&target).unwrap();
-        assert!(!partial.path().join("old").exists());
-    }
-
-    #[test]
-    fn what_another_run_is_writing_stays() {
-        let (_scratch, target) = scratch();
-        let running = Partial::create(&target).unwrap();
-        assert!(matches!(Partial::create(&target), Err(PartialError::Busy { .. })));
-        running.finish().unwrap();
-        assert!(target.is_dir());
-    }
-
-    #[test]
-    fn what_others_made_is_refused_and_stays() {
-        let (scratch, target) = scratch();
-        let foreign = scratch.path().join("target.partial");
-        fs::create_dir(&foreign).unwrap();
-        fs::write(foreign.join("precious"), "x").unwrap();
-        assert!(matches!(Partial::create(&target), Err(PartialError::Foreign { .. })));
-        assert!(foreign.join("precious").exists());
-
-        fs::create_dir(&target).unwrap();
-        fs::write(target.join("precious"), "x").unwrap();
-        assert!(matches!(Partial::create(&target), Err(PartialError::NotEmpty { .. })));
-    }
-
-    #[test]
-    fn a_target_that_appears_meanwhile_is_not_overwritten() {
-        let (_scratch, target) = scratch();
-        let partial = Partial::create(&target).unwrap();
-        fs::create_dir(&target).unwrap();
-        fs::write(target.join("precious"), "x").unwrap();
-        assert!(matches!(partial.finish(), Err(PartialError::NotEmpty { .. })));
-    }
-}
+mod tests;

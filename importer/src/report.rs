@@ -19,14 +19,18 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
-pub use self::{rooms::RoomFacts, users::UserFacts};
+pub use self::{
+    rooms::{Later, RoomFacts},
+    users::UserFacts,
+};
 use crate::{
     dump::{
         DumpReader, ReadError,
         format::{Manifest, SourceInfo},
     },
     findings::Finding,
-    remedy,
+    partial, remedy,
+    synapse::History,
     tally::{Kind, Skip, Tally},
 };
 
@@ -50,6 +54,8 @@ pub struct Report {
     pub database: DatabaseFacts,
     /// What the operator has to do, in this order.
     pub todo: Vec<String>,
+    /// History that is left for later.
+    pub later: Later,
     /// What the operator must know, the worst first.
     pub findings: Vec<Finding>,
     /// What became of everything, by kind.
@@ -152,6 +158,9 @@ impl Report {
         let mut joined = BTreeMap::new();
         let rooms = rooms::read(dump, outcome.imported, &mut joined)?;
         let users = users::read(dump, outcome.imported, &joined)?;
+        let extent = manifest.source.extent;
+        let recent = extent.is_some_and(|extent| extent.history == History::Recent);
+        let later = Later::of(&rooms, recent);
         let steps = outcome.steps.iter().map(|&(step, seconds)| StepFacts { step, seconds });
         Ok(Self {
             version: VERSION,
@@ -162,7 +171,8 @@ impl Report {
                 source: manifest.source.clone(),
                 bytes: bytes(manifest),
             },
-            todo: todo::list(&outcome, dump.directory()),
+            todo: todo::list(&outcome, dump.directory(), &later),
+            later,
             database: outcome.database,
             findings: outcome.findings.to_vec(),
             kinds: kinds(&manifest.tally, outcome.imported),
@@ -239,9 +249,7 @@ fn file(directory: &Path, content: &[u8]) -> io::Result<NamedTempFile> {
 
 /// Where the report on a database is by default: beside it, with `.report` added.
 pub fn beside(database: &Path) -> PathBuf {
-    let mut name = database.as_os_str().to_owned();
-    name.push(".report");
-    name.into()
+    partial::suffixed(database, ".report")
 }
 
 /// What the import that is reported in `directory` left out. `None` if there is no such report, or one of another dump.

@@ -7,6 +7,8 @@ import tempfile
 from pathlib import Path
 
 DATABASE = "synapse"
+# Not /tmp, which may be a small file system in memory.
+ELSEWHERE = Path("/var/tmp")
 
 
 def binaries() -> Path:
@@ -36,21 +38,52 @@ def own(path: Path) -> None:
         subprocess.run(["chown", "-R", "postgres:postgres", path], check=True)
 
 
+def reaches(directory: Path) -> bool:
+    """Whether the server's user can come to a directory: root's home, for one, is closed to others."""
+    if os.geteuid() != 0:
+        return True
+    return subprocess.run(["test", "-x", directory], user="postgres", group="postgres", extra_groups=[], check=False,
+                          cwd="/").returncode == 0
+
+
+def settle(directory: Path) -> Path:
+    """Where the data is while the server runs: if its user can't come to `directory`, elsewhere, with a link to it."""
+    if directory.is_symlink() or reaches(directory.parent):
+        return directory
+    elsewhere = Path(tempfile.mkdtemp(prefix="lab-postgres-", dir=ELSEWHERE))
+    own(elsewhere)
+    data = elsewhere / "data"
+    if directory.exists():
+        shutil.move(directory, data)
+    directory.symlink_to(data)
+    return directory
+
+
+def bring_back(directory: Path) -> None:
+    """Makes what is elsewhere a part of the laboratory again, which can then be copied."""
+    if directory.is_symlink():
+        data = directory.readlink()
+        directory.unlink()
+        shutil.move(data, directory)
+        data.parent.rmdir()
+
+
 def start(directory: Path) -> dict:
     """Starts the cluster in `directory`, which it makes at first; returns the arguments to connect with."""
-    # A socket's path may have 107 bytes: it can't live in a deep directory.
-    socket = Path(tempfile.mkdtemp(prefix="lab-postgres-"))
+    # A socket's path may have 107 bytes: it can't live in a deep directory, nor where `TMPDIR` is one.
+    socket = Path(tempfile.mkdtemp(prefix="lab-postgres-", dir="/tmp"))
     socket.chmod(0o755)
     own(socket)
     new = not directory.exists()
+    data = settle(directory).resolve()
     if new:
-        directory.mkdir(mode=0o700)
-    own(directory)
+        data.mkdir(mode=0o700, parents=True)
+    own(data)
     if new:
-        run("initdb", "-D", directory, "-U", DATABASE, "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync")
+        run("initdb", "-D", data, "-U", DATABASE, "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync")
     # Nothing of a laboratory must survive a power cut.
     options = f"-k {socket} -c listen_addresses='' -c fsync=off -c synchronous_commit=off -c full_page_writes=off"
-    run("pg_ctl", "start", "-w", "-D", directory, "-l", directory / "server.log", "-o", options)
+    run("pg_ctl", "start", "-w", "-D", data, "-l", data / "server.log", "-o", options)
     if new:
         run("createdb", "-h", socket, "-U", DATABASE, "-T", "template0", DATABASE)
     return {"user": DATABASE, "dbname": DATABASE, "host": str(socket), "cp_min": 2, "cp_max": 5}
@@ -65,5 +98,6 @@ def running(directory: Path) -> bool:
 
 
 def stop(directory: Path, socket: str) -> None:
-    run("pg_ctl", "stop", "-w", "-m", "fast", "-D", directory)
+    run("pg_ctl", "stop", "-w", "-m", "fast", "-D", directory.resolve())
+    bring_back(directory)
     shutil.rmtree(socket, ignore_errors=True)

@@ -105,15 +105,84 @@ fn a_report_without_space_and_the_migration_run_again() {
 }
 
 #[test]
-fn a_file_system_that_is_read_only_and_a_mount_point() {
+fn a_file_system_that_is_read_only() {
     let lab = Lab::stopped().unwrap();
     let Some(disk) = Disk::mount(lab.path("disk"), "10m") else { return };
-    command::fails(dump(&lab, &lab.path("disk")), 5, &["disk", "inside of it"]).unwrap();
-    // What it wrote beside the mount point is its own, and goes.
-    command::fails(dump(&lab, &lab.path("disk")), 5, &["disk", "inside of it"]).unwrap();
     disk.read_only();
     let target = disk.path("dump");
     command::fails(dump(&lab, &target), 5, &["dump.partial", "on a file system that can"]).unwrap();
+    command::fails(dump(&lab, &lab.path("disk")), 5, &["disk", "on a file system that can"])
+        .unwrap();
+}
+
+/// Disks of their own, as virtual machines and containers have them for dump and database.
+#[test]
+fn mount_points_are_filled_and_stay() {
+    let lab = Lab::stopped().unwrap();
+    let [dumped, database] = ["dump", "conduit"].map(|name| lab.path(name));
+    let Some(first) = Disk::mount(dumped.clone(), "30m") else { return };
+    let second = Disk::mount(database.clone(), "200m").unwrap();
+    fs::create_dir(second.path("lost+found")).unwrap();
+    let path = |path: &Path| path.to_string_lossy().into_owned();
+    let mut arguments = vec!["migrate".to_owned()];
+    arguments.extend(lab.by_database());
+    for argument in ["--accept", "C301", "--dump", &path(&dumped), "--database", &path(&database)] {
+        arguments.push(argument.to_owned());
+    }
+    command::run(&arguments).unwrap().json().unwrap();
+    for (disk, file) in [(&first, "manifest.json"), (&second, "CURRENT"), (&second, "lost+found")] {
+        assert!(disk.path(file).exists(), "{file}");
+        assert!(!disk.path("importer.partial").exists());
+        assert_eq!(fs::metadata(&disk.0).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+    let verify = ["verify", "--dump", &path(&dumped), "--database", &path(&database)];
+    command::run(verify).unwrap().json().unwrap();
+    // And it is in use now.
+    let again = command::run(&arguments).unwrap();
+    assert!(again.code == 10 && again.out.contains("C503") && again.out.contains("C507"));
+}
+
+/// Conduit's own example and Debian's package write `database_path` with a slash at its end; and a link, to another disk.
+#[test]
+fn paths_as_conduits_example_and_debians_package_write_them() {
+    let lab = Lab::stopped().unwrap();
+    let other = lab.path("other");
+    fs::create_dir_all(other.join("real")).unwrap();
+    for (name, is_made) in [("absent", false), ("empty", true), ("link", false)] {
+        let database = lab.path(name);
+        if is_made {
+            fs::create_dir(&database).unwrap();
+        }
+        if name == "link" {
+            std::os::unix::fs::symlink(other.join("real"), &database).unwrap();
+        }
+        let config = lab.path("conduit.toml");
+        let text = format!(
+            "[global]\nserver_name = \"{}\"\ndatabase_backend = \"rocksdb\"\ndatabase_path = \"{}/\"\nport = 1\n\
+             allow_federation = true\n",
+            lab.note("server_name"),
+            database.display()
+        );
+        fs::write(&config, text).unwrap();
+        let config = config.to_string_lossy();
+        let run = |first: &str| {
+            let mut arguments = vec![first.to_owned()];
+            arguments.extend(lab.by_database());
+            let more = ["--accept", "C301", "--conduit-config", &config];
+            arguments.extend(more.map(ToOwned::to_owned));
+            command::run(arguments).unwrap()
+        };
+        assert_eq!(run("check").code, 11, "{name}");
+        assert_eq!(run("migrate").code, 11, "{name}");
+        let beside = if name == "link" { other.join("real") } else { database.clone() };
+        for suffix in [".dump", ".report"] {
+            let mut path = beside.clone().into_os_string();
+            path.push(suffix);
+            assert!(Path::new(&path).is_dir(), "{name}{suffix}");
+        }
+        assert!(database.join("CURRENT").is_file() && database.join("media").is_dir());
+        assert_eq!(database.is_symlink(), name == "link");
+    }
 }
 
 fn permit(path: &Path, mode: u32) {

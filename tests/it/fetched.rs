@@ -110,87 +110,100 @@ fn nothing_is_missing(outcome: &Value) {
     }
 }
 
-/// Nothing half, nothing twice, whichever engine; and a Synapse that keeps quiet gives all of it.
-fn fetched_later(backend: Backend, name: &str) {
+/// Nothing half, nothing twice, whichever engine; and a Synapse that keeps quiet gives all of it. Told once for all that a quiet
+/// Synapse can be asked for: to tell it takes longer than to ask.
+#[test]
+fn what_is_fetched_later_is_what_a_full_import_has() {
     let mut story = Story::tell();
-    let database = story.database("conduit", name);
     story.start_quietly();
-    let outcome = story.backfill(&database).json().unwrap();
-    nothing_is_missing(&outcome);
-    story.is_whole(&database, backend);
-    // Once more: there is nothing left.
-    let again = story.backfill(&database).json().unwrap();
-    let rooms = again["rooms"].as_array().unwrap();
-    assert!(rooms.iter().all(|room| room["fetched"] == 0), "{again:#}");
+    for (backend, name) in [(Backend::Rocksdb, "rocksdb"), (Backend::Sqlite, "sqlite")] {
+        let database = story.database(name, name);
+        if backend == Backend::Rocksdb {
+            refused_if_in_use(&story, &database);
+        }
+        let outcome = story.backfill(&database).json().unwrap();
+        nothing_is_missing(&outcome);
+        story.is_whole(&database, backend);
+        // Once more: there is nothing left.
+        let again = story.backfill(&database).json().unwrap();
+        let rooms = again["rooms"].as_array().unwrap();
+        assert!(rooms.iter().all(|room| room["fetched"] == 0), "{again:#}");
+    }
+    refused_if_unfinished_or_of_another_server(&story);
 }
 
-#[test]
-fn what_is_fetched_later_is_what_a_full_import_has_in_rocksdb() {
-    fetched_later(Backend::Rocksdb, "rocksdb");
+fn refused_if_in_use(story: &Story, database: &Path) {
+    let held = kv::open(Backend::Rocksdb, database, Mode::Write).unwrap();
+    story.backfill(database).failed(5, &["in use", "stop Conduit"]).unwrap();
+    drop(held);
 }
 
-#[test]
-fn what_is_fetched_later_is_what_a_full_import_has_in_sqlite() {
-    fetched_later(Backend::Sqlite, "sqlite");
+fn refused_if_unfinished_or_of_another_server(story: &Story) {
+    let partial = story.lab.path("unfinished");
+    kv::open(Backend::Rocksdb, &partial, Mode::Create).unwrap().finish().unwrap();
+    story.backfill(&partial).failed(5, &["not complete", "import again"]).unwrap();
+    story.backfill(&story.lab.path("nothing")).failed(5, &["no Conduit database"]).unwrap();
+
+    let key = story.lab.path("other.key");
+    fs::write(&key, "ed25519 other YJDBA9Xnr2sVqXD9Vj7XVUnmFZcZrlw8Md7kMW+3XA1\n").unwrap();
+    let database = story.lab.path("rocksdb");
+    let mut arguments = story.arguments(&database);
+    *arguments.last_mut().unwrap() = key.to_string_lossy().into_owned();
+    command::fails(&arguments, 3, &["does not sign", "ed25519:other"]).unwrap();
+
+    story.lab.stop().unwrap();
+    story.backfill(&database).failed(3, &["does not answer"]).unwrap();
 }
 
+/// Whatever ends in the middle, and whoever ends it. The Synapse is as slow as it is by itself, so that there is a middle.
 #[test]
-fn killed_again_and_again_it_comes_to_the_same_end() {
+fn what_was_ended_in_the_middle_goes_on_later() {
     let mut story = Story::tell();
-    let database = story.database("conduit", "rocksdb");
-    // As slow as a Synapse is by itself, so that there is a middle.
+    let [killed, stopped] = [("killed", "rocksdb"), ("stopped", "sqlite")]
+        .map(|(name, backend)| story.database(name, backend));
     story.lab.resume_with_default_limits().unwrap();
-    let mut sizes = vec![events(Backend::Rocksdb, &database)];
+    killed_again_and_again(&story, &killed);
+    a_synapse_that_stops_is_named(&story, &stopped);
+    story.start_quietly();
+    nothing_is_missing(&story.backfill(&stopped).json().unwrap());
+    story.is_whole(&stopped, Backend::Sqlite);
+}
+
+fn killed_again_and_again(story: &Story, database: &Path) {
+    let mut sizes = vec![events(Backend::Rocksdb, database)];
     for _ in 0..4 {
-        let before = logs(&database);
+        let before = logs(database);
         let mut run = command::new()
             .unwrap()
-            .args(story.arguments(&database))
+            .args(story.arguments(database))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
         // In the middle: a page was written into a new log.
-        while logs(&database).is_subset(&before) && run.try_wait().unwrap().is_none() {
+        while logs(database).is_subset(&before) && run.try_wait().unwrap().is_none() {
             std::thread::sleep(Duration::from_millis(10));
         }
         run.kill().unwrap();
         run.wait().unwrap();
-        sizes.push(events(Backend::Rocksdb, &database));
+        sizes.push(events(Backend::Rocksdb, database));
         let server = ["verify", "--server-name", "family.test", "--database"].map(AsRef::as_ref);
         let verified = command::run(server.into_iter().chain([database.as_os_str()])).unwrap();
         assert_eq!(verified.json().unwrap()["findings"], serde_json::json!([]));
     }
-    nothing_is_missing(&story.backfill(&database).json().unwrap());
-    let whole = events(Backend::Rocksdb, &database);
+    nothing_is_missing(&story.backfill(database).json().unwrap());
+    let whole = events(Backend::Rocksdb, database);
     assert!(sizes.is_sorted(), "{sizes:?}");
     let is_middle = |size: &usize| sizes.first() < Some(size) && *size < whole;
     assert!(sizes.iter().any(is_middle), "it was never in the middle: {sizes:?}, {whole}");
-    story.is_whole(&database, Backend::Rocksdb);
+    story.is_whole(database, Backend::Rocksdb);
 }
 
-/// RocksDB's write-ahead logs that hold anything.
-fn logs(database: &Path) -> BTreeSet<PathBuf> {
-    let files = fs::read_dir(database).unwrap().map(|file| file.unwrap().path());
-    files
-        .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
-        .filter(|path| fs::metadata(path).is_ok_and(|log| log.len() > 0))
-        .collect()
-}
-
-fn events(backend: Backend, database: &Path) -> usize {
-    let store = kv::open(backend, database, Mode::Read).unwrap();
-    store.scan(&trees::PDUID_PDU, &[]).unwrap().count()
-}
-
-#[test]
-fn a_synapse_that_stops_is_named_and_a_later_run_goes_on() {
-    let mut story = Story::tell();
-    let database = story.database("conduit", "sqlite");
-    story.lab.resume_with_default_limits().unwrap();
+/// Stops Synapse.
+fn a_synapse_that_stops_is_named(story: &Story, database: &Path) {
     let mut run = command::new()
         .unwrap()
-        .args(story.arguments(&database))
+        .args(story.arguments(database))
         .args(["--format", "json", "--no-progress"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -208,33 +221,20 @@ fn a_synapse_that_stops_is_named_and_a_later_run_goes_on() {
     assert!(said.contains("run the command again") && !said.contains("panicked"), "{said}");
     let outcome: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_ne!(outcome["not_reached"], 0, "{outcome:#}");
-    story.start_quietly();
-    nothing_is_missing(&story.backfill(&database).json().unwrap());
-    story.is_whole(&database, Backend::Sqlite);
 }
 
-#[test]
-fn a_database_in_use_unfinished_or_of_another_server_is_refused() {
-    let mut story = Story::tell();
-    let database = story.database("conduit", "rocksdb");
-    story.start_quietly();
-    let held = kv::open(Backend::Rocksdb, &database, Mode::Write).unwrap();
-    story.backfill(&database).failed(5, &["in use", "stop Conduit"]).unwrap();
-    drop(held);
+/// RocksDB's write-ahead logs that hold anything.
+fn logs(database: &Path) -> BTreeSet<PathBuf> {
+    let files = fs::read_dir(database).unwrap().map(|file| file.unwrap().path());
+    files
+        .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
+        .filter(|path| fs::metadata(path).is_ok_and(|log| log.len() > 0))
+        .collect()
+}
 
-    let partial = story.lab.path("unfinished");
-    kv::open(Backend::Rocksdb, &partial, Mode::Create).unwrap().finish().unwrap();
-    story.backfill(&partial).failed(5, &["not complete", "import again"]).unwrap();
-    story.backfill(&story.lab.path("nothing")).failed(5, &["no Conduit database"]).unwrap();
-
-    let key = story.lab.path("other.key");
-    fs::write(&key, "ed25519 other YJDBA9Xnr2sVqXD9Vj7XVUnmFZcZrlw8Md7kMW+3XA1\n").unwrap();
-    let mut arguments = story.arguments(&database);
-    *arguments.last_mut().unwrap() = key.to_string_lossy().into_owned();
-    command::fails(&arguments, 3, &["does not sign", "ed25519:other"]).unwrap();
-
-    story.lab.stop().unwrap();
-    story.backfill(&database).failed(3, &["does not answer"]).unwrap();
+fn events(backend: Backend, database: &Path) -> usize {
+    let store = kv::open(backend, database, Mode::Read).unwrap();
+    store.scan(&trees::PDUID_PDU, &[]).unwrap().count()
 }
 
 /// The same through a patched Conduit: people who scroll back, all at once. `CONDUIT_BIN` names it.

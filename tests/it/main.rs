@@ -20,6 +20,7 @@ mod on_disk;
 mod outbox;
 mod past;
 mod predecessor;
+mod proxy;
 mod reading;
 mod sources;
 mod unexpected;

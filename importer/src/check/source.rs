@@ -1,6 +1,6 @@
 //! Synapse itself: configuration, database, media.
 
-use super::Checks;
+use super::{Checks, services};
 use crate::{
     conduit::keypair,
     config::synapse::{ConfigError, Surroundings, SynapseConfig},
@@ -73,6 +73,7 @@ pub(super) fn configuration(
             checks.found(&codes::APPSERVICE, id, detail);
         }
     }
+    services::of_synapse(checks, config, surroundings);
     for module in &surroundings.modules {
         checks.found(&codes::MODULES, module, "is loaded");
     }
@@ -106,7 +107,11 @@ pub(super) fn database(checks: &mut Checks, survey: &Survey) {
 pub(super) fn media(checks: &mut Checks, survey: &Survey, config: Option<&SynapseConfig>) {
     let Some(config) = config.filter(|_| survey.media.files > 0) else { return };
     let path = config.media_store_path.display().to_string();
-    if let Err(error) = config.media_store_path.read_dir() {
+    // A storage provider that is a directory may have everything that Synapse's own directory lost.
+    let has_provider = config.media_providers.iter().any(|provider| provider.is_dir());
+    if let Err(error) = config.media_store_path.read_dir()
+        && !(has_provider && error.kind() == std::io::ErrorKind::NotFound)
+    {
         let text = format!("{error}; {} files are missed", survey.media.files);
         checks.found(&codes::MEDIA_STORE, path, text);
         return;

@@ -2,9 +2,11 @@
 
 use std::{collections::BTreeMap, os::unix::fs::MetadataExt as _, path::Path};
 
-use super::{Checks, Dump, Target, target::nearest};
+use super::{Checks, Dump, Target};
 use crate::{
     findings::codes,
+    partial::nearest,
+    size::size,
     synapse::{History, survey::Survey},
 };
 
@@ -17,7 +19,10 @@ const RECENT: u64 = 100;
 
 pub(super) fn check(checks: &mut Checks, target: &Target, survey: &Survey, history: History) {
     let dump = dump(survey, history);
-    let mut needs = vec![(target.database.as_path(), database(dump, survey))];
+    let mut needs = vec![
+        (target.database.as_path(), database(dump)),
+        (target.media.as_path(), survey.media.bytes),
+    ];
     if let Dump::New(path) = &target.dump {
         needs.push((path, dump));
     }
@@ -32,7 +37,7 @@ pub(super) fn check(checks: &mut Checks, target: &Target, survey: &Survey, histo
         let Ok(disk) = rustix::fs::statvfs(path) else { continue };
         let free = disk.f_bavail.saturating_mul(disk.f_frsize);
         if free < needed {
-            let text = format!("{} free, {} needed", mebibytes(free), mebibytes(needed));
+            let text = format!("{} free, {} needed", size(free), size(needed));
             checks.found(&codes::TARGET_SPACE, path.display().to_string(), text);
         }
     }
@@ -56,13 +61,9 @@ fn dump(survey: &Survey, history: History) -> u64 {
     }
 }
 
-/// What Conduit's database needs: the dump's content with indexes, room to rewrite a part of it, and media.
-fn database(dump: u64, survey: &Survey) -> u64 {
-    dump.saturating_add(dump / 2).saturating_add(survey.media.bytes)
-}
-
-fn mebibytes(bytes: u64) -> String {
-    format!("{} MiB", bytes.div_ceil(1 << 20))
+/// What Conduit's database needs: the dump's content with indexes, and room to rewrite a part of it.
+fn database(dump: u64) -> u64 {
+    dump.saturating_add(dump / 2)
 }
 
 #[cfg(test)]
@@ -88,6 +89,6 @@ mod tests {
         });
         assert_eq!(dump(&survey, History::Recent), 660_000);
         assert_eq!(dump(&survey, History::Full), 1_000_000);
-        assert_eq!(database(660_000, &survey), 990_007);
+        assert_eq!(database(660_000), 990_000);
     }
 }

@@ -6,12 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::Checks;
+use super::{Checks, chain, services};
 use crate::{
     config::{conduit::ConduitService, synapse::Surroundings},
     dump::DumpReader,
     findings::codes,
-    partial::{self, PartialError},
+    partial::{self, PartialError, nearest},
     synapse::{Extent, survey::Survey},
 };
 
@@ -29,6 +29,8 @@ pub enum Dump {
 pub struct Target {
     /// Conduit's database.
     pub database: PathBuf,
+    /// Conduit's media directory, in the database's or elsewhere.
+    pub media: PathBuf,
     /// The dump.
     pub dump: Dump,
     /// The report.
@@ -56,9 +58,23 @@ pub(super) fn check(
         Dump::New(path) => place(checks, path, &codes::DUMP_USED),
         Dump::Reused(path, extent) => reused(checks, path, *extent, survey),
     }
+    if target.database.starts_with(&target.media) {
+        let subject = target.media.display().to_string();
+        checks.found(&codes::MEDIA_USED, subject, "holds the database's directory");
+    } else if !target.has_media_inside() {
+        place(checks, &target.media, &codes::MEDIA_USED);
+    }
     writable(checks, nearest(&target.report));
     if let Some(service) = &target.service {
         self::service(checks, service, surroundings);
+        services::check(checks, service, surroundings);
+    }
+}
+
+impl Target {
+    /// Whether the media directory is in the database's, and appears with that.
+    pub(super) fn has_media_inside(&self) -> bool {
+        self.media.starts_with(&self.database)
     }
 }
 
@@ -76,7 +92,10 @@ fn place(checks: &mut Checks, path: &Path, used: &codes::Code) {
             return;
         }
     }
-    writable(checks, nearest(path.parent().unwrap_or(path)));
+    // Run as one that writes: the last step of a run must not be the first one to fail.
+    if let Err(error) = partial::rehearse(path) {
+        checks.found(&codes::TARGET_RIGHTS, subject, chain(&error));
+    }
 }
 
 /// A directory that something will be made in.
@@ -118,13 +137,6 @@ fn reused(checks: &mut Checks, path: &Path, asked: Extent, survey: Option<&Surve
     }
 }
 
-/// A path itself, or the nearest directory above that is there.
-pub(super) fn nearest(path: &Path) -> &Path {
-    let here = Path::new(".");
-    let existing = path.ancestors().find(|path| path.exists());
-    existing.filter(|path| !path.as_os_str().is_empty()).unwrap_or(here)
-}
-
 fn service(checks: &mut Checks, service: &ConduitService, surroundings: Option<&Surroundings>) {
     let is_synapses = surroundings.is_some_and(|surroundings| {
         surroundings.listeners.iter().any(|listener| listener.port() == service.listen.port())
@@ -134,6 +146,12 @@ fn service(checks: &mut Checks, service: &ConduitService, surroundings: Option<&
         && error.kind() == io::ErrorKind::AddrInUse
     {
         checks.found(&codes::PORT, service.listen.to_string(), "is in use");
+    }
+    if service.empty_token {
+        checks.found(&codes::NO_START, "`registration_token`", "is an empty text");
+    }
+    for file in service.tls.iter().filter(|file| !file.is_file()) {
+        checks.found(&codes::NO_START, "`tls`", format!("`{}` is no file", file.display()));
     }
     if service.registration && surroundings.is_some_and(|surroundings| !surroundings.registration) {
         checks.found(&codes::REGISTRATION_OPEN, "`allow_registration`", "is on");

@@ -7,7 +7,7 @@ use super::{Checks, Dump, Target, configuration_error, source_error};
 use crate::{
     config::{
         conduit::ConduitService,
-        synapse::{ConfigError, Surroundings, SynapseConfig},
+        synapse::{ConfigError, Service, Surroundings, SynapseConfig},
     },
     dump::format::DumpAppservice,
     findings::{self, Severity},
@@ -84,6 +84,25 @@ fn a_registration_that_conduit_cannot_read_is_found() {
 }
 
 #[test]
+fn a_bridge_that_needs_what_conduit_has_not_is_found() {
+    let registration = "id: bridge\nurl: null\nas_token: planted-a\nhs_token: planted-b\nsender_localpart: bot\n\
+                        namespaces: {users: []}\n";
+    for (more, expected) in [
+        ("", vec![]),
+        ("io.element.msc4190: true\n", vec!["C528"]),
+        ("org.matrix.msc3202: true\n", vec!["C528"]),
+        ("org.matrix.msc3202: false\n", vec![]),
+    ] {
+        let (mut config, surroundings) = read("").unwrap();
+        let registration = format!("{registration}{more}").into();
+        config.appservices = vec![DumpAppservice { id: "bridge".into(), registration }];
+        let mut checks = Checks::default();
+        checks.configuration(&config, &surroundings);
+        assert_eq!(codes(checks), expected, "{more}");
+    }
+}
+
+#[test]
 fn what_ends_the_reading_is_a_finding() {
     for (text, code) in [
         ("app_service_config_files: [nowhere.yaml]", "C101"),
@@ -115,21 +134,33 @@ fn service() -> ConduitService {
     ConduitService {
         listen: "127.0.0.1:0".parse().unwrap(),
         registration: false,
+        empty_token: false,
         federation: true,
         max_request_bytes: 1 << 20,
+        turn: false,
+        jwt: false,
+        client: "https://own.test".into(),
+        server: "own.test:443".into(),
+        media_retention: false,
+        tls: Vec::new(),
     }
 }
 
 fn of_target(directory: &Path, change: impl FnOnce(&mut Target)) -> Vec<&'static str> {
     let mut target = Target {
         database: directory.join("parent/conduit"),
+        media: directory.join("parent/conduit/media"),
         dump: Dump::New(directory.join("dump")),
         report: directory.join("report"),
         server_name: Some("own.test".into()),
         service: Some(service()),
     };
     change(&mut target);
-    let surroundings = Surroundings { max_upload_bytes: 1 << 20, ..Surroundings::default() };
+    let surroundings = Surroundings {
+        max_upload_bytes: 1 << 20,
+        services: [Service::ServerWellKnown].into(),
+        ..Surroundings::default()
+    };
     let mut checks = Checks::default();
     checks.target(&target, Some(&survey()), Some(&surroundings), History::Recent);
     codes(checks)
@@ -170,6 +201,68 @@ fn each_trap_of_the_target_is_found() {
     assert_eq!(with(&|service| service.registration = true), ["C509"]);
     assert_eq!(with(&|service| service.federation = false), ["C510"]);
     assert_eq!(with(&|service| service.max_request_bytes = 5), ["C511"]);
+    assert_eq!(with(&|service| service.empty_token = true), ["C514"]);
+    assert_eq!(with(&|service| service.tls = vec![path("absent")]), ["C514"]);
+    assert_eq!(of(&|target| target.media = path("used")), ["C515"]);
+    assert_eq!(of(&|target| target.media = path("parent")), ["C515"]);
+    assert_eq!(of(&|target| target.media = path("elsewhere")), [""; 0]);
+}
+
+/// What people notice after the move, as Conduit does not do it.
+#[test]
+fn what_conduit_does_otherwise_is_found() {
+    let of = |text: &str, change: &dyn Fn(&mut ConduitService)| {
+        let text = format!("serve_server_wellknown: true\n{text}");
+        let (config, surroundings) = read(&text).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let mut service = service();
+        service.max_request_bytes = 1 << 30;
+        change(&mut service);
+        let target = Target {
+            database: directory.path().join("conduit"),
+            media: directory.path().join("conduit/media"),
+            dump: Dump::New(directory.path().join("dump")),
+            report: directory.path().to_owned(),
+            server_name: None,
+            service: Some(service),
+        };
+        let mut checks = Checks::default();
+        checks.configuration(&config, &surroundings);
+        checks.target(&target, None, Some(&surroundings), History::Full);
+        codes(checks)
+    };
+    let same = &|_: &mut ConduitService| {};
+    for (text, code) in [
+        ("turn_uris: ['turn:t']", "C516"),
+        ("federation_domain_whitelist: [a.test]", "C517"),
+        ("retention: {enabled: true}", "C518"),
+        ("media_retention: {remote_media_lifetime: 90d}", "C519"),
+        ("public_baseurl: https://m.own.test/", "C520"),
+        ("serve_server_wellknown: false", "C521"),
+        ("extra_well_known_client_content: {a: b}", "C522"),
+        ("auto_join_rooms: ['#a:own.test']", "C523"),
+        ("email: {smtp_host: mail}", "C524"),
+        ("user_consent: {version: 1.0}", "C525"),
+        ("server_notices: {system_mxid_localpart: n}", "C526"),
+        ("jwt_config: {enabled: true}", "C527"),
+        ("enable_media_repo: false", "C404"),
+    ] {
+        let found = if text.starts_with("serve") {
+            let (_, surroundings) = read(text).unwrap();
+            let mut checks = Checks::default();
+            super::services::check(&mut checks, &service(), Some(&surroundings));
+            codes(checks)
+        } else {
+            of(text, same)
+        };
+        assert_eq!(found, [code], "{text}");
+    }
+    assert_eq!(of("turn_uris: ['turn:t']", &|service| service.turn = true), [""; 0]);
+    let closed = "federation_domain_whitelist: [a.test]";
+    assert_eq!(of(closed, &|service| service.federation = false), ["C510"]);
+    let media = "media_retention: {remote_media_lifetime: 90d}";
+    assert_eq!(of(media, &|service| service.media_retention = true), [""; 0]);
+    assert_eq!(of("public_baseurl: https://OWN.test/", same), [""; 0]);
 }
 
 const EXTENT: Extent =
@@ -186,6 +279,7 @@ fn an_earlier_dump_is_taken_only_if_nothing_came_later() {
         std::fs::write(directory.path().join("manifest.json"), manifest.to_string()).unwrap();
         let target = Target {
             database: directory.path().join("conduit"),
+            media: directory.path().join("conduit/media"),
             dump: Dump::Reused(directory.path().to_owned(), EXTENT),
             report: directory.path().to_owned(),
             server_name: None,
@@ -202,6 +296,7 @@ fn an_earlier_dump_is_taken_only_if_nothing_came_later() {
     std::fs::write(directory.path().join("manifest.json"), "{").unwrap();
     let target = Target {
         database: directory.path().join("conduit"),
+        media: directory.path().join("conduit/media"),
         dump: Dump::Reused(directory.path().to_owned(), EXTENT),
         report: directory.path().to_owned(),
         server_name: None,
@@ -225,7 +320,8 @@ fn an_earlier_dump_is_taken_only_if_it_was_made_with_the_same_options() {
         let dump = Dump::Reused(directory.path().to_owned(), EXTENT);
         let database = directory.path().join("conduit");
         let report = directory.path().to_owned();
-        let target = Target { database, dump, report, server_name: None, service: None };
+        let media = database.join("media");
+        let target = Target { database, media, dump, report, server_name: None, service: None };
         let mut checks = Checks::default();
         checks.target(&target, Some(&survey()), None, History::Recent);
         codes(checks)
@@ -245,7 +341,8 @@ fn a_disk_that_is_too_small_is_found() {
     let database = directory.path().join("conduit");
     let dump = Dump::New(directory.path().join("dump"));
     let report = directory.path().to_owned();
-    let target = Target { database, dump, report, server_name: None, service: None };
+    let media = database.join("media");
+    let target = Target { database, media, dump, report, server_name: None, service: None };
     let bytes = 1 << 60;
     let huge = Database {
         bytes,

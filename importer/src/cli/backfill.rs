@@ -9,7 +9,7 @@ use ruma::serde::{Base64, base64::Standard};
 use secrecy::ExposeSecret as _;
 
 use super::{
-    Global, block_on, exit, interrupted, output, source::read_secret, target::TargetArguments,
+    Global, block_on, exit, interrupted, output, source::read_secret, target::TargetOptions,
 };
 use crate::{
     backfill::{DatabaseHost, FetchError, Keys, Outcome, RoomOutcome, fetch},
@@ -20,14 +20,18 @@ use crate::{
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Directory of the database; Conduit must not run
-    #[arg(long, value_name = "DIR", required_unless_present = "conduit_config")]
-    #[arg(conflicts_with = "conduit_config")]
+    #[arg(long, value_name = "DIR")]
+    #[arg(required_unless_present_any = ["conduit_config", "conduit_env"])]
     database: Option<PathBuf>,
     /// Conduit's configuration, which names the database and its engine
     #[arg(long, value_name = "FILE")]
     conduit_config: Option<PathBuf>,
+    /// File with the variables `CONDUIT_…` that Conduit is started with, a line each. May be given several times
+    #[arg(long, value_name = "FILE")]
+    conduit_env: Vec<PathBuf>,
     /// Storage engine [default: the one found]
     #[arg(long, value_enum, requires = "database")]
+    #[arg(conflicts_with_all = ["conduit_config", "conduit_env"])]
     backend: Option<Backend>,
     /// Address of the old Synapse, such as http://127.0.0.1:8008
     #[arg(long, value_name = "URL")]
@@ -42,9 +46,13 @@ pub(super) struct Arguments {
 
 impl Arguments {
     pub(super) fn run(&self, global: Global) -> anyhow::Result<u8> {
-        let target =
-            TargetArguments::of(self.database.clone(), self.conduit_config.clone(), self.backend);
-        let target = target.context("`--database` or `--conduit-config` is needed")?.resolve()?;
+        let target = TargetOptions::without_media(
+            self.database.clone(),
+            self.conduit_config.clone(),
+            self.conduit_env.clone(),
+            self.backend,
+        );
+        let target = target.resolve()?;
         let secret = read_secret("--signing-key", &self.signing_key)?;
         let key = SigningKey::parse(secret.expose_secret())
             .with_context(|| format!("reading `{}`", self.signing_key.display()))?;

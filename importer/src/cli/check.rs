@@ -9,15 +9,17 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{
-    Global, block_on, output,
-    source::SourceArguments,
-    target::{Target, TargetArguments},
+    Global, block_on, exit, import,
+    media::MediaArguments,
+    output,
+    source::{Configuration, SourceArguments},
+    target::{Target, TargetOptions},
 };
 use crate::{
     check::{self, Checks},
-    config::conduit::ConduitService,
+    config::synapse::ConfigError,
     findings::{self, Finding, codes},
-    report,
+    partial::{normal, suffixed},
     synapse::{SourceError, survey::Survey},
 };
 
@@ -25,15 +27,18 @@ use crate::{
 pub(super) struct Arguments {
     #[command(flatten)]
     source: SourceArguments,
-    /// Where Conduit's database will be
-    #[arg(long, value_name = "DIR", conflicts_with = "conduit_config")]
-    database: Option<PathBuf>,
-    /// Conduit's configuration, which names the database, its engine and the server
-    #[arg(long, value_name = "FILE")]
-    conduit_config: Option<PathBuf>,
+    #[command(flatten)]
+    target: TargetOptions,
     /// Where the dump will be [default: the database's directory with `.dump` added]
     #[arg(long, value_name = "DIR")]
     dump: Option<PathBuf>,
+    /// Check that the dump which is there can be taken, as `migrate --reuse-dump` would
+    #[arg(long)]
+    reuse_dump: bool,
+    #[command(flatten)]
+    media: MediaArguments,
+    #[command(flatten)]
+    report: import::ReportArguments,
     #[command(flatten)]
     accepted: Accepted,
 }
@@ -55,20 +60,34 @@ struct Outcome {
 impl Arguments {
     pub(super) fn run(&self, global: Global) -> anyhow::Result<u8> {
         let accepted = self.accepted.codes();
-        let target = TargetArguments::of(self.database.clone(), self.conduit_config.clone(), None);
-        let place = target.map(|target| {
-            place(&target, |target| {
-                let dump = check::Dump::New(dump_path(self.dump.as_deref(), target));
-                (dump, report::beside(&target.directory))
-            })
+        let place = self.target.is_said().then(|| {
+            let target = self.target.resolve().map_err(|error| Box::new(unusable(&error)))?;
+            let dump = dump_path(self.dump.as_deref(), &target);
+            let dump = planned(dump, self.reuse_dump, &self.source);
+            Ok(place(&target, dump, self.report.directory(&target)))
         });
-        let mut outcome = Outcome { findings: run(&self.source, place).finish() };
+        let configuration = self.source.configuration(self.media.media_store.as_deref());
+        let looked = run(&self.source, configuration.as_ref().map(Option::as_ref), place);
+        let mut outcome = Outcome { findings: looked.checks.finish() };
         findings::accept(&mut outcome.findings, &accepted);
         output::print(global.format, &outcome, |out, outcome| {
             output::findings(out, &outcome.findings)
         })?;
-        Ok(findings::exit_code(&outcome.findings))
+        Ok(exit_code(&outcome.findings, looked.is_unreadable))
     }
+}
+
+/// What the checks of a run found.
+pub(super) struct Looked {
+    /// Findings.
+    pub(super) checks: Checks,
+    /// Whether Synapse could not be read at all.
+    pub(super) is_unreadable: bool,
+}
+
+/// The exit code of checks: a Synapse that can't be read is not one of which something was found.
+pub(super) fn exit_code(findings: &[Finding], is_unreadable: bool) -> u8 {
+    if is_unreadable { exit::SOURCE } else { findings::exit_code(findings) }
 }
 
 impl Accepted {
@@ -86,63 +105,78 @@ fn acceptable(code: &str) -> Result<String, String> {
     }
 }
 
-/// Where dump, database and report are to be; the finding says why Conduit's configuration can't be read.
-pub(super) fn place(
-    arguments: &TargetArguments,
-    beside: impl FnOnce(&Target) -> (check::Dump, PathBuf),
-) -> Result<check::Target, Box<Finding>> {
-    let refused = |error: &(dyn std::error::Error + 'static)| {
-        Box::new(codes::CONDUIT_CONFIG.of("Conduit's configuration", check::chain(error)))
-    };
-    let target = arguments.resolve().map_err(|error| refused(error.as_ref()))?;
-    let service = arguments.config().map(ConduitService::read).transpose();
-    let (dump, report) = beside(&target);
-    Ok(check::Target {
+/// The finding that an unusable configuration of Conduit is.
+fn unusable(error: &anyhow::Error) -> Finding {
+    codes::CONDUIT_CONFIG.of("Conduit's configuration", check::chain(error.as_ref()))
+}
+
+/// The plan for a dump: an earlier one is taken if that is asked for and it is there.
+pub(super) fn planned(path: PathBuf, reuse: bool, source: &SourceArguments) -> check::Dump {
+    if reuse && path.join("manifest.json").is_file() {
+        check::Dump::Reused(path, source.extent())
+    } else {
+        check::Dump::New(path)
+    }
+}
+
+/// Where everything is to be.
+pub(super) fn place(target: &Target, dump: check::Dump, report: PathBuf) -> check::Target {
+    check::Target {
         dump,
         report,
-        database: target.directory,
-        server_name: target.server_name,
-        service: service.map_err(|error| refused(&error))?,
-    })
+        database: target.directory.clone(),
+        media: target.media.path().to_owned(),
+        server_name: target.server_name.clone(),
+        service: target.service.clone(),
+    }
 }
 
 /// Checks whatever can be checked.
 pub(super) fn run(
     source: &SourceArguments,
+    configuration: Result<Option<&Configuration>, &ConfigError>,
     place: Option<Result<check::Target, Box<Finding>>>,
-) -> Checks {
+) -> Looked {
     let mut checks = Checks::default();
-    let read = source.config().and_then(|config| Ok((config, source.surroundings()?)));
-    let (survey, surroundings) = match read {
-        Ok((config, surroundings)) => {
-            if let (Some(config), Some(surroundings)) = (&config, &surroundings) {
+    let mut is_unreadable = false;
+    let (mut survey, mut surroundings) = (None, None);
+    match configuration {
+        Ok(configuration) => {
+            if let Some(Configuration { config, surroundings }) = configuration {
                 checks.configuration(config, surroundings);
             }
-            let survey = look(source);
-            match &survey {
-                Ok(survey) => checks.survey(survey, config.as_ref()),
-                Err(error) => checks.add(unreadable(error)),
+            match look(source, configuration) {
+                Ok(found) => {
+                    checks.survey(&found, configuration.map(|configuration| &configuration.config));
+                    survey = Some(found);
+                }
+                Err(error) => {
+                    is_unreadable = true;
+                    checks.add(unreadable(&error));
+                }
             }
-            (survey.ok(), surroundings)
+            surroundings = configuration.map(|configuration| &configuration.surroundings);
         }
         Err(error) => {
-            checks.add(check::configuration_error(&error));
-            (None, None)
+            is_unreadable = true;
+            checks.add(check::configuration_error(error));
         }
-    };
+    }
     match place {
         Some(Ok(target)) => {
-            checks.target(&target, survey.as_ref(), surroundings.as_ref(), source.history);
+            let text = "keep tokens from Synapse for as long as they live";
+            checks.add(codes::OLD_TOKENS.of("clients", text));
+            checks.target(&target, survey.as_ref(), surroundings, source.history);
         }
         Some(Err(finding)) => checks.add(*finding),
         None => {}
     }
-    checks
+    Looked { checks, is_unreadable }
 }
 
-fn look(source: &SourceArguments) -> anyhow::Result<Survey> {
+fn look(source: &SourceArguments, configuration: Option<&Configuration>) -> anyhow::Result<Survey> {
     block_on(async {
-        let mut source = source.open().await?;
+        let mut source = source.open(configuration).await?;
         let survey = source.survey().await;
         source.close().await?;
         Ok(survey?)
@@ -158,12 +192,5 @@ fn unreadable(error: &anyhow::Error) -> Finding {
 
 /// Where the dump is: where the operator says, or else beside the database, with `.dump` added.
 pub(super) fn dump_path(said: Option<&Path>, target: &Target) -> PathBuf {
-    said.map_or_else(
-        || {
-            let mut name = target.directory.as_os_str().to_owned();
-            name.push(".dump");
-            name.into()
-        },
-        Path::to_owned,
-    )
+    said.map_or_else(|| suffixed(&target.directory, ".dump"), normal)
 }

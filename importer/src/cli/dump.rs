@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{Global, block_on, exit, interrupted, now_ms, output, source::SourceArguments};
+use super::{
+    Global, block_on, exit, interrupted, now_ms, output,
+    source::{Configuration, SourceArguments},
+};
 use crate::{
     dump::{DumpReader, dump, format::Manifest},
     progress::Progress,
@@ -21,7 +24,8 @@ pub(super) struct Arguments {
 
 impl Arguments {
     pub(super) fn run(&self, global: Global) -> anyhow::Result<u8> {
-        let manifest = write(&self.source, &self.dump, global.progress())?;
+        let configuration = self.source.configuration(None)?;
+        let manifest = write(&self.source, configuration.as_ref(), &self.dump, global.progress())?;
         output::print(global.format, &manifest, |out, manifest| {
             writeln!(
                 out,
@@ -45,11 +49,12 @@ impl Arguments {
 /// Reads a Synapse into a new dump.
 pub(super) fn write(
     source: &SourceArguments,
+    configuration: Option<&Configuration>,
     directory: &Path,
     progress: Progress,
 ) -> anyhow::Result<Manifest> {
     block_on(async {
-        let mut source = source.open().await?;
+        let mut source = source.open(configuration).await?;
         Ok(dump(source.as_mut(), directory, now_ms(), &progress, interrupted()).await?)
     })
 }

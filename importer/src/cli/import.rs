@@ -19,9 +19,9 @@ use crate::{
     dump::DumpReader,
     findings::{self, Finding, codes},
     import::{self, ImportError, Imported},
-    partial::Partial,
+    partial::{Partial, normal, unfinished},
     progress::{Progress, Stopwatch},
-    report::{self, Prepared, Report, TreeFacts},
+    report::{self, Later, Prepared, Report, TreeFacts},
     tally::Tally,
     verify::{Files, StateComparison},
 };
@@ -50,7 +50,8 @@ pub(super) struct ReportArguments {
 impl ReportArguments {
     /// The directory.
     pub(super) fn directory(&self, target: &Target) -> PathBuf {
-        self.directory.clone().unwrap_or_else(|| report::beside(&target.directory))
+        let said = self.directory.as_deref().map(normal);
+        said.unwrap_or_else(|| report::beside(&target.directory))
     }
 }
 
@@ -67,6 +68,10 @@ pub(super) struct Outcome {
     pub(super) rows_verified: u64,
     /// Where the report is; `None` if it could not be written, which is in the log.
     pub(super) report: Option<PathBuf>,
+    /// History that is left for later.
+    pub(super) later: Later,
+    /// What the operator has to do, in this order.
+    pub(super) todo: Vec<String>,
 }
 
 impl Arguments {
@@ -104,22 +109,27 @@ impl Outcome {
         match &self.database {
             Some(path) => writeln!(
                 out,
-                "\n{} rows were read back and are what the dump says. The database is {}.\n\
-                 Next: give the directory to the user that Conduit runs as, keep Synapse stopped, start Conduit.",
+                "\n{} rows were read back and are what the dump says. The database is {}.",
                 self.rows_verified,
                 path.display()
-            ),
+            )?,
             None => writeln!(
                 out,
-                "\nThe database did not pass and has no name; it is in {}.partial for a look. The next run removes it.",
-                target.directory.display()
-            ),
+                "\nVerification failed, so the database was not put in place. It is kept in {} for inspection; the next run \
+                 removes it.",
+                unfinished(&target.directory).display()
+            )?,
         }
+        writeln!(out, "\nNext:")?;
+        for (number, step) in (1..).zip(&self.todo) {
+            writeln!(out, "{number:>3}. {step}")?;
+        }
+        Ok(())
     }
 
-    /// Warnings were printed; a database that passed is a success.
+    /// What was accepted is a warning if the database is in its place; if it is not, something blocks.
     pub(super) fn exit_code(&self) -> u8 {
-        if self.database.is_some() { exit::CLEAN } else { findings::exit_code(&self.findings) }
+        findings::exit_code(&self.findings)
     }
 }
 
@@ -184,7 +194,8 @@ impl Run<'_> {
             findings: &findings,
             steps: watch.steps(),
         };
-        let prepared = Report::of(&dump, facts)?.prepare(report);
+        let made = Report::of(&dump, facts)?;
+        let prepared = made.prepare(report);
         let (database, written) = if passed {
             // The report says that the database is complete, so it gets its name after it; what may well fail comes before.
             let prepared = prepared?;
@@ -202,6 +213,8 @@ impl Run<'_> {
             findings,
             rows_verified: verified.rows.values().sum(),
             report: written.is_ok().then(|| report.to_owned()),
+            later: made.later,
+            todo: made.todo,
         })
     }
 }

@@ -40,16 +40,15 @@ impl NewMedia {
         target: &Target,
         database: &Path,
     ) -> anyhow::Result<Self> {
-        let [goal, home] = [target.media.path(), &target.directory].map(std::path::absolute);
-        let (goal, home) = (goal?, home?);
-        let (path, partial) = match goal.strip_prefix(&home) {
+        let (goal, home) = (target.media.path(), &target.directory);
+        let (path, partial) = match goal.strip_prefix(home) {
             Ok(below) if below != Path::new("") => (database.join(below), None),
-            _ if home.starts_with(&goal) => bail!(
+            _ if home.starts_with(goal) => bail!(
                 "the media directory `{}` holds the database's directory; name one of its own",
                 goal.display()
             ),
             _ => {
-                let partial = Partial::create(&goal)?;
+                let partial = Partial::create(goal)?;
                 (partial.path().to_owned(), Some(partial))
             }
         };

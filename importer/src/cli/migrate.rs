@@ -8,11 +8,14 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde::Serialize;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{
-    Global, check, dump, exit, import, interruptible, media::MediaArguments, output,
-    source::SourceArguments, target::TargetArguments,
+    Global, check, dump, exit, import, interruptible,
+    media::MediaArguments,
+    output,
+    source::{Configuration, SourceArguments},
+    target::TargetArguments,
 };
 use crate::{
     check::Dump,
@@ -60,55 +63,57 @@ struct Refused {
 impl Arguments {
     pub(super) fn run(&self, global: Global) -> anyhow::Result<u8> {
         let accepted = self.accepted.codes();
-        let progress = global.progress();
         let mut watch = Stopwatch::start();
         let target = self.target.resolve()?;
         let directory = check::dump_path(self.dump.as_deref(), &target);
-        let reused = self.reuse_dump && directory.join("manifest.json").is_file();
+        let plan = check::planned(directory.clone(), self.reuse_dump, &self.source);
+        let is_reused = matches!(plan, Dump::Reused(..));
         let report = self.report.directory(&target);
-        let place = check::place(&self.target, |_| {
-            let dump = if reused {
-                Dump::Reused(directory.clone(), self.source.extent())
-            } else {
-                Dump::New(directory.clone())
-            };
-            (dump, report.clone())
-        });
-        let mut checks = check::run(&self.source, Some(place));
-        if let Ok(Some(surroundings)) = self.source.surroundings() {
-            let config = self.source.config().ok().flatten();
-            checks.stopped(&surroundings, config.as_ref());
+        let place = check::place(&target, plan, report.clone());
+        let configuration = self.source.configuration(self.media.media_store.as_deref());
+        let configuration = configuration.as_ref().map(Option::as_ref);
+        let check::Looked { mut checks, is_unreadable } =
+            check::run(&self.source, configuration, Some(Ok(place)));
+        let configuration = configuration.ok().flatten();
+        if let Some(Configuration { config, surroundings }) = configuration {
+            checks.stopped(surroundings, Some(config));
         }
         let mut found = checks.finish();
         findings::accept(&mut found, &accepted);
         if findings::exit_code(&found) == exit::BLOCKING {
+            let code = check::exit_code(&found, is_unreadable);
             let nothing = Refused { findings: found };
             output::print(global.format, &nothing, |out, nothing| {
                 output::findings(out, &nothing.findings)?;
                 writeln!(out, "Nothing was written.")
             })?;
-            return Ok(exit::BLOCKING);
+            return Ok(code);
         }
         watch.lap("check");
 
-        let dumped = if reused {
+        let dumped = if is_reused {
             info!("taking the dump in `{}`", directory.display());
             crate::dump::DumpReader::peek(&directory)?
         } else {
-            dump::write(&self.source, &directory, progress)?
+            dump::write(&self.source, configuration, &directory, global.progress())?
         };
         watch.lap("dump");
 
-        let _interruptible = interruptible()?;
+        let again = format!(
+            "the dump in `{}` is complete: run the command again with `--reuse-dump`, which takes it unless \
+             somebody was active on Synapse since",
+            directory.display()
+        );
+        let _interruptible = interruptible(format!("interrupted; {again}"))?;
         let run = import::Run {
             target: &target,
             media: &self.media,
             report: &report,
             checked: Some(found),
             open: global.open,
-            progress,
+            progress: global.progress(),
         };
-        let imported = run.import(&directory, watch)?;
+        let imported = run.import(&directory, watch).inspect_err(|_| warn!("{again}"))?;
         let outcome = Outcome { dumped: dumped.tally, imported };
         output::print(global.format, &outcome, |out, outcome| {
             writeln!(out, "From Synapse into {}:\n", directory.display())?;

@@ -46,7 +46,10 @@ pub(super) struct SourceArguments {
 
 impl SourceArguments {
     /// Connects to the Synapse.
-    pub(super) async fn open(&self) -> anyhow::Result<Box<dyn Source>> {
+    pub(super) async fn open(
+        &self,
+        configuration: Option<&Configuration>,
+    ) -> anyhow::Result<Box<dyn Source>> {
         if let (Some(homeserver), Some(token), Some(key)) =
             (&self.homeserver, &self.admin_token_file, &self.signing_key)
         {
@@ -67,8 +70,9 @@ impl SourceArguments {
             let source = ApiSource::connect(options).await.map_err(SourceError::from)?;
             return Ok(Box::new(source.with_media(media)));
         }
-        let config = self.config()?.context("`--synapse-config` or `--homeserver` is needed")?;
-        let source = DatabaseSource::open(&config, self.history, now_ms())
+        let Configuration { config, .. } =
+            configuration.context("`--synapse-config` or `--homeserver` is needed")?;
+        let source = DatabaseSource::open(config, self.history, now_ms())
             .await
             .map_err(SourceError::from)?;
         let Extent { media: files, remote_media: remote, .. } = self.extent();
@@ -85,21 +89,30 @@ impl SourceArguments {
         }
     }
 
-    /// Synapse's configuration, if it is read by its database.
-    pub(super) fn config(&self) -> Result<Option<SynapseConfig>, ConfigError> {
+    /// Synapse's configuration, if it is read by its database. Checks and the dump go by the same value. `media_store` is
+    /// where its media are, if elsewhere than it says.
+    pub(super) fn configuration(
+        &self,
+        media_store: Option<&Path>,
+    ) -> Result<Option<Configuration>, ConfigError> {
         if self.synapse_config.is_empty() {
             return Ok(None);
         }
-        SynapseConfig::read(&self.synapse_config).map(Some)
+        let (mut config, surroundings) = SynapseConfig::read_all(&self.synapse_config)?;
+        if let Some(media_store) = media_store {
+            media_store.clone_into(&mut config.media_store_path);
+        }
+        Ok(Some(Configuration { config, surroundings }))
     }
+}
 
-    /// The rest of Synapse's configuration.
-    pub(super) fn surroundings(&self) -> Result<Option<Surroundings>, ConfigError> {
-        if self.synapse_config.is_empty() {
-            return Ok(None);
-        }
-        Surroundings::read(&self.synapse_config).map(Some)
-    }
+/// Synapse's configuration.
+#[derive(Debug)]
+pub(super) struct Configuration {
+    /// What is read goes by this.
+    pub(super) config: SynapseConfig,
+    /// How Synapse is operated.
+    pub(super) surroundings: Surroundings,
 }
 
 /// Why the file of a token or a key can't be used.

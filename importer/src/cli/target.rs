@@ -1,28 +1,47 @@
 //! Which Conduit database to write or read.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::bail;
-use clap::Args;
+use clap::{ArgGroup, Args};
 
 use crate::{
     conduit::kv::{self, Backend},
-    config::conduit::ConduitConfig,
+    config::conduit::{ConduitConfig, ConduitFiles, ConduitService},
     media::{ContentDirectory, Layout},
+    partial::normal,
 };
 
 /// Arguments that name a Conduit database.
 #[derive(Clone, Debug, Args)]
-#[group(required = true, multiple = true)]
+#[group(skip)]
+#[command(group = ArgGroup::new("target").required(true).multiple(true).args(NAMES))]
 pub(super) struct TargetArguments {
-    /// Directory of the database
-    #[arg(long, value_name = "DIR", conflicts_with = "conduit_config")]
+    #[command(flatten)]
+    options: TargetOptions,
+}
+
+/// What names a database.
+const NAMES: [&str; 3] = ["database", "conduit_config", "conduit_env"];
+
+/// The same where there need be none.
+#[derive(Clone, Debug, Args)]
+#[group(skip)]
+pub(super) struct TargetOptions {
+    /// Directory of the database. With a configuration: where its `database_path` is seen from here, if that is a path in a
+    /// container
+    #[arg(long, value_name = "DIR")]
     database: Option<PathBuf>,
     /// Conduit's configuration, which names the database, its engine and the server
     #[arg(long, value_name = "FILE")]
     conduit_config: Option<PathBuf>,
+    /// File with the variables `CONDUIT_…` that Conduit is started with, a line each, as `docker inspect` prints them; they
+    /// count before those of `--conduit-config`, which is not needed then. May be given several times
+    #[arg(long, value_name = "FILE")]
+    conduit_env: Vec<PathBuf>,
     /// Storage engine [default: the one found, or rocksdb]
     #[arg(long, value_enum, requires = "database")]
+    #[arg(conflicts_with_all = ["conduit_config", "conduit_env"])]
     backend: Option<Backend>,
     /// Conduit's media directory [default: the configuration's, or `media` in the database's directory]. For a Conduit
     /// with an S3 bucket: the directory whose content you upload
@@ -43,49 +62,89 @@ pub(super) struct Target {
     pub(super) media: ContentDirectory,
     /// Whether the configuration makes Conduit delete its own users' uploads after a time.
     pub(super) deletes_uploads: bool,
+    /// How Conduit will be operated, if a configuration says it.
+    pub(super) service: Option<ConduitService>,
 }
 
 impl TargetArguments {
-    /// The same from arguments that are not required.
-    pub(super) fn of(
-        database: Option<PathBuf>,
-        conduit_config: Option<PathBuf>,
-        backend: Option<Backend>,
-    ) -> Option<Self> {
-        let is_said = database.is_some() || conduit_config.is_some();
-        is_said.then_some(Self { database, conduit_config, backend, media_directory: None })
-    }
-
-    /// Conduit's configuration.
-    pub(super) fn config(&self) -> Option<&Path> {
-        self.conduit_config.as_deref()
-    }
-
     /// Works out the database from the arguments.
     pub(super) fn resolve(&self) -> anyhow::Result<Target> {
-        if let Some(path) = &self.conduit_config {
-            let config = ConduitConfig::read(path)?;
-            let Some(media) = self.media_directory.clone().or(config.media.path) else {
-                bail!(
-                    "Conduit's configuration keeps media in an S3 bucket; name a new directory by \
-                     `--media-directory`, and upload what is written there before you start Conduit"
-                );
-            };
-            return Ok(Target {
-                directory: config.database_path,
-                backend: config.backend,
-                server_name: Some(config.server_name),
-                media: ContentDirectory::new(media, config.media.layout),
-                deletes_uploads: config.media.deletes_uploads,
-            });
+        self.options.resolve()
+    }
+}
+
+impl TargetOptions {
+    /// The same from other arguments, where media does not matter.
+    pub(super) fn without_media(
+        database: Option<PathBuf>,
+        conduit_config: Option<PathBuf>,
+        conduit_env: Vec<PathBuf>,
+        backend: Option<Backend>,
+    ) -> Self {
+        // A configuration with an S3 bucket names no directory, and none is needed.
+        let media_directory = Some(PathBuf::from("media"));
+        Self { database, conduit_config, conduit_env, backend, media_directory }
+    }
+
+    /// Whether a database is named.
+    pub(super) fn is_said(&self) -> bool {
+        self.database.is_some() || self.has_config()
+    }
+
+    fn has_config(&self) -> bool {
+        self.conduit_config.is_some() || !self.conduit_env.is_empty()
+    }
+
+    /// Works out the database from the arguments. Paths get their one form here.
+    pub(super) fn resolve(&self) -> anyhow::Result<Target> {
+        if self.has_config() {
+            return self.configured();
         }
-        let Some(directory) = self.database.clone() else {
-            bail!("`--database` or `--conduit-config` is needed");
+        let Some(database) = &self.database else {
+            bail!("`--database`, `--conduit-config` or `--conduit-env` is needed");
         };
+        let directory = normal(database);
         let backend = self.backend.or_else(|| kv::detect(&directory)).unwrap_or(Backend::Rocksdb);
-        let media = self.media_directory.clone().unwrap_or_else(|| directory.join("media"));
+        let media = self.media_directory.as_deref().map(normal);
+        let media = media.unwrap_or_else(|| directory.join("media"));
         let media = ContentDirectory::new(media, Layout::default());
-        Ok(Target { directory, backend, server_name: None, media, deletes_uploads: false })
+        Ok(Target {
+            directory,
+            backend,
+            server_name: None,
+            media,
+            deletes_uploads: false,
+            service: None,
+        })
+    }
+
+    fn configured(&self) -> anyhow::Result<Target> {
+        let files = ConduitFiles {
+            config: self.conduit_config.clone(),
+            environment: self.conduit_env.clone(),
+        };
+        let config = ConduitConfig::read(&files)?;
+        let directory = normal(self.database.as_ref().unwrap_or(&config.database_path));
+        let media = match (&self.media_directory, &config.media.path) {
+            (Some(said), _) => normal(said),
+            // What is below the database goes with it, wherever that is seen.
+            (None, Some(path)) => match path.strip_prefix(&config.database_path) {
+                Ok(below) => directory.join(below),
+                Err(_) => normal(path),
+            },
+            (None, None) => bail!(
+                "Conduit's configuration keeps media in an S3 bucket; name a new directory by \
+                 `--media-directory`, and upload what is written there before you start Conduit"
+            ),
+        };
+        Ok(Target {
+            directory,
+            backend: config.backend,
+            server_name: Some(config.server_name),
+            media: ContentDirectory::new(media, config.media.layout),
+            deletes_uploads: config.media.deletes_uploads,
+            service: Some(config.service),
+        })
     }
 }
 

@@ -1,14 +1,15 @@
-//! `conduit.toml`: where the database and the media files are to be.
+//! Conduit's configuration: where the database and the media files are to be, and how Conduit will be operated.
 
+mod document;
+mod form;
 mod media;
-
 mod service;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use serde::{Deserialize, de::DeserializeOwned};
+use toml::{Table, Value};
 
-pub use self::{media::MediaConfig, service::ConduitService};
+pub use self::{document::ConduitFiles, media::MediaConfig, service::ConduitService};
 use crate::conduit::kv::Backend;
 
 /// What a migration needs of Conduit's configuration.
@@ -22,6 +23,8 @@ pub struct ConduitConfig {
     pub backend: Backend,
     /// `media`.
     pub media: MediaConfig,
+    /// The rest.
+    pub service: ConduitService,
 }
 
 /// Why the configuration can't be used.
@@ -29,7 +32,7 @@ pub struct ConduitConfig {
 #[non_exhaustive]
 pub enum ConduitConfigError {
     /// The file can't be read.
-    #[error("reading Conduit's configuration `{}`; run the importer as a user who may read it, or correct `--conduit-config`", path.display())]
+    #[error("reading Conduit's configuration `{}`; run the importer as a user who may read it, or correct `--conduit-config` or `--conduit-env`", path.display())]
     Io {
         /// The file.
         path: PathBuf,
@@ -55,58 +58,47 @@ pub enum ConduitConfigError {
     },
 }
 
-/// The file's form: everything is under `[global]`, other settings are ignored (src/config/mod.rs:26-125).
-#[derive(Deserialize)]
-struct File {
-    global: Global,
-}
-
-#[derive(Deserialize)]
-struct Global {
-    server_name: String,
-    database_path: PathBuf,
-    database_backend: String,
-    #[serde(default)]
-    media: media::Section,
-}
-
 impl ConduitConfig {
     /// Reads the configuration. A relative `database_path` counts from the working directory, as for Conduit.
     ///
     /// # Errors
     ///
     /// [`ConduitConfigError`].
-    pub fn read(path: &Path) -> Result<Self, ConduitConfigError> {
-        let file: File = parse(path)?;
-        let backend = match file.global.database_backend.as_str() {
+    pub fn read(files: &ConduitFiles) -> Result<Self, ConduitConfigError> {
+        let settings = files.read()?;
+        let wrong = |reason| ConduitConfigError::Parse { path: files.name(), reason };
+        form::check(&settings).map_err(wrong)?;
+        let text = |key: &str| settings.get(key).and_then(Value::as_str).unwrap_or_default();
+        let backend = match text("database_backend") {
             "rocksdb" => Backend::Rocksdb,
             "sqlite" => Backend::Sqlite,
             other => {
                 return Err(ConduitConfigError::Backend {
-                    path: path.to_owned(),
+                    path: files.name(),
                     backend: other.to_owned(),
                 });
             }
         };
-        let media = file.global.media.read(&file.global.database_path);
-        let media =
-            media.map_err(|reason| ConduitConfigError::Parse { path: path.to_owned(), reason })?;
+        let database_path = PathBuf::from(text("database_path"));
+        let media = match settings.get("media").and_then(Value::as_table) {
+            Some(table) => section(table).map_err(wrong)?,
+            None => media::Section::default(),
+        };
         Ok(Self {
-            server_name: file.global.server_name,
-            database_path: file.global.database_path,
+            server_name: text("server_name").to_owned(),
+            media: media.read(&database_path).map_err(wrong)?,
+            database_path,
             backend,
-            media,
+            service: ConduitService::of(&settings),
         })
     }
 }
 
-fn parse<T: DeserializeOwned>(path: &Path) -> Result<T, ConduitConfigError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| ConduitConfigError::Io { path: path.to_owned(), source })?;
-    // The whole error shows the offending line, and lines may hold secrets.
-    toml::from_str(&text).map_err(|error| ConduitConfigError::Parse {
-        path: path.to_owned(),
-        reason: error.message().to_owned(),
+fn section(table: &Table) -> Result<media::Section, String> {
+    // What serde says may quote a value.
+    table.clone().try_into().map_err(|_quotes| {
+        "`media.retention` or `media.directory_structure` has not the form that Conduit reads"
+            .to_owned()
     })
 }
 
@@ -118,7 +110,7 @@ mod tests {
     fn read(text: &str) -> Result<ConduitConfig, String> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
-        ConduitConfig::read(file.path())
+        ConduitConfig::read(&ConduitFiles::file(file.path().to_owned()))
             .map_err(|error| error.to_string().replace(&file.path().display().to_string(), "FILE"))
     }
 
@@ -132,13 +124,45 @@ mod tests {
             layout: Layout::default(),
             deletes_uploads: false,
         };
+        let service = ConduitService {
+            listen: "127.0.0.1:6167".parse().unwrap(),
+            registration: false,
+            empty_token: false,
+            federation: false,
+            max_request_bytes: 20 << 20,
+            turn: false,
+            jwt: false,
+            client: "https://a.test".into(),
+            server: "a.test:443".into(),
+            media_retention: false,
+            tls: Vec::new(),
+        };
         let expected = ConduitConfig {
             server_name: "a.test".into(),
             database_path: "/var/lib/x".into(),
             backend: Backend::Sqlite,
             media,
+            service: service.clone(),
         };
         assert_eq!(read(GLOBAL), Ok(expected.clone()));
+        let more = "address = \"::1\"\nallow_registration = true\nallow_federation = true\nmax_request_size = 5\n\
+                    registration_token = \"\"\njwt_secret = \"x\"\nturn_uris = [\"turn:t\"]\nturn_secret = \"x\"\n\
+                    tls = { certs = \"c\", key = \"k\" }\n\
+                    well_known = { client = \"https://m.a.test\", server = \"m.a.test:8448\" }\n";
+        let other = ConduitService {
+            listen: "[::1]:6167".parse().unwrap(),
+            registration: true,
+            empty_token: true,
+            federation: true,
+            max_request_bytes: 5,
+            turn: true,
+            jwt: true,
+            client: "https://m.a.test".into(),
+            server: "m.a.test:8448".into(),
+            media_retention: false,
+            tls: vec!["c".into(), "k".into()],
+        };
+        assert_eq!(read(&format!("{GLOBAL}{more}")).map(|config| config.service), Ok(other));
         let with_backend = format!("{GLOBAL}[global.media]\nbackend = \"filesystem\"\n");
         assert_eq!(read(&with_backend), Ok(expected));
     }
@@ -162,7 +186,9 @@ mod tests {
 
         let elsewhere = media(&format!("{filesystem}path = \"/srv/media\"\n")).unwrap();
         assert_eq!(elsewhere.path, Some("/srv/media".into()));
-        assert_eq!(media("[global.media]\nbackend = \"s3\"\nbucket = \"b\"\n").unwrap().path, None);
+        let s3 = "[global.media]\nbackend = \"s3\"\nbucket = \"b\"\nregion = \"r\"\nkey = \"hush\"\nsecret = \"hush\"\n";
+        assert_eq!(media(&format!("{s3}endpoint = \"https://s3.test\"\n")).unwrap().path, None);
+        assert!(media(s3).unwrap_err().contains("`media.endpoint` is missing"));
         assert!(media("[global.media]\nbackend = \"tape\"\n").unwrap_err().contains("neither"));
     }
 
@@ -181,15 +207,71 @@ mod tests {
 
     #[test]
     fn errors_name_the_setting_and_no_secret() {
+        for (text, expected) in [
+            ("jwt_secret = 1234", "`jwt_secret` is not a text"),
+            ("registration_token = [\"hush\"]", "`registration_token` is not a text"),
+            ("port = \"hush\"", "`port` is not a whole number from 0 to 65535"),
+            ("port = 70000", "`port` is not a whole number from 0 to 65535"),
+            ("address = \"localhost\"", "`address` is not an IP address"),
+            ("allow_federation = \"yes\"", "`allow_federation` is not `true` or `false`"),
+            ("well_known = { client = \"m.a.test\" }", "`well_known.client` is not a URL"),
+            ("trusted_servers = [\"https://hush\"]", "`trusted_servers` is not a list"),
+            ("turn = { uris = [\"turn:x\"], username = \"hush\" }", "`turn` has neither"),
+            ("turn = { secret = \"hush\" }", "`turn.uris` is missing"),
+            ("tls = { certs = \"hush\" }", "`tls.key` is missing"),
+            ("media = { retention = [{ scope = 1, created = \"hush\" }] }", "`media.retention`"),
+        ] {
+            let without_port = GLOBAL.replace("port = 6167\n", "");
+            let error = read(&format!("{without_port}{text}\n")).unwrap_err();
+            assert!(error.contains(expected) && !error.contains("hush"), "{text}: {error}");
+        }
         let without = read("[global]\nserver_name = \"a.test\"\njwt_secret = \"hush\"\n");
         insta::assert_debug_snapshot!(without, @r#"
         Err(
-            "Conduit's configuration `FILE`: missing field `database_path`",
+            "Conduit's configuration `FILE`: `database_backend` is missing",
         )
         "#);
         let sled = read(
             "[global]\nserver_name = \"a\"\ndatabase_path = \"/\"\ndatabase_backend = \"sled\"\n",
         );
         assert!(sled.unwrap_err().contains("`sled`"));
+    }
+
+    /// The settings of Conduit's own example (conduit-example.toml). Unchanged, it names no server; with one, the empty token
+    /// keeps Conduit from starting. Debian's package writes the same path (debian/postinst).
+    #[test]
+    fn conduits_example_is_read() {
+        let example = "[global]\ndatabase_backend = \"rocksdb\"\ndatabase_path = \"/var/lib/matrix-conduit/\"\n\
+                       port = 6167\nmax_request_size = 20_000_000\nallow_registration = true\n\
+                       registration_token = \"\"\nallow_check_for_updates = true\nallow_federation = true\n\
+                       enable_lightning_bolt = true\ntrusted_servers = [\"matrix.org\"]\naddress = \"127.0.0.1\"\n\
+                       [global.well_known]\n";
+        assert!(read(example).unwrap_err().contains("`server_name` is missing"));
+        let named = example.replace("[global]\n", "[global]\nserver_name = \"a.test\"\n");
+        let config = read(&named).unwrap();
+        assert!(config.service.empty_token);
+        assert_eq!(config.service.client, "https://a.test");
+        let directory = crate::partial::normal(&config.database_path);
+        assert_eq!(directory, PathBuf::from("/var/lib/matrix-conduit"));
+    }
+
+    /// The variables of the example for Docker Compose (docs/deploying/docker-compose.yml), where there is no file.
+    #[test]
+    fn variables_alone_are_a_configuration() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let variables = "CONDUIT_SERVER_NAME=your.server.name\nCONDUIT_DATABASE_PATH=/var/lib/matrix-conduit/\n\
+                         CONDUIT_DATABASE_BACKEND=rocksdb\nCONDUIT_PORT=6167\nCONDUIT_MAX_REQUEST_SIZE=20000000\n\
+                         CONDUIT_ALLOW_REGISTRATION=true\nCONDUIT_ALLOW_FEDERATION=true\n\
+                         CONDUIT_TRUSTED_SERVERS=[\"matrix.org\"]\nCONDUIT_ADDRESS=0.0.0.0\nCONDUIT_CONFIG=\n";
+        std::fs::write(file.path(), variables).unwrap();
+        let files = ConduitFiles { config: None, environment: vec![file.path().to_owned()] };
+        let config = ConduitConfig::read(&files).unwrap();
+        assert_eq!(config.server_name, "your.server.name");
+        assert_eq!(config.database_path, PathBuf::from("/var/lib/matrix-conduit/"));
+        assert_eq!(config.media.path, Some("/var/lib/matrix-conduit/media".into()));
+        let service = config.service;
+        assert_eq!(service.listen, "0.0.0.0:6167".parse().unwrap());
+        assert!(service.registration && service.federation);
+        assert_eq!(service.max_request_bytes, 20_000_000);
     }
 }

@@ -24,7 +24,7 @@ pub use self::{
     database::{DatabaseConfig, PostgresConfig},
     error::ConfigError,
     keys::parse_signing_keys,
-    surroundings::Surroundings,
+    surroundings::{Service, Surroundings},
 };
 use self::{
     document::{Document, read_text, scalar},
@@ -71,11 +71,24 @@ impl SynapseConfig {
     ///
     /// [`ConfigError`]; each names the file or key, none holds a value.
     pub fn read(files: &[PathBuf]) -> Result<Self, ConfigError> {
+        Self::of(&Document::read(files)?)
+    }
+
+    /// Reads both parts of the configuration at once, so that they are of the same files.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`].
+    pub fn read_all(files: &[PathBuf]) -> Result<(Self, Surroundings), ConfigError> {
         let document = Document::read(files)?;
+        Ok((Self::of(&document)?, Surroundings::of(&document)?))
+    }
+
+    fn of(document: &Document) -> Result<Self, ConfigError> {
         let server_name: OwnedServerName =
             document.get("server_name")?.ok_or(ConfigError::Missing { key: "server_name" })?;
-        let (database, state_database) = database::read(&document)?;
-        let mut keys = keys::read(&document, server_name.as_str())?.into_iter();
+        let (database, state_database) = database::read(document)?;
+        let mut keys = keys::read(document, server_name.as_str())?.into_iter();
         let signing_key = keys.next().ok_or(ConfigError::Missing { key: "signing_key_path" })?;
         Ok(Self {
             server_name,
@@ -89,13 +102,13 @@ impl SynapseConfig {
                 .into_iter()
                 .map(|(key_id, old)| old.named(key_id))
                 .collect(),
-            password_pepper: pepper(&document)?,
-            media_store_path: media_store_path(&document)?,
-            media_providers: media_providers(&document)?,
-            appservices: appservices(&document)?,
-            delegated_auth: delegated_auth(&document)?,
-            workers: workers(&document)?,
-            experimental_features: experimental_features(&document)?,
+            password_pepper: pepper(document)?,
+            media_store_path: media_store_path(document)?,
+            media_providers: media_providers(document)?,
+            appservices: appservices(document)?,
+            delegated_auth: delegated_auth(document)?,
+            workers: workers(document)?,
+            experimental_features: experimental_features(document)?,
         })
     }
 }
@@ -119,27 +132,41 @@ fn media_store_path(document: &Document) -> Result<PathBuf, ConfigError> {
     })
 }
 
-fn media_providers(document: &Document) -> Result<Vec<PathBuf>, ConfigError> {
-    #[derive(serde::Deserialize)]
-    struct Provider {
-        #[serde(default)]
-        module: String,
-        #[serde(default)]
-        config: Value,
-    }
+/// An entry of `media_storage_providers`.
+#[derive(serde::Deserialize)]
+struct Provider {
+    #[serde(default)]
+    module: String,
+    #[serde(default)]
+    config: Value,
+}
 
+impl Provider {
+    /// Its directory, if it is one: those are read like the media store.
+    fn directory(&self) -> Option<&Path> {
+        let is_directory = self.module == "file_system"
+            || self.module == "synapse.rest.media.v1.storage_provider"
+            || self.module.ends_with(".FileStorageProviderBackend");
+        Some(Path::new(self.config.get("directory")?.as_str()?)).filter(|_| is_directory)
+    }
+}
+
+/// The key of [`Provider`]s.
+const PROVIDERS: &str = "media_storage_providers";
+
+fn providers(document: &Document) -> Result<Vec<Provider>, ConfigError> {
+    Ok(document.get(PROVIDERS)?.unwrap_or_default())
+}
+
+fn media_providers(document: &Document) -> Result<Vec<PathBuf>, ConfigError> {
     let backup: Option<PathBuf> = document.get("backup_media_store_path")?;
     let backup = backup.map(|path| document.resolve("backup_media_store_path", &path));
-    let key = "media_storage_providers";
-    let providers: Vec<Provider> = document.get(key)?.unwrap_or_default();
-    let directories = providers.into_iter().filter_map(|provider| {
-        let is_directory = provider.module == "file_system"
-            || provider.module == "synapse.rest.media.v1.storage_provider"
-            || provider.module.ends_with(".FileStorageProviderBackend");
-        let directory = provider.config.get("directory")?.as_str()?;
-        is_directory.then(|| document.resolve(key, Path::new(directory)))
-    });
-    Ok(backup.into_iter().chain(directories).collect())
+    let providers = providers(document)?;
+    let directories = providers.iter().filter_map(Provider::directory);
+    Ok(backup
+        .into_iter()
+        .chain(directories.map(|directory| document.resolve(PROVIDERS, directory)))
+        .collect())
 }
 
 fn appservices(document: &Document) -> Result<Vec<DumpAppservice>, ConfigError> {

@@ -104,7 +104,8 @@ checks! {
     FOREIGN_ALIAS = "C306", Note, false, "aliases of other servers are left out", "";
     MEDIA_STORE = "C401", Blocking, true, "the media directory can't be read", "run the importer where Synapse's media are, or correct `media_store_path`";
     MEDIA_MISSING = "C402", Warning, false, "uploaded files are not in the media directory; a storage provider may have them", "copy what is only there into the media directory";
-    MEDIA_PROVIDER = "C403", Warning, false, "Synapse keeps media in a storage provider; only the media directory is read", "copy what is only there into the media directory";
+    MEDIA_PROVIDER = "C403", Warning, false, "Synapse keeps media in a storage provider that is no directory; only directories are read", "copy what is only there into the media directory";
+    OTHER_MEDIA = "C404", Warning, false, "this Synapse serves no media itself: what a program of another kind (matrix-media-repo) holds stays behind", "if one of Synapse's own workers serves it, nothing is lost; otherwise export it from that program, or go on passing `/_matrix/media` and `/_matrix/client/v1/media` to it";
     CONDUIT_CONFIG = "C501", Blocking, false, "Conduit's configuration can't be used", "correct it";
     CONDUIT_NAME = "C502", Blocking, false, "Conduit's configuration is for another server name", "set `server_name` to Synapse's";
     TARGET_USED = "C503", Blocking, false, "the database directory holds something: a Conduit that ran there, or an earlier import", "name a new directory, or remove what is there if nobody needs it";
@@ -118,6 +119,22 @@ checks! {
     UPLOAD_SIZE = "C511", Note, false, "Conduit's `max_request_size` is smaller than Synapse's `max_upload_size`", "raise it";
     DUMP_OTHER = "C512", Blocking, false, "the dump that is there is no finished one, of another server, or made with other options", "name another directory (`--dump`), or the options of that dump";
     DUMP_OLD = "C513", Blocking, false, "Synapse has gone on since the dump was made: what came later would be lost", "remove the dump, so that a new one is made";
+    NO_START = "C514", Blocking, true, "Conduit would not start with its configuration", "see the text; an empty `registration_token` must be taken out or set, files of `tls` must be there";
+    MEDIA_USED = "C515", Blocking, false, "Conduit's media directory holds something, or is one that the importer can't make", "name a new directory (`path` in `[global.media]`, or `--media-directory`)";
+    TURN = "C516", Warning, false, "Conduit tells clients of no TURN server, as Synapse does: calls fail where both sides are behind routers", "give Conduit the same server: `uris` and `secret` in `[global.turn]`";
+    FEDERATION_OPEN = "C517", Blocking, true, "Synapse talks to some other servers only; Conduit has no such list and talks to all: a closed server opens to everybody", "set `allow_federation = false` for Conduit, or let a proxy or firewall pass the servers of the list only, both ways";
+    RETENTION = "C518", Warning, false, "Synapse deletes messages after a time; Conduit never does", "tell your users; delete what must go on Synapse before the move";
+    MEDIA_RETENTION = "C519", Warning, false, "Synapse deletes media files after a time, and Conduit's configuration does not; by default Conduit deletes files of other servers and thumbnails that nobody has asked for in 30 days", "set `retention` in `[global.media]` as you want it";
+    CLIENT_ADDRESS = "C520", Warning, false, "clients that look for the server by its name are told another address than before", "set `client` in `[global.well_known]` to Synapse's `public_baseurl`, or let the proxy answer `/.well-known/matrix/client`";
+    SERVER_ADDRESS = "C521", Note, false, "Synapse does not tell other servers where it is; Conduit answers `/.well-known/matrix/server` if the proxy passes that on", "set `server` in `[global.well_known]` to the address at which other servers reach you, or go on answering it elsewhere";
+    EXTRA_WELL_KNOWN = "C522", Warning, false, "Synapse tells clients more than its address (calls, maps, where to log in); Conduit doesn't", "let the proxy answer `/.well-known/matrix/client` with what Synapse answers";
+    AUTO_JOIN = "C523", Note, false, "new accounts no longer join these rooms on their own", "invite new users, or make a space public";
+    EMAIL = "C524", Warning, false, "Conduit sends no e-mail: nobody can reset a password by it, and there are no notifications by it", "`reset-password` in Conduit's admin room";
+    CONSENT = "C525", Warning, false, "users are no longer asked to accept terms", "ask them elsewhere, or keep registration closed";
+    NOTICES = "C526", Note, false, "the server can't send notices of its own to users any more; rooms with earlier ones move", "";
+    JWT = "C527", Warning, false, "Synapse takes JSON Web Tokens by `org.matrix.login.jwt`; Conduit takes them by `m.login.token` only, signed by HS256 with its `jwt_secret`, and lowers the name in `sub`", "set `jwt_secret` to Synapse's `jwt_config.secret`, and let what logs in use `m.login.token`";
+    BRIDGE_SWITCH = "C528", Warning, false, "a bridge uses what Conduit has not (devices without a login, MSC4190; encryption by transactions, MSC3202): its encryption fails", "turn end-to-end encryption off in the bridge's configuration, or let the bridge use `/sync` for it, before the move";
+    OLD_TOKENS = "C529", Note, false, "clients go on asking with Synapse's pagination tokens, which a stock Conduit refuses: they can't scroll back past what they have", "put the rule that `importer proxy-config --for nginx` prints (or `caddy`, `traefik`, `apache`, `haproxy`) into the reverse proxy, for a year";
 }
 
 /// Codes of the import that say of a dump what checks have said of Synapse.

@@ -42,11 +42,15 @@ pub struct MediaTarget {
     pub link: bool,
 }
 
-/// Where the files of a dump's media are. `moved` is Synapse's media store if it is elsewhere than the dump says.
+/// Where the files of a dump's media are. `moved` is Synapse's media store if it is elsewhere than the dump says; storage
+/// providers, which follow it, stay where they are.
 pub(crate) fn store(dump: &DumpReader, stores: &[String], moved: Option<&PathBuf>) -> Store {
     match (moved, stores) {
         (_, []) => Store::of_dump(dump.media_directory()),
-        (Some(moved), _) => Store::of_synapse(vec![moved.clone()]),
+        (Some(moved), [_, providers @ ..]) => {
+            let providers = providers.iter().map(PathBuf::from);
+            Store::of_synapse(std::iter::once(moved.clone()).chain(providers).collect())
+        }
         (None, stores) => Store::of_synapse(stores.iter().map(PathBuf::from).collect()),
     }
 }

@@ -25,11 +25,53 @@ pub struct RoomFacts {
     pub joined: u64,
     /// Timeline events in the dump.
     pub events: u64,
+    /// Events from before these, which are left for later, if the dump says how many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub older: Option<u64>,
     /// Entries of its present state.
     pub state: u64,
     /// Why it was left out, if it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub left_out: Option<String>,
+}
+
+/// History that the dump leaves for later.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Later {
+    /// Events that can be fetched from Synapse afterwards.
+    pub events: u64,
+    /// Their rooms.
+    pub rooms: u64,
+    /// Events of rooms that all local users have left: Synapse gives these to nobody.
+    pub lost_events: u64,
+    /// Their rooms.
+    pub lost_rooms: u64,
+    /// Whether there may be more, which the dump does not count.
+    pub uncounted: bool,
+}
+
+impl Later {
+    /// Sums of the rooms that moved. `recent` says that the dump was asked for recent history only.
+    pub(super) fn of(rooms: &[RoomFacts], recent: bool) -> Self {
+        let mut later = Self::default();
+        for room in rooms.iter().filter(|room| room.left_out.is_none()) {
+            let Some(older) = room.older else {
+                later.uncounted |= recent && room.joined > 0;
+                continue;
+            };
+            if older == 0 {
+                continue;
+            }
+            let (events, rooms) = if room.joined > 0 {
+                (&mut later.events, &mut later.rooms)
+            } else {
+                (&mut later.lost_events, &mut later.lost_rooms)
+            };
+            *events = events.saturating_add(older);
+            *rooms = rooms.saturating_add(1);
+        }
+        later
+    }
 }
 
 /// Reads all rooms, and counts in how many each user is.
@@ -85,6 +127,7 @@ fn facts(
         version: head.room_version.clone(),
         joined: members,
         events,
+        older: head.earlier_events,
         state: state.entries,
         left_out: None,
     })

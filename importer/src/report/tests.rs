@@ -173,11 +173,70 @@ fn tables_say_what_the_dump_holds_and_what_moved() {
     assert!(report.todo.iter().any(|item| item.contains("chown -R conduit: /var/lib/conduit")));
 }
 
+/// What is in Synapse only is not to be deleted.
+#[test]
+fn history_that_is_left_for_later_is_told_and_how_to_fetch_it() {
+    let scratch = tempfile::tempdir().unwrap();
+    let dump = dump(&scratch.path().join("dump"), 2, 4);
+    let rooms = |older: &[(u64, Option<u64>)]| {
+        let facts = |&(joined, older): &(u64, Option<u64>)| RoomFacts {
+            room_id: "!a:own.test".into(),
+            name: None,
+            version: None,
+            joined,
+            events: 1,
+            older,
+            state: 1,
+            left_out: None,
+        };
+        older.iter().map(facts).collect::<Vec<_>>()
+    };
+    let imported = Tally::default();
+    let list = |older: &[(u64, Option<u64>)]| {
+        let later = super::Later::of(&rooms(older), true);
+        let outcome = Outcome {
+            database: report(&dump, true).database,
+            imported: &imported,
+            findings: &[],
+            steps: &[],
+        };
+        super::todo::list(&outcome, "/dump".as_ref(), &later).join("\n")
+    };
+    let whole = list(&[(1, Some(0))]);
+    assert!(!whole.contains("older") && whole.contains("then delete both"), "{whole}");
+    let some = list(&[(1, Some(3)), (2, Some(4)), (1, Some(0))]);
+    for told in [
+        "7 older events of 2 rooms",
+        "importer backfill",
+        "quiet-config",
+        "only copy",
+        "until all of that history has been fetched",
+    ] {
+        assert!(some.contains(told), "{told}: {some}");
+    }
+    let left = list(&[(0, Some(5))]);
+    assert!(left.contains("5 older events of 1 rooms that all of your users have left"), "{left}");
+    assert!(left.contains("--history full") && left.contains("only copy"), "{left}");
+    // The APIs don't say how much there is.
+    let unknown = list(&[(1, None)]);
+    assert!(unknown.contains("what is older than the newest events"), "{unknown}");
+}
+
+/// Each step that an operator must not forget.
+#[test]
+fn the_list_names_the_rule_for_the_proxy() {
+    let scratch = tempfile::tempdir().unwrap();
+    let report = report(&dump(&scratch.path().join("dump"), 1, 1), true);
+    let told = |words: &str| report.todo.iter().any(|item| item.contains(words));
+    assert!(told("importer proxy-config --for nginx") && told("a year"), "{:?}", report.todo);
+}
+
 #[test]
 fn a_database_that_did_not_pass_is_not_to_be_started() {
     let scratch = tempfile::tempdir().unwrap();
     let report = report(&dump(&scratch.path().join("dump"), 1, 1), false);
     assert!(report.todo[0].starts_with("Don't start Conduit"), "{:?}", report.todo);
+    assert!(report.todo[0].contains("/var/lib/conduit.partial"), "{:?}", report.todo);
     assert!(super::html::page(&report).contains("The database did not pass."));
 }
 

@@ -2,17 +2,19 @@
 
 use std::path::Path;
 
-use super::Outcome;
-use crate::tally::Kind;
+use super::{Later, Outcome};
+use crate::{partial::unfinished, tally::Kind};
 
 /// The list, for the end of a run.
-pub(super) fn list(outcome: &Outcome<'_>, dump: &Path) -> Vec<String> {
-    let database = outcome.database.directory.display();
+pub(super) fn list(outcome: &Outcome<'_>, dump: &Path, later: &Later) -> Vec<String> {
+    let directory = &outcome.database.directory;
+    let database = directory.display();
     if !outcome.database.complete {
         return vec![
             format!(
-                "Don't start Conduit: the database did not pass. It is in `{database}.partial` for a look; \
-                 the next run removes it."
+                "Don't start Conduit: verification failed. The database is kept in `{}` for inspection; the next run \
+                 removes it.",
+                unfinished(directory).display()
             ),
             "Read the errors below, and report what you can't explain.".into(),
         ];
@@ -38,13 +40,23 @@ pub(super) fn list(outcome: &Outcome<'_>, dump: &Path) -> Vec<String> {
              upgrade them, and migrate again."
         ),
     );
-    add(true, format!("Give the database to Conduit's user: `chown -R conduit: {database}`"));
+    add(
+        true,
+        format!(
+            "Give the database to the user that Conduit runs as: `chown -R conduit: {database}` (with Debian's package, \
+             the user is `_matrix-conduit`)."
+        ),
+    );
     add(has("I004") || has("C204"), "Keep registration closed until you have registered the first account: it becomes the administrator.".into());
     add(
         true,
-        "Point the reverse proxy at Conduit, start it, and look at its log and at your rooms."
+        "Point the reverse proxy at Conduit, with the rule that `importer proxy-config --for nginx` prints (or `caddy`, \
+         `traefik`, `apache`, `haproxy`): clients keep Synapse's pagination tokens, which a stock Conduit refuses, so without \
+         it they can't scroll back past where they were. Keep the rule for a year, or for as long as somebody may come back \
+         with a client that was last opened before the move."
             .into(),
     );
+    add(true, "Start Conduit, and look at its log and at your rooms.".into());
     let services = skipped(Kind::Appservice, "");
     add(
         services > 0,
@@ -64,13 +76,48 @@ pub(super) fn list(outcome: &Outcome<'_>, dump: &Path) -> Vec<String> {
          `reset-password` in the admin room."
             .into(),
     );
+    let is_later = later.events > 0 || later.uncounted;
+    add(is_later, fetch(later));
+    add(later.lost_events > 0, lost(later));
+    let until = if is_later || later.lost_events > 0 {
+        "Synapse's data is the only copy of that history, so keep it. Keep it and"
+    } else {
+        "Keep Synapse's data and"
+    };
+    let fetched = if is_later { " all of that history has been fetched and" } else { "" };
     add(
         true,
         format!(
-            "Keep Synapse's data and `{}` until nobody misses anything, then delete both: they hold password hashes, \
-             access tokens and the signing key.",
+            "{until} `{}` until{fetched} nobody misses anything, then delete both: they hold password hashes, access tokens \
+             and the signing key.",
             dump.display()
         ),
     );
     list
+}
+
+/// How history that is left for later is fetched.
+fn fetch(later: &Later) -> String {
+    let what = if later.uncounted {
+        "The dump was made with `--history recent`: what is older than the newest events of each room".to_owned()
+    } else {
+        format!(
+            "The dump was made with `--history recent`: {} older events of {} rooms (see the table of rooms)",
+            later.events, later.rooms
+        )
+    };
+    format!(
+        "{what} can't be scrolled to yet. Fetch that from the old Synapse: start it, alone and unreachable from outside, with \
+         what `importer quiet-config --synapse-config FILE` prints; then `importer backfill --homeserver URL --signing-key FILE` \
+         with Conduit stopped, or `importer drain` through a patched one. Run it again until it says that nothing is missing."
+    )
+}
+
+/// What can't be fetched.
+fn lost(later: &Later) -> String {
+    format!(
+        "{} older events of {} rooms that all of your users have left can't be fetched later: Synapse serves them to nobody. If \
+         anybody needs them, migrate again with `--history full`.",
+        later.lost_events, later.lost_rooms
+    )
 }

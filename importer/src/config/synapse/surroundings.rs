@@ -1,7 +1,7 @@
 //! What of Synapse's configuration concerns its operation, not its data: for checks alone.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
 };
@@ -9,7 +9,7 @@ use std::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{ConfigError, document::Document, is_on, scalar};
+use super::{ConfigError, document::Document, is_on, providers, scalar};
 
 /// How Synapse is operated.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,12 +18,16 @@ pub struct Surroundings {
     pub listeners: Vec<SocketAddr>,
     /// `pid_file`, where a Synapse that was started as a daemon notes its process.
     pub pid_file: Option<PathBuf>,
-    /// `media_storage_providers`, by module.
+    /// `media_storage_providers` that are no directories, by module.
     pub media_providers: Vec<String>,
     /// `modules`, by name.
     pub modules: Vec<String>,
     /// Keys that let somebody else decide about logins, such as `oidc_providers`.
     pub other_logins: Vec<&'static str>,
+    /// What Synapse does for its users and Conduit may not.
+    pub services: BTreeSet<Service>,
+    /// `public_baseurl`.
+    pub public_baseurl: Option<String>,
     /// `enable_registration`.
     pub registration: bool,
     /// `max_upload_size` in bytes.
@@ -31,14 +35,58 @@ pub struct Surroundings {
 }
 
 /// Keys of other ways to log in, and the key within them that switches them on, if there is one.
-const OTHER_LOGINS: [(&str, Option<&str>); 7] = [
+const OTHER_LOGINS: [(&str, Option<&str>); 6] = [
     ("oidc_providers", None),
     ("oidc_config", Some("enabled")),
     ("saml2_config", Some("enabled")),
     ("cas_config", Some("enabled")),
-    ("jwt_config", Some("enabled")),
     ("password_providers", None),
     ("ldap_config", Some("enabled")),
+];
+
+/// Something that Synapse does if its configuration says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Service {
+    /// `turn_uris`: calls through a TURN server.
+    Turn,
+    /// `federation_domain_whitelist`: only these servers.
+    FederationWhitelist,
+    /// `retention`: messages are deleted after a time.
+    Retention,
+    /// `media_retention`: files are.
+    MediaRetention,
+    /// `serve_server_wellknown`: Synapse tells other servers where it is.
+    ServerWellKnown,
+    /// `extra_well_known_client_content`: it tells clients more than its address.
+    ExtraWellKnown,
+    /// `auto_join_rooms`: new accounts join rooms.
+    AutoJoin,
+    /// `email`: passwords reset by e-mail, notifications.
+    Email,
+    /// `user_consent`: terms that users have to accept.
+    Consent,
+    /// `server_notices`: messages of the server's own.
+    Notices,
+    /// `enable_media_repo: false`: another program has the media.
+    OtherMediaRepository,
+    /// `jwt_config`: logins by JSON Web Tokens.
+    Jwt,
+}
+
+/// Keys that are lists or tables, and what they are for if they hold anything.
+const FILLED: [(&str, Service); 6] = [
+    ("turn_uris", Service::Turn),
+    ("extra_well_known_client_content", Service::ExtraWellKnown),
+    ("auto_join_rooms", Service::AutoJoin),
+    ("email", Service::Email),
+    ("user_consent", Service::Consent),
+    ("server_notices", Service::Notices),
+];
+/// Switches, and the tables in which they are.
+const SWITCHES: [(Option<&str>, &str, Service); 3] = [
+    (Some("retention"), "enabled", Service::Retention),
+    (Some("jwt_config"), "enabled", Service::Jwt),
+    (None, "serve_server_wellknown", Service::ServerWellKnown),
 ];
 
 #[derive(Deserialize)]
@@ -61,7 +109,10 @@ impl Surroundings {
     ///
     /// [`ConfigError`].
     pub fn read(files: &[PathBuf]) -> Result<Self, ConfigError> {
-        let document = Document::read(files)?;
+        Self::of(&Document::read(files)?)
+    }
+
+    pub(super) fn of(document: &Document) -> Result<Self, ConfigError> {
         let listeners: Vec<Listener> = document.get("listeners")?.unwrap_or_default();
         let mut other_logins = Vec::new();
         for (key, switch) in OTHER_LOGINS {
@@ -83,9 +134,19 @@ impl Surroundings {
                 .as_ref()
                 .and_then(Value::as_str)
                 .map(PathBuf::from),
-            media_providers: modules(&document, "media_storage_providers")?,
-            modules: modules(&document, "modules")?,
+            media_providers: providers(document)?
+                .into_iter()
+                .filter(|provider| provider.directory().is_none())
+                .map(|provider| provider.module)
+                .collect(),
+            modules: modules(document, "modules")?,
             other_logins,
+            services: services(document)?,
+            public_baseurl: document
+                .get::<Value>("public_baseurl")?
+                .as_ref()
+                .and_then(Value::as_str)
+                .map(ToOwned::to_owned),
             registration: document.get::<Value>("enable_registration")?.as_ref().is_some_and(is_on),
             max_upload_bytes: document
                 .get::<Value>("max_upload_size")?
@@ -105,6 +166,37 @@ impl Listener {
         let address = bound.filter(|address| !address.is_unspecified());
         Some(SocketAddr::new(address.unwrap_or(Ipv4Addr::LOCALHOST.into()), self.port?))
     }
+}
+
+fn services(document: &Document) -> Result<BTreeSet<Service>, ConfigError> {
+    let mut services = BTreeSet::new();
+    for (key, service) in FILLED {
+        let is_filled = match document.get::<Value>(key)? {
+            Some(Value::Array(items)) => !items.is_empty(),
+            Some(Value::Object(table)) => !table.is_empty(),
+            Some(_) | None => false,
+        };
+        services.extend(is_filled.then_some(service));
+    }
+    for (table, key, service) in SWITCHES {
+        let value = match table {
+            Some(table) => document.get::<Value>(table)?.and_then(|table| table.get(key).cloned()),
+            None => document.get(key)?,
+        };
+        services.extend(value.as_ref().is_some_and(is_on).then_some(service));
+    }
+    // Even an empty list keeps all others out.
+    let whitelist: Option<Value> = document.get("federation_domain_whitelist")?;
+    services.extend(whitelist.is_some().then_some(Service::FederationWhitelist));
+    let media: Option<Value> = document.get("media_retention")?;
+    let lifetimes = ["local_media_lifetime", "remote_media_lifetime"];
+    let has =
+        |key: &&str| media.as_ref().and_then(|media| media.get(key)).is_some_and(|v| !v.is_null());
+    services.extend(lifetimes.iter().any(has).then_some(Service::MediaRetention));
+    let repository: Option<Value> = document.get("enable_media_repo")?;
+    let is_elsewhere = repository.as_ref().is_some_and(|on| !is_on(on));
+    services.extend(is_elsewhere.then_some(Service::OtherMediaRepository));
+    Ok(services)
 }
 
 fn modules(document: &Document, key: &str) -> Result<Vec<String>, ConfigError> {
@@ -135,7 +227,7 @@ mod tests {
         let surroundings = read(
             "pid_file: /run/synapse.pid\n\
              listeners: [{port: 8008, bind_addresses: ['::', '0.0.0.0']}, {port: 8009, bind_addresses: ['127.0.0.2']}, {path: /run/s}]\n\
-             media_storage_providers: [{module: s3_storage_provider.S3StorageProviderBackend, config: {}}]\n\
+             media_storage_providers: [{module: s3_storage_provider.S3StorageProviderBackend, config: {}}, {module: file_system, config: {directory: /x}}]\n\
              modules: [{module: spam.Checker}]\n\
              oidc_providers: [{idp_id: x}]\njwt_config: {enabled: true}\ncas_config: {enabled: false}\n\
              enable_registration: yes\nmax_upload_size: 2M\n",
@@ -150,11 +242,45 @@ mod tests {
                 pid_file: Some("/run/synapse.pid".into()),
                 media_providers: vec!["s3_storage_provider.S3StorageProviderBackend".into()],
                 modules: vec!["spam.Checker".into()],
-                other_logins: vec!["oidc_providers", "jwt_config"],
+                other_logins: vec!["oidc_providers"],
+                services: [Service::Jwt].into(),
+                public_baseurl: None,
                 registration: true,
                 max_upload_bytes: 2 << 20,
             }
         );
+    }
+
+    #[test]
+    fn what_synapse_does_for_its_users_is_known() {
+        for (text, service) in [
+            ("turn_uris: ['turn:t']", Service::Turn),
+            ("federation_domain_whitelist: []", Service::FederationWhitelist),
+            ("retention: {enabled: true}", Service::Retention),
+            ("media_retention: {local_media_lifetime: 90d}", Service::MediaRetention),
+            ("serve_server_wellknown: true", Service::ServerWellKnown),
+            ("extra_well_known_client_content: {a: b}", Service::ExtraWellKnown),
+            ("auto_join_rooms: ['#a:own.test']", Service::AutoJoin),
+            ("email: {smtp_host: mail}", Service::Email),
+            ("user_consent: {version: 1.0}", Service::Consent),
+            ("server_notices: {system_mxid_localpart: notices}", Service::Notices),
+            ("enable_media_repo: false", Service::OtherMediaRepository),
+            ("jwt_config: {enabled: true}", Service::Jwt),
+        ] {
+            assert_eq!(read(text).services, [service].into(), "{text}");
+        }
+        for nothing in [
+            "turn_uris: []",
+            "retention: {enabled: false}",
+            "media_retention: {local_media_lifetime: null}",
+            "email: null",
+            "enable_media_repo: true",
+            "jwt_config: {enabled: false}",
+        ] {
+            assert_eq!(read(nothing).services, BTreeSet::new(), "{nothing}");
+        }
+        let url = read("public_baseurl: https://m.own.test/").public_baseurl;
+        assert_eq!(url.as_deref(), Some("https://m.own.test/"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 
 use super::{super::Report, number};
+use crate::size::size;
 
 /// Trees that are shown one by one.
 const LARGEST: usize = 12;
@@ -80,15 +81,6 @@ fn bars(caption: &str, head: &str, values: &[(String, u64)], show: fn(u64) -> St
 
 fn percent(value: u64, of: u64) -> u64 {
     value.saturating_mul(100).checked_div(of).unwrap_or(0)
-}
-
-/// Bytes, in a unit that fits.
-pub(super) fn size(bytes: u64) -> String {
-    match bytes {
-        0..1024 => format!("{bytes} B"),
-        1024..1_048_576 => format!("{} KiB", number(bytes.div_ceil(1024))),
-        _ => format!("{} MiB", number(bytes.div_ceil(1_048_576))),
-    }
 }
 
 fn seconds(milliseconds: u64) -> String {

@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 
 use maud::{Markup, html};
 
-use super::{super::Report, number, plots::size};
-use crate::tally::{Kind, Skip};
+use super::{super::Report, number};
+use crate::{
+    size::size,
+    tally::{Kind, Skip},
+};
 
 /// Items of each reason that are shown; `report.json` has all.
 const SHOWN: usize = 100;
@@ -50,7 +53,7 @@ pub(super) fn rooms(report: &Report) -> Markup {
             tr {
                 th scope="row" { (room.name.as_deref().unwrap_or("–")) span.id { (room.room_id) } }
                 td data-v=(version(room.version.as_deref())) { (room.version.as_deref().unwrap_or("–")) }
-                (count(room.joined)) (count(room.events)) (count(room.state))
+                (count(room.joined)) (count(room.events)) (count(room.older.unwrap_or(0))) (count(room.state))
                 (moved(room.left_out.as_deref()))
             }
         }
@@ -60,6 +63,7 @@ pub(super) fn rooms(report: &Report) -> Markup {
         ("Version", false),
         ("Members here", true),
         ("Events", true),
+        ("Left for later", true),
         ("State", true),
         ("Moved", false),
     ];

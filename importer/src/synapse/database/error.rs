@@ -88,6 +88,22 @@ pub enum DatabaseError {
         /// What it lacks.
         missing: &'static str,
     },
+    /// Tables that must be read are not there.
+    #[error(
+        "the database has no table `{tables}`, which every Synapse makes: restore it from a backup; a table of which nothing is left can be made anew, empty, by the statement in Synapse's `storage/schema`"
+    )]
+    TablesMissing {
+        /// Their names.
+        tables: String,
+    },
+    /// Pages of an SQLite file do not fit together.
+    #[error(
+        "Synapse's SQLite database is damaged ({said}): stop Synapse, let `sqlite3 homeserver.db .recover | sqlite3 new.db` save what can be read, and start Synapse on that, or restore a backup"
+    )]
+    Damaged {
+        /// What SQLite said.
+        said: String,
+    },
     /// The schema is older than what can be read.
     #[error(
         "the database has schema version {found}; upgrade Synapse to 1.62 (schema {}) or later first, start it once, and let its background updates finish",

@@ -1,5 +1,7 @@
 //! A look at the database before it is read.
 
+mod soundness;
+
 use std::path::Path;
 
 use ruma::RoomId;
@@ -13,6 +15,7 @@ use crate::{
 
 impl DatabaseSource {
     pub(super) async fn look(&mut self) -> Result<Survey, DatabaseError> {
+        self.soundness().await?;
         let server_name = self.config.server_name.to_string();
         let now = i64::try_from(self.now_ts).unwrap_or(i64::MAX);
         let foreign = format!(":{server_name}");
@@ -262,7 +265,9 @@ impl DatabaseSource {
         if !self.schema.has_table("local_media_repository") {
             return Ok(media);
         }
-        let store = self.config.media_store_path.join("local_content");
+        let roots =
+            std::iter::once(&self.config.media_store_path).chain(&self.config.media_providers);
+        let stores: Vec<_> = roots.map(|root| root.join("local_content")).collect();
         // Without a length: the id was given out, and nothing was uploaded. Previews of other sites are made again.
         let sql = "SELECT media_id, media_length FROM local_media_repository \
                    WHERE media_length IS NOT NULL AND url_cache IS NULL";
@@ -271,7 +276,7 @@ impl DatabaseSource {
                 let (id, bytes) = row.decode::<(String, u64)>().unwrap_or((row.label(), 0));
                 media.files = media.files.saturating_add(1);
                 media.bytes = media.bytes.saturating_add(bytes);
-                if !is_stored(&store, &id) {
+                if !stores.iter().any(|store| is_stored(store, &id)) {
                     media.missing.push(id);
                 }
             })

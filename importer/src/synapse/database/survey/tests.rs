@@ -357,3 +357,35 @@ async fn a_database_that_synapse_would_refuse_is_found() {
         assert!(found.contains(&(code, "database".into(), text.into())), "{found:?}");
     }
 }
+
+/// What would end the dump in its middle ends the check.
+#[tokio::test]
+async fn missing_tables_and_damaged_pages_are_found() {
+    async fn refused(config: &SynapseConfig) -> String {
+        let opened = DatabaseSource::open(config, History::Full, NOW).await;
+        let mut source = opened.unwrap();
+        source.survey().await.unwrap_err().to_string()
+    }
+    let directory = tempfile::tempdir().unwrap();
+    for table in ["redactions", "e2e_room_keys", "state_group_edges"] {
+        let mut fixture = sound();
+        fixture.sql(&format!("DROP TABLE {table}"));
+        let place = directory.path().join(table);
+        std::fs::create_dir(&place).unwrap();
+        let said = refused(&config(fixture.sqlite(&place))).await;
+        assert!(said.contains(table), "{table}: {said}");
+    }
+    let mut fixture = sound();
+    for number in 0..3000 {
+        fixture.sql(&format!("INSERT INTO blocked_rooms VALUES ('!blocked{number}:own.test')"));
+    }
+    let config = config(fixture.sqlite(directory.path()));
+    let DatabaseConfig::Sqlite { path } = &config.database else { unreachable!() };
+    let mut bytes = std::fs::read(path).unwrap();
+    // Pages that the catalogue does not need.
+    let page = bytes.len() / 4096 * 3 / 4 * 4096;
+    bytes[page..page + 4096].fill(0xaa);
+    std::fs::write(path, bytes).unwrap();
+    let said = refused(&config).await;
+    assert!(said.contains("is damaged"), "{said}");
+}
