@@ -195,7 +195,9 @@ mod tests {
     #[test]
     fn policies_that_delete_uploads_are_known() {
         let deletes = |policies: &str| {
-            media(&format!("[global.media]\nretention = [{policies}]\n")).unwrap().deletes_uploads
+            media(&format!("[global.media]\nbackend = \"filesystem\"\nretention = [{policies}]\n"))
+                .unwrap()
+                .deletes_uploads
         };
         assert!(!deletes(""));
         assert!(!deletes("{ scope = \"remote\", accessed = \"30d\" }"));
@@ -219,7 +221,13 @@ mod tests {
             ("turn = { uris = [\"turn:x\"], username = \"hush\" }", "`turn` has neither"),
             ("turn = { secret = \"hush\" }", "`turn.uris` is missing"),
             ("tls = { certs = \"hush\" }", "`tls.key` is missing"),
-            ("media = { retention = [{ scope = 1, created = \"hush\" }] }", "`media.retention`"),
+            // Seen with a real Conduit: "missing field `backend`".
+            ("media = { path = \"hush\" }", "`media.backend` is missing"),
+            ("media = { backend = \"filesystem\", retention = [{ scope = \"hush\" }] }", "`scope`"),
+            (
+                "media = { backend = \"filesystem\", retention = [{ created = \"1 hush\" }] }",
+                "`created`",
+            ),
         ] {
             let without_port = GLOBAL.replace("port = 6167\n", "");
             let error = read(&format!("{without_port}{text}\n")).unwrap_err();

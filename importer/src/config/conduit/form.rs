@@ -79,8 +79,15 @@ const FORMS: &[(&str, Form)] = &[
 ];
 
 /// Settings without which Conduit does not start; those of a table only if the table is there.
-const NEEDED: &[&str] =
-    &["server_name", "database_backend", "database_path", "tls.certs", "tls.key", "turn.uris"];
+const NEEDED: &[&str] = &[
+    "server_name",
+    "database_backend",
+    "database_path",
+    "tls.certs",
+    "tls.key",
+    "turn.uris",
+    "media.backend",
+];
 /// The same for media in an S3 bucket.
 const NEEDED_BY_S3: &[&str] =
     &["media.endpoint", "media.bucket", "media.region", "media.key", "media.secret"];
@@ -107,7 +114,59 @@ pub(super) fn check(settings: &Table) -> Result<(), String> {
             return Err(format!("`{path}` is missing"));
         }
     }
+    retention(settings)?;
     turn(settings)
+}
+
+/// Units of durations, as the crate humantime has them.
+const UNITS: [&str; 27] = [
+    "nsec", "ns", "usec", "us", "msec", "ms", "seconds", "second", "sec", "s", "minutes", "minute",
+    "min", "m", "hours", "hour", "hr", "h", "days", "day", "d", "weeks", "week", "w", "months",
+    "month", "M",
+];
+/// Those of years.
+const YEARS: [&str; 3] = ["years", "year", "y"];
+
+/// Policies that delete media (src/config/mod.rs:430-540).
+fn retention(settings: &Table) -> Result<(), String> {
+    let policies = at(settings, "media.retention").and_then(Value::as_array);
+    for policy in policies.into_iter().flatten() {
+        let scope = policy.get("scope");
+        let is_known = |scope: &Value| {
+            scope.as_str().is_some_and(|scope| ["remote", "local", "thumbnail"].contains(&scope))
+        };
+        if !scope.is_none_or(is_known) {
+            return Err(
+                "`media.retention` has a `scope` that is none of `remote`, `local` and `thumbnail`"
+                    .into(),
+            );
+        }
+        for key in ["accessed", "created"] {
+            let value = policy.get(key);
+            if !value.is_none_or(|value| value.as_str().is_some_and(is_duration)) {
+                return Err(format!("`media.retention` has for `{key}` no duration such as `30d`"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn is_duration(text: &str) -> bool {
+    let mut rest = text.trim();
+    if rest.is_empty() {
+        return false;
+    }
+    while !rest.is_empty() {
+        let after = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+        let unit_and_more = after.trim_start();
+        let more = unit_and_more.trim_start_matches(|c: char| c.is_ascii_alphabetic());
+        let unit = unit_and_more.strip_suffix(more).unwrap_or_default();
+        if after == rest || !(UNITS.contains(&unit) || YEARS.contains(&unit)) {
+            return false;
+        }
+        rest = more.trim_start();
+    }
+    true
 }
 
 /// Both ways of Conduit to say by what clients log in at a TURN server (src/config/mod.rs:330-345).
