@@ -21,7 +21,7 @@ mod states;
 mod survey;
 mod writer;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use self::{
     known::{Known, Parser},
@@ -127,7 +127,7 @@ impl RoomSource for RoomReader {
 }
 
 impl Import<'_> {
-    /// Imports a room, or says why not. Of a room that is left out, the events are not counted one by one.
+    /// Imports a room, or says why not.
     pub(super) fn room(&mut self, source: &dyn RoomSource) -> Result<(), ImportError> {
         let head = source.head();
         self.tally.read(Kind::Room, 1);
@@ -144,12 +144,12 @@ impl Import<'_> {
             let detail =
                 format!("Conduit can't hold version {version}; upgrade the room on Synapse first");
             self.left_out(head, "room-version-unsupported", &detail);
-            return Ok(());
+            return self.content_left_out(source, "room-version-unsupported", &detail);
         }
         let survey = Survey::of(source, &parser, &mut self.rows)?;
         if let Some((reason, detail)) = survey.obstacle(head) {
             self.left_out(head, reason, detail);
-            return Ok(());
+            return self.content_left_out(source, reason, detail);
         }
         let Some(room) = writer::write(self, source, &parser, survey)? else {
             self.left_out(
@@ -194,7 +194,33 @@ impl Import<'_> {
         Ok(())
     }
 
-    /// Counts a room as left out, with all that hangs on it but its events.
+    /// Counts what is in a room that is left out, before anything of it was read.
+    fn content_left_out(
+        &mut self,
+        source: &dyn RoomSource,
+        reason: &str,
+        detail: &str,
+    ) -> Result<(), ImportError> {
+        let mut counts: BTreeMap<Kind, u64> = BTreeMap::new();
+        source.read(Sections::All, &mut |item| {
+            let kind = match item {
+                Item::State(_) => Kind::State,
+                Item::Outlier(_) => Kind::Outlier,
+                Item::Timeline(_) => Kind::TimelineEvent,
+                Item::Receipt(_) => Kind::Receipt,
+            };
+            let count = counts.entry(kind).or_default();
+            *count = count.saturating_add(1);
+            Ok(true)
+        })?;
+        let room = source.head().room_id.as_str();
+        for (kind, number) in counts {
+            self.tally.leave_out(kind, number, room, reason, detail);
+        }
+        Ok(())
+    }
+
+    /// Counts a room as left out, with all that hangs on it but its content.
     fn left_out(&mut self, head: &DumpRoom, reason: &str, detail: &str) {
         self.attachments_left_out(head, reason, detail);
         let room = head.room_id.as_str();
