@@ -4,6 +4,7 @@
 //! them. [`layout`] encodes and decodes by that table, [`inspect`] shows rows, [`compare`] those that differ. [`kv`] is the store that rows go to, with
 //! three engines.
 
+pub(crate) mod account_data;
 pub mod canonical;
 pub mod compare;
 pub mod inspect;
@@ -11,6 +12,7 @@ pub mod json;
 pub mod keypair;
 pub mod kv;
 pub mod layout;
+pub(crate) mod members;
 pub mod pdu_id;
 pub mod state_diff;
 pub mod trees;

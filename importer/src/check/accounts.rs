@@ -6,9 +6,10 @@ use ruma::{OwnedUserId, UserId};
 
 use super::Checks;
 use crate::{
+    conduit::account_data::{Readable, readable},
     config::synapse::SynapseConfig,
     findings::codes::{self, Code},
-    synapse::survey::{Account, Survey},
+    synapse::survey::{Account, OddAccountData, Survey},
 };
 
 pub(super) fn check(checks: &mut Checks, survey: &Survey, config: Option<&SynapseConfig>) {
@@ -51,6 +52,7 @@ pub(super) fn check(checks: &mut Checks, survey: &Survey, config: Option<&Synaps
     counted(checks, &codes::EXPIRING_TOKENS, &survey.expiring_tokens, "access tokens");
     counted(checks, &codes::TOKEN_WITHOUT_DEVICE, &survey.tokens_without_device, "access tokens");
     counted(checks, &codes::PUSHERS, &survey.other_pushers, "pushers");
+    account_data(checks, survey);
     total(checks, &codes::OUTSIDE_IDS, survey, survey.outside_ids, "ids");
     total(checks, &codes::UNPLACED, survey, survey.dehydrated_devices, "dehydrated devices");
     total(checks, &codes::UNPLACED, survey, survey.custom_profiles, "profiles with custom fields");
@@ -83,6 +85,24 @@ fn rights(checks: &mut Checks, account: &Account, appservices: Option<&BTreeSet<
         }
     } else if account.password == Some(false) {
         checks.found(&codes::NO_PASSWORD, id, "has no password");
+    }
+}
+
+/// Entries that the import leaves out, as Conduit could not read the others with them.
+fn account_data(checks: &mut Checks, survey: &Survey) {
+    for OddAccountData { user, room, kind, content } in &survey.odd_account_data {
+        let subject = format!("{kind} of {user} {room}");
+        match readable(kind, content) {
+            Readable::Whole => {}
+            Readable::Part { left_out, .. } => {
+                for entry in left_out {
+                    checks.found(&codes::ACCOUNT_DATA, subject.trim(), entry);
+                }
+            }
+            Readable::Nothing(_) => {
+                checks.found(&codes::ACCOUNT_DATA, subject.trim(), "nothing of it can be read");
+            }
+        }
     }
 }
 

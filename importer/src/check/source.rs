@@ -6,7 +6,11 @@ use crate::{
     config::synapse::{ConfigError, Surroundings, SynapseConfig},
     findings::{Finding, codes},
     import::registrations,
-    synapse::{SourceError, database::DatabaseError, survey::Survey},
+    synapse::{
+        SourceError,
+        database::DatabaseError,
+        survey::{Duplicate, Survey},
+    },
 };
 
 /// The finding that an unusable configuration is.
@@ -89,6 +93,9 @@ pub(super) fn database(checks: &mut Checks, survey: &Survey) {
     };
     for update in &database.pending_updates {
         checks.found(&codes::UPDATES, format!("`{update}`"), "is pending");
+    }
+    for Duplicate { table, key, rows } in &survey.duplicates {
+        checks.found(&codes::DUPLICATES, format!("`{table}`"), format!("{key}: {rows} rows"));
     }
     let Some(locale) = &database.locale else { return };
     if locale.encoding != "UTF8" {

@@ -96,6 +96,8 @@ checks! {
     DELAYED = "C217", Warning, false, "delayed events wait to be sent and are left out", "let them be sent, or cancel them";
     ERASED = "C218", Warning, false, "what erased users said moves without its content: Synapse shows it to those only who were in the room at the time, and Conduit knows no such rule, so these will miss it too", "";
     UNPLACED = "C219", Note, false, "dehydrated devices and custom profile fields stay in the dump: Conduit has no place for them", "";
+    DUPLICATES = "C220", Blocking, true, "rows that can be there once only are there twice: an index of the database is broken, as PostgreSQL's are after an upgrade of the system's C library; which of them is right, nobody can tell", "delete the wrong one of each pair, then `REINDEX DATABASE`; if you accept it, one is taken and the other is listed as left out";
+    ACCOUNT_DATA = "C221", Warning, false, "entries of ignored users, direct chats or tags that Conduit can't read are left out: it could not read the others with them", "";
     ROOM_VERSION = "C301", Blocking, true, "rooms of a version that Conduit can't hold (1, 2, experimental ones), with local users in them, stay behind", "upgrade them (`/upgraderoom 12` in Element, or `POST /_matrix/client/v3/rooms/ROOM/upgrade`)";
     ROOM_VERSION_LEFT = "C302", Note, false, "rooms of such a version that all local users have left stay behind", "";
     ROOM_PARTIAL = "C303", Blocking, true, "Synapse is still fetching the state of rooms: their members and settings would be incomplete", "let Synapse run until it has";

@@ -17,7 +17,7 @@ use serde_json::{Value, value::RawValue};
 
 use super::{Import, ImportError, user::json_text};
 use crate::{
-    conduit::{layout::Part, trees},
+    conduit::{account_data::is_readable_object, layout::Part, trees},
     dump::{
         MessageReader,
         format::{DumpDevice, DumpMessage, DumpUser},
@@ -102,7 +102,10 @@ impl Import<'_> {
             let gone = (!devices.contains(&device_id)).then_some(GONE);
             let (message, unfit) = match to_device(&message) {
                 Some(message) => (message, None),
-                None => (String::new(), Some(("message-unparsable", "it has no sender or type"))),
+                None => (
+                    String::new(),
+                    Some(("message-unparsable", "it has no sender, type or content")),
+                ),
             };
             let item = || format!("for {device_id} of {id}");
             if self.keeps(Kind::ToDeviceMessage, item, gone.or(unfit)) {
@@ -143,6 +146,10 @@ fn unfit_keys(keys: &RawValue, user: &UserId, device: &str) -> Option<Refusal> {
         device_id: String,
     }
     match serde_json::from_str::<Owner>(keys.get()) {
+        Ok(_) if !is_readable_object(keys.get()) => Some((
+            "key-unparsable",
+            "Conduit could not read it, and would give nobody's keys with it",
+        )),
         Ok(owner) if owner.user_id == user && owner.device_id == device => None,
         Ok(_) => Some(("key-of-another", "it names another user or device; clients refuse it")),
         Err(_) => Some(("key-unparsable", "it does not say whose it is; clients refuse it")),
@@ -158,15 +165,20 @@ fn unfit_one_time_key(key_id: &str) -> Option<Refusal> {
         .then_some(("key-unparsable", "its name is no algorithm and id; its device uploads others"))
 }
 
-/// A message as Conduit stores it: three fields, keys sorted.
+/// A message as Conduit stores it: three fields, keys sorted; content that is no value, such as one with a lone surrogate,
+/// as it stands: clients are given it unread (src/database/key_value/users.rs:790-810).
 fn to_device(message: &RawValue) -> Option<String> {
     #[derive(Deserialize)]
-    struct Message {
+    struct Message<'a> {
         #[serde(rename = "type")]
         kind: String,
         sender: OwnedUserId,
-        content: Value,
+        #[serde(borrow)]
+        content: &'a RawValue,
     }
     let Message { kind, sender, content } = serde_json::from_str(message.get()).ok()?;
-    Some(serde_json::json!({"content": content, "sender": sender, "type": kind}).to_string())
+    let value = serde_json::from_str::<Value>(content.get()).map(|value| value.to_string());
+    let content = value.as_deref().unwrap_or_else(|_opaque| content.get());
+    let (sender, kind) = (json_text(&sender), json_text(&kind));
+    Some(format!("{{\"content\":{content},\"sender\":{sender},\"type\":{kind}}}"))
 }

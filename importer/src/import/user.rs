@@ -10,16 +10,19 @@
 //! | of an application service | empty password, as Conduit's own |
 //! | without password (single sign-on), or its hash is not known | the password `*`, which nobody has; a patched Conduit asks Synapse instead |
 
-use ruma::api::client::{filter::FilterDefinition, push::Pusher};
-use secrecy::ExposeSecret as _;
-use serde_json::{json, value::RawValue};
+mod account_data;
+mod clients;
+#[cfg(test)]
+mod tests;
 
-use super::{Import, ImportError, push_rules};
+use secrecy::ExposeSecret as _;
+
+use super::{Import, ImportError};
 use crate::{
     conduit::{layout::Part, trees},
     dump::{
         MessageReader,
-        format::{DumpDevice, DumpPusher, DumpUser},
+        format::{DumpDevice, DumpUser},
     },
     tally::Kind,
 };
@@ -196,118 +199,6 @@ impl Import<'_> {
         }
         Ok(())
     }
-
-    fn account_data(&mut self, user: &DumpUser) -> Result<(), ImportError> {
-        let id = user.user_id.as_str();
-        for (kind, content) in &user.account_data.global {
-            self.account_data_row(Kind::AccountData, "", id, kind, content)?;
-        }
-        for (room, types) in &user.account_data.rooms {
-            for (kind, content) in types {
-                self.account_data_row(Kind::RoomAccountData, room.as_str(), id, kind, content)?;
-            }
-        }
-        if !user.deactivated && !user.guest {
-            let rules =
-                push_rules::content(&user.user_id, user.push_rules.as_deref(), &mut self.tally);
-            self.tally.read(Kind::AccountData, 1);
-            self.put_account_data("", id, "m.push_rules", &rules.to_string())?;
-            self.tally.written(Kind::AccountData, 1);
-        }
-        Ok(())
-    }
-
-    fn account_data_row(
-        &mut self,
-        counted: Kind,
-        room: &str,
-        user: &str,
-        kind: &str,
-        content: &RawValue,
-    ) -> Result<(), ImportError> {
-        self.tally.read(counted, 1);
-        let refused = match kind {
-            // Conduit itself reads these when somebody sends, joins or invites.
-            "m.ignored_user_list" | "m.direct" | "m.tag" => well_formed(kind, content).err(),
-            _ => None,
-        };
-        if let Some(error) = refused {
-            let item = format!("{kind} of {user} {room}");
-            self.tally.skip(counted, item.trim(), "account-data-unparsable", error);
-            return Ok(());
-        }
-        self.put_account_data(room, user, kind, content.get())?;
-        self.tally.written(counted, 1);
-        Ok(())
-    }
-
-    fn put_account_data(
-        &mut self,
-        room: &str,
-        user: &str,
-        kind: &str,
-        content: &str,
-    ) -> Result<(), ImportError> {
-        let count = self.rows.next();
-        let key = [room.into(), user.into(), count.into(), kind.into()];
-        let event = format!("{{\"content\":{content},\"type\":{}}}", json!(kind));
-        self.rows.put(&trees::ROOMUSERDATAID_ACCOUNTDATA, &key, &[event.as_str().into()])?;
-        let index = [room.into(), user.into(), kind.into()];
-        self.rows.put(&trees::ROOMUSERTYPE_ROOMUSERDATAID, &index, &key)
-    }
-
-    fn pusher(&mut self, user: &DumpUser, pusher: &DumpPusher) -> Result<(), ImportError> {
-        let item = format!("{} of {}", pusher.app_id, user.user_id);
-        self.tally.read(Kind::Pusher, 1);
-        let mut json = json!({
-            "pushkey": pusher.pushkey.expose_secret(),
-            "app_id": pusher.app_id,
-            "kind": pusher.kind,
-            "data": pusher.data,
-            "app_display_name": pusher.app_display_name,
-            "device_display_name": pusher.device_display_name,
-            "lang": pusher.lang,
-        });
-        if let (Some(tag), Some(object)) = (&pusher.profile_tag, json.as_object_mut())
-            && !tag.is_empty()
-        {
-            object.insert("profile_tag".into(), json!(tag));
-        }
-        let refused = if pusher.kind != "http" {
-            Some(("not-in-conduit", format!("Conduit sends no {} pushes", pusher.kind)))
-        } else if !pusher.enabled {
-            Some(("pusher-disabled", "Conduit would switch it on".into()))
-        } else if !may_act(user) {
-            Some(("account-without-rights", "the account may not act".into()))
-        } else {
-            let parsed = serde_json::from_value::<Pusher>(json.clone());
-            parsed.err().map(|error| ("pusher-unparsable", error.to_string()))
-        };
-        if let Some((reason, detail)) = refused {
-            self.tally.skip(Kind::Pusher, item, reason, detail);
-            return Ok(());
-        }
-        let key = [Part::Text(user.user_id.as_str()), Part::Text(pusher.pushkey.expose_secret())];
-        self.rows.put(&trees::SENDERKEY_PUSHER, &key, &[json.to_string().as_str().into()])?;
-        self.tally.written(Kind::Pusher, 1);
-        Ok(())
-    }
-
-    fn filter(&mut self, user: &str, id: &str, filter: &RawValue) -> Result<(), ImportError> {
-        self.tally.read(Kind::Filter, 1);
-        if let Err(error) = serde_json::from_str::<FilterDefinition>(filter.get()) {
-            let item = format!("filter {id} of {user}");
-            self.tally.skip(Kind::Filter, item, "filter-unparsable", error.to_string());
-            return Ok(());
-        }
-        self.rows.put(
-            &trees::USERFILTERID_FILTER,
-            &[user.into(), id.into()],
-            &[filter.get().into()],
-        )?;
-        self.tally.written(Kind::Filter, 1);
-        Ok(())
-    }
 }
 
 /// A device's description, in Conduit's order of fields.
@@ -328,22 +219,6 @@ pub(super) fn may_act(user: &DumpUser) -> bool {
         || user.suspended
         || user.shadow_banned
         || user.awaiting_approval)
-}
-
-fn well_formed(kind: &str, content: &RawValue) -> Result<(), String> {
-    use ruma::events::{
-        direct::DirectEventContent, ignored_user_list::IgnoredUserListEventContent,
-        tag::TagEventContent,
-    };
-    let text = content.get();
-    match kind {
-        "m.direct" => serde_json::from_str::<DirectEventContent>(text).map(drop),
-        "m.ignored_user_list" => {
-            serde_json::from_str::<IgnoredUserListEventContent>(text).map(drop)
-        }
-        _ => serde_json::from_str::<TagEventContent>(text).map(drop),
-    }
-    .map_err(|error| error.to_string())
 }
 
 pub(super) fn json_text(value: &impl serde::Serialize) -> String {

@@ -38,6 +38,10 @@ pub struct Survey {
     pub erased_events: Option<u64>,
     /// Local media files: number and bytes.
     pub media: Media,
+    /// Rows that are there twice although their table has a unique index.
+    pub duplicates: Vec<Duplicate>,
+    /// Account data that a homeserver reads itself, of another form than the specification's; a thousand at most.
+    pub odd_account_data: Vec<OddAccountData>,
 }
 
 /// Facts about a database.
@@ -103,6 +107,30 @@ pub struct Room {
     pub created: Option<bool>,
     /// Whether Synapse is still fetching its state.
     pub partial: bool,
+}
+
+/// Rows with one key of a unique index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Duplicate {
+    /// The table.
+    pub table: &'static str,
+    /// What names the row.
+    pub key: String,
+    /// How many there are.
+    pub rows: u64,
+}
+
+/// Account data as a user or client wrote it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OddAccountData {
+    /// Whose.
+    pub user: String,
+    /// Of which room; empty if of none.
+    pub room: String,
+    /// Its type.
+    pub kind: String,
+    /// Its content, JSON or not.
+    pub content: String,
 }
 
 /// Local media.

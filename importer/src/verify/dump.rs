@@ -7,24 +7,26 @@
 //! |---|---|
 //! | room, its aliases and memberships | of a version other than 3 to 12, or without a state |
 //! | token, password, pusher | of an account without rights, or of a kind that Conduit lacks |
-//! | account data, filter, pusher | that ruma, Conduit's parser, refuses; push rules one by one |
+//! | account data, filter, pusher | that ruma, Conduit's parser, refuses; push rules, ignored users, direct chats and the orders of tags one by one |
 //! | event | that Conduit can't read, whose id is not its hash, or without the state before it |
 //! | key | that is not its owner's, whose name another key has, or that Conduit can't read; fallback keys |
 //! | signature | of a master key that its owner has replaced |
 //! | to-device message | of a device that is left out, or without type, sender and content |
 //! | key backup | whose version is no number; sessions whose room id is none |
-//! | state entry | whose event is not there; that is reported with the event, if the dump has it |
+//! | state entry | whose event is not there, or belongs to another key; that is reported with the event, if the dump has it |
 //! | receipt | that is not the newest of its user in the room; private, of a thread or of an event that is not in the timeline |
 //! | unread counts | of a room that the user is not in |
 //! | what waits to be sent | an event that is not in a timeline, or for a server that has left its room; a message that is no canonical JSON |
 //! | application service | that Conduit would not start with, or a second one with the same id or token |
 //! | membership | whose member event is not there, or not in the room's state; an invite from somebody whom the user ignores; a refused invite to a room that the server is not in |
 
+mod account_data;
 mod appservices;
 mod backups;
 mod directory;
 mod encryption;
 mod extra;
+mod json;
 mod outbox;
 mod push_rules;
 mod pushers;
@@ -159,9 +161,4 @@ fn blocked_rooms(
         found.error("V202", room, "is blocked, and not in the dump");
     }
     Ok(())
-}
-
-fn same_json(stored: Option<&[u8]>, expected: &str) -> bool {
-    let stored = stored.and_then(|stored| serde_json::from_slice::<serde_json::Value>(stored).ok());
-    stored.is_some() && stored == serde_json::from_str::<serde_json::Value>(expected).ok()
 }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    hash::{DefaultHasher, Hash as _, Hasher as _},
+    hash::{DefaultHasher, Hash, Hasher as _},
 };
 
 use ruma::EventId;
@@ -23,6 +23,8 @@ pub(super) enum Slot {
 pub(super) struct Index {
     /// A slot is its number, times two, plus one if it is in the timeline.
     slots: BTreeMap<u64, u64>,
+    /// Of state events: hashes of type and state key.
+    keys: BTreeMap<u64, u64>,
     outliers: u64,
     timeline: u64,
     first_outlier: u64,
@@ -48,6 +50,17 @@ impl Index {
         self.timeline = number.saturating_add(1);
         self.slots.insert(hash(id), number.saturating_mul(2).saturating_add(1));
         Some(Slot::Timeline(number))
+    }
+
+    /// Notes the type and state key of a state event.
+    pub(super) fn note_key(&mut self, id: &EventId, kind: &str, state_key: &str) {
+        self.keys.insert(hash(id), hash_of((kind, state_key)));
+    }
+
+    /// The slot of an event, if a state can have it at this key: a damaged one may name any event.
+    pub(super) fn get_at(&self, id: &EventId, kind: &str, state_key: &str) -> Option<Slot> {
+        let fits = self.keys.get(&hash(id)) == Some(&hash_of((kind, state_key)));
+        self.get(id).filter(|_| fits)
     }
 
     /// An event that turned out not to be storable.
@@ -99,7 +112,11 @@ impl Index {
 
 /// What an id is known by.
 pub(super) fn hash(id: impl AsRef<str>) -> u64 {
+    hash_of(id.as_ref().as_bytes())
+}
+
+fn hash_of(value: impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
-    id.as_ref().as_bytes().hash(&mut hasher);
+    value.hash(&mut hasher);
     hasher.finish()
 }

@@ -36,7 +36,7 @@ pub(super) struct States {
     pub(super) replaced: BTreeMap<u64, u64>,
     /// How many events replace one, by short event id.
     pub(super) replacements: BTreeMap<u64, u64>,
-    /// Events that are in states and can't be stored.
+    /// Events that are in states and can't be stored, or belong elsewhere in a state.
     pub(super) missing: BTreeSet<OwnedEventId>,
     /// The present state.
     pub(super) current: State,
@@ -83,7 +83,7 @@ impl States {
         }
         for (kind, state_key, event) in &dumped.set {
             let key = rows.short_state_key(kind, state_key)?;
-            let slot = survey.index.get(event);
+            let slot = survey.index.get_at(event, kind, state_key);
             if key == self.visibility_key {
                 visibility_lost = slot.is_none();
             }

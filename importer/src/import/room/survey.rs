@@ -75,9 +75,16 @@ impl Survey {
         if event.peeked().is_state {
             let Ok(parsed) = event.parsed(parser) else { return };
             self.create |= parsed.is_create();
+            self.note_key(parsed);
         }
         self.redactions.extend(event.redacted_by.as_ref().map(hash));
         self.index.add_outlier(&event.event_id);
+    }
+
+    fn note_key(&mut self, event: &Event) {
+        if let Some(state_key) = &event.state_key {
+            self.index.note_key(&event.id, &event.kind, state_key);
+        }
     }
 
     fn timeline(
@@ -92,6 +99,9 @@ impl Survey {
         let Ok(parsed) = wanted.then(|| event.parsed(parser)).transpose() else { return Ok(()) };
         self.redactions.extend(event.redacted_by.as_ref().map(hash));
         self.has_threads |= event.peeked().may_be_in_thread;
+        if let Some(parsed) = parsed {
+            self.note_key(parsed);
+        }
         let is_first = parsed.is_some_and(is_first);
         self.create |= is_first;
         if before.is_none() && !is_first {

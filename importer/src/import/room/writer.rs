@@ -350,7 +350,7 @@ impl Writer<'_> {
                 "I008",
                 self.head.room_id.as_str(),
                 format!(
-                    "{} events of its state are not in the dump or can't be stored, {first} among them",
+                    "{} events of its state are not in the dump, can't be stored, or belong to another key, {first} among them",
                     self.states.missing.len()
                 ),
                 "the state goes without them; if that matters, look for the events in the report and dump again",

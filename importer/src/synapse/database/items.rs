@@ -1,5 +1,7 @@
 //! Counting: what is read is written or skipped.
 
+use std::collections::{BTreeMap, btree_map::Entry};
+
 use super::row::{BrokenRow, FromRow, KeptRow, Row};
 use crate::tally::{Kind, Tally};
 
@@ -38,6 +40,34 @@ impl<'a> Items<'a> {
     pub(super) fn broken(&mut self, row: Row<'_>, broken: &BrokenRow) {
         self.read(1);
         self.skip(&row.label(), broken.reason, broken.to_string());
+    }
+
+    /// Puts an item that was read where only one can be, and counts it as written. Only a table whose index is broken has two:
+    /// the one that is read last is taken, and the other is counted as left out.
+    pub(super) fn put<K: Ord, V>(
+        &mut self,
+        items: &mut BTreeMap<K, V>,
+        key: K,
+        value: V,
+        name: impl FnOnce(&K) -> String,
+    ) {
+        match items.entry(key) {
+            Entry::Vacant(entry) => {
+                entry.insert(value);
+                self.written(1);
+            }
+            Entry::Occupied(mut entry) => {
+                let name = name(entry.key());
+                entry.insert(value);
+                self.twice(&name);
+            }
+        }
+    }
+
+    /// Counts an item that was read as left out, as there is another one with its key.
+    pub(super) fn twice(&mut self, item: &str) {
+        let detail = "the table has two such rows, as its index is broken; one is taken";
+        self.skip(item, "row-twice", detail);
     }
 
     /// Counts as read. A kind of which there is nothing has no count.

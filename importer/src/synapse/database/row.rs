@@ -8,11 +8,13 @@ use serde_json::value::RawValue;
 use sqlx::{Column as _, Decode, Postgres, Row as _, TypeInfo, ValueRef as _, postgres::PgRow};
 
 /// A value as the database has it. SQLite's columns hold any of these, whatever they are declared as.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Value<'a> {
     Null,
-    /// Integers and booleans.
+    /// Integers and booleans; numbers of other types that are whole.
     Integer(i64),
+    /// A number that is not whole, or too large.
+    Real,
     Text(Cow<'a, str>),
     Bytes(Cow<'a, [u8]>),
     /// A type that Synapse does not use where we read, or text that is not UTF-8.
@@ -41,7 +43,7 @@ pub(super) struct BrokenRow {
     pub(super) column: String,
     /// A stable code.
     pub(super) reason: &'static str,
-    /// What the value should be.
+    /// What the value should be; a sentence if no column is named.
     expected: &'static str,
 }
 
@@ -49,15 +51,19 @@ impl BrokenRow {
     pub(super) fn new(column: &str, reason: &'static str, expected: &'static str) -> Self {
         Self { column: column.to_owned(), reason, expected }
     }
+
+    /// A row that is broken as a whole, in a sentence.
+    pub(super) fn whole(reason: &'static str, sentence: &'static str) -> Self {
+        Self { column: String::new(), reason, expected: sentence }
+    }
 }
 
 impl fmt::Display for BrokenRow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "column `{}` is not {}; Synapse can't use the row either",
-            self.column, self.expected
-        )
+        if self.column.is_empty() {
+            return f.write_str(self.expected);
+        }
+        write!(f, "column `{}` is not {}, so the row can't be moved", self.column, self.expected)
     }
 }
 
@@ -69,11 +75,21 @@ impl<'a> Row<'a> {
 
     /// The first column, which names the row in messages.
     pub(super) fn label(self) -> String {
-        match self.value(0) {
+        self.text(0)
+    }
+
+    /// A column in words, for messages.
+    pub(super) fn text(self, index: usize) -> String {
+        match self.value(index) {
             Value::Text(text) => text.into_owned(),
             Value::Integer(number) => number.to_string(),
-            Value::Null | Value::Bytes(_) | Value::Other => "?".into(),
+            Value::Null | Value::Real | Value::Bytes(_) | Value::Other => "?".into(),
         }
+    }
+
+    /// Whether a column is NULL.
+    pub(super) fn is_null(self, index: usize) -> bool {
+        self.value(index) == Value::Null
     }
 
     /// A column that is a number.
@@ -148,6 +164,7 @@ impl Value<'_> {
         match self {
             Self::Null => Value::Null,
             Self::Integer(number) => Value::Integer(*number),
+            Self::Real => Value::Real,
             Self::Text(text) => Value::Text(Cow::Borrowed(text)),
             Self::Bytes(bytes) => Value::Bytes(Cow::Borrowed(bytes)),
             Self::Other => Value::Other,
@@ -158,6 +175,7 @@ impl Value<'_> {
         match self {
             Self::Null => Value::Null,
             Self::Integer(number) => Value::Integer(number),
+            Self::Real => Value::Real,
             Self::Text(text) => Value::Text(Cow::Owned(text.into_owned())),
             Self::Bytes(bytes) => Value::Bytes(Cow::Owned(bytes.into_owned())),
             Self::Other => Value::Other,
@@ -173,7 +191,8 @@ fn of_sqlite<'a>(row: &'a rusqlite::Row<'a>, index: usize) -> Value<'a> {
             std::str::from_utf8(text).map_or(Value::Other, |text| Value::Text(text.into()))
         }
         Ok(ValueRef::Blob(bytes)) => Value::Bytes(bytes.into()),
-        Ok(ValueRef::Real(_)) | Err(_) => Value::Other,
+        Ok(ValueRef::Real(number)) => real(number),
+        Err(_) => Value::Other,
     }
 }
 
@@ -191,11 +210,54 @@ fn of_postgres(row: &PgRow, index: usize) -> Value<'_> {
         "INT2" => integer(<i16 as Decode<'_, Postgres>>::decode(value)),
         "INT4" => integer(<i32 as Decode<'_, Postgres>>::decode(value)),
         "INT8" => integer(<i64 as Decode<'_, Postgres>>::decode(value)),
+        "FLOAT4" => <f32 as Decode<'_, Postgres>>::decode(value)
+            .map_or(Value::Other, |number| real(number.into())),
+        "FLOAT8" => <f64 as Decode<'_, Postgres>>::decode(value).map_or(Value::Other, real),
+        "NUMERIC" => value.as_bytes().ok().and_then(numeric).map_or(Value::Real, Value::Integer),
         "BYTEA" => <&[u8] as Decode<'_, Postgres>>::decode(value)
             .map_or(Value::Other, |bytes| Value::Bytes(bytes.into())),
         "TEXT" | "VARCHAR" | "CHAR" | "NAME" => <&str as Decode<'_, Postgres>>::decode(value)
             .map_or(Value::Other, |text| Value::Text(text.into())),
         _ => Value::Other,
+    }
+}
+
+/// A number with a point; whole ones are what Synapse wrote, in a column that has become another type.
+fn real<'a>(number: f64) -> Value<'a> {
+    // A whole number is written without a fraction, and reads as an integer unless it is too large for one.
+    number.to_string().parse().map_or(Value::Real, Value::Integer)
+}
+
+/// PostgreSQL's `numeric`, if it is whole and no larger than an integer: how many digits to the base 10,000 follow, the power
+/// of the first one, sign, digits after the point, the digits (<https://www.postgresql.org/docs/current/protocol-message-formats.html>,
+/// `numeric_send`).
+fn numeric(bytes: &[u8]) -> Option<i64> {
+    let mut words = bytes.chunks_exact(2).map(|pair| match pair {
+        [high, low] => u16::from_be_bytes([*high, *low]),
+        _ => 0,
+    });
+    let (digits, weight, sign, _scale) =
+        (words.next()?, words.next()?, words.next()?, words.next()?);
+    let weight = i16::from_be_bytes(weight.to_be_bytes());
+    let mut number: i64 = 0;
+    for (place, digit) in (0_i16..).zip(words.take(digits.into())) {
+        if place > weight {
+            // What follows the point.
+            if digit > 0 {
+                return None;
+            }
+            continue;
+        }
+        number = number.checked_mul(10_000)?.checked_add(digit.into())?;
+    }
+    // Zeros at the end are left out.
+    for _ in i32::from(digits)..=i32::from(weight) {
+        number = number.checked_mul(10_000)?;
+    }
+    match sign {
+        0 => Some(number),
+        0x4000 => number.checked_neg(),
+        _ => None,
     }
 }
 
@@ -225,7 +287,7 @@ impl FromValue for u64 {
     }
 }
 
-/// NULL is *false*.
+/// As Synapse takes it: NULL, zero and what is empty are *false*.
 impl FromValue for bool {
     const EXPECTED: &'static str = "0 or 1";
 
@@ -233,8 +295,35 @@ impl FromValue for bool {
         match value {
             Value::Null => Some(false),
             Value::Integer(number) => Some(*number != 0),
-            Value::Text(_) | Value::Bytes(_) | Value::Other => None,
+            Value::Real => Some(true),
+            Value::Text(text) => Some(!text.is_empty()),
+            Value::Bytes(bytes) => Some(!bytes.is_empty()),
+            Value::Other => None,
         }
+    }
+}
+
+/// Something of no great importance, such as a time: what is of another type than it should be is not known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Known<T>(pub(super) Option<T>);
+
+impl<T: FromValue> FromValue for Known<T> {
+    const EXPECTED: &'static str = T::EXPECTED;
+
+    fn from_value(value: &Value<'_>) -> Option<Self> {
+        Some(Self(T::from_value(value)))
+    }
+}
+
+/// Whether there is something, whatever it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Present(pub(super) bool);
+
+impl FromValue for Present {
+    const EXPECTED: &'static str = "anything";
+
+    fn from_value(value: &Value<'_>) -> Option<Self> {
+        Some(Self(*value != Value::Null))
     }
 }
 
@@ -254,7 +343,7 @@ impl FromValue for Box<RawValue> {
         match value {
             Value::Text(text) => serde_json::from_str(text).ok(),
             Value::Bytes(bytes) => serde_json::from_slice(bytes).ok(),
-            Value::Null | Value::Integer(_) | Value::Other => None,
+            Value::Null | Value::Integer(_) | Value::Real | Value::Other => None,
         }
     }
 }

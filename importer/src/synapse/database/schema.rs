@@ -68,10 +68,14 @@ impl Schema {
         self.columns.contains_key(table)
     }
 
+    /// Whether a table has a column.
+    pub(super) fn has_column(&self, table: &str, column: &str) -> bool {
+        self.columns.get(table).is_some_and(|columns| columns.contains(column))
+    }
+
     /// `column` if the table has it, and the SQL expression `default` if it has not.
     pub(super) fn column<'a>(&self, table: &str, column: &'a str, default: &'a str) -> &'a str {
-        let has = self.columns.get(table).is_some_and(|columns| columns.contains(column));
-        if has { column } else { default }
+        if self.has_column(table, column) { column } else { default }
     }
 }
 

@@ -1,12 +1,14 @@
 //! A look at the database before it is read.
 
+mod account_data;
+mod duplicates;
 mod soundness;
 
 use std::path::Path;
 
 use ruma::RoomId;
 
-use super::{DatabaseError, DatabaseSource, connection::Param};
+use super::{DatabaseError, DatabaseSource, connection::Param, row::Known};
 use crate::{
     config::synapse::DatabaseConfig,
     dump::format::SourceKind,
@@ -89,6 +91,8 @@ impl DatabaseSource {
             last_activity_ts: self.last_activity().await?,
             erased_events: Some(self.erased_events().await?),
             media: self.survey_media().await?,
+            duplicates: self.duplicates().await?,
+            odd_account_data: self.odd_account_data().await?,
             server_name,
         })
     }
@@ -170,7 +174,7 @@ impl DatabaseSource {
 
     async fn survey_accounts(&mut self) -> Result<Vec<Account>, DatabaseError> {
         type Columns =
-            (String, Option<String>, bool, bool, bool, bool, Option<i64>, bool, bool, i64);
+            (String, Known<String>, bool, bool, bool, bool, Option<bool>, bool, bool, bool);
         let (schema, erased) = (&self.schema, &self.erased);
         let sql = format!(
             "SELECT name, appservice_id, admin, deactivated, is_guest, shadow_banned, {}, {}, {}, \
@@ -201,9 +205,9 @@ impl DatabaseSource {
                         admin,
                         deactivated,
                         guest,
-                        restricted: banned || locked || suspended || approved == Some(0),
-                        password: Some(hash != 0),
-                        appservice,
+                        restricted: banned || locked || suspended || approved == Some(false),
+                        password: Some(hash),
+                        appservice: appservice.0,
                     },
                     Err(_) => Account { user_id: row.label(), ..Account::default() },
                 };
@@ -217,7 +221,7 @@ impl DatabaseSource {
     async fn survey_rooms(&mut self) -> Result<Vec<Room>, DatabaseError> {
         type Columns = (String, Option<String>, Option<String>, i64, i64, i64);
         let name = if self.schema.has_table("room_stats_state") {
-            "(SELECT COALESCE(s.name, s.canonical_alias) FROM room_stats_state s WHERE s.room_id = m.room_id)"
+            "(SELECT MAX(COALESCE(s.name, s.canonical_alias)) FROM room_stats_state s WHERE s.room_id = m.room_id)"
         } else {
             "NULL"
         };
@@ -229,7 +233,7 @@ impl DatabaseSource {
         let sql = format!(
             "SELECT m.room_id, \
              COALESCE({name}, (SELECT MIN(a.room_alias) FROM room_aliases a WHERE a.room_id = m.room_id)), \
-             (SELECT r.room_version FROM rooms r WHERE r.room_id = m.room_id), m.joined, \
+             (SELECT MAX(r.room_version) FROM rooms r WHERE r.room_id = m.room_id), m.joined, \
              (SELECT COUNT(*) FROM current_state_events c \
               WHERE c.room_id = m.room_id AND c.type = 'm.room.create' AND c.state_key = ''), \
              {partial} FROM (SELECT room_id, SUM(CASE WHEN membership = 'join' THEN 1 ELSE 0 END) AS joined \

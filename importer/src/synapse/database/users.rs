@@ -12,7 +12,7 @@ mod messages;
 mod receipts;
 mod unread;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ruma::OwnedUserId;
 use secrecy::SecretString;
@@ -20,11 +20,7 @@ use serde_json::value::RawValue;
 
 pub(super) use self::batch::Batch;
 use self::batch::OneUser;
-use super::{
-    DatabaseError, DatabaseSource,
-    items::{Items, count},
-    schema::Schema,
-};
+use super::{DatabaseError, DatabaseSource, items::Items, row::Known, schema::Schema};
 use crate::{
     dump::format::{DumpAccountData, DumpExternalId, DumpProfile, DumpThreepid, DumpUser},
     synapse::push_rules,
@@ -38,15 +34,17 @@ impl DatabaseSource {
     ) -> Result<Vec<OwnedUserId>, DatabaseError> {
         let rows = self.main.rows("users", "SELECT name FROM users", &[]).await?;
         let mut items = Items::new(tally, Kind::User, "");
-        let mut users = Vec::with_capacity(rows.len());
+        let mut users = BTreeSet::new();
         for (user_id,) in items.decode::<(OwnedUserId,)>(&rows) {
             if user_id.server_name() == self.config.server_name {
-                users.push(user_id);
+                if let Some(user_id) = users.replace(user_id) {
+                    items.twice(user_id.as_str());
+                }
             } else {
                 items.skip(user_id.as_str(), "foreign-user", "the account belongs to another server name; a server has only accounts of its own name");
             }
         }
-        users.sort();
+        let users: Vec<_> = users.into_iter().collect();
         self.batch = Batch::of(users.clone());
         Ok(users)
     }
@@ -74,7 +72,7 @@ impl DatabaseSource {
         user.key_backups = backups::read(one, tally).await?;
         user.receipts = receipts::read(one, tally).await?;
         user.unread = unread::read(one, tally).await?;
-        let signatures = keys::own_signatures(one).await?;
+        let signatures = keys::own_signatures(one, tally).await?;
         user.devices = devices::read(one, self.now_ts, &signatures, tally).await?;
         user.cross_signing_keys = keys::cross_signing_keys(one, &signatures, tally).await?;
         user.signed_keys = keys::signed_keys(one, tally).await?;
@@ -97,19 +95,19 @@ async fn account(
         schema.column("users", "suspended", "FALSE"),
     );
     let rows = one.rows("users", &sql).await?;
-    let decoded = rows.first().map(|row| {
+    let decoded = rows.last().map(|row| {
         type Account = (
             OwnedUserId,
-            Option<String>,
-            Option<i64>,
+            Option<Known<String>>,
+            Known<u64>,
             bool,
             bool,
-            Option<String>,
-            Option<String>,
-            Option<String>,
+            Known<String>,
+            Known<String>,
+            Known<String>,
             bool,
             bool,
-            Option<i64>,
+            Option<bool>,
             bool,
             bool,
         );
@@ -146,11 +144,7 @@ async fn account(
         }
     };
     // Synapse has an empty hash for accounts of application services.
-    let password_hash = hash.filter(|hash| !hash.is_empty());
-    if password_hash.is_some() {
-        tally.read(Kind::PasswordHash, 1);
-        tally.written(Kind::PasswordHash, 1);
-    }
+    let password_hash = password_hash(one.id.as_str(), hash, tally);
     Ok(Some(DumpUser {
         user_id,
         admin,
@@ -161,16 +155,16 @@ async fn account(
         suspended,
         shadow_banned,
         // NULL: from before approvals.
-        awaiting_approval: approved == Some(0),
-        user_type,
-        appservice_id,
+        awaiting_approval: approved == Some(false),
+        user_type: user_type.0,
+        appservice_id: appservice_id.0,
         // The one time in seconds.
-        created_ts: created.and_then(|s| u64::try_from(s).ok()).map(|s| s.saturating_mul(1000)),
-        password_hash: password_hash.map(SecretString::from),
+        created_ts: created.0.map(|seconds| seconds.saturating_mul(1000)),
+        password_hash,
         profile: DumpProfile::default(),
         threepids: Vec::new(),
         external_ids: Vec::new(),
-        consent_version,
+        consent_version: consent_version.0,
         account_data: DumpAccountData::default(),
         push_rules: None,
         devices: Vec::new(),
@@ -183,6 +177,26 @@ async fn account(
         receipts: Vec::new(),
         unread: Vec::new(),
     }))
+}
+
+/// A password's hash, if there is one that can be one.
+fn password_hash(
+    user: &str,
+    hash: Option<Known<String>>,
+    tally: &mut Tally,
+) -> Option<SecretString> {
+    let Known(hash) = hash?;
+    if hash.as_ref().is_some_and(String::is_empty) {
+        return None;
+    }
+    tally.read(Kind::PasswordHash, 1);
+    if hash.is_none() {
+        let detail = "it is no text; reset the password";
+        tally.skip(Kind::PasswordHash, user, "value-invalid", detail);
+    } else {
+        tally.written(Kind::PasswordHash, 1);
+    }
+    hash.map(SecretString::from)
 }
 
 async fn profile(
@@ -199,8 +213,12 @@ async fn profile(
     );
     let rows = one.rows_of_localpart("profiles", &sql).await?;
     let mut profile = DumpProfile::default();
-    let Some(row) = rows.first() else { return Ok(profile) };
     let mut items = Items::new(tally, Kind::ProfileField, one.id.as_str());
+    let Some((row, others)) = rows.split_last() else { return Ok(profile) };
+    for _ in others {
+        items.read(1);
+        items.twice("profile");
+    }
     match row.decode::<Profile>() {
         Ok((_, displayname, avatar_url, fields)) => {
             let fields: Option<BTreeMap<String, Box<RawValue>>> = fields
@@ -261,11 +279,6 @@ async fn external_ids(
     items.written(ids.len());
     ids.sort();
     Ok(ids)
-}
-
-/// Counts the entries of a map of maps.
-fn entries<K, L, V>(maps: &BTreeMap<K, BTreeMap<L, V>>) -> u64 {
-    maps.values().map(|map| count(map.len())).fold(0, u64::saturating_add)
 }
 
 #[cfg(test)]

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ruma::OwnedRoomId;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::{Found, KvStore, VerifyError, same_json};
+use super::{Found, KvStore, VerifyError, json};
 use crate::{
     conduit::{
         layout::Part,
@@ -26,11 +26,12 @@ pub(super) fn compare(
         let key = [Part::Text(id), Part::Text(version)];
         let item = format!("key backup {version} of {id}");
         let algorithm = value_of(store, &trees::BACKUPID_ALGORITHM, &key)?;
-        let auth_data: Value = serde_json::from_str(backup.auth_data.get()).unwrap_or_default();
-        let expected = json!({"algorithm": backup.algorithm, "auth_data": auth_data}).to_string();
+        let named = Value::from(backup.algorithm.as_str());
+        let auth_data = backup.auth_data.get();
+        let expected = format!("{{\"algorithm\":{named},\"auth_data\":{auth_data}}}");
         if algorithm.is_none() {
             found.error("V201", &item, "is missing");
-        } else if !same_json(algorithm.as_deref(), &expected) {
+        } else if !json::same(algorithm.as_deref(), &expected) {
             found.error("V203", &item, "differs");
         }
         let etag: u64 = backup.etag.parse().unwrap_or_default();
@@ -101,7 +102,7 @@ fn sessions(
             let stored = value_of(store, &trees::BACKUPKEYID_BACKUP, &key)?;
             if stored.is_none() {
                 found.error("V201", item(room, session), "is missing in the key backup");
-            } else if !same_json(stored.as_deref(), data.get()) {
+            } else if !json::same(stored.as_deref(), data.get()) {
                 found.error("V203", item(room, session), "differs in the key backup");
             }
         }

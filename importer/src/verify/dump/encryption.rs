@@ -5,9 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ruma::{OwnedOneTimeKeyId, OwnedUserId, encryption::CrossSigningKey};
+use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 
-use super::{Found, KvStore, VerifyError, signatures::Signatures};
+use super::{Found, KvStore, VerifyError, json::Json, signatures::Signatures};
 use crate::{
     conduit::{
         kv::Entries,
@@ -22,7 +23,7 @@ use crate::{
 };
 
 /// Items of one tree by their names.
-type Named = BTreeMap<String, Value>;
+type Named = BTreeMap<String, Json>;
 
 pub(super) fn compare(
     store: &dyn KvStore,
@@ -66,7 +67,7 @@ fn keys(
             if usage == "master" {
                 signatures.master(&user.user_id, &name);
             }
-            expected.insert(name, key);
+            expected.insert(name, Json::Value(key));
         }
     }
     let cross_signing: Vec<_> = expected.keys().cloned().collect();
@@ -78,12 +79,14 @@ fn keys(
                 && keys.get("device_id").is_some_and(|device| device == name.as_str())
         };
         if let Some(keys) = keys.filter(own) {
-            expected.entry(name.clone()).or_insert(keys);
+            expected.entry(name.clone()).or_insert(Json::Value(keys));
         }
     }
     let mut stored = named(store, &trees::KEYID_KEY, id, |key| key.text("key").to_owned())?;
     for name in cross_signing {
-        if let (Some(stored), Some(expected)) = (stored.get_mut(&name), expected.get(&name)) {
+        if let (Some(Json::Value(stored)), Some(Json::Value(expected))) =
+            (stored.get_mut(&name), expected.get(&name))
+        {
             signatures.take_foreign(&user.user_id, &name, stored, expected);
         }
     }
@@ -115,7 +118,7 @@ fn one_time_keys(
             let name = Value::from(name.as_str());
             if serde_json::from_value::<OwnedOneTimeKeyId>(name.clone()).is_ok() {
                 let name = format!("{name} of {}", device.device_id);
-                expected.insert(name, parse(key).unwrap_or_default());
+                expected.insert(name, Json::of(key.get()));
             }
         }
     }
@@ -154,7 +157,7 @@ fn to_device(
         match stored.as_mut().and_then(Iterator::next).transpose()? {
             None => found.error("V201", item(&of), "is missing"),
             Some((_, value)) => {
-                if serde_json::from_slice::<Value>(&value).ok() != Some(message) {
+                if Json::of(&value) != Json::of(&message) {
                     found.error("V203", item(&of), "differs, or is in another place");
                 }
             }
@@ -181,11 +184,23 @@ fn further(rows: Option<Entries<'_>>, item: &str, found: &mut Found) -> Result<(
 }
 
 /// What Conduit gives to a device: type, sender and content.
-fn to_device_message(message: &RawValue) -> Option<Value> {
-    let message = parse(message)?;
-    let kind = message.get("type")?.as_str()?;
-    let sender = OwnedUserId::try_from(message.get("sender")?.as_str()?).ok()?;
-    Some(json!({"type": kind, "sender": sender, "content": message.get("content")?}))
+fn to_device_message(message: &RawValue) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Message<'a> {
+        #[serde(rename = "type")]
+        kind: Value,
+        sender: OwnedUserId,
+        #[serde(borrow)]
+        content: &'a RawValue,
+    }
+    let message: Message<'_> = serde_json::from_str(message.get()).ok()?;
+    let kind = message.kind.as_str().map(Value::from)?;
+    let sender = Value::from(message.sender.as_str());
+    // Content that is no value is written as it stands, others in the order of their keys.
+    let content = message.content.get();
+    let value = serde_json::from_str::<Value>(content).map(|value| value.to_string());
+    let content = value.unwrap_or_else(|_opaque| content.to_owned());
+    Some(format!("{{\"content\":{content},\"sender\":{sender},\"type\":{kind}}}"))
 }
 
 /// Other servers must never see the version of a device list go back.
@@ -275,7 +290,7 @@ fn named(
     for row in store.scan(tree, &[user.as_bytes(), b"\xff"].concat())? {
         let (key, value) = row?;
         if let Ok(fields) = tree.decode_key(&key) {
-            rows.insert(name(&fields), serde_json::from_slice(&value).unwrap_or_default());
+            rows.insert(name(&fields), Json::of(&value));
         }
     }
     Ok(rows)

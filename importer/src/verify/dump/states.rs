@@ -179,13 +179,37 @@ impl<'a> States<'a> {
             };
             // An event that is not there is reported where it should be.
             let unknown = there.is_none() && self.unknown.names.contains_key(&expected);
-            if !unknown && !self.left_out(expected, skipped)? {
+            let belongs = there.is_some() || self.belongs(expected, key)?;
+            if !unknown && belongs && !self.left_out(expected, skipped)? {
                 let text = format!("its state differs at ({})", self.key_name(key)?);
                 found.error("V203", subject, text);
             }
         }
         self.compared.insert(id, hash);
         Ok(())
+    }
+
+    /// Whether an event, as far as it is there, is one for the key: a damaged state may name any.
+    fn belongs(&self, event: u64, key: u64) -> Result<bool, VerifyError> {
+        #[derive(serde::Deserialize)]
+        struct Event {
+            #[serde(rename = "type")]
+            kind: String,
+            state_key: Option<String>,
+        }
+        let Some(id) = self.store.get(&trees::SHORTEVENTID_EVENTID, &event.to_be_bytes())? else {
+            return Ok(true);
+        };
+        let json = match self.store.get(&trees::EVENTID_PDUID, &id)? {
+            Some(place) => self.store.get(&trees::PDUID_PDU, &place)?,
+            None => self.store.get(&trees::EVENTID_OUTLIERPDU, &id)?,
+        };
+        let event = json.and_then(|json| serde_json::from_slice::<Event>(&json).ok());
+        let Some(event) = event else { return Ok(true) };
+        let name = states::key_name(self.store, key)?;
+        Ok(name.is_none_or(|name| {
+            event.state_key.is_some_and(|state_key| (event.kind, state_key) == name)
+        }))
     }
 
     /// Whether the import left the event out.

@@ -5,22 +5,17 @@ use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
 };
 
-use ruma::events::{
-    direct::DirectEventContent, ignored_user_list::IgnoredUserListEventContent,
-    tag::TagEventContent,
-};
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
 
-use super::{Found, KvStore, Skipped, VerifyError, push_rules, pushers, same_json};
+use super::{Found, KvStore, Skipped, VerifyError, account_data, pushers};
 use crate::{
     conduit::{
         layout::Part,
         trees::{self, Tree},
     },
     dump::format::DumpUser,
-    tally::Kind,
-    verify::{events::value_of, users::account_data},
+    verify::events::value_of,
 };
 
 /// Account data that the dump has, as hashes of room, user and type: there are millions.
@@ -28,7 +23,7 @@ use crate::{
 pub(super) struct KnownAccountData(BTreeSet<u64>);
 
 impl KnownAccountData {
-    fn insert(&mut self, room: &str, user: &str, kind: &str) {
+    pub(super) fn insert(&mut self, room: &str, user: &str, kind: &str) {
         self.0.insert(Self::hash(room, user, kind));
     }
 
@@ -90,7 +85,7 @@ pub(super) fn compare(
     equal(&trees::USERID_DISPLAYNAME, user.profile.displayname.as_deref())?;
     equal(&trees::USERID_AVATARURL, user.profile.avatar_url.as_deref())?;
     devices(store, user, rights, found)?;
-    all_account_data(store, user, skipped, known, found)?;
+    account_data::compare(store, user, skipped, known, found)?;
     pushers::compare(store, user, rights, found)?;
     pushers::compare_filters(store, user, skipped, found)
 }
@@ -138,46 +133,6 @@ fn devices(
         found.error("V201", format!("{name} of {id}"), "the device is missing");
     }
     Ok(())
-}
-
-fn all_account_data(
-    store: &dyn KvStore,
-    user: &DumpUser,
-    skipped: &Skipped<'_>,
-    known: &mut KnownAccountData,
-    found: &mut Found,
-) -> Result<(), VerifyError> {
-    let id = user.user_id.as_str();
-    let global = user.account_data.global.iter().map(|(kind, content)| ("", kind, content));
-    let rooms = user.account_data.rooms.iter().flat_map(|(room, types)| {
-        types.iter().map(|(kind, content)| (room.as_str(), kind, content))
-    });
-    for (room, kind, content) in global.chain(rooms) {
-        known.insert(room, id, kind);
-        let item = format!("{kind} of {id} {room}");
-        let item = item.trim();
-        let counted = if room.is_empty() { Kind::AccountData } else { Kind::RoomAccountData };
-        let kept = skipped.keeps(counted, item, || is_readable(kind, content.get()));
-        let stored = account_data(store, room, id, kind)?;
-        let event =
-            format!("{{\"type\":{},\"content\":{}}}", Value::from(kind.as_str()), content.get());
-        if kept && !same_json(stored.as_deref(), &event) {
-            found.error("V203", item, "differs or is missing");
-        }
-    }
-    push_rules::compare(store, user, found)
-}
-
-/// Whether Conduit, which reads these types itself, could.
-fn is_readable(kind: &str, content: &str) -> bool {
-    match kind {
-        "m.direct" => serde_json::from_str::<DirectEventContent>(content).is_ok(),
-        "m.ignored_user_list" => {
-            serde_json::from_str::<IgnoredUserListEventContent>(content).is_ok()
-        }
-        "m.tag" => serde_json::from_str::<TagEventContent>(content).is_ok(),
-        _ => true,
-    }
 }
 
 /// Local users of the database that the dump does not have, other than those that only a room's state knows.

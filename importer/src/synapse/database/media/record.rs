@@ -3,7 +3,7 @@
 use ruma::{OwnedServerName, ServerName};
 
 use super::super::{
-    row::{BrokenRow, Row},
+    row::{BrokenRow, Known, Row},
     schema::Schema,
 };
 use crate::{
@@ -87,36 +87,34 @@ pub(super) fn remote_sql(schema: &Schema, rows: Rows) -> String {
 /// The columns that both tables have.
 type Columns = (
     String,
-    Option<String>,
-    Option<i64>,
-    Option<i64>,
-    Option<String>,
-    Option<String>,
-    Option<String>,
-    Option<i64>,
+    Known<String>,
+    Option<Known<u64>>,
+    Known<u64>,
+    Known<String>,
+    Known<String>,
+    Option<Known<String>>,
+    Known<u64>,
     bool,
-    Option<String>,
+    Known<String>,
 );
 
 pub(super) fn local(row: Row<'_>, server: &ServerName) -> Result<DumpMedia, NoRecord> {
     let (media_id, kind, length, created, name, user, quarantined, access, authenticated, sha256) =
         row.decode::<Columns>()?;
     // Synapse makes the row when a client reserves an id, and fills it in on the upload.
-    if length.is_none() {
-        return Err(NoRecord::NotUploaded);
-    }
+    let Some(length) = length else { return Err(NoRecord::NotUploaded) };
     Ok(DumpMedia {
         server: server.to_owned(),
         path: Some(local_path(&media_id).ok_or(NoRecord::Id)?),
         media_id,
-        sha256: sha256.as_deref().and_then(sha256_hex),
-        bytes: length.and_then(positive),
-        content_type: kind,
-        upload_name: name,
-        created_ts: created.and_then(positive).unwrap_or(0),
-        last_access_ts: access.and_then(positive),
-        uploader: user,
-        quarantined_by: quarantined,
+        sha256: sha256.0.as_deref().and_then(sha256_hex),
+        bytes: length.0,
+        content_type: kind.0,
+        upload_name: name.0,
+        created_ts: created.0.unwrap_or(0),
+        last_access_ts: access.0,
+        uploader: user.0,
+        quarantined_by: quarantined_by(quarantined),
         unauthenticated: !authenticated,
     })
 }
@@ -124,15 +122,15 @@ pub(super) fn local(row: Row<'_>, server: &ServerName) -> Result<DumpMedia, NoRe
 pub(super) fn remote(row: Row<'_>) -> Result<DumpMedia, NoRecord> {
     type Remote = (
         String,
-        Option<String>,
-        Option<i64>,
-        Option<i64>,
-        Option<String>,
+        Known<String>,
+        Known<u64>,
+        Known<u64>,
+        Known<String>,
         String,
-        Option<String>,
-        Option<i64>,
+        Option<Known<String>>,
+        Known<u64>,
         bool,
-        Option<String>,
+        Known<String>,
         String,
     );
     let (media_id, kind, length, created, name, origin, quarantined, access, auth, sha256, file) =
@@ -142,21 +140,21 @@ pub(super) fn remote(row: Row<'_>) -> Result<DumpMedia, NoRecord> {
         server: OwnedServerName::try_from(origin).map_err(|_no_name| NoRecord::Id)?,
         media_id,
         path: Some(path),
-        sha256: sha256.as_deref().and_then(sha256_hex),
-        bytes: length.and_then(positive),
-        content_type: kind,
-        upload_name: name,
-        created_ts: created.and_then(positive).unwrap_or(0),
-        last_access_ts: access.and_then(positive),
+        sha256: sha256.0.as_deref().and_then(sha256_hex),
+        bytes: length.0,
+        content_type: kind.0,
+        upload_name: name.0,
+        created_ts: created.0.unwrap_or(0),
+        last_access_ts: access.0,
         uploader: None,
-        quarantined_by: quarantined,
+        quarantined_by: quarantined_by(quarantined),
         unauthenticated: !auth,
     })
 }
 
-/// Negative times and sizes are none.
-fn positive(number: i64) -> Option<u64> {
-    u64::try_from(number).ok()
+/// Media is withdrawn whatever the column says, unless it is NULL.
+fn quarantined_by(column: Option<Known<String>>) -> Option<String> {
+    column.map(|Known(by)| by.unwrap_or_default())
 }
 
 fn sha256_hex(text: &str) -> Option<String> {

@@ -104,6 +104,13 @@ impl Record {
             Option<i64>,
             String,
         );
+        // Both are of a table that may have no row for the event.
+        if row.is_null(8) && row.is_null(10) {
+            return Err(BrokenRow::whole(
+                "event-json-missing",
+                "the event has no row in `event_json`; Synapse can't show it either",
+            ));
+        }
         let (
             event_id,
             stream,

@@ -1,10 +1,16 @@
 //! The head of a room's file.
 
+use std::collections::BTreeMap;
+
 use ruma::{OwnedEventId, OwnedRoomAliasId, OwnedUserId, RoomId};
 use serde_json::value::RawValue;
 
 use super::{
-    super::{DatabaseError, DatabaseSource, items::Items, row::Row},
+    super::{
+        DatabaseError, DatabaseSource,
+        items::Items,
+        row::{Known, Row},
+    },
     Timeline,
     event::{COLUMNS, Record, TABLES},
     pdu::Pdu,
@@ -41,6 +47,7 @@ impl DatabaseSource {
         let mut forward_extremities: Vec<OwnedEventId> =
             extremities.into_iter().map(|event| event.event_id).collect();
         forward_extremities.sort();
+        forward_extremities.dedup();
         Ok(Head {
             room: DumpRoom {
                 room_id: room_id.to_owned(),
@@ -66,7 +73,8 @@ impl DatabaseSource {
         let rows = self.main.rows("rooms", sql, &[room_id.as_str().into()]).await?;
         let (version, published) = rows
             .first()
-            .and_then(|row| row.decode::<(Option<String>, bool)>().ok())
+            .and_then(|row| row.decode::<(Known<String>, bool)>().ok())
+            .map(|(Known(version), published)| (version, published))
             .unwrap_or_default();
         match version.filter(|version| !version.is_empty()) {
             Some(version) => Ok((Some(version), published)),
@@ -160,10 +168,14 @@ impl DatabaseSource {
         let rows = self.main.rows("room_aliases", sql, &[room_id.as_str().into()]).await?;
         let mut items = Items::new(tally, Kind::Alias, room_id.as_str());
         let mut aliases = Vec::new();
-        for (alias, creator) in items.decode::<(OwnedRoomAliasId, Option<String>)>(&rows) {
+        for (alias, creator) in items.decode::<(OwnedRoomAliasId, Known<String>)>(&rows) {
             if alias.server_name() == self.config.server_name {
-                let creator = creator.and_then(|creator| OwnedUserId::try_from(creator).ok());
-                aliases.push(DumpAlias { alias, creator });
+                let creator = creator.0.and_then(|creator| OwnedUserId::try_from(creator).ok());
+                if aliases.iter().any(|known: &DumpAlias| known.alias == alias) {
+                    items.twice(alias.as_str());
+                } else {
+                    aliases.push(DumpAlias { alias, creator });
+                }
             } else {
                 items.skip(
                     alias.as_str(),
@@ -182,7 +194,7 @@ impl DatabaseSource {
         room_id: &RoomId,
         tally: &mut Tally,
     ) -> Result<Vec<DumpMember>, DatabaseError> {
-        type Member = (OwnedUserId, String, OwnedEventId, bool, Option<Box<RawValue>>);
+        type Member = (OwnedUserId, String, OwnedEventId, bool, Known<Box<RawValue>>);
         let sql = "SELECT l.user_id, l.membership, l.event_id, m.forgotten, \
                    CASE WHEN l.membership IN ('invite', 'knock') THEN ej.json END \
                    FROM local_current_membership l \
@@ -191,8 +203,9 @@ impl DatabaseSource {
         let table = "local_current_membership";
         let rows = self.main.rows(table, sql, &[room_id.as_str().into()]).await?;
         let mut items = Items::new(tally, Kind::Membership, room_id.as_str());
-        let mut members = Vec::new();
-        for (user_id, membership, event_id, forgotten, json) in items.decode::<Member>(&rows) {
+        let mut members = BTreeMap::new();
+        for (user_id, membership, event_id, forgotten, Known(json)) in items.decode::<Member>(&rows)
+        {
             if user_id.server_name() != self.config.server_name {
                 items.skip(
                     user_id.as_str(),
@@ -203,10 +216,10 @@ impl DatabaseSource {
             }
             let key = format!("{membership}_room_state");
             let stripped_state = json.and_then(|json| Pdu::unsigned_list(json.get(), &key));
-            members.push(DumpMember { user_id, membership, event_id, forgotten, stripped_state });
+            let id = user_id.clone();
+            let member = DumpMember { user_id, membership, event_id, forgotten, stripped_state };
+            items.put(&mut members, id, member, ToString::to_string);
         }
-        items.written(members.len());
-        members.sort_by(|a, b| a.user_id.cmp(&b.user_id));
-        Ok(members)
+        Ok(members.into_values().collect())
     }
 }

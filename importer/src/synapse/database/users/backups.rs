@@ -6,10 +6,10 @@ use ruma::UserId;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{batch::OneUser, entries};
+use super::batch::OneUser;
 use crate::{
     dump::format::DumpKeyBackup,
-    synapse::database::{DatabaseError, connection::Connection, items::Items},
+    synapse::database::{DatabaseError, connection::Connection, items::Items, row::Known},
     tally::{Kind, Tally},
 };
 
@@ -34,15 +34,19 @@ pub(super) async fn read(
                WHERE user_id IN ($IDS) AND deleted = 0 ORDER BY version";
     let rows = one.rows("e2e_room_keys_versions", sql).await?;
     let mut items = Items::new(tally, Kind::KeyBackup, one.id.as_str());
-    let versions = items.decode::<(i64, String, Box<RawValue>, Option<i64>)>(&rows);
-    items.written(versions.len());
+    let mut versions = BTreeMap::new();
+    for (version, algorithm, auth_data, etag) in
+        items.decode::<(i64, String, Box<RawValue>, Known<u64>)>(&rows)
+    {
+        items.put(&mut versions, version, (algorithm, auth_data, etag), ToString::to_string);
+    }
     let mut backups = Vec::with_capacity(versions.len());
-    for (version, algorithm, auth_data, etag) in versions {
+    for (version, (algorithm, auth_data, etag)) in versions {
         backups.push(DumpKeyBackup {
             version: version.to_string(),
             algorithm,
             auth_data,
-            etag: etag.unwrap_or(0).to_string(),
+            etag: etag.0.unwrap_or(0).to_string(),
             rooms: sessions(one.db, one.id, version, tally).await?,
         });
     }
@@ -61,23 +65,29 @@ async fn sessions(
     let mut items = Items::new(tally, Kind::KeyBackupSession, &owner);
     let mut rooms = Rooms::new();
     db.each("e2e_room_keys", sql, &[user_id.as_str().into(), version.into()], |row| {
-        type Columns = (String, String, u64, u64, bool, Box<RawValue>);
+        type Columns = (String, String, Known<u64>, Known<u64>, bool, Box<RawValue>);
         if let Some((
             session_id,
             room_id,
-            first_message_index,
-            forwarded_count,
+            Known(first_message_index),
+            Known(forwarded_count),
             is_verified,
             data,
         )) = items.one::<Columns>(row)
         {
-            let session = Session { first_message_index, forwarded_count, is_verified, data };
+            let session = Session {
+                first_message_index: first_message_index.unwrap_or(0),
+                forwarded_count: forwarded_count.unwrap_or(0),
+                is_verified,
+                data,
+            };
             if let Ok(session) = to_raw_value(&session) {
-                rooms.entry(room_id).or_default().insert(session_id, session);
+                let name = |session: &String| format!("{session} in {room_id}");
+                let room = rooms.entry(room_id.clone()).or_default();
+                items.put(room, session_id, session, name);
             }
         }
     })
     .await?;
-    tally.written(Kind::KeyBackupSession, entries(&rooms));
     Ok(rooms)
 }

@@ -37,7 +37,7 @@ pub(super) async fn pushers(
     );
     let rows = one.rows("pushers", &sql).await?;
     let mut items = Items::new(tally, Kind::Pusher, one.id.as_str());
-    let mut pushers: Vec<_> = items
+    let pushers: Vec<_> = items
         .decode::<Pusher>(&rows)
         .into_iter()
         .map(
@@ -73,9 +73,11 @@ pub(super) async fn pushers(
             },
         )
         .collect();
-    items.written(pushers.len());
-    pushers.sort_by(|(a, _), (b, _)| a.cmp(b));
-    Ok(pushers.into_iter().map(|(_, pusher)| pusher).collect())
+    let mut unique = BTreeMap::new();
+    for (key, pusher) in pushers {
+        items.put(&mut unique, key, pusher, |(app_id, _)| app_id.clone());
+    }
+    Ok(unique.into_values().collect())
 }
 
 pub(super) async fn filters(
@@ -85,7 +87,9 @@ pub(super) async fn filters(
     let sql = "SELECT filter_id, filter_json, user_id FROM user_filters WHERE user_id IN ($IDS)";
     let rows = one.rows_of_localpart("user_filters", sql).await?;
     let mut items = Items::new(tally, Kind::Filter, one.id.as_str());
-    let filters = items.decode::<(i64, Box<RawValue>)>(&rows);
-    items.written(filters.len());
-    Ok(filters.into_iter().map(|(id, filter)| (id.to_string(), filter)).collect())
+    let mut filters = BTreeMap::new();
+    for (id, filter) in items.decode::<(i64, Box<RawValue>)>(&rows) {
+        items.put(&mut filters, id.to_string(), filter, Clone::clone);
+    }
+    Ok(filters)
 }

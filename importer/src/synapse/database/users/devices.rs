@@ -13,7 +13,7 @@ use crate::{
     synapse::database::{
         DatabaseError,
         items::Items,
-        row::{FromRow, Row},
+        row::{FromRow, Known, Present, Row},
     },
     tally::{Kind, Tally},
 };
@@ -49,28 +49,24 @@ async fn devices(one: &mut OneUser<'_>, tally: &mut Tally) -> Result<Devices, Da
                WHERE user_id IN ($IDS) AND NOT COALESCE(hidden, FALSE)";
     let rows = one.rows("devices", sql).await?;
     let mut items = Items::new(tally, Kind::Device, one.id.as_str());
-    let decoded = items.decode::<(String, Option<String>, Option<u64>, Option<String>)>(&rows);
-    items.written(decoded.len());
-    Ok(decoded
-        .into_iter()
-        .map(|(device_id, display_name, last_seen_ts, last_seen_ip)| {
-            (
-                device_id.clone(),
-                DumpDevice {
-                    device_id,
-                    display_name,
-                    last_seen_ts,
-                    last_seen_ip,
-                    access_tokens: Vec::new(),
-                    keys: None,
-                    one_time_keys: BTreeMap::new(),
-                    fallback_keys: BTreeMap::new(),
-                    dehydrated: false,
-                    dehydrated_data: None,
-                },
-            )
-        })
-        .collect())
+    let decoded = items.decode::<(String, Known<String>, Known<u64>, Known<String>)>(&rows);
+    let mut devices = Devices::new();
+    for (device_id, Known(display_name), Known(last_seen_ts), Known(last_seen_ip)) in decoded {
+        let device = DumpDevice {
+            device_id: device_id.clone(),
+            display_name,
+            last_seen_ts,
+            last_seen_ip,
+            access_tokens: Vec::new(),
+            keys: None,
+            one_time_keys: BTreeMap::new(),
+            fallback_keys: BTreeMap::new(),
+            dehydrated: false,
+            dehydrated_data: None,
+        };
+        items.put(&mut devices, device_id, device, Clone::clone);
+    }
+    Ok(devices)
 }
 
 async fn access_tokens(
@@ -79,18 +75,17 @@ async fn access_tokens(
     devices: &mut Devices,
     tally: &mut Tally,
 ) -> Result<(), DatabaseError> {
-    type Token =
-        (i64, Option<String>, String, Option<u64>, Option<String>, Option<u64>, Option<i64>);
+    type Token = (Known<i64>, Option<String>, String, Option<u64>, Present, Known<u64>, Present);
     // The id comes first: it names the row in messages, the token must not.
     let sql = "SELECT id, device_id, token, valid_until_ms, puppets_user_id, last_validated, refresh_token_id, user_id \
                FROM access_tokens WHERE user_id IN ($IDS) ORDER BY id";
     let rows = one.rows("access_tokens", sql).await?;
     let mut items = Items::new(tally, Kind::AccessToken, one.id.as_str());
-    for (id, device_id, token, valid_until_ts, puppets, last_used_ts, refresh_token_id) in
+    for (Known(id), device_id, token, valid_until_ts, puppets, last_used_ts, refresh) in
         items.decode::<Token>(&rows)
     {
-        let id = format!("token {id}");
-        if puppets.is_some() {
+        let id = format!("token {}", id.map_or_else(|| "?".to_owned(), |id| id.to_string()));
+        if puppets.0 {
             items.skip(
                 &id,
                 "login-as-token",
@@ -98,20 +93,20 @@ async fn access_tokens(
             );
         } else if valid_until_ts.is_some_and(|until| until <= now_ts) {
             items.skip(&id, "token-expired", "the token is no longer valid");
-        } else if let Some(device) = device_id.and_then(|id| devices.get_mut(&id)) {
+        } else if let Some(device) = device_id.as_ref().and_then(|id| devices.get_mut(id)) {
             device.access_tokens.push(DumpAccessToken {
                 token: token.into(),
                 valid_until_ts,
-                refreshable: refresh_token_id.is_some(),
-                last_used_ts,
+                refreshable: refresh.0,
+                last_used_ts: last_used_ts.0,
             });
             items.written(1);
         } else {
-            items.skip(
-                &id,
-                "token-without-device",
-                "the token belongs to no device; its user has to log in again",
-            );
+            let detail = match device_id {
+                None => "the token belongs to no device; its user has to log in again",
+                Some(_) => "its device is not there, or was left out; its user has to log in again",
+            };
+            items.skip(&id, "token-without-device", detail);
         }
     }
     Ok(())
@@ -155,8 +150,7 @@ async fn one_time_keys(
                WHERE user_id IN ($IDS)";
     by_device(one, (table, sql), Kind::OneTimeKey, devices, tally, |device, key: Key, items| {
         let (_, algorithm, key_id, key) = key;
-        items.written(1);
-        device.one_time_keys.insert(format!("{algorithm}:{key_id}"), key);
+        items.put(&mut device.one_time_keys, format!("{algorithm}:{key_id}"), key, Clone::clone);
     })
     .await
 }
@@ -172,8 +166,8 @@ async fn fallback_keys(
                WHERE user_id IN ($IDS)";
     by_device(one, (table, sql), Kind::FallbackKey, devices, tally, |device, key: Key, items| {
         let (_, algorithm, key_id, key, used) = key;
-        items.written(1);
-        device.fallback_keys.insert(format!("{algorithm}:{key_id}"), DumpFallbackKey { key, used });
+        let name = format!("{algorithm}:{key_id}");
+        items.put(&mut device.fallback_keys, name, DumpFallbackKey { key, used }, Clone::clone);
     })
     .await
 }

@@ -11,7 +11,9 @@ use serde_json::{
 use super::batch::OneUser;
 use crate::{
     dump::format::DumpDevice,
-    synapse::database::{DatabaseError, DatabaseSource, connection::Connection, items::Items},
+    synapse::database::{
+        DatabaseError, DatabaseSource, connection::Connection, items::Items, row::Row,
+    },
     tally::{Kind, Tally},
 };
 
@@ -42,14 +44,15 @@ pub(super) async fn device_keys(
             continue;
         };
         let own = signatures.iter().filter(|signature| signature.target == device_id);
-        match merge(&keys, own) {
-            Some(keys) => {
-                device.keys = Some(keys);
-                items.written(1);
-            }
-            None => {
-                items.skip(&device_id, "keys-invalid", "the device's keys are no JSON object");
-            }
+        let Some(keys) = merge(&keys, own) else {
+            let detail = "the device's keys are no JSON object that Conduit can read";
+            items.skip(&device_id, "keys-invalid", detail);
+            continue;
+        };
+        if device.keys.replace(keys).is_some() {
+            items.twice(&device_id);
+        } else {
+            items.written(1);
         }
     }
     Ok(())
@@ -72,10 +75,7 @@ pub(super) async fn cross_signing_keys(
         let merged =
             merge(&key, signatures.iter().filter(|signature| public.contains(&signature.target)));
         match merged.filter(|_| !public.is_empty()) {
-            Some(key) => {
-                keys.insert(keytype, key);
-                items.written(1);
-            }
+            Some(key) => items.put(&mut keys, keytype, key, Clone::clone),
             None => {
                 items.skip(&keytype, "keys-invalid", "the cross-signing key has no public key");
             }
@@ -85,15 +85,26 @@ pub(super) async fn cross_signing_keys(
 }
 
 /// The signatures of a user's keys by the user.
-pub(super) async fn own_signatures(one: &mut OneUser<'_>) -> Result<Vec<Signature>, DatabaseError> {
+pub(super) async fn own_signatures(
+    one: &mut OneUser<'_>,
+    tally: &mut Tally,
+) -> Result<Vec<Signature>, DatabaseError> {
     let sql = "SELECT user_id, key_id, target_device_id, signature, user_id \
                FROM e2e_cross_signing_signatures WHERE user_id IN ($IDS) AND target_user_id = user_id";
     let table = "e2e_cross_signing_signatures";
     let rows = one.rows(table, sql).await?;
-    let decoded = rows.iter().filter_map(|row| row.decode().ok());
-    Ok(decoded
-        .map(|(signer, key_id, target, value)| Signature { signer, key_id, target, value })
-        .collect())
+    // They are counted with the keys that they are in, unless they can't be read.
+    let mut items = Items::new(tally, Kind::KeySignature, one.id.as_str());
+    let mut signatures = Vec::with_capacity(rows.len());
+    for row in &rows {
+        match row.decode() {
+            Ok((signer, key_id, target, value)) => {
+                signatures.push(Signature { signer, key_id, target, value });
+            }
+            Err(broken) => items.broken(Row::Kept(row), &broken),
+        }
+    }
+    Ok(signatures)
 }
 
 /// Other users' master keys that the user has signed, with these signatures and no others. Synapse keeps master keys
@@ -131,7 +142,11 @@ pub(super) async fn signed_keys(
             }
             None => {
                 for _ in present {
-                    items.skip(owner.as_str(), "keys-invalid", "the key is no JSON object");
+                    items.skip(
+                        owner.as_str(),
+                        "keys-invalid",
+                        "the key is no JSON object that Conduit can read",
+                    );
                 }
             }
         }

@@ -1,6 +1,9 @@
 //! Synapse's state groups, as far as they are needed soon.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+};
 
 use ruma::OwnedEventId;
 
@@ -99,11 +102,21 @@ impl Groups {
         db: &mut Connection,
         group: i64,
     ) -> Result<Vec<(Key, OwnedEventId)>, DatabaseError> {
-        match self.own.remove(&group) {
-            Some(own) => Ok(own),
-            None => own_entries(db, group).await,
-        }
+        let mut own = match self.own.remove(&group) {
+            Some(own) => own,
+            None => own_entries(db, group).await?,
+        };
+        // No index keeps a group from naming two events for one key.
+        let mut keys = BTreeSet::new();
+        own.retain(|(key, _)| keys.insert(hash(key)));
+        Ok(own)
     }
+}
+
+fn hash(key: &Key) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    hasher.finish()
 }
 
 async fn own_entries(

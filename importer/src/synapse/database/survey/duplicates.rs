@@ -1,0 +1,180 @@
+//! Rows that are there twice although their table has a unique index: a change of the collation that PostgreSQL sorts by (an
+//! upgrade of the system's C library) breaks indexes, and a row that the index does not find any more is inserted anew.
+
+use super::super::{
+    DatabaseError, DatabaseSource,
+    connection::Connection,
+    row::{Known, Row},
+};
+use crate::{dump::format::SourceKind, synapse::survey::Duplicate};
+
+/// Keys of one table that are named.
+const NAMED: usize = 20;
+
+/// Rows up to which a table is looked through. In larger ones, rows that are there twice are found when they are read.
+const LARGEST: i64 = 2_000_000;
+
+/// A table with a unique index.
+struct Unique {
+    table: &'static str,
+    /// Columns that must be unique together.
+    key: &'static [&'static str],
+    /// Columns that name a row, if those of the key are secret.
+    shown: &'static [&'static str],
+}
+
+const fn unique(table: &'static str, key: &'static [&'static str]) -> Unique {
+    Unique { table, key, shown: key }
+}
+
+/// The unique indexes of Synapse's schema, of tables that are read.
+const UNIQUE: &[Unique] = &[
+    unique("users", &["name"]),
+    unique("profiles", &["user_id"]),
+    unique("devices", &["user_id", "device_id"]),
+    Unique { table: "access_tokens", key: &["token"], shown: &["user_id", "device_id"] },
+    unique("account_data", &["user_id", "account_data_type"]),
+    unique("room_account_data", &["user_id", "room_id", "account_data_type"]),
+    unique("room_tags", &["user_id", "room_id", "tag"]),
+    unique("push_rules", &["user_name", "rule_id"]),
+    unique("push_rules_enable", &["user_name", "rule_id"]),
+    Unique {
+        table: "pushers",
+        key: &["app_id", "pushkey", "user_name"],
+        shown: &["app_id", "user_name"],
+    },
+    unique("user_filters", &["user_id", "filter_id"]),
+    unique("dehydrated_devices", &["user_id"]),
+    unique("e2e_device_keys_json", &["user_id", "device_id"]),
+    unique("e2e_one_time_keys_json", &["user_id", "device_id", "algorithm", "key_id"]),
+    unique("e2e_fallback_keys_json", &["user_id", "device_id", "algorithm"]),
+    unique("e2e_room_keys_versions", &["user_id", "version"]),
+    unique("e2e_room_keys", &["user_id", "version", "room_id", "session_id"]),
+    unique("rooms", &["room_id"]),
+    unique("room_aliases", &["room_alias"]),
+    unique("blocked_rooms", &["room_id"]),
+    unique("local_current_membership", &["room_id", "user_id"]),
+    unique("current_state_events", &["room_id", "type", "state_key"]),
+    unique("event_forward_extremities", &["room_id", "event_id"]),
+    unique("events", &["event_id"]),
+    unique("event_json", &["event_id"]),
+    unique("event_to_state_groups", &["event_id"]),
+    unique("state_events", &["event_id"]),
+    unique("room_memberships", &["event_id"]),
+    unique("local_media_repository", &["media_id"]),
+    unique("remote_media_cache", &["media_origin", "media_id"]),
+];
+
+impl DatabaseSource {
+    /// Rows that are there twice, by table and key.
+    pub(super) async fn duplicates(&mut self) -> Result<Vec<Duplicate>, DatabaseError> {
+        let mut found = Vec::new();
+        for unique in UNIQUE {
+            let columns = unique.key.iter().chain(unique.shown);
+            let is_there =
+                columns.into_iter().all(|column| self.schema.has_column(unique.table, column));
+            if is_there && rows(&mut self.main, unique.table).await? <= LARGEST {
+                self.main
+                    .each(unique.table, &unique.sql(), &[], |row| found.push(unique.duplicate(row)))
+                    .await?;
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Unique {
+    /// Keys as expressions, so that PostgreSQL does not read them from the index that may be broken.
+    fn sql(&self) -> String {
+        let shown = self.shown.iter().map(|column| format!("MIN(CAST({column} AS TEXT))"));
+        let key = self.key.iter().map(|column| format!("(CAST({column} AS TEXT) || '')"));
+        let is_there = self.key.iter().map(|column| format!("{column} IS NOT NULL"));
+        format!(
+            "SELECT {}, COUNT(*) FROM {} WHERE {} GROUP BY {} HAVING COUNT(*) > 1 ORDER BY 1 LIMIT {NAMED}",
+            shown.collect::<Vec<_>>().join(", "),
+            self.table,
+            is_there.collect::<Vec<_>>().join(" AND "),
+            key.collect::<Vec<_>>().join(", "),
+        )
+    }
+
+    fn duplicate(&self, row: Row<'_>) -> Duplicate {
+        let names = (0..self.shown.len()).map(|column| row.text(column));
+        let rows = row.integer(self.shown.len()).and_then(|rows| u64::try_from(rows).ok());
+        Duplicate {
+            table: self.table,
+            key: names.collect::<Vec<_>>().join(", "),
+            rows: rows.unwrap_or(2),
+        }
+    }
+}
+
+/// About how many rows a table has.
+async fn rows(db: &mut Connection, table: &'static str) -> Result<i64, DatabaseError> {
+    let sql = match db.kind() {
+        SourceKind::Sqlite => format!("SELECT MAX(rowid) FROM {table}"),
+        SourceKind::Postgres | SourceKind::Api => {
+            format!(
+                "SELECT CAST(reltuples AS BIGINT) FROM pg_class WHERE oid = to_regclass('{table}')"
+            )
+        }
+    };
+    let rows = db.rows(table, &sql, &[]).await?;
+    let number = rows.first().and_then(|row| row.decode::<(Known<i64>,)>().ok());
+    Ok(number.and_then(|(Known(number),)| number).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::synapse::{
+        History, Source as _,
+        database::{
+            DatabaseSource,
+            testing::{Fixture, NOW, Server, config},
+        },
+        survey::Duplicate,
+    };
+
+    fn twice() -> Fixture {
+        let mut fixture = Fixture::new();
+        for row in [
+            "users (name) VALUES ('@alice:own.test')",
+            "access_tokens (id, user_id, device_id, token) VALUES (1, '@alice:own.test', 'A', 'secret')",
+            "access_tokens (id, user_id, device_id, token) VALUES (2, '@alice:own.test', 'A', 'secret')",
+            "room_aliases (room_alias, room_id) VALUES ('#a:own.test', '!r:own.test')",
+            "room_aliases (room_alias, room_id) VALUES ('#b:own.test', '!r:own.test')",
+            "user_filters (user_id, filter_id, filter_json) VALUES ('alice', 1, '')",
+            "user_filters (user_id, filter_id, filter_json) VALUES ('alice', 1, '')",
+            "user_filters (user_id, filter_id, filter_json) VALUES ('alice', 1, '')",
+        ] {
+            fixture.sql(&format!("INSERT INTO {row}"));
+        }
+        fixture
+    }
+
+    fn expected() -> Vec<Duplicate> {
+        [
+            ("users", "@alice:own.test", 2),
+            ("access_tokens", "@alice:own.test, A", 2),
+            ("user_filters", "alice, 1", 3),
+        ]
+        .map(|(table, key, rows)| Duplicate { table, key: key.into(), rows })
+        .into()
+    }
+
+    #[tokio::test]
+    async fn what_is_there_twice_is_named_without_secrets() {
+        let directory = tempfile::tempdir().unwrap();
+        let config = config(twice().sqlite(directory.path()));
+        let mut source = DatabaseSource::open(&config, History::Full, NOW).await.unwrap();
+        assert_eq!(source.survey().await.unwrap().duplicates, expected());
+    }
+
+    #[tokio::test]
+    async fn postgres_finds_the_same() {
+        let Some(server) = Server::start() else { return };
+        let config = config(twice().postgres(&server).await);
+        let mut source = DatabaseSource::open(&config, History::Full, NOW).await.unwrap();
+        assert_eq!(source.survey().await.unwrap().duplicates, expected());
+    }
+}
