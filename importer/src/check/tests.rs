@@ -247,7 +247,7 @@ fn what_conduit_does_otherwise_is_found() {
         ("jwt_config: {enabled: true}", "C527"),
         ("enable_media_repo: false", "C404"),
     ] {
-        let found = if text.starts_with("serve") {
+        let found = if text.starts_with("serve_") {
             let (_, surroundings) = read(text).unwrap();
             let mut checks = Checks::default();
             super::services::check(&mut checks, &service(), Some(&surroundings));

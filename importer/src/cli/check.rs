@@ -107,7 +107,7 @@ fn acceptable(code: &str) -> Result<String, String> {
 
 /// The finding that an unusable configuration of Conduit is.
 fn unusable(error: &anyhow::Error) -> Finding {
-    codes::CONDUIT_CONFIG.of("Conduit's configuration", check::chain(error.as_ref()))
+    codes::CONDUIT_CONFIG.of("`--conduit-config`, `--conduit-env`", check::chain(error.as_ref()))
 }
 
 /// The plan for a dump: an earlier one is taken if that is asked for and it is there.

@@ -104,7 +104,7 @@ checks! {
     ROOM_BROKEN = "C304", Blocking, true, "rooms with local users in them whose present state lacks the create event stay behind: Synapse can't use them either", "leave or delete these rooms on Synapse";
     ROOM_VERSION_UNKNOWN = "C305", Note, false, "invites to rooms whose version nobody knows are left out", "";
     FOREIGN_ALIAS = "C306", Note, false, "aliases of other servers are left out", "";
-    MEDIA_STORE = "C401", Blocking, true, "the media directory can't be read", "run the importer where Synapse's media are, or correct `media_store_path`";
+    MEDIA_STORE = "C401", Blocking, true, "the media directory can't be read", "run the importer where Synapse's media are, or name the directory by `--media-store`";
     MEDIA_MISSING = "C402", Warning, false, "uploaded files are not in the media directory; a storage provider may have them", "copy what is only there into the media directory";
     MEDIA_PROVIDER = "C403", Warning, false, "Synapse keeps media in a storage provider that is no directory; only directories are read", "copy what is only there into the media directory";
     OTHER_MEDIA = "C404", Warning, false, "this Synapse serves no media itself: what a program of another kind (matrix-media-repo) holds stays behind", "if one of Synapse's own workers serves it, nothing is lost; otherwise export it from that program, or go on passing `/_matrix/media` and `/_matrix/client/v1/media` to it";

@@ -124,26 +124,22 @@ const UNITS: [&str; 27] = [
     "min", "m", "hours", "hour", "hr", "h", "days", "day", "d", "weeks", "week", "w", "months",
     "month", "M",
 ];
-/// Those of years.
+/// Media that a policy can be for.
+const SCOPES: [&str; 3] = ["remote", "local", "thumbnail"];
+/// Units of years.
 const YEARS: [&str; 3] = ["years", "year", "y"];
 
 /// Policies that delete media (src/config/mod.rs:430-540).
 fn retention(settings: &Table) -> Result<(), String> {
     let policies = at(settings, "media.retention").and_then(Value::as_array);
     for policy in policies.into_iter().flatten() {
-        let scope = policy.get("scope");
-        let is_known = |scope: &Value| {
-            scope.as_str().is_some_and(|scope| ["remote", "local", "thumbnail"].contains(&scope))
-        };
-        if !scope.is_none_or(is_known) {
-            return Err(
-                "`media.retention` has a `scope` that is none of `remote`, `local` and `thumbnail`"
-                    .into(),
-            );
+        let scope = policy.get("scope").map(|scope| scope.as_str().unwrap_or_default());
+        if scope.is_some_and(|scope| !SCOPES.contains(&scope)) {
+            return Err(format!("`media.retention` has a `scope` that is none of {SCOPES:?}"));
         }
         for key in ["accessed", "created"] {
-            let value = policy.get(key);
-            if !value.is_none_or(|value| value.as_str().is_some_and(is_duration)) {
+            let after = policy.get(key).map(|after| after.as_str().unwrap_or_default());
+            if after.is_some_and(|after| !is_duration(after)) {
                 return Err(format!("`media.retention` has for `{key}` no duration such as `30d`"));
             }
         }
