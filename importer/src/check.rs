@@ -4,6 +4,7 @@
 //! [`crate::synapse::survey`] and the configurations.
 
 mod accounts;
+pub mod census;
 mod rooms;
 mod running;
 mod services;
@@ -54,6 +55,7 @@ impl Checks {
         source::database(self, survey);
         accounts::check(self, survey, config);
         rooms::check(self, survey);
+        census::survey(self, survey);
         source::media(self, survey, config);
     }
 

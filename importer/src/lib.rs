@@ -6,6 +6,7 @@
 //! know both the dump and the database.
 
 pub mod backfill;
+pub mod census;
 pub mod check;
 pub mod cli;
 pub mod conduit;

@@ -24,6 +24,7 @@ pub use self::{
     users::UserFacts,
 };
 use crate::{
+    census::Census,
     dump::{
         DumpReader, ReadError,
         format::{Manifest, SourceInfo},
@@ -60,6 +61,8 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// What became of everything, by kind.
     pub kinds: Vec<KindFacts>,
+    /// What became of every row of Synapse's tables; `None` if it was read by its APIs, which show no tables.
+    pub census: Option<Census>,
     /// Seconds by step, in their order.
     pub steps: Vec<StepFacts>,
     /// Rooms, sorted by id.
@@ -176,6 +179,7 @@ impl Report {
             database: outcome.database,
             findings: outcome.findings.to_vec(),
             kinds: kinds(&manifest.tally, outcome.imported),
+            census: manifest.census.clone(),
             steps: steps.collect(),
             rooms,
             users,

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use self::survey::Survey;
 use crate::{
+    census::Census,
     dump::{
         DumpWriter, WriteError,
         format::{DumpServer, DumpUser, SourceInfo},
@@ -127,6 +128,16 @@ pub trait Source: Send {
         tally: &mut Tally,
         progress: &Progress,
     ) -> Result<(), SourceError>;
+
+    /// Counts the rows of all tables against what `tally` says was read of them; what is found in nobody's possession is
+    /// counted as left out. Called after everything was read. `None`: there are no tables to be seen.
+    ///
+    /// # Errors
+    ///
+    /// If the source can't be read any further.
+    async fn census(&mut self, _tally: &mut Tally) -> Result<Option<Census>, SourceError> {
+        Ok(None)
+    }
 
     /// Ends reading: transactions, login tokens. Called after an error or an interruption as well.
     ///

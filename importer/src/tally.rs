@@ -1,8 +1,12 @@
 //! Counting what was read, written and skipped: nothing disappears in silence.
 
+mod rows;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+pub use self::rows::{Met, Rows};
 
 /// What an item is; the rows of every report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -123,6 +127,9 @@ pub struct Tally {
     pub written: BTreeMap<Kind, u64>,
     /// Items left out, each with its reason.
     pub skipped: Vec<Skip>,
+    /// Rows read of Synapse's tables, for the census.
+    #[serde(skip)]
+    pub rows: Rows,
 }
 
 impl Tally {
@@ -199,6 +206,7 @@ impl Tally {
             self.written(kind, number);
         }
         self.skipped.extend(other.skipped);
+        self.rows.merge(other.rows);
     }
 
     /// Kinds for which *read = written + skipped* does not hold: a bug of ours, which must not pass unseen.

@@ -14,7 +14,7 @@ use super::{
     verify::everything,
 };
 use crate::{
-    check::chain,
+    check::{census, chain},
     conduit::kv::{KvStore, Mode, Open},
     dump::DumpReader,
     findings::{self, Finding, codes},
@@ -171,7 +171,15 @@ impl Run<'_> {
         let mut findings = imported.findings;
         if let Some(checked) = checked {
             findings.retain(|finding| !codes::SAID_BY_CHECKS.contains(&finding.code));
-            findings.extend(checked);
+            let has_census = dump.manifest().census.is_some();
+            findings.extend(
+                checked
+                    .into_iter()
+                    .filter(|finding| !(has_census && census::is_code(finding.code))),
+            );
+        }
+        if let Some(census) = &dump.manifest().census {
+            findings.extend(census::findings(census));
         }
         findings.extend(verified.findings);
         findings.extend(media::retention(target));

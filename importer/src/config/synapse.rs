@@ -16,8 +16,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ruma::OwnedServerName;
-use secrecy::SecretString;
+use ruma::{OwnedServerName, OwnedUserId};
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
 pub use self::{
@@ -110,6 +110,24 @@ impl SynapseConfig {
             workers: workers(document)?,
             experimental_features: experimental_features(document)?,
         })
+    }
+}
+
+impl SynapseConfig {
+    /// The users that application services act as when they say nobody else, and the services. Synapse lets them do what
+    /// users do whether or not they were ever registered.
+    pub fn appservice_senders(&self) -> BTreeMap<OwnedUserId, String> {
+        #[derive(serde::Deserialize)]
+        struct Sender {
+            sender_localpart: String,
+        }
+        let sender = |service: &DumpAppservice| {
+            let text = service.registration.expose_secret();
+            let Sender { sender_localpart } = serde_saphyr::from_str(text).ok()?;
+            let user_id = format!("@{sender_localpart}:{}", self.server_name).try_into().ok()?;
+            Some((user_id, service.id.clone()))
+        };
+        self.appservices.iter().filter_map(sender).collect()
     }
 }
 

@@ -16,7 +16,7 @@ pub use self::{
     media::{DumpMedia, DumpMediaHead},
     outbox::DumpOutgoing,
 };
-use crate::{secret, synapse::Extent, tally::Tally};
+use crate::{census::Census, secret, synapse::Extent, tally::Tally};
 
 /// The version of the format this code reads and writes.
 pub const VERSION: u32 = 3;
@@ -34,6 +34,9 @@ pub struct Manifest {
     pub source: SourceInfo,
     /// What was read into the dump and what was left out.
     pub tally: Tally,
+    /// What became of every row of Synapse's tables; only a database can tell, and older dumps don't.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub census: Option<Census>,
     /// Every other file, sorted by path.
     pub files: Vec<FileEntry>,
 }

@@ -16,6 +16,7 @@ use super::{
     format::{self, Manifest},
 };
 use crate::{
+    census::Census,
     progress::{Phase, Progress},
     synapse::{Source, SourceError},
     tally::{Kind, Tally},
@@ -58,7 +59,7 @@ pub async fn dump(
     };
     second.shutdown().await;
     let closed = source.close().await;
-    let server_name = result?;
+    let (server_name, census) = result?;
     closed?;
     let manifest = Manifest {
         version: format::VERSION,
@@ -66,6 +67,7 @@ pub async fn dump(
         created_ts,
         source: source.info(),
         tally,
+        census,
         files: Vec::new(),
     };
     // Nobody else has it any more.
@@ -79,7 +81,7 @@ async fn read_all(
     tally: &mut Tally,
     second: &mut JoinSet<Result<Tally, DumpError>>,
     progress: &Progress,
-) -> Result<String, DumpError> {
+) -> Result<(String, Option<Census>), DumpError> {
     let server = source.server(tally).await?;
     writer.server(&server)?;
 
@@ -108,7 +110,8 @@ async fn read_all(
 
     source.outbox(writer, tally).await?;
     source.media(writer, tally, progress).await?;
-    Ok(server.server_name)
+    let census = source.census(tally).await?;
+    Ok((server.server_name, census))
 }
 
 /// What the second reader counted, if there is one.

@@ -58,6 +58,7 @@ fn event(id: &str, pdu: &str) -> DumpEvent {
 
 fn manifest() -> Manifest {
     Manifest {
+        census: None,
         version: format::VERSION,
         server_name: "example.org".into(),
         created_ts: 1,

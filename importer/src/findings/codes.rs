@@ -137,6 +137,13 @@ checks! {
     JWT = "C527", Warning, false, "Synapse takes JSON Web Tokens by `org.matrix.login.jwt`; Conduit takes them by `m.login.token` only, signed by HS256 with its `jwt_secret`, and lowers the name in `sub`", "set `jwt_secret` to Synapse's `jwt_config.secret`, and let what logs in use `m.login.token`";
     BRIDGE_SWITCH = "C528", Warning, false, "a bridge uses what Conduit has not (devices without a login, MSC4190; encryption by transactions, MSC3202): its encryption fails", "turn end-to-end encryption off in the bridge's configuration, or let the bridge use `/sync` for it, before the move";
     OLD_TOKENS = "C529", Note, false, "clients go on asking with Synapse's pagination tokens, which a stock Conduit refuses: they can't scroll back past what they have", "put the rule that `importer proxy-config --for nginx` prints (or `caddy`, `traefik`, `apache`, `haproxy`) into the reverse proxy, for a year";
+    OWNERS = "C601", Warning, false, "rows whose owner is no account of Synapse's (no row in `users`, no application service's user) stay behind", "if the owner is somebody's, register the account on Synapse again; else nobody misses them";
+    CENSUS = "C602", Warning, false, "rows of a table that the importer neither moved nor named: something may be missing after the move", "keep Synapse's database, see what the rows are, and report it";
+    UNKNOWN_TABLE = "C603", Warning, false, "a table that the importer does not know holds rows, which stay behind: a module's, or that of a newer Synapse", "see what it is for, and whether you can do without";
+    MEMBERSHIPS = "C604", Warning, false, "the table of memberships (`local_current_membership`) and a room's present state disagree: memberships that only the state knows move with it; otherwise a local user is joined if both say so", "look at these rooms after the move";
+    STATE_ROW = "C605", Warning, false, "rows of a room's present state (`current_state_events`) that can't be read are left out: the room loses these settings or members", "set them again on Synapse, or on Conduit after the move";
+    NO_PLACE = "C607", Note, false, "rows for which Conduit has no place stay behind", "";
+    EMPTY_ROOM = "C608", Warning, false, "aliases of rooms that no local user is, was or is asked to be in stay behind", "if somebody needs the alias, join the room on Synapse first";
 }
 
 /// Codes of the import that say of a dump what checks have said of Synapse.

@@ -1,6 +1,7 @@
 //! The report as one HTML file that needs nothing else: no network, no fonts, no files. Everything can be read without
 //! its script, which sorts and searches tables. Names in it are other people's words: maud escapes them all.
 
+mod census;
 mod plots;
 mod tables;
 
@@ -42,6 +43,7 @@ pub(super) fn page(report: &Report) -> String {
                     (todo(report))
                     (findings(&report.findings))
                     (tables::kinds(report))
+                    (census::table(report))
                     (plots::sizes(report))
                     (plots::times(report))
                     (tables::rooms(report))
@@ -91,7 +93,7 @@ fn header(report: &Report) -> Markup {
                 "; dump in " code { (report.dump.directory.display()) }
             }
             nav aria-label="Sections" {
-                @for (id, name) in [("todo", "To do"), ("findings", "Findings"), ("kinds", "What moved"),
+                @for (id, name) in [("todo", "To do"), ("findings", "Findings"), ("kinds", "What moved"), ("census", "Tables"),
                     ("sizes", "Size"), ("times", "Time"), ("rooms", "Rooms"), ("users", "Accounts"), ("dump", "Left out")] {
                     a href={ "#" (id) } { (name) }
                     " "

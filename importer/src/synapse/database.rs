@@ -3,6 +3,7 @@
 //! Nothing is asked of Synapse itself. It may run meanwhile, but what it writes after the beginning is not read; see
 //! `database/connection.rs` for what the two engines do until then.
 
+mod census;
 mod connection;
 mod error;
 mod items;
@@ -18,12 +19,13 @@ mod users;
 use async_trait::async_trait;
 use ruma::{OwnedRoomId, OwnedUserId};
 
-use self::{connection::Connection, schema::Schema};
+use self::{census::Owners, connection::Connection, schema::Schema};
 pub use self::{error::DatabaseError, schema::SUPPORTED};
 use super::{
     Extent, History, MediaFiles, MediaOptions, Source, SourceError, erased::Erased, survey::Survey,
 };
 use crate::{
+    census::Census,
     config::synapse::{DatabaseConfig, SynapseConfig},
     dump::{
         DumpWriter,
@@ -51,6 +53,8 @@ pub struct DatabaseSource {
     device_list_stream_id: Option<u64>,
     /// What was read of the users that come next.
     batch: users::Batch,
+    /// Owners for whom the database alone does not speak.
+    owners: Owners,
     /// Another reader of the same snapshot, until it is asked for.
     second: Option<Box<Self>>,
 }
@@ -92,8 +96,10 @@ impl DatabaseSource {
             now_ts,
             device_list_stream_id: None,
             batch: users::Batch::default(),
+            owners: Owners::default(),
             second: None,
         };
+        source.owners.senders = source.active_senders().await?;
         let complete = source.state.is_some() == second_state.is_some();
         source.second = second.filter(|_| complete).map(|main| source.beside(main, second_state));
         Ok(source)
@@ -112,6 +118,7 @@ impl DatabaseSource {
             now_ts: self.now_ts,
             device_list_stream_id: None,
             batch: users::Batch::default(),
+            owners: self.owners.clone(),
             second: None,
         })
     }
@@ -127,6 +134,11 @@ impl DatabaseSource {
     pub fn pending_background_updates(&self) -> &[String] {
         &self.schema.pending_updates
     }
+}
+
+/// Where the rows of a table go, or why they don't, for people.
+pub fn whereabouts(table: &str) -> Option<&'static str> {
+    census::find(table.strip_prefix("state:").unwrap_or(table)).map(|table| table.why)
 }
 
 /// The database's name for messages.
@@ -233,6 +245,10 @@ impl Source for DatabaseSource {
         progress: &Progress,
     ) -> Result<(), SourceError> {
         self.read_media(writer, tally, progress).await
+    }
+
+    async fn census(&mut self, tally: &mut Tally) -> Result<Option<Census>, SourceError> {
+        Ok(Some(self.count_tables(Some(tally)).await?))
     }
 
     async fn close(&mut self) -> Result<(), SourceError> {

@@ -1,8 +1,13 @@
 //! A look at a Synapse before anything is read from it: facts, no judgement, and nothing that takes as long as a dump.
 
+use crate::census::Census;
+
 /// What a look finds. Lists are sorted; what a source can't tell is empty or `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Survey {
+    /// The tables; `None` if there are none to be seen. Nothing has been read of them yet, so only rows and their owners
+    /// are counted.
+    pub census: Option<Census>,
     /// The server's name.
     pub server_name: String,
     /// The database, if it is read.
@@ -36,6 +41,10 @@ pub struct Survey {
     pub last_activity_ts: u64,
     /// Events of erased users that are not part of a present state; `None` if the source can't tell.
     pub erased_events: Option<u64>,
+    /// Rooms of which the table of memberships does not say what their present states say, and what.
+    pub membership_conflicts: Vec<(String, String)>,
+    /// Rooms with rows of their present states that can't be read, and what they have.
+    pub broken_state: Vec<(String, String)>,
     /// Local media files: number and bytes.
     pub media: Media,
     /// Rows that are there twice although their table has a unique index.

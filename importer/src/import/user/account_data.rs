@@ -23,7 +23,14 @@ impl Import<'_> {
                 self.account_data_row(Kind::RoomAccountData, room.as_str(), id, kind, content)?;
             }
         }
-        if !user.deactivated && !user.guest {
+        if user.deactivated || user.guest {
+            if user.push_rules.is_some() {
+                let detail = "Conduit notifies neither deactivated users nor guests";
+                self.tally.read(Kind::AccountData, 1);
+                let item = format!("m.push_rules of {id}");
+                self.tally.skip(Kind::AccountData, item, "account-without-rights", detail);
+            }
+        } else {
             let rules =
                 push_rules::content(&user.user_id, user.push_rules.as_deref(), &mut self.tally);
             self.tally.read(Kind::AccountData, 1);

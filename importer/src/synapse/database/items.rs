@@ -10,11 +10,25 @@ pub(super) struct Items<'a> {
     tally: &'a mut Tally,
     kind: Kind,
     owner: &'a str,
+    /// The table of which each row is an item.
+    table: Option<&'static str>,
+    /// Whose rows they are.
+    row_owner: &'a str,
 }
 
 impl<'a> Items<'a> {
     pub(super) fn new(tally: &'a mut Tally, kind: Kind, owner: &'a str) -> Self {
-        Self { tally, kind, owner }
+        Self { tally, kind, owner, table: None, row_owner: owner }
+    }
+
+    /// The same where each item is a row of `table`, which is counted for the census, too.
+    pub(super) fn of(self, table: &'static str) -> Self {
+        Self { table: Some(table), ..self }
+    }
+
+    /// The same with rows of an owner who is told in other words.
+    pub(super) fn of_owner(self, table: &'static str, row_owner: &'a str) -> Self {
+        Self { table: Some(table), row_owner, ..self }
     }
 
     /// Counts rows as read and skips those that don't decode.
@@ -26,7 +40,7 @@ impl<'a> Items<'a> {
     pub(super) fn one<T: FromRow>(&mut self, row: Row<'_>) -> Option<T> {
         match row.decode() {
             Ok(item) => {
-                self.read(1);
+                self.row();
                 Some(item)
             }
             Err(broken) => {
@@ -38,7 +52,7 @@ impl<'a> Items<'a> {
 
     /// Counts a row that does not decode as read and skipped.
     pub(super) fn broken(&mut self, row: Row<'_>, broken: &BrokenRow) {
-        self.read(1);
+        self.row();
         self.skip(&row.label(), broken.reason, broken.to_string());
     }
 
@@ -70,6 +84,30 @@ impl<'a> Items<'a> {
         self.skip(item, "row-twice", detail);
     }
 
+    /// Counts an item that is a row as read.
+    pub(super) fn row(&mut self) {
+        self.read(1);
+        if let Some(table) = self.table {
+            self.tally.rows.met(table, self.row_owner, 1);
+        }
+    }
+
+    /// Skips an item that is no row of its own, as a join has given it twice.
+    pub(super) fn skip_twin(&mut self, item: &str, reason: &str, detail: &str) {
+        let item = format!("{} {item}", self.owner);
+        self.tally.skip(self.kind, item.trim_start(), reason, detail);
+    }
+
+    /// Counts rows of a table that are no items by themselves as read.
+    pub(super) fn rows(&mut self, table: &'static str, number: usize) {
+        self.tally.rows.met(table, self.row_owner, count(number));
+    }
+
+    /// Says of a row of a table that is counted by itself that it is left out.
+    pub(super) fn row_left_out(&mut self, table: &'static str, reason: &str) {
+        self.tally.rows.left_out(table, reason, 1);
+    }
+
     /// Counts as read. A kind of which there is nothing has no count.
     pub(super) fn read(&mut self, number: usize) {
         if number > 0 {
@@ -88,6 +126,9 @@ impl<'a> Items<'a> {
     pub(super) fn skip(&mut self, item: &str, reason: &str, detail: impl Into<String>) {
         let item = format!("{} {item}", self.owner);
         self.tally.skip(self.kind, item.trim_start(), reason, detail);
+        if let Some(table) = self.table {
+            self.tally.rows.left_out(table, reason, 1);
+        }
     }
 }
 

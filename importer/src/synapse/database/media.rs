@@ -67,6 +67,8 @@ impl DatabaseSource {
             wanted.number = number;
         } else {
             wanted.local = Rows::Quarantined;
+            tally.rows.met(LOCAL.table, "", number);
+            tally.rows.left_out(LOCAL.table, "not-asked", number);
             tally.leave_out(Kind::Media, number, "all", "not-asked", "`--media none` was given");
         }
         let number = self.count(REMOTE).await?;
@@ -75,6 +77,8 @@ impl DatabaseSource {
         } else {
             wanted.remote = Rows::Quarantined;
             let detail = "other servers still have them; `--remote-media` dumps what this one has";
+            tally.rows.met(REMOTE.table, "", number);
+            tally.rows.left_out(REMOTE.table, "not-asked", number);
             tally.leave_out(Kind::RemoteMedia, number, "all", "not-asked", detail);
         }
         Ok(wanted)

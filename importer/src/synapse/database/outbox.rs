@@ -72,11 +72,17 @@ impl DatabaseSource {
             let number = u64::try_from(number).unwrap_or(1);
             let Ok(server) = ServerName::parse(&*destination) else {
                 let detail = "their destination is no server name";
+                tally.rows.met(table, "", number);
+                tally.rows.left_out(table, "id-invalid", number);
                 tally.leave_out(Kind::QueuedMessage, number, destination, "id-invalid", detail);
                 continue;
             };
             let older = number.saturating_sub(count(MOST));
             leave_out_older(tally, Kind::QueuedMessage, older, &destination);
+            if older > 0 {
+                tally.rows.met(table, "", older);
+                tally.rows.left_out(table, "too-many-waiting", older);
+            }
             self.messages_to(server, older, outbox, tally).await?;
         }
         Ok(())
@@ -90,7 +96,8 @@ impl DatabaseSource {
         outbox: &mut OutboxWriter,
         tally: &mut Tally,
     ) -> Result<(), SourceError> {
-        let mut items = Items::new(tally, Kind::QueuedMessage, server.as_str());
+        let mut items =
+            Items::new(tally, Kind::QueuedMessage, server.as_str()).of("device_federation_outbox");
         let mut written = Ok(());
         let sql = "SELECT messages_json FROM device_federation_outbox WHERE destination = $1 \
                    ORDER BY stream_id LIMIT $2 OFFSET $3";

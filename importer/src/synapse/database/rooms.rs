@@ -26,7 +26,12 @@ use self::{
     states::{Found, States},
     timeline::{Placed, Position, Timeline},
 };
-use super::{DatabaseError, DatabaseSource, connection::Connection, items::Items, row::BrokenRow};
+use super::{
+    DatabaseError, DatabaseSource,
+    connection::Connection,
+    items::Items,
+    row::{BrokenRow, Row},
+};
 use crate::{
     dump::{
         DumpWriter, RoomWriter,
@@ -55,13 +60,38 @@ impl DatabaseSource {
         &mut self,
         tally: &mut Tally,
     ) -> Result<Vec<OwnedRoomId>, DatabaseError> {
-        let sql = "SELECT DISTINCT room_id FROM local_current_membership";
-        let rows = self.main.rows("local_current_membership", sql, &[]).await?;
-        let mut rooms: Vec<_> = Items::new(tally, Kind::Room, "")
-            .decode::<(OwnedRoomId,)>(&rows)
-            .into_iter()
-            .map(|(room_id,)| room_id)
-            .collect();
+        let table = "local_current_membership";
+        let sql = "SELECT room_id, COUNT(*) FROM local_current_membership GROUP BY room_id";
+        let rows = self.main.rows(table, sql, &[]).await?;
+        let mut items = Items::new(tally, Kind::Room, "");
+        let mut rooms = Vec::with_capacity(rows.len());
+        for row in &rows {
+            match row.decode::<(OwnedRoomId,)>() {
+                Ok((room_id,)) => {
+                    items.read(1);
+                    rooms.push(room_id);
+                }
+                Err(broken) => {
+                    items.broken(Row::Kept(row), &broken);
+                    let number = row.integer(1).and_then(|number| usize::try_from(number).ok());
+                    items.rows(table, number.unwrap_or(0));
+                    for _ in 0..number.unwrap_or(0) {
+                        items.row_left_out(table, broken.reason);
+                    }
+                    self.owners.rooms_left_out.insert(row.label());
+                }
+            }
+        }
+        let of_state = self.rooms_of_state().await?;
+        let mut items = Items::new(tally, Kind::Room, "");
+        for room in &of_state {
+            items.read(1);
+            match OwnedRoomId::try_from(room.as_str()) {
+                Ok(room_id) => rooms.push(room_id),
+                Err(_) => items.skip(room, "id-invalid", "no room can have this id"),
+            }
+        }
+        self.owners.rooms_of_state = of_state;
         rooms.sort();
         Ok(rooms)
     }
@@ -86,6 +116,7 @@ impl DatabaseSource {
         for member in &head.local_members {
             room.needed.need(&member.event_id);
         }
+        tally.rows.met("earlier events", "", head.earlier_events.unwrap_or(0));
         let mut file = writer.room(&head)?;
         if let Some(current) = current {
             let state = room.states.begin(current);
@@ -118,7 +149,7 @@ impl DatabaseSource {
         tally: &mut Tally,
     ) -> Result<(), SourceError> {
         let id = room.id.clone();
-        let mut items = Items::new(tally, Kind::TimelineEvent, id.as_str());
+        let mut items = Items::new(tally, Kind::TimelineEvent, id.as_str()).of("events");
         let mut cursor = room.timeline.cursor();
         loop {
             let page = room.timeline.page(&mut self.main, &mut cursor).await?;
@@ -137,11 +168,16 @@ impl DatabaseSource {
         items: &mut Items<'_>,
     ) -> Result<(), SourceError> {
         let mut events = Vec::with_capacity(page.len());
+        let twins = page
+            .iter()
+            .zip(page.iter().skip(1))
+            .filter(|(one, next)| one.event_id == next.event_id);
+        items.rows("events", page.len().saturating_sub(twins.count()));
         for (index, placed) in page.iter().enumerate() {
             let before = index.checked_sub(1).and_then(|index| page.get(index));
             if before.is_some_and(|before| before.event_id == placed.event_id) {
                 items.read(1);
-                items.skip(
+                items.skip_twin(
                     &placed.event_id,
                     "event-twice",
                     "a table has the event's row twice; the first one is taken",

@@ -49,7 +49,7 @@ impl DatabaseSource {
     ) -> Result<Vec<OwnedRoomId>, DatabaseError> {
         let sql = "SELECT room_id FROM blocked_rooms ORDER BY room_id";
         let rows = self.main.rows("blocked_rooms", sql, &[]).await?;
-        let mut items = Items::new(tally, Kind::BlockedRoom, "");
+        let mut items = Items::new(tally, Kind::BlockedRoom, "").of("blocked_rooms");
         let rooms: Vec<(OwnedRoomId,)> = items.decode(&rows);
         items.written(rooms.len());
         Ok(rooms.into_iter().map(|(room_id,)| room_id).collect())

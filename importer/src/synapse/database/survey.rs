@@ -4,7 +4,7 @@ mod account_data;
 mod duplicates;
 mod soundness;
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use ruma::RoomId;
 
@@ -93,6 +93,9 @@ impl DatabaseSource {
             media: self.survey_media().await?,
             duplicates: self.duplicates().await?,
             odd_account_data: self.odd_account_data().await?,
+            membership_conflicts: self.membership_conflicts().await?,
+            broken_state: self.broken_state().await?,
+            census: Some(self.count_tables(None).await?),
             server_name,
         })
     }
@@ -105,6 +108,38 @@ impl DatabaseSource {
         let sql = "SELECT COUNT(*) FROM events e JOIN erased_users u ON u.user_id = e.sender WHERE NOT e.outlier \
                    AND NOT EXISTS (SELECT 1 FROM current_state_events c WHERE c.event_id = e.event_id)";
         self.number("events", sql).await
+    }
+
+    async fn membership_conflicts(&mut self) -> Result<Vec<(String, String)>, DatabaseError> {
+        let mut rooms: BTreeMap<String, (u64, u64, String)> = BTreeMap::new();
+        for one in self.disagreements().await? {
+            let (missing, other, user) = rooms.entry(one.room).or_default();
+            let count = if one.is_missing { missing } else { other };
+            *count = count.saturating_add(1);
+            *user = one.user;
+        }
+        let text = |(missing, other, user): (u64, u64, String)| {
+            format!(
+                "{missing} memberships are only in the state, {other} are of other events, for example that of {user}"
+            )
+        };
+        Ok(rooms.into_iter().map(|(room, counts)| (room, text(counts))).collect())
+    }
+
+    /// Rows of present states that the dump will leave out.
+    async fn broken_state(&mut self) -> Result<Vec<(String, String)>, DatabaseError> {
+        let types = match self.main.kind() {
+            SourceKind::Sqlite => {
+                " OR typeof(event_id) <> 'text' OR typeof(type) <> 'text' OR typeof(state_key) <> 'text'"
+            }
+            SourceKind::Postgres | SourceKind::Api => "",
+        };
+        let sql = format!(
+            "SELECT room_id, COUNT(*) FROM current_state_events WHERE substr(event_id, 1, 1) <> '$'{types} \
+             OR event_id IS NULL OR type IS NULL OR state_key IS NULL GROUP BY room_id"
+        );
+        let rows = self.by_user("current_state_events", &sql, &[]).await?;
+        Ok(rows.into_iter().map(|(room, rows)| (room, format!("{rows} rows"))).collect())
     }
 
     /// When Synapse last wrote something that a user did.
@@ -236,10 +271,18 @@ impl DatabaseSource {
              (SELECT MAX(r.room_version) FROM rooms r WHERE r.room_id = m.room_id), m.joined, \
              (SELECT COUNT(*) FROM current_state_events c \
               WHERE c.room_id = m.room_id AND c.type = 'm.room.create' AND c.state_key = ''), \
-             {partial} FROM (SELECT room_id, SUM(CASE WHEN membership = 'join' THEN 1 ELSE 0 END) AS joined \
-             FROM local_current_membership GROUP BY room_id) m"
+             {partial} FROM "
         );
-        let rows = self.main.rows("local_current_membership", &sql, &[]).await?;
+        let by_members = "(SELECT room_id, SUM(CASE WHEN membership = 'join' THEN 1 ELSE 0 END) AS joined \
+                          FROM local_current_membership GROUP BY room_id) m";
+        let table = "local_current_membership";
+        let mut rows = self.main.rows(table, &format!("{sql}{by_members}"), &[]).await?;
+        // Rooms that only their states know have somebody in them.
+        let one =
+            format!("{sql}(SELECT CAST($1 AS TEXT) AS room_id, CAST(1 AS BIGINT) AS joined) m");
+        for room in self.rooms_of_state().await? {
+            rows.extend(self.main.rows(table, &one, &[room.as_str().into()]).await?);
+        }
         let mut rooms = Vec::with_capacity(rows.len());
         for row in &rows {
             let Ok((room_id, name, version, joined, created, partial)) = row.decode::<Columns>()

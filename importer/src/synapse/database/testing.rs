@@ -10,6 +10,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, postgres::PgConnectOp
 pub(super) use self::postgres::Server;
 use super::{DatabaseError, DatabaseSource};
 use crate::{
+    census::Census,
     config::synapse::{DatabaseConfig, PostgresConfig, SynapseConfig},
     dump::{
         DumpReader, dump,
@@ -216,6 +217,8 @@ pub(super) struct Dumped {
     pub(super) outbox: Vec<Value>,
     /// Kind, item and reason of what was skipped.
     pub(super) skipped: Vec<(String, String, String)>,
+    /// What became of every row.
+    pub(super) census: Census,
 }
 
 /// Dumps a database; the tally must be balanced.
@@ -252,7 +255,11 @@ pub(super) async fn dumped(config: &SynapseConfig, history: History) -> Dumped {
     let media = std::fs::read_to_string(path.join("media.jsonl")).unwrap();
     let outbox = std::fs::read_to_string(path.join(names::OUTBOX)).unwrap_or_default();
     let kind = |kind| serde_json::to_value(kind).unwrap().as_str().unwrap().to_owned();
+    let census = manifest.census.unwrap();
+    let faults: Vec<_> = census.tables.iter().filter(|table| table.unaccounted != 0).collect();
+    assert!(faults.is_empty(), "{faults:#?}");
     Dumped {
+        census,
         users: files("users/"),
         rooms: files("rooms/"),
         media: media.lines().skip(1).map(|line| serde_json::from_str(line).unwrap()).collect(),

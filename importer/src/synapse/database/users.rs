@@ -20,7 +20,12 @@ use serde_json::value::RawValue;
 
 pub(super) use self::batch::Batch;
 use self::batch::OneUser;
-use super::{DatabaseError, DatabaseSource, items::Items, row::Known, schema::Schema};
+use super::{
+    DatabaseError, DatabaseSource,
+    items::{Items, count},
+    row::Known,
+    schema::Schema,
+};
 use crate::{
     dump::format::{DumpAccountData, DumpExternalId, DumpProfile, DumpThreepid, DumpUser},
     synapse::push_rules,
@@ -33,7 +38,7 @@ impl DatabaseSource {
         tally: &mut Tally,
     ) -> Result<Vec<OwnedUserId>, DatabaseError> {
         let rows = self.main.rows("users", "SELECT name FROM users", &[]).await?;
-        let mut items = Items::new(tally, Kind::User, "");
+        let mut items = Items::new(tally, Kind::User, "").of("users");
         let mut users = BTreeSet::new();
         for (user_id,) in items.decode::<(OwnedUserId,)>(&rows) {
             if user_id.server_name() == self.config.server_name {
@@ -42,8 +47,12 @@ impl DatabaseSource {
                 }
             } else {
                 items.skip(user_id.as_str(), "foreign-user", "the account belongs to another server name; a server has only accounts of its own name");
+                self.owners.users_left_out.insert(user_id.into());
             }
         }
+        let senders: Vec<_> = self.owners.senders.keys().cloned().collect();
+        tally.read(Kind::User, count(senders.len()));
+        users.extend(senders);
         let users: Vec<_> = users.into_iter().collect();
         self.batch = Batch::of(users.clone());
         Ok(users)
@@ -57,7 +66,12 @@ impl DatabaseSource {
         let schema = &self.schema;
         let features = &self.config.experimental_features;
         let one = &mut OneUser::new(&mut self.main, &mut self.batch, user_id);
-        let Some(mut user) = account(one, schema, tally).await? else {
+        let account = match self.owners.senders.get(user_id) {
+            Some(service) => Some(sender_account(user_id, service)),
+            None => account(one, schema, tally).await?,
+        };
+        let Some(mut user) = account else {
+            self.owners.users_left_out.insert(user_id.to_string());
             return Ok(None);
         };
         user.erased = self.erased.contains(user_id.as_str());
@@ -131,6 +145,7 @@ async fn account(
         Some(Ok(account)) => account,
         Some(Err(broken)) => {
             tally.skip(Kind::User, one.id.as_str(), broken.reason, broken.to_string());
+            tally.rows.left_out("users", broken.reason, 1);
             return Ok(None);
         }
         None => {
@@ -140,16 +155,15 @@ async fn account(
                 "user-missing",
                 "the account has no row in `users`",
             );
+            tally.rows.left_out("users", "user-missing", 1);
             return Ok(None);
         }
     };
     // Synapse has an empty hash for accounts of application services.
     let password_hash = password_hash(one.id.as_str(), hash, tally);
     Ok(Some(DumpUser {
-        user_id,
         admin,
         deactivated,
-        erased: false,
         guest,
         locked,
         suspended,
@@ -161,10 +175,36 @@ async fn account(
         // The one time in seconds.
         created_ts: created.0.map(|seconds| seconds.saturating_mul(1000)),
         password_hash,
+        consent_version: consent_version.0,
+        ..empty(user_id)
+    }))
+}
+
+/// The account of an application service's user that has no row in `users`.
+fn sender_account(user_id: &OwnedUserId, service: &str) -> DumpUser {
+    DumpUser { appservice_id: Some(service.to_owned()), ..empty(user_id.clone()) }
+}
+
+/// An account without anything.
+fn empty(user_id: OwnedUserId) -> DumpUser {
+    DumpUser {
+        user_id,
+        admin: false,
+        deactivated: false,
+        erased: false,
+        guest: false,
+        locked: false,
+        suspended: false,
+        shadow_banned: false,
+        awaiting_approval: false,
+        user_type: None,
+        appservice_id: None,
+        created_ts: None,
+        password_hash: None,
         profile: DumpProfile::default(),
         threepids: Vec::new(),
         external_ids: Vec::new(),
-        consent_version: consent_version.0,
+        consent_version: None,
         account_data: DumpAccountData::default(),
         push_rules: None,
         devices: Vec::new(),
@@ -176,7 +216,7 @@ async fn account(
         key_backups: Vec::new(),
         receipts: Vec::new(),
         unread: Vec::new(),
-    }))
+    }
 }
 
 /// A password's hash, if there is one that can be one.
@@ -211,13 +251,17 @@ async fn profile(
         "SELECT user_id, displayname, avatar_url, CAST({fields} AS TEXT), user_id FROM profiles \
          WHERE user_id IN ($IDS)"
     );
-    let rows = one.rows_of_localpart("profiles", &sql).await?;
+    // Some old rows have the whole id; the one with the local part alone counts.
+    let mut rows = one.rows("profiles", &format!("{sql} AND user_id LIKE '@%'")).await?;
+    rows.extend(one.rows_of_localpart("profiles", &sql).await?);
+    tally.rows.met("profiles", one.id.as_str(), count(rows.len()));
     let mut profile = DumpProfile::default();
     let mut items = Items::new(tally, Kind::ProfileField, one.id.as_str());
     let Some((row, others)) = rows.split_last() else { return Ok(profile) };
     for _ in others {
         items.read(1);
         items.twice("profile");
+        items.row_left_out("profiles", "row-twice");
     }
     match row.decode::<Profile>() {
         Ok((_, displayname, avatar_url, fields)) => {
@@ -232,6 +276,7 @@ async fn profile(
         Err(broken) => {
             items.read(1);
             items.skip(&broken.column, broken.reason, broken.to_string());
+            items.row_left_out("profiles", broken.reason);
         }
     }
     let standard = [&profile.displayname, &profile.avatar_url].into_iter().flatten().count();
@@ -247,7 +292,7 @@ async fn threepids(
 ) -> Result<Vec<DumpThreepid>, DatabaseError> {
     let sql = "SELECT address, medium, validated_at, added_at, user_id FROM user_threepids WHERE user_id IN ($IDS)";
     let rows = one.rows("user_threepids", sql).await?;
-    let mut items = Items::new(tally, Kind::ThirdPartyId, one.id.as_str());
+    let mut items = Items::new(tally, Kind::ThirdPartyId, one.id.as_str()).of("user_threepids");
     let mut threepids: Vec<_> = items
         .decode::<(String, String, u64, u64)>(&rows)
         .into_iter()
@@ -270,7 +315,7 @@ async fn external_ids(
     let sql =
         "SELECT auth_provider, external_id, user_id FROM user_external_ids WHERE user_id IN ($IDS)";
     let rows = one.rows("user_external_ids", sql).await?;
-    let mut items = Items::new(tally, Kind::ExternalId, one.id.as_str());
+    let mut items = Items::new(tally, Kind::ExternalId, one.id.as_str()).of("user_external_ids");
     let mut ids: Vec<_> = items
         .decode::<(String, String)>(&rows)
         .into_iter()

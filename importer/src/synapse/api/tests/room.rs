@@ -165,6 +165,7 @@ async fn dump(source: &mut ApiSource) -> Dumped {
         extent: None,
     };
     let manifest = Manifest {
+        census: None,
         version: crate::dump::format::VERSION,
         server_name: server.server_name,
         created_ts: 0,

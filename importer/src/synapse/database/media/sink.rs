@@ -2,7 +2,11 @@
 
 use rayon::prelude::*;
 
-use super::{super::row::Row, Known, record::NoRecord};
+use super::{
+    super::row::Row,
+    Known,
+    record::{LOCAL, NoRecord, REMOTE},
+};
 use crate::{
     dump::{MediaWriter, WriteError, format::DumpMedia},
     media::{ContentDirectory, NotUsable, PutError, Store},
@@ -45,6 +49,7 @@ impl<'a, 'b> Sink<'a, 'b> {
     pub(super) fn row(&mut self, kind: Kind, row: Row<'_>, record: Result<DumpMedia, NoRecord>) {
         self.phase.advance(1);
         self.tally.read(kind, 1);
+        self.tally.rows.met(table(kind), "", 1);
         let (reason, detail) = match record {
             Ok(media) => {
                 if let Some(path) = &media.path {
@@ -61,6 +66,7 @@ impl<'a, 'b> Sink<'a, 'b> {
             Err(NoRecord::Broken(broken)) => (broken.reason, broken.to_string()),
         };
         self.tally.skip(kind, row.label().escape_debug().to_string(), reason, detail);
+        self.tally.rows.left_out(table(kind), reason, 1);
     }
 
     /// Takes a record of which the file is left out, so that it stays quarantined.
@@ -110,6 +116,7 @@ impl<'a, 'b> Sink<'a, 'b> {
                 (Some(kind), Ok(())) => self.tally.written(kind, 1),
                 (Some(kind), Err(NotCopied::Skip(error))) => {
                     self.tally.skip(kind, media.uri(), error.reason(), error.to_string());
+                    self.tally.rows.left_out(table(kind), error.reason(), 1);
                     media.path = None;
                 }
                 (_, Err(NotCopied::Failed(error))) => return Err(error.into()),
@@ -125,6 +132,11 @@ impl<'a, 'b> Sink<'a, 'b> {
         }
         Ok(())
     }
+}
+
+/// Where records of a kind come from.
+fn table(kind: Kind) -> &'static str {
+    if kind == Kind::RemoteMedia { REMOTE.table } else { LOCAL.table }
 }
 
 enum NotCopied {

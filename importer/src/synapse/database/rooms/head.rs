@@ -29,6 +29,13 @@ pub(super) struct Head {
     pub(super) timeline: Timeline,
 }
 
+/// The state after the newest events.
+struct Current {
+    entries: Option<Entries>,
+    /// Whether it is what Synapse takes for the present state; else the server has left.
+    is_present: bool,
+}
+
 impl DatabaseSource {
     pub(super) async fn head(
         &mut self,
@@ -41,7 +48,7 @@ impl DatabaseSource {
             tally.written(Kind::PublishedRoom, 1);
         }
         let extremities = self.extremities(room_id).await?;
-        let current = self.current_state(room_id, &extremities).await?;
+        let current = self.current_state(room_id, &extremities, tally).await?;
         let positions: Vec<_> = extremities.iter().map(|event| event.position).collect();
         let timeline = Timeline::read(&mut self.main, room_id, self.history, &positions).await?;
         let mut forward_extremities: Vec<OwnedEventId> =
@@ -54,12 +61,12 @@ impl DatabaseSource {
                 room_version,
                 published,
                 aliases: self.aliases(room_id, tally).await?,
-                current_state: current.is_some().then_some(1),
+                current_state: current.entries.is_some().then_some(1),
                 forward_extremities,
                 earlier_events: Some(timeline.earlier),
-                local_members: self.local_members(room_id, tally).await?,
+                local_members: self.local_members(room_id, &current, tally).await?,
             },
-            current,
+            current: current.entries,
             timeline,
         })
     }
@@ -127,17 +134,30 @@ impl DatabaseSource {
         &mut self,
         room_id: &RoomId,
         extremities: &[Record],
-    ) -> Result<Option<Entries>, DatabaseError> {
+        tally: &mut Tally,
+    ) -> Result<Current, DatabaseError> {
         let mut entries = Entries::new();
+        let table = "current_state_events";
+        let mut items = Items::new(tally, Kind::State, room_id.as_str());
+        let mut number = 0;
         let sql = "SELECT type, state_key, event_id FROM current_state_events WHERE room_id = $1";
         self.main
-            .each("current_state_events", sql, &[room_id.as_str().into()], |row| {
+            .each(table, sql, &[room_id.as_str().into()], |row| {
                 type Columns = (String, String, OwnedEventId);
-                if let Ok((kind, state_key, event_id)) = row.decode::<Columns>() {
-                    entries.insert((kind, state_key), event_id);
+                number = u64::saturating_add(number, 1);
+                match row.decode::<Columns>() {
+                    Ok((kind, state_key, event_id)) => {
+                        entries.insert((kind, state_key), event_id);
+                    }
+                    Err(broken) => {
+                        items.broken(row, &broken);
+                        items.row_left_out(table, broken.reason);
+                    }
                 }
             })
             .await?;
+        tally.rows.met(table, room_id.as_str(), number);
+        let is_present = !entries.is_empty();
         if entries.is_empty() {
             let group = match extremities.iter().rev().find_map(|event| event.group) {
                 Some(group) => Some(group),
@@ -147,7 +167,38 @@ impl DatabaseSource {
                 entries = states::whole(self.states_db(), group).await?;
             }
         }
-        Ok(Some(entries).filter(|entries| !entries.is_empty()))
+        let entries = Some(entries).filter(|entries| !entries.is_empty());
+        Ok(Current { entries, is_present })
+    }
+
+    /// Local users whom only the present state knows.
+    async fn members_of_state(
+        &mut self,
+        members: &BTreeMap<OwnedUserId, DumpMember>,
+        current: &Current,
+    ) -> Result<Vec<DumpMember>, DatabaseError> {
+        let Some(entries) = current.entries.as_ref().filter(|_| current.is_present) else {
+            return Ok(Vec::new());
+        };
+        let first = ("m.room.member".to_owned(), String::new());
+        let of_users = entries.range(first..).take_while(|((kind, _), _)| kind == "m.room.member");
+        let missing: Vec<(OwnedUserId, OwnedEventId)> = of_users
+            .filter_map(|((_, user), event)| {
+                Some((OwnedUserId::try_from(user.as_str()).ok()?, event.clone()))
+            })
+            .filter(|(user, _)| {
+                user.server_name() == self.config.server_name && !members.contains_key(user)
+            })
+            .collect();
+        let memberships = self.memberships(&missing).await?;
+        let member = |(user_id, event_id, membership)| DumpMember {
+            user_id,
+            membership,
+            event_id,
+            forgotten: false,
+            stripped_state: None,
+        };
+        Ok(memberships.into_iter().map(member).collect())
     }
 
     async fn newest_group(&mut self, room_id: &RoomId) -> Result<Option<i64>, DatabaseError> {
@@ -166,7 +217,7 @@ impl DatabaseSource {
     ) -> Result<Vec<DumpAlias>, DatabaseError> {
         let sql = "SELECT room_alias, creator FROM room_aliases WHERE room_id = $1";
         let rows = self.main.rows("room_aliases", sql, &[room_id.as_str().into()]).await?;
-        let mut items = Items::new(tally, Kind::Alias, room_id.as_str());
+        let mut items = Items::new(tally, Kind::Alias, room_id.as_str()).of("room_aliases");
         let mut aliases = Vec::new();
         for (alias, creator) in items.decode::<(OwnedRoomAliasId, Known<String>)>(&rows) {
             if alias.server_name() == self.config.server_name {
@@ -192,6 +243,7 @@ impl DatabaseSource {
     async fn local_members(
         &mut self,
         room_id: &RoomId,
+        current: &Current,
         tally: &mut Tally,
     ) -> Result<Vec<DumpMember>, DatabaseError> {
         type Member = (OwnedUserId, String, OwnedEventId, bool, Known<Box<RawValue>>);
@@ -202,7 +254,7 @@ impl DatabaseSource {
                    LEFT JOIN event_json ej ON ej.event_id = l.event_id WHERE l.room_id = $1";
         let table = "local_current_membership";
         let rows = self.main.rows(table, sql, &[room_id.as_str().into()]).await?;
-        let mut items = Items::new(tally, Kind::Membership, room_id.as_str());
+        let mut items = Items::new(tally, Kind::Membership, room_id.as_str()).of(table);
         let mut members = BTreeMap::new();
         for (user_id, membership, event_id, forgotten, Known(json)) in items.decode::<Member>(&rows)
         {
@@ -220,6 +272,11 @@ impl DatabaseSource {
             let member = DumpMember { user_id, membership, event_id, forgotten, stripped_state };
             items.put(&mut members, id, member, ToString::to_string);
         }
+        let missing = self.members_of_state(&members, current).await?;
+        let mut items = Items::new(tally, Kind::Membership, room_id.as_str());
+        items.read(missing.len());
+        items.written(missing.len());
+        members.extend(missing.into_iter().map(|member| (member.user_id.clone(), member)));
         Ok(members.into_values().collect())
     }
 }

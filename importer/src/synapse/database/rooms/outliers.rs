@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ruma::OwnedEventId;
 
 use super::{
-    super::{DatabaseError, DatabaseSource, items::Items, row::Row},
+    super::{DatabaseError, DatabaseSource, census::OUTSIDE, items::Items, row::Row},
     Room,
     event::{COLUMNS, Record, TABLES},
     skip_broken,
@@ -45,9 +45,12 @@ impl DatabaseSource {
             for event in &events {
                 let redacted_by = redactions.of(event, &room.bans);
                 match self.dumped(room, event, None, redacted_by) {
-                    Ok(event) => {
-                        file.outlier(&event)?;
+                    Ok(dump) => {
+                        file.outlier(&dump)?;
                         items.written(1);
+                        if event.record.outlier || event.record.rejected {
+                            items.rows(OUTSIDE, 1);
+                        }
                     }
                     Err((reason, detail)) => {
                         items.skip(event.record.event_id.as_str(), reason, detail);

@@ -191,6 +191,14 @@ async fn what_conduit_has_no_place_for_is_counted() {
         for (user, fields) in
             [("alice", "'{\"org.pronouns\":[]}'"), ("bob", "'{}'"), ("carl", "NULL")]
         {
+            if user != "alice" {
+                fixture.sql(&format!(
+                    "INSERT INTO users (name, appservice_id) VALUES ('@{user}:own.test', NULL)"
+                ));
+                fixture.sql(&format!(
+                    "UPDATE users SET deactivated = 1 WHERE name = '@{user}:own.test'"
+                ));
+            }
             fixture.sql(&format!("INSERT INTO profiles VALUES ('{user}', NULL, NULL, {fields})"));
         }
     });

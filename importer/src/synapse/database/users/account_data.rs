@@ -33,7 +33,7 @@ pub(super) async fn read(
         "SELECT account_data_type, content, user_id FROM account_data WHERE user_id IN ($IDS) {shown}"
     );
     let rows = one.rows("account_data", &sql).await?;
-    let mut items = Items::new(tally, Kind::AccountData, one.id.as_str());
+    let mut items = Items::new(tally, Kind::AccountData, one.id.as_str()).of("account_data");
     let mut global = BTreeMap::new();
     for (kind, content) in items.decode::<(String, Box<RawValue>)>(&rows) {
         // Servers from before May 2023 let clients write it; Synapse answers with the tables of push rules.
@@ -50,7 +50,8 @@ pub(super) async fn read(
          WHERE user_id IN ($IDS) {shown}"
     );
     let rows = one.rows("room_account_data", &sql).await?;
-    let mut items = Items::new(tally, Kind::RoomAccountData, one.id.as_str());
+    let mut items =
+        Items::new(tally, Kind::RoomAccountData, one.id.as_str()).of("room_account_data");
     let mut rooms = Rooms::new();
     for (kind, room_id, content) in items.decode::<(String, OwnedRoomId, Box<RawValue>)>(&rows) {
         let name = |kind: &String| format!("{kind} in {room_id}");
@@ -67,7 +68,7 @@ async fn tags(
 ) -> Result<(), DatabaseError> {
     let sql = "SELECT tag, room_id, content, user_id FROM room_tags WHERE user_id IN ($IDS)";
     let rows = one.rows("room_tags", sql).await?;
-    let mut items = Items::new(tally, Kind::RoomAccountData, one.id.as_str());
+    let mut items = Items::new(tally, Kind::RoomAccountData, one.id.as_str()).of("room_tags");
     let mut by_room: BTreeMap<OwnedRoomId, BTreeMap<String, Box<RawValue>>> = BTreeMap::new();
     for (tag, room_id, content) in items.decode::<(String, OwnedRoomId, Box<RawValue>)>(&rows) {
         let name = |tag: &String| format!("tag {tag} in {room_id}");
@@ -89,7 +90,7 @@ pub(super) async fn push_rules(
     let sql = "SELECT rule_id, priority_class, conditions, actions, user_name FROM push_rules \
                WHERE user_name IN ($IDS) ORDER BY priority_class DESC, priority DESC";
     let rows = one.rows("push_rules", sql).await?;
-    let mut items = Items::new(tally, Kind::AccountData, one.id.as_str());
+    let mut items = Items::new(tally, Kind::AccountData, one.id.as_str()).of("push_rules");
     let mut rules = Vec::new();
     let mut known = BTreeSet::new();
     for (rule_id, class, conditions, actions) in
@@ -124,13 +125,19 @@ pub(super) async fn push_rules(
 
     let sql = "SELECT rule_id, enabled, user_name FROM push_rules_enable WHERE user_name IN ($IDS)";
     let rows = one.rows("push_rules_enable", sql).await?;
+    let table = "push_rules_enable";
+    let mut items = Items::new(tally, Kind::AccountData, one.id.as_str());
+    items.rows(table, rows.len());
     let mut enabled = BTreeMap::new();
     for row in &rows {
         match row.decode::<(String, bool)>() {
             Ok((rule, on)) => {
                 enabled.insert(rule, on);
             }
-            Err(broken) => items.broken(Row::Kept(row), &broken),
+            Err(broken) => {
+                items.broken(Row::Kept(row), &broken);
+                items.row_left_out(table, broken.reason);
+            }
         }
     }
     Ok(UserRules { rules, enabled })

@@ -33,7 +33,8 @@ pub(super) async fn read(
     let sql = "SELECT version, algorithm, auth_data, etag, user_id FROM e2e_room_keys_versions \
                WHERE user_id IN ($IDS) AND deleted = 0 ORDER BY version";
     let rows = one.rows("e2e_room_keys_versions", sql).await?;
-    let mut items = Items::new(tally, Kind::KeyBackup, one.id.as_str());
+    let mut items =
+        Items::new(tally, Kind::KeyBackup, one.id.as_str()).of("e2e_room_keys_versions");
     let mut versions = BTreeMap::new();
     for (version, algorithm, auth_data, etag) in
         items.decode::<(i64, String, Box<RawValue>, Known<u64>)>(&rows)
@@ -62,7 +63,8 @@ async fn sessions(
     let sql = "SELECT session_id, room_id, first_message_index, forwarded_count, is_verified, session_data \
                FROM e2e_room_keys WHERE user_id = $1 AND version = $2";
     let owner = format!("{user_id} version {version}");
-    let mut items = Items::new(tally, Kind::KeyBackupSession, &owner);
+    let mut items = Items::new(tally, Kind::KeyBackupSession, &owner)
+        .of_owner("e2e_room_keys", user_id.as_str());
     let mut rooms = Rooms::new();
     db.each("e2e_room_keys", sql, &[user_id.as_str().into(), version.into()], |row| {
         type Columns = (String, String, Known<u64>, Known<u64>, bool, Box<RawValue>);

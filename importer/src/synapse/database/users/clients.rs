@@ -36,7 +36,7 @@ pub(super) async fn pushers(
         schema.column("pushers", "device_id", "CAST(NULL AS TEXT)"),
     );
     let rows = one.rows("pushers", &sql).await?;
-    let mut items = Items::new(tally, Kind::Pusher, one.id.as_str());
+    let mut items = Items::new(tally, Kind::Pusher, one.id.as_str()).of("pushers");
     let pushers: Vec<_> = items
         .decode::<Pusher>(&rows)
         .into_iter()
@@ -86,7 +86,7 @@ pub(super) async fn filters(
 ) -> Result<BTreeMap<String, Box<RawValue>>, DatabaseError> {
     let sql = "SELECT filter_id, filter_json, user_id FROM user_filters WHERE user_id IN ($IDS)";
     let rows = one.rows_of_localpart("user_filters", sql).await?;
-    let mut items = Items::new(tally, Kind::Filter, one.id.as_str());
+    let mut items = Items::new(tally, Kind::Filter, one.id.as_str()).of("user_filters");
     let mut filters = BTreeMap::new();
     for (id, filter) in items.decode::<(i64, Box<RawValue>)>(&rows) {
         items.put(&mut filters, id.to_string(), filter, Clone::clone);

@@ -48,7 +48,7 @@ async fn devices(one: &mut OneUser<'_>, tally: &mut Tally) -> Result<Devices, Da
     let sql = "SELECT device_id, display_name, last_seen, ip, user_id FROM devices \
                WHERE user_id IN ($IDS) AND NOT COALESCE(hidden, FALSE)";
     let rows = one.rows("devices", sql).await?;
-    let mut items = Items::new(tally, Kind::Device, one.id.as_str());
+    let mut items = Items::new(tally, Kind::Device, one.id.as_str()).of("devices");
     let decoded = items.decode::<(String, Known<String>, Known<u64>, Known<String>)>(&rows);
     let mut devices = Devices::new();
     for (device_id, Known(display_name), Known(last_seen_ts), Known(last_seen_ip)) in decoded {
@@ -80,7 +80,7 @@ async fn access_tokens(
     let sql = "SELECT id, device_id, token, valid_until_ms, puppets_user_id, last_validated, refresh_token_id, user_id \
                FROM access_tokens WHERE user_id IN ($IDS) ORDER BY id";
     let rows = one.rows("access_tokens", sql).await?;
-    let mut items = Items::new(tally, Kind::AccessToken, one.id.as_str());
+    let mut items = Items::new(tally, Kind::AccessToken, one.id.as_str()).of("access_tokens");
     for (Known(id), device_id, token, valid_until_ts, puppets, last_used_ts, refresh) in
         items.decode::<Token>(&rows)
     {
@@ -122,7 +122,7 @@ async fn by_device<T: FromRow>(
     mut give: impl FnMut(&mut DumpDevice, T, &mut Items<'_>) + Send,
 ) -> Result<(), DatabaseError> {
     let rows = one.rows(table, sql).await?;
-    let mut items = Items::new(tally, kind, one.id.as_str());
+    let mut items = Items::new(tally, kind, one.id.as_str()).of(table);
     for row in &rows {
         let device_id = row.label();
         if let Some(item) = items.one(Row::Kept(row)) {

@@ -37,7 +37,7 @@ pub(super) async fn device_keys(
     let sql =
         "SELECT device_id, key_json, user_id FROM e2e_device_keys_json WHERE user_id IN ($IDS)";
     let rows = one.rows("e2e_device_keys_json", sql).await?;
-    let mut items = Items::new(tally, Kind::DeviceKeys, one.id.as_str());
+    let mut items = Items::new(tally, Kind::DeviceKeys, one.id.as_str()).of("e2e_device_keys_json");
     for (device_id, keys) in items.decode::<(String, Box<RawValue>)>(&rows) {
         let Some(device) = devices.get_mut(&device_id) else {
             items.skip(&device_id, "device-missing", "the device does not exist any more");
@@ -68,7 +68,8 @@ pub(super) async fn cross_signing_keys(
                (SELECT MAX(stream_id) FROM e2e_cross_signing_keys n \
                 WHERE n.user_id = k.user_id AND n.keytype = k.keytype)";
     let rows = one.rows("e2e_cross_signing_keys", sql).await?;
-    let mut items = Items::new(tally, Kind::CrossSigningKey, one.id.as_str());
+    let mut items =
+        Items::new(tally, Kind::CrossSigningKey, one.id.as_str()).of("e2e_cross_signing_keys");
     let mut keys = BTreeMap::new();
     for (keytype, key) in items.decode::<(String, Box<RawValue>)>(&rows) {
         let public = public_keys(&key);
@@ -95,13 +96,17 @@ pub(super) async fn own_signatures(
     let rows = one.rows(table, sql).await?;
     // They are counted with the keys that they are in, unless they can't be read.
     let mut items = Items::new(tally, Kind::KeySignature, one.id.as_str());
+    items.rows(table, rows.len());
     let mut signatures = Vec::with_capacity(rows.len());
     for row in &rows {
         match row.decode() {
             Ok((signer, key_id, target, value)) => {
                 signatures.push(Signature { signer, key_id, target, value });
             }
-            Err(broken) => items.broken(Row::Kept(row), &broken),
+            Err(broken) => {
+                items.broken(Row::Kept(row), &broken);
+                items.row_left_out(table, broken.reason);
+            }
         }
     }
     Ok(signatures)
@@ -118,7 +123,7 @@ pub(super) async fn signed_keys(
     let sql = "SELECT key_id, target_user_id, target_device_id, signature, user_id \
                FROM e2e_cross_signing_signatures WHERE user_id IN ($IDS) AND target_user_id <> user_id";
     let rows = one.rows(table, sql).await?;
-    let mut items = Items::new(tally, Kind::KeySignature, one.id.as_str());
+    let mut items = Items::new(tally, Kind::KeySignature, one.id.as_str()).of(table);
     let mut by_owner: BTreeMap<OwnedUserId, Vec<Signature>> = BTreeMap::new();
     for (key_id, owner, target, value) in items.decode::<Columns>(&rows) {
         let signature = Signature { signer: one.id.to_string(), key_id, target, value };

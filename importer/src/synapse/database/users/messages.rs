@@ -32,7 +32,7 @@ impl DatabaseSource {
         if one.rows("device_inbox", any).await?.is_empty() {
             return Ok(());
         }
-        let mut items = Items::new(tally, Kind::ToDeviceMessage, id);
+        let mut items = Items::new(tally, Kind::ToDeviceMessage, id).of("device_inbox");
         let mut file = writer.messages(&user.user_id);
         let mut written = Ok(());
         let sql = "SELECT device_id, message_json FROM device_inbox WHERE user_id = $1 \

@@ -24,7 +24,7 @@ pub(super) async fn read(
     let sql = "SELECT event_id, room_id, receipt_type, thread_id, data, user_id FROM receipts_linearized \
                WHERE user_id IN ($IDS) ORDER BY stream_id";
     let rows = one.rows("receipts_linearized", sql).await?;
-    let mut items = Items::new(tally, Kind::Receipt, one.id.as_str());
+    let mut items = Items::new(tally, Kind::Receipt, one.id.as_str()).of("receipts_linearized");
     let mut receipts = std::collections::BTreeMap::new();
     for (event_id, room_id, receipt_type, thread_id, data) in items.decode::<Receipt>(&rows) {
         if !matches!(receipt_type.as_str(), "m.read" | "m.read.private") {

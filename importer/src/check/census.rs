@@ -1,0 +1,91 @@
+//! What the census of Synapse's tables says to an operator.
+
+use std::collections::BTreeMap;
+
+use super::Checks;
+use crate::{
+    census::{Census, Fate, TableRows},
+    findings::{Finding, codes},
+    synapse::survey::Survey,
+};
+
+/// A table that has a finding of its own.
+const TOLD: &str = "delayed_events";
+
+/// Findings about a census; with that of a dump, about its sums as well.
+pub fn findings(census: &Census) -> Vec<Finding> {
+    let mut checks = Checks::default();
+    check(&mut checks, census);
+    checks.finish()
+}
+
+/// The codes of [`findings`].
+pub(crate) fn is_code(code: &str) -> bool {
+    let own =
+        [codes::OWNERS, codes::CENSUS, codes::UNKNOWN_TABLE, codes::NO_PLACE, codes::EMPTY_ROOM];
+    own.iter().any(|own| own.code == code)
+}
+
+pub(super) fn survey(checks: &mut Checks, survey: &Survey) {
+    if let Some(census) = &survey.census {
+        check(checks, census);
+    }
+    for (room, text) in &survey.membership_conflicts {
+        checks.found(&codes::MEMBERSHIPS, room, text);
+    }
+    for (room, text) in &survey.broken_state {
+        checks.found(&codes::STATE_ROW, room, text);
+    }
+}
+
+fn check(checks: &mut Checks, census: &Census) {
+    let mut owners: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for table in &census.tables {
+        let rows = table.rows.unwrap_or(0);
+        let name = format!("`{}`", table.table);
+        if table.fate == Fate::Unknown && rows > 0 {
+            checks.found(&codes::UNKNOWN_TABLE, &name, format!("{} rows", number(table)));
+        } else if table.unaccounted != 0 {
+            checks.found(&codes::CENSUS, &name, unaccounted(table));
+        }
+        if table.fate == Fate::NoPlace && rows > 0 && table.table != TOLD {
+            let why = crate::synapse::database::whereabouts(&table.table).unwrap_or_default();
+            checks.found(&codes::NO_PLACE, &name, format!("{} rows: {why}", number(table)));
+        }
+        for owner in &table.owners {
+            match table.table.as_str() {
+                "room_aliases" => {
+                    let text = format!("{} aliases", owner.rows);
+                    checks.found(&codes::EMPTY_ROOM, &owner.owner, text);
+                }
+                name => owners
+                    .entry(&owner.owner)
+                    .or_default()
+                    .push(format!("{} in `{name}`", owner.rows)),
+            }
+        }
+    }
+    for (owner, tables) in owners {
+        checks.found(&codes::OWNERS, owner, format!("rows: {}", tables.join(", ")));
+    }
+}
+
+fn number(table: &TableRows) -> String {
+    let more = if table.more { "more than " } else { "" };
+    format!("{more}{}", table.rows.unwrap_or(0))
+}
+
+fn unaccounted(table: &TableRows) -> String {
+    let mut text = if table.unaccounted > 0 {
+        format!("{} of {} rows were not read", table.unaccounted, number(table))
+    } else {
+        format!("{} rows were read twice", table.unaccounted.unsigned_abs())
+    };
+    if !table.examples.is_empty() {
+        text = format!("{text}; for example of {}", table.examples.join(", "));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,281 @@
+//! The census: every row of every table is accounted for.
+//!
+//! Readers count in [`Tally::rows`] what they meet. Here all tables are counted, in the same snapshot; what nobody met is looked for:
+//! rows whose owner is no account, rows of rooms that nobody is in, rows that by rule never move ([`table::Part`]). What is
+//! then left is a fault, and is said to be one.
+//!
+//! A table whose rows are no items of their own is not counted beyond [`ENOUGH`], so that a check stays cheap.
+
+mod events;
+mod membership;
+mod owners;
+mod senders;
+mod table;
+mod tables;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ruma::OwnedUserId;
+
+pub(super) use self::tables::find;
+use self::{
+    owners::Counted,
+    table::{Of, Table},
+};
+use super::{DatabaseError, DatabaseSource, connection::Connection, row::KeptRow};
+use crate::{
+    census::{Census, Fate, Stranger, TableRows},
+    dump::format::SourceKind,
+    tally::{Kind, Tally},
+};
+
+/// Rows up to which a table is counted, if no sum depends on them.
+const ENOUGH: u64 = 1_000_000;
+/// Owners that are named; the rest is counted.
+const NAMED: usize = 1000;
+/// Where readers count events outside of timelines.
+pub(super) const OUTSIDE: &str = "events outside of timelines";
+
+/// Owners for whom the database alone does not speak.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Owners {
+    /// Application services' users that have no row in `users`, and the services.
+    pub(super) senders: BTreeMap<OwnedUserId, String>,
+    /// Users with a row in `users` that can't move.
+    pub(super) users_left_out: BTreeSet<String>,
+    /// Rooms of which only their state says that a local user is in them.
+    pub(super) rooms_of_state: BTreeSet<String>,
+    /// Rooms in the table of memberships that can't move.
+    pub(super) rooms_left_out: BTreeSet<String>,
+}
+
+impl DatabaseSource {
+    /// Counts all tables. With what was read, in `tally`, sums are made; without, rows and owners are counted only.
+    pub(super) async fn count_tables(
+        &mut self,
+        mut tally: Option<&mut Tally>,
+    ) -> Result<Census, DatabaseError> {
+        let mut census = Census::default();
+        for name in names(&mut self.main).await? {
+            let counted = match find(&name) {
+                Some(table) => self.count_table(&name, table, tally.as_deref_mut()).await?,
+                None => {
+                    let mut rows = TableRows::new(&name, Fate::Unknown);
+                    count(&mut self.main, &name, &mut rows).await?;
+                    settle(&mut rows);
+                    rows
+                }
+            };
+            census.tables.push(counted);
+        }
+        if let Some(state) = &mut self.state {
+            for name in names(state).await? {
+                let fate = find(&name).map_or(Fate::Unknown, |table| table.fate);
+                let mut rows = TableRows::new(&format!("state:{name}"), fate);
+                count(state, &name, &mut rows).await?;
+                settle(&mut rows);
+                census.tables.push(rows);
+            }
+        }
+        Ok(census)
+    }
+
+    async fn count_table(
+        &mut self,
+        name: &str,
+        table: &'static Table,
+        tally: Option<&mut Tally>,
+    ) -> Result<TableRows, DatabaseError> {
+        let mut rows = TableRows::new(name, table.fate);
+        match (name, tally) {
+            ("events", Some(tally)) => self.count_events(&mut rows, tally).await?,
+            ("events", None) => count(&mut self.main, name, &mut rows).await?,
+            (_, tally) if table.fate == Fate::Moves || !table.owners.is_empty() => {
+                let counted = self.count_owners(table).await?;
+                rows.rows = Some(counted.rows);
+                let owners = take(&mut rows, counted);
+                if let Some(tally) = tally {
+                    tell(table, &owners, tally);
+                    if name == "rooms" {
+                        self.published_by_nobody(tally).await?;
+                    }
+                    if table.fate == Fate::Moves {
+                        self.balance(table, &mut rows, tally).await?;
+                    }
+                }
+            }
+            _ => count(&mut self.main, name, &mut rows).await?,
+        }
+        if table.fate != Fate::Moves {
+            settle(&mut rows);
+        }
+        Ok(rows)
+    }
+
+    /// Counts entries of the public directory as left out if no local user has to do with the room.
+    async fn published_by_nobody(&mut self, tally: &mut Tally) -> Result<(), DatabaseError> {
+        let sql = "SELECT t.room_id FROM rooms t WHERE t.is_public AND NOT EXISTS \
+                   (SELECT 1 FROM local_current_membership l WHERE l.room_id = t.room_id) ORDER BY t.room_id";
+        for row in self.main.rows("rooms", sql, &[]).await? {
+            let room = row.label();
+            if !self.owners.rooms_of_state.contains(&room) {
+                let detail = "no local user is, was or is asked to be in the room";
+                tally.leave_out(Kind::PublishedRoom, 1, room, "nobody-here", detail);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the sum of a table.
+    async fn balance(
+        &mut self,
+        table: &'static Table,
+        rows: &mut TableRows,
+        tally: &Tally,
+    ) -> Result<(), DatabaseError> {
+        let met = tally.rows.of(table.name).cloned().unwrap_or_default();
+        let left_out = met.left_out.values().copied().fold(0, u64::saturating_add);
+        rows.moved = met.rows.saturating_sub(left_out);
+        for (reason, number) in &met.left_out {
+            add(&mut rows.left_out, reason, *number);
+        }
+        rows.unaccounted = difference(rows.rows.unwrap_or(0), accounted(rows));
+        if rows.unaccounted != 0 {
+            rows.examples = self.examples(table, &met).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Puts what was counted into a table's line; gives the owners that are nobody, with what they are.
+fn take(rows: &mut TableRows, counted: Counted) -> Vec<(Of, Vec<Stranger>)> {
+    for (reason, number) in counted.parts {
+        add(&mut rows.never, reason, number);
+    }
+    for (of, owners) in &counted.owners {
+        let number = sum(owners);
+        let (list, reason) = match of {
+            Of::Room | Of::RoomOfOthers if rows.table != "room_aliases" => {
+                (&mut rows.never, "nobody-here")
+            }
+            Of::Room | Of::RoomOfOthers => (&mut rows.left_out, "nobody-here"),
+            Of::User | Of::Localpart | Of::AnyUser => (&mut rows.left_out, "owner-missing"),
+        };
+        if number > 0 {
+            add(list, reason, number);
+        }
+        // Rooms that nobody is in are told of by their aliases.
+        if !of.is_room() || rows.table == "room_aliases" {
+            rows.owners.extend(owners.iter().cloned());
+        }
+    }
+    rows.owners = named(std::mem::take(&mut rows.owners));
+    counted.owners
+}
+
+/// Counts as left out what nobody owns.
+fn tell(table: &Table, owners: &[(Of, Vec<Stranger>)], tally: &mut Tally) {
+    let Some(kind) = table.kinds.first().copied().filter(|_| table.fate == Fate::Moves) else {
+        return;
+    };
+    for (of, owners) in owners {
+        let (reason, detail) = match of {
+            Of::Room if kind == Kind::Alias => {
+                ("nobody-here", "no local user is, was or is asked to be in the alias's room")
+            }
+            Of::Room | Of::RoomOfOthers => continue,
+            Of::User | Of::Localpart | Of::AnyUser => (
+                "owner-missing",
+                "the owner has no row in `users` that could be read, and is no application service's user",
+            ),
+        };
+        for owner in owners {
+            tally.leave_out(kind, owner.rows, &owner.owner, reason, detail);
+        }
+    }
+}
+
+/// What a table that has no sum comes to: all that is not said to stay behind is as its rule says.
+fn settle(rows: &mut TableRows) {
+    let Some(number) = rows.rows else { return };
+    let rest = number.saturating_sub(accounted(rows));
+    match rows.fate {
+        Fate::Feeds | Fate::Moves => rows.moved = rows.moved.saturating_add(rest),
+        Fate::NoPlace if rest > 0 => add(&mut rows.left_out, "not-in-conduit", rest),
+        Fate::Derived if rest > 0 => add(&mut rows.never, "made-anew", rest),
+        Fate::Cache if rest > 0 => add(&mut rows.never, "cache", rest),
+        Fate::Bookkeeping if rest > 0 => add(&mut rows.never, "bookkeeping", rest),
+        Fate::Unknown => rows.unaccounted = difference(rest, 0),
+        Fate::NoPlace | Fate::Derived | Fate::Cache | Fate::Bookkeeping => {}
+    }
+}
+
+fn accounted(rows: &TableRows) -> u64 {
+    let reasons = rows.left_out.values().chain(rows.never.values()).copied();
+    reasons.fold(rows.moved, u64::saturating_add)
+}
+
+fn difference(rows: u64, accounted: u64) -> i64 {
+    let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    number(rows).saturating_sub(number(accounted))
+}
+
+fn add(reasons: &mut BTreeMap<String, u64>, reason: &str, number: u64) {
+    let rows = reasons.entry(reason.to_owned()).or_default();
+    *rows = rows.saturating_add(number);
+}
+
+fn sum(owners: &[Stranger]) -> u64 {
+    owners.iter().map(|owner| owner.rows).fold(0, u64::saturating_add)
+}
+
+/// The first owners, sorted.
+fn named(mut owners: Vec<Stranger>) -> Vec<Stranger> {
+    owners.sort();
+    owners.truncate(NAMED);
+    owners
+}
+
+/// An owner and the number of its rows.
+fn stranger(row: &KeptRow) -> Stranger {
+    let rows = row.integer(1).and_then(|rows| u64::try_from(rows).ok()).unwrap_or(0);
+    Stranger { owner: row.label(), rows }
+}
+
+/// All tables that may be read, sorted.
+async fn names(db: &mut Connection) -> Result<Vec<String>, DatabaseError> {
+    let sql = match db.kind() {
+        SourceKind::Sqlite => "SELECT name FROM sqlite_master WHERE type = 'table'",
+        SourceKind::Postgres | SourceKind::Api => {
+            "SELECT DISTINCT CAST(table_name AS TEXT) FROM information_schema.tables \
+             WHERE table_type = 'BASE TABLE' AND table_schema = ANY (current_schemas(FALSE)) \
+             AND has_table_privilege(quote_ident(table_schema) || '.' || quote_ident(table_name), 'SELECT')"
+        }
+    };
+    let rows = db.rows("the catalogue", sql, &[]).await?;
+    let mut names: Vec<_> = rows.iter().map(KeptRow::label).collect();
+    names.sort();
+    Ok(names)
+}
+
+/// Counts a table up to [`ENOUGH`]. One that SQLite can't read, as a module of its is missing, is not counted.
+async fn count(db: &mut Connection, name: &str, rows: &mut TableRows) -> Result<(), DatabaseError> {
+    let limit = ENOUGH.saturating_add(1);
+    let sql = format!(
+        "SELECT COUNT(*) FROM (SELECT 1 FROM \"{}\" LIMIT {limit}) x",
+        name.replace('"', "\"\"")
+    );
+    let counted = match db.rows("the census", &sql, &[]).await {
+        Ok(counted) => counted,
+        Err(_) if db.kind() == SourceKind::Sqlite => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let number = counted.first().and_then(|row| row.integer(0));
+    let number = number.and_then(|number| u64::try_from(number).ok()).unwrap_or(0);
+    rows.more = number > ENOUGH;
+    rows.rows = Some(number.min(ENOUGH));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,93 @@
+//! The events, of which there are too many to be counted twice. How many a room has, an index tells.
+
+use super::{ENOUGH, Fate, OUTSIDE, accounted, add, difference};
+use crate::{
+    census::TableRows,
+    synapse::{
+        History,
+        database::{DatabaseError, DatabaseSource},
+    },
+    tally::{Met, Tally},
+};
+
+/// Rooms that are named where rows were not met.
+const EXAMPLES: usize = 5;
+
+impl DatabaseSource {
+    /// Events by their rooms: those of timelines, those outside that something needs, and those that nothing does. Where there
+    /// are few enough, the timelines are counted once more.
+    pub(super) async fn count_events(
+        &mut self,
+        rows: &mut TableRows,
+        tally: &Tally,
+    ) -> Result<(), DatabaseError> {
+        rows.fate = Fate::Moves;
+        let met = tally.rows.of("events").cloned().unwrap_or_default();
+        let outside = tally.rows.of(OUTSIDE).map_or(0, |outside| outside.rows);
+        let (mut all, mut of_nobody) = (0_u64, 0_u64);
+        let extra = &self.owners.rooms_of_state;
+        let left_out = &self.owners.rooms_left_out;
+        let sql = "SELECT e.room_id, e.rows, (SELECT COUNT(*) FROM (SELECT 1 FROM local_current_membership l \
+                   WHERE l.room_id = e.room_id LIMIT 1) x) \
+                   FROM (SELECT room_id, COUNT(*) AS rows FROM events GROUP BY room_id) e";
+        self.main
+            .each("events", sql, &[], |row| {
+                let number = row.integer(1).and_then(|rows| u64::try_from(rows).ok()).unwrap_or(0);
+                all = all.saturating_add(number);
+                let room = row.label();
+                let is_here = row.integer(2) == Some(1) || extra.contains(&room);
+                if !is_here || left_out.contains(&room) {
+                    of_nobody = of_nobody.saturating_add(number);
+                }
+            })
+            .await?;
+        rows.rows = Some(all);
+        let skipped = met.left_out.values().copied().fold(0, u64::saturating_add);
+        rows.moved = met.rows.saturating_sub(skipped).saturating_add(outside);
+        rows.left_out.clone_from(&met.left_out);
+        let earlier = tally.rows.of("earlier events").map_or(0, |earlier| earlier.rows);
+        for (reason, number) in [("nobody-here", of_nobody), ("earlier", earlier)] {
+            if number > 0 {
+                add(&mut rows.never, reason, number);
+            }
+        }
+        let rest = difference(all, accounted(rows));
+        let unmet = if self.history == History::Full && all <= ENOUGH {
+            self.unmet_events(&met, rows).await?
+        } else {
+            rest.min(0)
+        };
+        let unneeded = u64::try_from(rest.saturating_sub(unmet)).unwrap_or(0);
+        if unneeded > 0 {
+            add(&mut rows.never, "not-needed", unneeded);
+        }
+        rows.unaccounted = difference(all, accounted(rows));
+        Ok(())
+    }
+
+    /// How many events of timelines were not met, or too many.
+    async fn unmet_events(
+        &mut self,
+        met: &Met,
+        rows: &mut TableRows,
+    ) -> Result<i64, DatabaseError> {
+        let sql = "SELECT e.room_id, COUNT(*) FROM events e LEFT JOIN rejections r ON r.event_id = e.event_id \
+                   WHERE NOT e.outlier AND r.event_id IS NULL AND EXISTS (SELECT 1 FROM local_current_membership l \
+                   WHERE l.room_id = e.room_id) GROUP BY e.room_id";
+        let left_out = &self.owners.rooms_left_out;
+        let mut unmet = 0_i64;
+        self.main
+            .each("events", sql, &[], |row| {
+                let (room, number) = (row.label(), row.integer(1).unwrap_or(0));
+                let seen = i64::try_from(met.of_owner(&room)).unwrap_or(i64::MAX);
+                if seen != number && !left_out.contains(&room) {
+                    unmet = unmet.saturating_add(number.saturating_sub(seen));
+                    if rows.examples.len() < EXAMPLES {
+                        rows.examples.push(format!("{room} ({number}, {seen} read)"));
+                    }
+                }
+            })
+            .await?;
+        Ok(unmet)
+    }
+}

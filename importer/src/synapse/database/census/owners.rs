@@ -1,0 +1,173 @@
+//! Tables by the owners of their rows.
+
+use std::collections::BTreeMap;
+
+use super::{
+    NAMED, Stranger, stranger,
+    table::{Of, Owner, Table, is_local},
+};
+use crate::{
+    synapse::database::{DatabaseError, DatabaseSource},
+    tally::Met,
+};
+
+/// Examples that are given of rows that nobody met.
+const EXAMPLES: usize = 5;
+/// Where the numbers of owners begin that are nobody, after those of parts.
+const FIRST_OWNER: usize = 100;
+
+/// What a table holds.
+#[derive(Debug, Default)]
+pub(super) struct Counted {
+    /// All rows.
+    pub(super) rows: u64,
+    /// Those that never move, by reason.
+    pub(super) parts: BTreeMap<&'static str, u64>,
+    /// Owners that are nobody, by what they should be.
+    pub(super) owners: Vec<(Of, Vec<Stranger>)>,
+}
+
+impl DatabaseSource {
+    /// Counts a table's rows in one pass: parts that never move, and those of owners that are nobody.
+    pub(super) async fn count_owners(
+        &mut self,
+        table: &'static Table,
+    ) -> Result<Counted, DatabaseError> {
+        let sql = self.local(&passes(table));
+        let mut counted = Counted::default();
+        let mut owners: Vec<(Of, Vec<Stranger>)> =
+            table.owners.iter().map(|owner| (owner.of, Vec::new())).collect();
+        let extra = &self.owners;
+        let is_known = |of: Of, name: &str| match of {
+            Of::Room | Of::RoomOfOthers => extra.rooms_of_state.contains(name),
+            Of::Localpart => {
+                extra.senders.keys().any(|user| user.localpart() == name || *user == name)
+            }
+            Of::User | Of::AnyUser => extra.senders.keys().any(|user| *user == name),
+        };
+        self.main
+            .each(table.name, &sql, &[], |row| {
+                let number =
+                    |index| row.integer(index).and_then(|number| u64::try_from(number).ok());
+                let rows = number(2).unwrap_or(0);
+                counted.rows = counted.rows.saturating_add(rows);
+                let place = number(1).and_then(|place| usize::try_from(place).ok()).unwrap_or(0);
+                if let Some(part) = place.checked_sub(1).and_then(|place| table.parts.get(place)) {
+                    let sum = counted.parts.entry(part.reason).or_default();
+                    *sum = sum.saturating_add(rows);
+                } else if let Some((of, owners)) =
+                    place.checked_sub(FIRST_OWNER).and_then(|place| owners.get_mut(place))
+                {
+                    let owner = row.label();
+                    if !is_known(*of, &owner) {
+                        push(owners, Stranger { owner, rows });
+                    }
+                }
+            })
+            .await?;
+        counted.owners = owners;
+        self.count_left_out(table, &mut counted).await?;
+        Ok(counted)
+    }
+
+    /// Adds the rows of users and rooms that are there and could not be read.
+    async fn count_left_out(
+        &mut self,
+        table: &'static Table,
+        counted: &mut Counted,
+    ) -> Result<(), DatabaseError> {
+        for (owner, (_, found)) in table.owners.iter().zip(&mut counted.owners) {
+            let names = match owner.of {
+                Of::Room | Of::RoomOfOthers => &self.owners.rooms_left_out,
+                Of::User | Of::Localpart | Of::AnyUser => &self.owners.users_left_out,
+            };
+            // Memberships of such rooms were counted with the rooms.
+            if names.is_empty() || table.name == "local_current_membership" {
+                continue;
+            }
+            let mut ids: Vec<&str> = names.iter().map(String::as_str).collect();
+            if owner.of == Of::Localpart {
+                let localparts =
+                    names.iter().filter_map(|name| name.strip_prefix('@')?.split(':').next());
+                ids.extend(localparts);
+            }
+            let mut conditions = vec![format!("t.{} IN ($IDS)", owner.column)];
+            conditions.extend(table.parts.iter().map(|part| format!("NOT ({})", part.condition)));
+            if owner.of == Of::RoomOfOthers {
+                conditions.push(format!("NOT ({})", is_local("user_id")));
+            }
+            let sql = format!(
+                "SELECT t.{0}, COUNT(*) FROM {1} t WHERE {2} GROUP BY t.{0}",
+                owner.column,
+                table.name,
+                self.local(&conditions.join(" AND "))
+            );
+            let rows = self.main.rows_in(table.name, &sql, &ids).await?;
+            for row in &rows {
+                push(found, stranger(row));
+            }
+        }
+        Ok(())
+    }
+
+    /// Owners of whose rows not all were met, or too many.
+    pub(super) async fn examples(
+        &mut self,
+        table: &'static Table,
+        met: &Met,
+    ) -> Result<Vec<String>, DatabaseError> {
+        let [Owner { column, .. }] = table.owners else { return Ok(Vec::new()) };
+        let sql = format!("SELECT {column}, COUNT(*) FROM {} GROUP BY {column}", table.name);
+        let mut examples = Vec::new();
+        let server = format!(":{}", self.config.server_name);
+        self.main
+            .each(table.name, &sql, &[], |row| {
+                let name = row.label();
+                let rows = row.integer(1).and_then(|rows| u64::try_from(rows).ok()).unwrap_or(0);
+                let full = format!("@{name}{server}");
+                let seen = met.of_owner(&name).max(met.of_owner(&full));
+                if seen != rows && examples.len() < EXAMPLES {
+                    examples.push(format!("{name} ({rows}, {seen} read)"));
+                }
+            })
+            .await?;
+        Ok(examples)
+    }
+
+    /// SQL with this server's name in it.
+    fn local(&self, sql: &str) -> String {
+        let name = self.config.server_name.as_str().replace('\'', "''");
+        sql.replace("$1", &format!("':{name}'"))
+    }
+}
+
+/// Keeps an owner. Beyond those that are named, the last one stands for the rest.
+fn push(owners: &mut Vec<Stranger>, owner: Stranger) {
+    if owners.len() < NAMED {
+        owners.push(owner);
+    } else if let Some(last) = owners.last_mut() {
+        "further ones".clone_into(&mut last.owner);
+        last.rows = last.rows.saturating_add(owner.rows);
+    }
+}
+
+/// The query of a table: owner, number of the part or owner, rows.
+fn passes(table: &Table) -> String {
+    let parts = table.parts.iter().map(|part| part.condition.to_owned());
+    let owners = table.owners.iter().map(|owner| owner.is_missing());
+    let cases = (1..).zip(parts).chain((FIRST_OWNER..).zip(owners));
+    let cases: String =
+        cases.map(|(number, condition)| format!(" WHEN {condition} THEN {number}")).collect();
+    let names = table
+        .owners
+        .iter()
+        .map(|owner| format!(" WHEN {} THEN t.{}", owner.is_missing(), owner.column));
+    let names: String = names.collect();
+    let part = if cases.is_empty() { "0".to_owned() } else { format!("CASE{cases} ELSE 0 END") };
+    let owner =
+        if names.is_empty() { "CAST(NULL AS TEXT)".to_owned() } else { format!("CASE{names} END") };
+    format!(
+        "SELECT o, p, COUNT(*) FROM (SELECT {owner} AS o, {part} AS p FROM {} t) x GROUP BY o, p",
+        table.name
+    )
+}

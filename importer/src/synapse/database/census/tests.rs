@@ -1,0 +1,242 @@
+use std::{collections::BTreeSet, fmt::Write as _};
+
+use super::{
+    table::Table,
+    tables::{all, find},
+};
+use crate::{
+    census::{Census, Fate, TableRows},
+    synapse::{
+        History,
+        database::testing::{Dumped, Fixture, NewEvent, Server, config, dumped},
+    },
+};
+
+/// A line of the table as `docs/census.md` has it.
+fn line(table: &Table) -> String {
+    let kinds: Vec<_> = table.kinds.iter().map(|kind| kind.name()).collect();
+    let parts: Vec<_> =
+        table.parts.iter().map(|part| format!("; *{}*: {}", part.reason, part.why)).collect();
+    let fate = table.fate.words();
+    format!(
+        "| `{}` | {fate} | {} | {}{} |",
+        table.name,
+        kinds.join(", "),
+        table.why,
+        parts.concat()
+    )
+}
+
+#[test]
+fn the_documentation_has_every_table_with_its_words() {
+    let documentation = include_str!("../../../../docs/census.md");
+    let mut tables: Vec<_> = all().collect();
+    tables.sort_by_key(|table| table.name);
+    let mut text = String::from(
+        "| table | rule | kinds | where its rows go, or why they stay |\n|---|---|---|---|\n",
+    );
+    for table in tables {
+        writeln!(text, "{}", line(table)).unwrap();
+    }
+    assert!(documentation.contains(&text), "docs/census.md should contain:\n{text}");
+}
+
+#[test]
+fn every_table_has_one_entry_and_what_moves_has_a_kind() {
+    let names: BTreeSet<_> = all().map(|table| table.name).collect();
+    assert_eq!(names.len(), all().count());
+    for table in all().filter(|table| table.fate == Fate::Moves) {
+        assert!(!table.kinds.is_empty(), "{}", table.name);
+    }
+    for (table, entry) in [
+        ("event_search_segdir", Some("event_search")),
+        ("user_directory_search_stat", Some("user_directory_search")),
+        ("sqlite_sequence", Some("sqlite_*")),
+        ("event_search_of_a_module", None),
+        ("pizzas", None),
+    ] {
+        assert_eq!(find(table).map(|table| table.name), entry);
+    }
+}
+
+fn of<'a>(census: &'a Census, name: &str) -> &'a TableRows {
+    census.tables.iter().find(|table| table.table == name).unwrap()
+}
+
+/// Dumps a database by both engines, which must count the same.
+async fn dumps(fixture: &Fixture) -> Dumped {
+    let dump = fixture.dump(History::Full).await;
+    if let Some(server) = Server::start() {
+        let database = fixture.postgres(&server).await;
+        let other = dumped(&config(database), History::Full).await;
+        assert_eq!(other.census, dump.census);
+        assert_eq!(other.skipped, dump.skipped);
+    }
+    dump
+}
+
+#[tokio::test]
+async fn rows_of_owners_who_are_no_accounts_are_named_in_each_table() {
+    let mut fixture = Fixture::new();
+    for sql in [
+        "INSERT INTO devices VALUES ('@alice:own.test', 'PHONE', NULL, NULL, NULL, FALSE)",
+        "INSERT INTO devices VALUES ('@alice:own.test', 'master', NULL, NULL, NULL, TRUE)",
+        "INSERT INTO devices VALUES ('@gone:own.test', 'A', NULL, NULL, NULL, FALSE)",
+        "INSERT INTO devices VALUES ('@gone:own.test', 'B', NULL, NULL, NULL, FALSE)",
+        "INSERT INTO access_tokens VALUES (1, '@gone:own.test', 'A', 'secret', NULL, NULL, NULL, NULL)",
+        "INSERT INTO account_data VALUES ('@gone:own.test', 'm.x', '{}')",
+        "INSERT INTO pushers VALUES ('@gone:own.test', 'app', 'key', 'http', 'App', 'Phone', '', 'en', '{}', TRUE, NULL)",
+        "INSERT INTO device_inbox VALUES ('@gone:own.test', 'A', 1, '{}')",
+        "INSERT INTO profiles VALUES ('gone', 'Gone', NULL, NULL)",
+        "INSERT INTO profiles VALUES ('@alice:own.test', 'Alice', NULL, NULL)",
+        "INSERT INTO receipts_linearized VALUES (1, '!nowhere:own.test', 'm.read', '@gone:own.test', '$x', '{\"ts\":1}', NULL, NULL)",
+        "INSERT INTO receipts_linearized VALUES (2, '!nowhere:own.test', 'm.read', '@far:away.test', '$x', '{\"ts\":1}', NULL, NULL)",
+        "INSERT INTO room_aliases VALUES ('#empty:own.test', '!nowhere:own.test', NULL)",
+        "INSERT INTO rooms VALUES ('!nowhere:own.test', TRUE, '10')",
+        "CREATE TABLE pizzas (name TEXT)",
+    ] {
+        fixture.sql(sql);
+    }
+    let dump = dumps(&fixture).await;
+    let gone = |table: &str| {
+        let rows = of(&dump.census, table);
+        assert_eq!(rows.unaccounted, 0, "{rows:?}");
+        (rows.rows, rows.moved, rows.left_out.get("owner-missing").copied())
+    };
+    assert_eq!(gone("devices"), (Some(4), 1, Some(2)));
+    assert_eq!(of(&dump.census, "devices").never.get("hidden"), Some(&1));
+    for table in ["access_tokens", "account_data", "pushers", "device_inbox"] {
+        assert_eq!(gone(table), (Some(1), 0, Some(1)), "{table}");
+    }
+    assert_eq!(gone("profiles"), (Some(2), 1, Some(1)));
+    assert_eq!(gone("receipts_linearized"), (Some(2), 0, Some(1)));
+    assert_eq!(of(&dump.census, "receipts_linearized").never.get("nobody-here"), Some(&1));
+    assert_eq!(of(&dump.census, "room_aliases").left_out.get("nobody-here"), Some(&1));
+    assert!(dump.census.meets());
+    assert_eq!(dump.users[0]["profile"]["displayname"], "Alice");
+    let of_gone: BTreeSet<_> =
+        dump.skipped.iter().map(|(kind, item, _)| (kind.as_str(), item.as_str())).collect();
+    for skip in [
+        ("device", "@gone:own.test"),
+        ("access-token", "@gone:own.test"),
+        ("pusher", "@gone:own.test"),
+        ("to-device-message", "@gone:own.test"),
+        ("profile-field", "gone"),
+        ("alias", "!nowhere:own.test"),
+        ("published-room", "!nowhere:own.test"),
+    ] {
+        assert!(of_gone.contains(&skip), "{skip:?} not in {of_gone:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_table_with_rows_is_told() {
+    let mut fixture = Fixture::new();
+    for sql in ["CREATE TABLE pizzas (name TEXT)", "INSERT INTO pizzas VALUES ('funghi')"] {
+        fixture.sql(sql);
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let dump = dumped_unmet(&fixture, directory.path()).await;
+    assert!(!dump.meets());
+    assert_eq!(of(&dump, "pizzas").unaccounted, 1);
+    let findings: Vec<_> = crate::check::census::findings(&dump)
+        .into_iter()
+        .map(|finding| (finding.code, finding.subject, finding.text))
+        .collect();
+    assert_eq!(findings, [("C603", "`pizzas`".to_owned(), "1 rows".to_owned())]);
+}
+
+/// The census of a dump that does not meet.
+async fn dumped_unmet(fixture: &Fixture, directory: &std::path::Path) -> Census {
+    let database = fixture.sqlite(directory);
+    let mut source = crate::synapse::database::DatabaseSource::open(
+        &config(database),
+        History::Full,
+        crate::synapse::database::testing::NOW,
+    )
+    .await
+    .unwrap();
+    let manifest = crate::dump::dump(
+        &mut source,
+        &directory.join("dump"),
+        0,
+        &crate::progress::Progress::Hidden,
+        std::future::pending(),
+    )
+    .await
+    .unwrap();
+    manifest.census.unwrap()
+}
+
+#[tokio::test]
+async fn rooms_that_only_their_state_knows_move_with_their_members() {
+    let mut fixture = Fixture::new();
+    let create = NewEvent {
+        id: "$create",
+        kind: "m.room.create",
+        state_key: Some(""),
+        group: Some(1),
+        ..NewEvent::default()
+    };
+    fixture.event(&create);
+    let join = NewEvent {
+        id: "$join",
+        kind: "m.room.member",
+        state_key: Some("@alice:own.test"),
+        prev: &["$create"],
+        content: serde_json::json!({"membership": "join"}),
+        group: Some(2),
+        ..NewEvent::default()
+    };
+    fixture.event(&join);
+    fixture.group(1, None, &[("m.room.create", "", "$create")]);
+    fixture.group(2, Some(1), &[("m.room.member", "@alice:own.test", "$join")]);
+    for sql in [
+        "INSERT INTO current_state_events VALUES ('$create', '!room:own.test', 'm.room.create', '')",
+        "INSERT INTO current_state_events VALUES ('$join', '!room:own.test', 'm.room.member', '@alice:own.test')",
+        "INSERT INTO current_state_events VALUES ('bad', '!room:own.test', 'm.room.name', '')",
+        "INSERT INTO room_aliases VALUES ('#room:own.test', '!room:own.test', NULL)",
+    ] {
+        fixture.sql(sql);
+    }
+    let dump = dumps(&fixture).await;
+    assert_eq!(dump.rooms.len(), 1);
+    assert_eq!(
+        dump.rooms[0]["local_members"],
+        serde_json::json!([{"user_id": "@alice:own.test", "membership": "join", "event_id": "$join"}])
+    );
+    assert_eq!(dump.rooms[0]["aliases"], serde_json::json!([{"alias": "#room:own.test"}]));
+    assert_eq!(dump.rooms[0]["timeline"].as_array().unwrap().len(), 2);
+    let state = of(&dump.census, "current_state_events");
+    assert_eq!((state.rows, state.moved, state.left_out.get("id-invalid")), (Some(3), 2, Some(&1)));
+}
+
+#[tokio::test]
+async fn an_application_services_user_without_a_row_is_an_account() {
+    let mut fixture = Fixture::new();
+    for sql in [
+        "INSERT INTO profiles VALUES ('bot', 'Bot', NULL, NULL)",
+        "INSERT INTO account_data VALUES ('@bot:own.test', 'm.x', '{}')",
+        "INSERT INTO devices VALUES ('@bot:own.test', 'BOT', NULL, NULL, NULL, FALSE)",
+    ] {
+        fixture.sql(sql);
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let mut config = config(fixture.sqlite(directory.path()));
+    for (id, sender) in [("bridge", "bot"), ("idle", "nobody"), ("known", "alice")] {
+        let registration = format!("{{id: {id}, sender_localpart: {sender}}}");
+        config.appservices.push(crate::dump::format::DumpAppservice {
+            id: id.into(),
+            registration: registration.into(),
+        });
+    }
+    let dump = dumped(&config, History::Full).await;
+    let users: Vec<_> = dump.users.iter().map(|user| user["user_id"].as_str().unwrap()).collect();
+    assert_eq!(users, ["@alice:own.test", "@bot:own.test"]);
+    let bot = &dump.users[1];
+    assert_eq!(bot["appservice_id"], "bridge");
+    assert_eq!(bot["profile"]["displayname"], "Bot");
+    assert_eq!(bot["devices"][0]["device_id"], "BOT");
+    assert!(bot["account_data"]["global"].get("m.x").is_some());
+    assert_eq!(dump.skipped, []);
+}

@@ -1,0 +1,77 @@
+//! Rows of Synapse's tables that a source has read, table by table: one side of the census.
+
+use std::{
+    collections::BTreeMap,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+};
+
+/// What was read of every table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rows(BTreeMap<&'static str, Met>);
+
+/// What was read of a table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Met {
+    /// Rows that were read.
+    pub rows: u64,
+    /// How many of them were left out, by reason.
+    pub left_out: BTreeMap<String, u64>,
+    /// Rows by the hash of their owner, a user or a room: there may be many.
+    owners: BTreeMap<u64, u64>,
+}
+
+impl Rows {
+    /// Counts rows of a table as read. `owner` is the user or room that they belong to, or empty.
+    pub fn met(&mut self, table: &'static str, owner: &str, number: u64) {
+        let met = self.0.entry(table).or_default();
+        met.rows = met.rows.saturating_add(number);
+        if !owner.is_empty() {
+            let rows = met.owners.entry(hash(owner)).or_default();
+            *rows = rows.saturating_add(number);
+        }
+    }
+
+    /// Says of rows that were read that they are left out.
+    pub fn left_out(&mut self, table: &'static str, reason: &str, number: u64) {
+        let met = self.0.entry(table).or_default();
+        match met.left_out.get_mut(reason) {
+            Some(rows) => *rows = rows.saturating_add(number),
+            None => {
+                met.left_out.insert(reason.to_owned(), number);
+            }
+        }
+    }
+
+    /// What was read of a table.
+    pub fn of(&self, table: &str) -> Option<&Met> {
+        self.0.get(table)
+    }
+
+    /// Adds what another reader has read.
+    pub fn merge(&mut self, other: Self) {
+        for (table, met) in other.0 {
+            let own = self.0.entry(table).or_default();
+            own.rows = own.rows.saturating_add(met.rows);
+            for (owner, number) in met.owners {
+                let rows = own.owners.entry(owner).or_default();
+                *rows = rows.saturating_add(number);
+            }
+            for (reason, number) in met.left_out {
+                self.left_out(table, &reason, number);
+            }
+        }
+    }
+}
+
+impl Met {
+    /// Rows that were read of an owner.
+    pub fn of_owner(&self, owner: &str) -> u64 {
+        self.owners.get(&hash(owner)).copied().unwrap_or(0)
+    }
+}
+
+fn hash(owner: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    owner.hash(&mut hasher);
+    hasher.finish()
+}
