@@ -9,6 +9,7 @@ use ruma::{EventId, OwnedRoomId, RoomId};
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
+    client::ClientError,
     error::BackfillError,
     host::{Host, Place},
     upstream::{Limited, Upstream},
@@ -188,6 +189,29 @@ impl Backfill {
                 return Ok(progress);
             }
             caller.changed().await?;
+        }
+    }
+
+    /// How many rooms are walked through at present.
+    pub fn walks(&self) -> usize {
+        self.shared.lock().walks.len()
+    }
+
+    /// Whether a room is walked through at present.
+    pub fn is_walking(&self, room: &RoomId) -> bool {
+        self.shared.lock().walks.contains_key(room)
+    }
+
+    /// In which room an event is, as the old homeserver says; `None` if it doesn't have the event, or doesn't give it.
+    ///
+    /// # Errors
+    ///
+    /// Any [`ClientError`] but those that say so.
+    pub async fn room_of(&self, event: &EventId) -> Result<Option<OwnedRoomId>, ClientError> {
+        match self.shared.upstream.event(event).await {
+            Ok(text) => Ok(crate::walk::place_of(event, &text).map(|(room, _)| room)),
+            Err(error) if error.is_absence() => Ok(None),
+            Err(error) => Err(error),
         }
     }
 

@@ -15,7 +15,7 @@ pub use self::{
 };
 
 use reqwest::{
-    Method, Url,
+    Method, StatusCode, Url,
     header::{AUTHORIZATION, CONTENT_TYPE},
 };
 use ruma::{
@@ -108,7 +108,8 @@ impl Client {
     pub async fn event(&self, event: &EventId) -> Result<Box<RawValue>, ClientError> {
         let path = ["v1", "event", event.as_str()];
         let answer: Pdus = self.get(&path, &[], Subject::Event(event)).await?;
-        answer.pdus.into_iter().next().ok_or_else(|| Subject::Event(event).not_found())
+        let status = StatusCode::OK;
+        answer.pdus.into_iter().next().ok_or(ClientError::NotSaid { status })
     }
 
     /// The state before an event with its auth chain: `GET /v1/state/{room}`.
@@ -234,10 +235,15 @@ impl Client {
     }
 
     fn url(&self, path: &[&str], query: &[(&str, &str)]) -> Url {
+        self.url_of("federation", path, query)
+    }
+
+    /// A URL of one of the APIs between servers, below the path that the base may have.
+    fn url_of(&self, api: &str, path: &[&str], query: &[(&str, &str)]) -> Url {
         let mut url = self.base.clone();
         // `new` refused URLs that have no path.
         if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop_if_empty().extend(["_matrix", "federation"]).extend(path);
+            segments.pop_if_empty().extend(["_matrix", api]).extend(path);
         }
         url.set_query(None);
         url.set_fragment(None);

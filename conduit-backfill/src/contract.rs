@@ -319,7 +319,8 @@ pub async fn states(factory: &dyn Factory) -> Outcome {
     Ok(())
 }
 
-/// [`Host::redaction_of`].
+/// [`Host::redactions_of`]. Redactions count whoever sent them, and whatever has become of his power since: `@ben` has none any
+/// more, `@cleo` never had.
 ///
 /// # Errors
 ///
@@ -327,17 +328,25 @@ pub async fn states(factory: &dyn Factory) -> Outcome {
 pub async fn redactions(factory: &dyn Factory) -> Outcome {
     let mut story = story("10")?;
     let old = story.timeline().get(2).cloned().ok_or_else(|| Broken("too short".into()))?;
-    let first = story.redact("ada", &old)?;
-    story.say("ada", "one")?;
-    let second = story.redact("ada", &old)?;
-    story.say("ada", "two")?;
+    let powers = |story: &Story, power: u8| json!({"users": {story.user("ada"): 100, story.user("ben"): power}});
+    story.member("ben", "ben", "join")?;
+    story.member("cleo", "cleo", "join")?;
+    let given = powers(&story, 50);
+    story.state("ada", "m.room.power_levels", "", given)?;
+    let first = story.redact("ben", &old)?;
+    let taken = powers(&story, 0);
+    story.state("ada", "m.room.power_levels", "", taken)?;
+    let second = story.redact("cleo", &old)?;
+    story.say("ada", "after")?;
     let start = Start { rooms: vec![begun(&story)?], keys: story.all_keys() };
     let host = factory.open(start).await?;
     let room = story.room();
-    same("the newest redaction", &host.redaction_of(room, &old).await?, &Some(second))?;
-    same("the redaction of none", &host.redaction_of(room, &first).await?, &None)?;
+    let newest_first = vec![second, first.clone()];
+    same("redactions", &host.redactions_of(room, &old).await?, &newest_first)?;
+    same("the redactions of none", &host.redactions_of(room, &first).await?, &Vec::new())?;
     let host = factory.reopen(host).await?;
-    same("a redaction elsewhere", &host.redaction_of(unknown_room(), &old).await?, &None)
+    same("redactions elsewhere", &host.redactions_of(unknown_room(), &old).await?, &Vec::new())?;
+    same("redactions after a restart", &host.redactions_of(room, &old).await?, &newest_first)
 }
 
 /// [`Host::verify_keys`].

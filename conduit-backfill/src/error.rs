@@ -82,13 +82,19 @@ impl BackfillError {
     /// is in trouble.
     pub fn is_lasting(&self) -> bool {
         match self {
-            Self::UnknownRoom { .. }
-            | Self::RoomVersion { .. }
-            | Self::State { .. }
-            | Self::NoProgress { .. } => true,
+            Self::UnknownRoom { .. } | Self::RoomVersion { .. } => true,
             Self::Upstream { source, .. } => source.is_of_room(),
-            Self::Host { .. } | Self::Stopped { .. } => false,
+            // What it answered is of no use, and may be another service's.
+            Self::State { .. }
+            | Self::NoProgress { .. }
+            | Self::Host { .. }
+            | Self::Stopped { .. } => false,
         }
+    }
+
+    /// Whether the old server does not answer at all, so that there is no use in asking it for anything else now.
+    pub fn is_silence(&self) -> bool {
+        matches!(self, Self::Upstream { source, .. } if source.ends_run())
     }
 
     pub(crate) fn upstream(room: &OwnedRoomId) -> impl Fn(ClientError) -> Self + '_ {
@@ -115,18 +121,15 @@ mod tests {
         let lasting = [
             BackfillError::UnknownRoom { room: room.clone() },
             BackfillError::RoomVersion { room: room.clone(), version: RoomVersionId::V1 },
-            BackfillError::NoProgress { room: room.clone(), event: event.clone() },
-            BackfillError::State {
-                room: room.clone(),
-                event: event.clone(),
-                reason: "lost".into(),
-            },
             upstream(ClientError::NotInRoom { room: room.clone() }),
             upstream(ClientError::RoomNotFound { room: room.clone() }),
-            upstream(ClientError::EventNotFound { event }),
+            upstream(ClientError::EventNotFound { event: event.clone() }),
         ];
         assert!(lasting.iter().all(BackfillError::is_lasting), "{lasting:?}");
         let passing = [
+            BackfillError::NoProgress { room: room.clone(), event: event.clone() },
+            BackfillError::State { room: room.clone(), event, reason: "lost".into() },
+            upstream(ClientError::NotSaid { status: StatusCode::NOT_FOUND }),
             BackfillError::Stopped { room: room.clone() },
             BackfillError::host(&room)("no space".into()),
             upstream(ClientError::WrongKey),

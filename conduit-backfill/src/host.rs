@@ -79,7 +79,7 @@ pub struct Page {
     pub events: Vec<PageEvent>,
 }
 
-/// Why an event that others name as the one before them will never be in the timeline.
+/// Why an event that others name as the one before them is not in the timeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GivenUp {
@@ -117,7 +117,7 @@ pub trait Host: Send + Sync {
     async fn first(&self, room: &RoomId) -> Result<Option<OwnedEventId>, HostError>;
 
     /// All events that events of the room's timeline, or events given up as [`GivenUp::Withheld`], name as `prev_events`,
-    /// that are neither in the timeline nor given up.
+    /// that are neither in the timeline nor given up; of the latter, those that are to be asked for again.
     async fn missing(&self, room: &RoomId) -> Result<BTreeSet<OwnedEventId>, HostError>;
 
     /// Where the host has an event of the room. An event of another room is unknown.
@@ -137,13 +137,14 @@ pub trait Host: Send + Sync {
         event: &EventId,
     ) -> Result<Option<StateMap>, HostError>;
 
-    /// The event of the room's timeline that redacts another one, if there is any; the newest counts. Asked for each event
-    /// before it is given to [`Host::prepend`], so it is answered from an index, not by reading the timeline.
-    async fn redaction_of(
+    /// The events of the room's timeline that want to redact another one, the newest first, whoever sent them: whether one has
+    /// an effect is not the host's business. Asked for each event before it is given to [`Host::prepend`], so it is answered
+    /// from an index, not by reading the timeline.
+    async fn redactions_of(
         &self,
         room: &RoomId,
         event: &EventId,
-    ) -> Result<Option<OwnedEventId>, HostError>;
+    ) -> Result<Vec<OwnedEventId>, HostError>;
 
     /// The keys of a server that the host knows or can get, also those that have expired; its own server's as well.
     async fn verify_keys(&self, server: &ServerName) -> Result<Vec<VerifyKey>, HostError>;
@@ -159,8 +160,9 @@ pub trait Host: Send + Sync {
     /// its state, and none of the others; the next walk starts from them.
     async fn prepend(&self, room: &RoomId, page: Page) -> Result<(), HostError>;
 
-    /// Remembers, beyond a restart, that an event will never be in the timeline. [`Self::missing`] no longer names it. Of a
-    /// withheld event, which has been given to [`Self::add_outliers`], it names the `prev_events` instead.
+    /// Remembers, beyond a restart, that an event is not to be had. [`Self::missing`] no longer names it, but for once more
+    /// after [`AGAIN`](crate::verdict::AGAIN): [`Verdict`](crate::verdict::Verdict) is what a host stores. Of a withheld
+    /// event, which has been given to [`Self::add_outliers`], it names the `prev_events` instead.
     async fn give_up(
         &self,
         room: &RoomId,

@@ -25,11 +25,15 @@
 //! # What it promises
 //!
 //! * Events come in the order in which the old homeserver showed them, each after those that it follows, and each once.
-//! * An event is in the timeline only if its size, format, id, hashes, signatures and auth rules are right, and with the state
-//!   before it: what the walk knows, or what the old homeserver lists for it. So nobody sees an event whom the room's
-//!   history visibility keeps from it.
-//! * What is refused, missing or was shown to nobody is given up with a reason, logged with `tracing`, and not asked for
-//!   again; the walk goes on behind it.
+//! * An event is in the timeline only if its size, format, id, hashes and signatures are right, its own auth events allow it,
+//!   and the old homeserver showed it. It gets the state before it: what the walk knows, or what the old homeserver lists
+//!   for it. So nobody sees an event whom the room's history visibility keeps from it. That state says who may see the
+//!   event, not whether it is allowed: a server that learned of an invite late has accepted the join that it led to, and
+//!   lists a state before the join without the invite.
+//! * What is refused, missing or was shown to nobody is given up with a reason and logged with `tracing`; the walk goes on
+//!   behind it. It is asked for once more when an hour has passed, and not again if the answer is the same then: see
+//!   [`verdict`]. Only what the old homeserver says with a Matrix error code counts as an answer; anything else ends the
+//!   walk with an error, and nothing is given up.
 //! * Every walk ends, whatever the old homeserver answers, in bounded memory: a page, the state before it, and the
 //!   events that allow it. An error names the room and what to do; what was stored until then is right, and the next walk
 //!   goes on from there.
@@ -57,6 +61,7 @@ pub mod http;
 pub mod links;
 pub mod memory;
 pub mod password;
+pub mod redaction;
 mod state;
 pub mod story;
 #[cfg(test)]
@@ -64,6 +69,7 @@ mod tests;
 pub mod token;
 pub mod unsigned;
 pub mod upstream;
+pub mod verdict;
 mod verify;
 mod walk;
 

@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use async_trait::async_trait;
@@ -16,6 +19,7 @@ use crate::{
     host::{
         GivenUp, Host, HostError, Page, PageEvent, Pdu, Place, StateBefore, StateMap, VerifyKey,
     },
+    verdict::{self, Verdict},
 };
 
 /// A homeserver's past in memory: what each method of [`Host`] means, in as few words as can be.
@@ -23,6 +27,8 @@ use crate::{
 pub struct MemoryHost {
     rooms: Mutex<BTreeMap<OwnedRoomId, Room>>,
     keys: Mutex<BTreeMap<OwnedServerName, Vec<VerifyKey>>>,
+    /// How far its clock is ahead, in milliseconds.
+    ahead: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -33,9 +39,9 @@ struct Room {
     /// Of the events in the timeline.
     states: BTreeMap<OwnedEventId, Arc<StateMap>>,
     redacted_by: BTreeMap<OwnedEventId, OwnedEventId>,
-    /// Redactions in the timeline, by what they redact.
-    redactions: BTreeMap<String, OwnedEventId>,
-    given_up: BTreeMap<OwnedEventId, GivenUp>,
+    /// Redactions in the timeline, by what they redact, the oldest first.
+    redactions: BTreeMap<String, Vec<OwnedEventId>>,
+    given_up: BTreeMap<OwnedEventId, Verdict>,
     missing: BTreeSet<OwnedEventId>,
 }
 
@@ -87,7 +93,17 @@ impl MemoryHost {
 
     /// The events of a room that were given up.
     pub fn given_up(&self, room: &RoomId) -> BTreeMap<OwnedEventId, GivenUp> {
-        self.of(room, |room| room.given_up.clone())
+        let reason = |(id, verdict): (&OwnedEventId, &Verdict)| (id.clone(), verdict.reason);
+        self.of(room, |room| room.given_up.iter().map(reason).collect())
+    }
+
+    /// Lets so many milliseconds pass.
+    pub fn pass(&self, time: u64) {
+        self.ahead.fetch_add(time, Ordering::Relaxed);
+    }
+
+    fn now(&self) -> u64 {
+        verdict::now().saturating_add(self.ahead.load(Ordering::Relaxed))
     }
 
     /// The events of a room that were redacted, with their redactions.
@@ -130,13 +146,14 @@ impl Room {
         };
         self.states.insert(id.clone(), state);
         self.missing.remove(&id);
+        self.given_up.remove(&id);
         self.miss(prev_events(&pdu.json));
         if let Some(redaction) = redacted_by {
             self.redacted_by.insert(id.clone(), redaction);
         }
         if pdu.json.get("type").and_then(CanonicalJsonValue::as_str) == Some("m.room.redaction") {
             if let Some(redacted) = redacts(&pdu.json) {
-                self.redactions.insert(redacted.to_owned(), id.clone());
+                self.redactions.entry(redacted.to_owned()).or_default().push(id.clone());
             }
         }
         self.events.insert(id, pdu.json);
@@ -187,7 +204,11 @@ impl Host for MemoryHost {
     }
 
     async fn missing(&self, room: &RoomId) -> Result<BTreeSet<OwnedEventId>, HostError> {
-        Ok(self.of(room, |room| room.missing.clone()))
+        let now = self.now();
+        Ok(self.of(room, |room| {
+            let due = room.given_up.iter().filter(|(_, verdict)| verdict.is_due(now));
+            room.missing.iter().chain(due.map(|(id, _)| id)).cloned().collect()
+        }))
     }
 
     async fn place(&self, room: &RoomId, event: &EventId) -> Result<Place, HostError> {
@@ -217,12 +238,14 @@ impl Host for MemoryHost {
         Ok(self.of(room, |room| room.states.get(event).map(|state| StateMap::clone(state))))
     }
 
-    async fn redaction_of(
+    async fn redactions_of(
         &self,
         room: &RoomId,
         event: &EventId,
-    ) -> Result<Option<OwnedEventId>, HostError> {
-        Ok(self.of(room, |room| room.redactions.get(event.as_str()).cloned()))
+    ) -> Result<Vec<OwnedEventId>, HostError> {
+        Ok(self.of(room, |room| {
+            room.redactions.get(event.as_str()).into_iter().flatten().rev().cloned().collect()
+        }))
     }
 
     async fn verify_keys(&self, server: &ServerName) -> Result<Vec<VerifyKey>, HostError> {
@@ -244,12 +267,14 @@ impl Host for MemoryHost {
         let room = rooms.get_mut(room).ok_or("the room is unknown")?;
         room.check(&page)?;
         let ids: Vec<_> = page.events.iter().map(|event| event.pdu.event_id.clone()).collect();
-        // Those that are there are newer, and the newest counts.
-        let newer = std::mem::take(&mut room.redactions);
+        // Those that are there are newer.
+        let there = std::mem::take(&mut room.redactions);
         for event in page.events {
             room.place(event)?;
         }
-        room.redactions.extend(newer);
+        for (target, newer) in there {
+            room.redactions.entry(target).or_default().extend(newer);
+        }
         for id in ids.into_iter().rev() {
             room.timeline.push_front(id);
         }
@@ -262,9 +287,11 @@ impl Host for MemoryHost {
         event: &EventId,
         reason: GivenUp,
     ) -> Result<(), HostError> {
+        let now = self.now();
         let mut rooms = self.lock();
         let room = rooms.get_mut(room).ok_or("the room is unknown")?;
-        room.given_up.insert(event.to_owned(), reason);
+        let earlier = room.given_up.get(event).copied();
+        room.given_up.insert(event.to_owned(), Verdict::after(earlier, reason, now));
         room.missing.remove(event);
         if reason == GivenUp::Withheld {
             let prev = room.events.get(event).map(prev_events).ok_or("the event is unknown")?;

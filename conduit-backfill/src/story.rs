@@ -140,9 +140,9 @@ impl Story {
             .collect()
     }
 
-    /// The full id of a user of the server.
+    /// The full id of a user: of the server, or of another one, if `name` is `name:server`.
     pub fn user(&self, name: &str) -> String {
-        format!("@{name}:{}", self.server)
+        if name.contains(':') { format!("@{name}") } else { format!("@{name}:{}", self.server) }
     }
 
     /// Sends a message after all that nothing follows.
@@ -203,6 +203,24 @@ impl Story {
         self.send_after(&self.tips(), sender, "m.room.redaction", None, content)
     }
 
+    /// The server has learned of a state event too late: the state before `event` has `instead` in its place, or nothing. The
+    /// event is sent as it was, with the auth events of those who knew better. To be told before anything follows it.
+    pub fn overlook(
+        &mut self,
+        event: &EventId,
+        kind: &str,
+        state_key: &str,
+        instead: Option<&EventId>,
+    ) {
+        let key = (kind.to_owned(), state_key.to_owned());
+        if let Some(told) = self.events.iter_mut().find(|told| told.pdu.event_id == event) {
+            match instead {
+                Some(instead) => told.state_before.insert(key, instead.to_owned()),
+                None => told.state_before.remove(&key),
+            };
+        }
+    }
+
     /// Hides an event that nothing follows, as a server does with one that fails softly.
     pub fn withhold(&mut self, event: &EventId) {
         if let Some(told) = self.events.iter_mut().find(|told| told.pdu.event_id == event) {
@@ -244,12 +262,17 @@ impl Story {
         }
         let auth = self.auth_events(kind, &sender, state_key, &content, &state_before)?;
         put(&mut event, "auth_events", json!(auth));
+        let authoriser = content.get("join_authorised_via_users_server").and_then(Value::as_str);
+        let authoriser = authoriser.map(str::to_owned);
         put(&mut event, "content", content);
         let error = |error: &dyn std::fmt::Display| StoryError(error.to_string());
         let mut json: CanonicalJsonObject =
             serde_json::from_value(event).map_err(|why| error(&why))?;
-        hash_and_sign_event(self.server.as_str(), &self.key, &mut json, &self.rules.redaction)
-            .map_err(|why| error(&why))?;
+        let signers = [Some(sender.as_str()), authoriser.as_deref()].into_iter().flatten();
+        for server in signers.filter_map(|user| Some(user.split_once(':')?.1)) {
+            hash_and_sign_event(server, &self.key, &mut json, &self.rules.redaction)
+                .map_err(|why| error(&why))?;
+        }
         let hash = reference_hash(&json, &self.rules).map_err(|why| error(&why))?;
         let id = EventId::parse(format!("${hash}")).map_err(|why| error(&why))?;
         let event = Event::new(id.clone(), json.clone())
@@ -375,9 +398,10 @@ impl Story {
             .map_err(|error| StoryError(error.to_string()))
     }
 
-    /// Public keys by server, as a host has them.
+    /// Public keys by server, as a host has them. All servers of a story have the same key.
     pub fn all_keys(&self) -> BTreeMap<OwnedServerName, Vec<VerifyKey>> {
-        BTreeMap::from([(self.server.clone(), self.keys())])
+        let senders = self.events.iter().map(|told| told.event.sender().server_name().to_owned());
+        senders.chain([self.server.clone()]).map(|server| (server, self.keys())).collect()
     }
 }
 

@@ -273,6 +273,17 @@ pub(crate) async fn depth_upstream(
     room: &RoomId,
     event: &EventId,
 ) -> Result<Option<u64>, BackfillError> {
+    let room = room.to_owned();
+    let text = match upstream.event(event).await {
+        Ok(text) => text,
+        Err(error) if error.is_absence() => return Ok(None),
+        Err(error) => return Err(BackfillError::upstream(&room)(error)),
+    };
+    Ok(place_of(event, &text).filter(|(found, _)| *found == room).map(|(_, depth)| depth))
+}
+
+/// The room of an event, and its depth.
+pub(crate) fn place_of(event: &EventId, text: &RawValue) -> Option<(OwnedRoomId, u64)> {
     #[derive(serde::Deserialize)]
     struct Placed {
         #[serde(default)]
@@ -280,17 +291,11 @@ pub(crate) async fn depth_upstream(
         room_id: Option<OwnedRoomId>,
     }
 
-    let room = room.to_owned();
-    let text = match upstream.event(event).await {
-        Ok(text) => text,
-        Err(error) if error.is_absence() => return Ok(None),
-        Err(error) => return Err(BackfillError::upstream(&room)(error)),
-    };
-    let of_room = |id: Option<OwnedRoomId>| match id {
-        Some(id) => id == room,
+    let placed = serde_json::from_str::<Placed>(text.get()).ok()?;
+    let room = match placed.room_id {
+        Some(room) => room,
         // A create event of room version 12.
-        None => room.as_str().strip_prefix('!') == event.as_str().strip_prefix('$'),
+        None => RoomId::parse(format!("!{}", event.as_str().strip_prefix('$')?)).ok()?,
     };
-    let placed = serde_json::from_str::<Placed>(text.get()).ok();
-    Ok(placed.filter(|placed| of_room(placed.room_id.clone())).map(|placed| placed.depth))
+    Some((room, placed.depth))
 }

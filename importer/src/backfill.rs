@@ -7,7 +7,10 @@
 mod host;
 mod keys;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use conduit_backfill::{Backfill, BackfillError, ClientError, Host as _, Options, Upstream};
 use futures_util::{StreamExt as _, stream};
@@ -33,8 +36,10 @@ pub struct RoomOutcome {
     pub room_id: OwnedRoomId,
     /// Events that were fetched.
     pub fetched: u64,
-    /// Events that will never come, with the reason: `unavailable`, `invalid`, `withheld`.
+    /// Events that are not to be had, with the reason: `unavailable`, `invalid`, `withheld`.
     pub given_up: BTreeMap<OwnedEventId, String>,
+    /// Those of them that are to be asked for once more, as Synapse has said it only once.
+    pub doubtful: BTreeSet<OwnedEventId>,
     /// Events that others name, and that are still missing; there may be more behind them.
     pub missing: Vec<OwnedEventId>,
     /// Why they are missing.
@@ -62,6 +67,12 @@ impl Outcome {
     pub fn is_complete(&self) -> bool {
         self.not_reached == 0
             && self.rooms.iter().all(|room| room.missing.is_empty() || room.is_final)
+            && !self.has_doubtful()
+    }
+
+    /// Whether events are to be asked for once more.
+    pub fn has_doubtful(&self) -> bool {
+        self.rooms.iter().any(|room| !room.doubtful.is_empty())
     }
 
     /// Whether everything is there.
@@ -180,10 +191,13 @@ impl Walk<'_> {
             past.leave(&id);
             Ok::<_, PastError>(given_up)
         });
+        let given_up = given_up.await.map_err(FetchError::Database)?;
+        let doubtful = given_up.iter().filter(|(_, verdict)| !verdict.is_final());
         Ok(RoomOutcome {
             room_id: room.room_id.clone(),
             fetched,
-            given_up: given_up.await.map_err(FetchError::Database)?,
+            doubtful: doubtful.map(|(event, _)| event.clone()).collect(),
+            given_up: given_up.into_iter().map(|(id, why)| (id, why.word().to_owned())).collect(),
             missing: missing.into_iter().collect(),
             problem,
             is_final,

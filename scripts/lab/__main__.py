@@ -13,6 +13,7 @@
     python scripts/lab predecessor --dir DIR --bin PATCHED-CONDUIT --database DIR --database-by-api DIR
     python scripts/lab live-long --dir DIR
     python scripts/lab past --dir DIR --bin PATCHED-CONDUIT --database DIR
+    python scripts/lab hostile --dir DIR --bin PATCHED-CONDUIT --database DIR
     python scripts/lab drain --dir DIR --bin PATCHED-CONDUIT --database DIR --importer IMPORTER --dump DIR
 
 `DIR/lab.json` says where everything is. It holds passwords and access tokens of made-up people.
@@ -31,6 +32,7 @@ import elsewhere
 import empty
 import fill
 import history
+import hostile
 import past
 import predecessor
 import snapshot
@@ -101,6 +103,10 @@ def look_back(lab: Notes, args: argparse.Namespace) -> None:
     past.try_out(lab, args.bin, args.database.resolve())
 
 
+def be_lied_to(lab: Notes, args: argparse.Namespace) -> None:
+    hostile.try_out(lab, args.bin, args.database.resolve())
+
+
 def drain(lab: Notes, args: argparse.Namespace) -> None:
     print(drained.try_out(lab, args.bin, args.database.resolve(), args.importer, args.dump))
 
@@ -152,6 +158,10 @@ def main() -> int:
     command("live-long", live_long, "make rooms with more history than a dump of what is recent holds")
 
     sub = command("past", look_back, "start a patched Conduit and let it fetch the history of those rooms")
+    for option in ("bin", "database"):
+        sub.add_argument(f"--{option}", type=Path, required=True)
+
+    sub = command("hostile", be_lied_to, "start a patched Conduit whose Synapse gives wrong answers")
     for option in ("bin", "database"):
         sub.add_argument(f"--{option}", type=Path, required=True)
 

@@ -153,7 +153,7 @@ def interrupted(lab: Notes, binary: Path, database: Path, room: str) -> list:
         if pages == 5:
             killed(lab)
             began = time.monotonic()
-            refused = expect_refusal(500, lambda: scroll(ada, room, position, shown, patience=0))
+            refused = expect_refusal(504, lambda: scroll(ada, room, position, shown, patience=0))
             assert time.monotonic() - began < PATIENCE_SECONDS, refused
             synapse.start(lab, None, port=int(lab["base_url"].rpartition(":")[2]))
             scroll(ada, room, position, shown, 2)
@@ -188,7 +188,7 @@ def read(client: Client, room: str, position: dict, patience: int) -> dict:
         try:
             return client.get(f"/rooms/{q(room)}/messages", dir="b", limit=PAGE, **position)
         except Refused as refused:
-            if refused.status != 500 or time.monotonic() > until:
+            if refused.status != 504 or time.monotonic() > until:
                 raise
         time.sleep(1)
 

@@ -12,6 +12,7 @@ use std::{
 use conduit_backfill::{
     Host as _,
     host::{GivenUp, Page, PageEvent, Pdu, Place, StateBefore, StateMap},
+    verdict::{self, Verdict},
 };
 use importer::{
     backfill::{DatabaseHost, Keys},
@@ -23,7 +24,10 @@ use importer::{
         DumpReader, DumpWriter,
         format::{DumpEvent, DumpRoom, DumpState, Manifest},
     },
-    import::{self, past::Past},
+    import::{
+        self,
+        past::{Past, PastError},
+    },
     progress::Progress,
     verify::{self, StateComparison},
 };
@@ -378,13 +382,32 @@ async fn outliers_are_promoted_and_what_is_given_up_is_not_asked_for() {
     // As after another start.
     let host = self::host(store_of(host));
     assert_eq!(host.missing(room()).await.unwrap(), BTreeSet::new());
+    let reasons = |given_up: BTreeMap<OwnedEventId, Verdict>| {
+        let reason = |(id, why): (_, Verdict)| (id, (why.word(), why.is_final()));
+        given_up.into_iter().map(reason).collect::<BTreeMap<_, _>>()
+    };
     let given_up = host.with(|past| past.given_up(room())).await.unwrap();
     let expected =
-        [(event(7).clone(), "unavailable".into()), (event(8).clone(), "withheld".into())];
-    assert_eq!(given_up, BTreeMap::from(expected));
+        [(event(7).clone(), ("unavailable", false)), (event(8).clone(), ("withheld", false))];
+    assert_eq!(reasons(given_up), BTreeMap::from(expected));
 
-    assert_eq!(host.with(Past::ask_again).await.unwrap(), 1);
-    assert_eq!(host.missing(room()).await.unwrap(), BTreeSet::from([event(7).clone()]));
+    // An hour later both are asked for once more; given up again, it is for good.
+    let later = || verdict::now().saturating_add(verdict::AGAIN);
+    host.with(move |past| Ok::<_, PastError>(past.set_clock(later))).await.unwrap();
+    let both = BTreeSet::from([event(7).clone(), event(8).clone()]);
+    assert_eq!(host.missing(room()).await.unwrap(), both);
+    host.give_up(room(), event(8), GivenUp::Withheld).await.unwrap();
+    host.give_up(room(), event(7), GivenUp::Unavailable).await.unwrap();
+    let much_later = || verdict::now().saturating_add(1000 * verdict::AGAIN);
+    host.with(move |past| Ok::<_, PastError>(past.set_clock(much_later))).await.unwrap();
+    assert_eq!(host.missing(room()).await.unwrap(), BTreeSet::new());
+    let given_up = host.with(|past| past.given_up(room())).await.unwrap();
+    let expected =
+        [(event(7).clone(), ("unavailable", true)), (event(8).clone(), ("withheld", true))];
+    assert_eq!(reasons(given_up), BTreeMap::from(expected));
+
+    assert_eq!(host.with(Past::retry_given_up).await.unwrap(), 2);
+    assert_eq!(host.missing(room()).await.unwrap(), BTreeSet::from([event(8).clone()]));
     host.prepend(room(), story.page(5, 9)).await.unwrap();
     assert_eq!(host.place(room(), event(8)).await.unwrap(), Place::Timeline);
     assert_eq!(host.with(|past| past.given_up(room())).await.unwrap(), BTreeMap::new());

@@ -35,7 +35,8 @@ fn passwords_devices_keys_and_files_of_the_old_synapse() {
     lab.run("predecessor", &arguments).unwrap();
 }
 
-fn people_scroll(backend: &str) {
+/// What `scripts/lab WHAT` tries on rooms that were moved with what is recent, and what Conduit wrote meanwhile.
+fn on_recent_rooms(what: &str, backend: &str) {
     let Some(binary) = patched() else { return };
     let mut lab = Lab::start(Engine::Sqlite).unwrap();
     lab.run("live-long", &[]).unwrap();
@@ -45,17 +46,22 @@ fn people_scroll(backend: &str) {
     command::import(&dump, &database, backend).unwrap();
     lab.resume().unwrap();
     let path = database.to_string_lossy().into_owned();
-    lab.run("past", &["--bin", &binary, "--database", &path]).unwrap();
+    lab.run(what, &["--bin", &binary, "--database", &path]).unwrap();
     // What Conduit wrote is what the importer would have written.
     command::verify_alone(&database, lab.note("server_name")).unwrap();
 }
 
 #[test]
 fn people_scroll_back_into_the_old_synapse() {
-    people_scroll("rocksdb");
+    on_recent_rooms("past", "rocksdb");
 }
 
 #[test]
 fn people_scroll_back_into_the_old_synapse_from_sqlite() {
-    people_scroll("sqlite");
+    on_recent_rooms("past", "sqlite");
+}
+
+#[test]
+fn wrong_answers_of_the_old_synapse_lose_nothing() {
+    on_recent_rooms("hostile", "rocksdb");
 }

@@ -55,6 +55,22 @@ pub enum ClientError {
         /// The event.
         event: OwnedEventId,
     },
+    /// 403: the event is of a room of which nothing is given.
+    #[error(
+        "the old server has the event {event} and does not give it, as none of its users is in the room"
+    )]
+    EventNotGiven {
+        /// The event.
+        event: OwnedEventId,
+    },
+    /// 401, 403 or 404 without a Matrix error code: not a homeserver's word.
+    #[error(
+        "an answer with status {status} has no Matrix error code, so it may come from a proxy or another service; check that the URL leads to the old server itself, to a listener with the resource `federation`"
+    )]
+    NotSaid {
+        /// The status.
+        status: StatusCode,
+    },
     /// 404: the room, or the event in it, is unknown or outside its timeline.
     #[error(
         "the old server does not know the room {room}, or not the event as part of its timeline"
@@ -144,7 +160,7 @@ impl ClientError {
         matches!(self, Self::Unreachable { .. } | Self::WrongKey | Self::Http(_))
     }
 
-    /// Whether the server answered, and has nothing of the room, or not the event.
+    /// Whether the server said, with a Matrix error code, that it has nothing of the room, or not the event.
     pub(crate) fn is_of_room(&self) -> bool {
         matches!(
             self,
@@ -152,9 +168,10 @@ impl ClientError {
         )
     }
 
-    /// Whether the server answered that it doesn't have an event, or has it in a room of which it gives us nothing.
-    pub(crate) fn is_absence(&self) -> bool {
-        matches!(self, Self::EventNotFound { .. } | Self::Status { status: StatusCode::FORBIDDEN })
+    /// Whether the server answered, with a Matrix error code, that it doesn't have an event, or has it in a room of which it
+    /// gives us nothing. Everything else says nothing about the event.
+    pub fn is_absence(&self) -> bool {
+        matches!(self, Self::EventNotFound { .. } | Self::EventNotGiven { .. })
     }
 
     pub(super) fn http(base: &Url, error: HttpError) -> Self {
@@ -167,28 +184,53 @@ impl ClientError {
 
     /// The error of an answer that is no success.
     pub(super) fn refused(answer: &Answer, subject: Subject<'_>) -> Self {
-        #[derive(Default, Deserialize)]
-        struct MatrixError {
-            #[serde(default)]
-            errcode: String,
-            #[serde(default)]
-            error: String,
-        }
-
-        // An unknown event is answered with an empty string instead of an object.
-        let error: MatrixError = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let error = MatrixError::of(answer);
+        let code = error.errcode.as_str();
         match (answer.status, subject) {
+            (StatusCode::TOO_MANY_REQUESTS, _) => Self::RateLimited,
+            // Synapse answers so to a question for an event that it does not know
+            // (synapse/federation/federation_server.py:720).
+            (StatusCode::NOT_FOUND, Subject::Event(_)) if error.is_empty_text => {
+                subject.not_found()
+            }
+            (
+                status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND),
+                _,
+            ) if code.is_empty() => Self::NotSaid { status },
             (StatusCode::UNAUTHORIZED, _) => Self::WrongKey,
             (StatusCode::FORBIDDEN, _) if error.error.starts_with("Federation denied") => {
                 Self::FederationDenied
             }
-            (StatusCode::FORBIDDEN, Subject::Room(room)) => {
+            (StatusCode::FORBIDDEN, Subject::Room(room)) if code == "M_FORBIDDEN" => {
                 Self::NotInRoom { room: room.to_owned() }
             }
-            (StatusCode::NOT_FOUND, _) if error.errcode == "M_UNRECOGNIZED" => Self::NoFederation,
-            (StatusCode::NOT_FOUND, subject) => subject.not_found(),
-            (StatusCode::TOO_MANY_REQUESTS, _) => Self::RateLimited,
+            (StatusCode::FORBIDDEN, Subject::Event(event)) if code == "M_FORBIDDEN" => {
+                Self::EventNotGiven { event: event.to_owned() }
+            }
+            (StatusCode::NOT_FOUND, _) if code == "M_UNRECOGNIZED" => Self::NoFederation,
+            (StatusCode::NOT_FOUND, subject) if code == "M_NOT_FOUND" => subject.not_found(),
             (status, _) => Self::Status { status },
         }
+    }
+}
+
+/// What an answer says that is no success.
+#[derive(Default, Deserialize)]
+struct MatrixError {
+    #[serde(default)]
+    errcode: String,
+    #[serde(default)]
+    error: String,
+    /// Whether the body is the JSON of an empty text.
+    #[serde(skip)]
+    is_empty_text: bool,
+}
+
+impl MatrixError {
+    /// A body that is no Matrix error has no code.
+    fn of(answer: &Answer) -> Self {
+        let is_empty_text = answer.body.trim_ascii() == br#""""#;
+        let error: Self = serde_json::from_slice(&answer.body).unwrap_or_default();
+        Self { is_empty_text, ..error }
     }
 }

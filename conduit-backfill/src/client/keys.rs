@@ -48,8 +48,7 @@ impl Client {
     ///
     /// Any [`ClientError`].
     pub async fn server_keys(&self, server: &ServerName) -> Result<Vec<VerifyKey>, ClientError> {
-        let mut url = self.url(&[], &[]);
-        url.set_path(&format!("_matrix/key/v2/query/{server}"));
+        let url = self.url_of("key", &["v2", "query", server.as_str()], &[]);
         let answer: Answer = self.send(Method::GET, url, None, Subject::Keys).await?;
         Ok(answer.server_keys.iter().filter_map(|keys| read(server, keys)).flatten().collect())
     }

@@ -135,12 +135,35 @@ async fn queries_and_lists_of_ids_go_out_as_the_specification_has_them() {
 }
 
 #[tokio::test]
+async fn a_path_of_the_base_stands_before_all_requests() {
+    let server = Server::new(vec![
+        answer("200 OK", "", r#"{"pdus":[1]}"#),
+        answer("200 OK", "", r#"{"server_keys":[]}"#),
+    ]);
+    let base = server.base.join("/old/").unwrap();
+    let key = SigningKey::parse(KEY).unwrap();
+    let name = server_name!("example.org").to_owned();
+    let client = Client::new(base, name, key, HttpOptions::default()).unwrap();
+    client.event(event_id!("$e")).await.unwrap();
+    assert!(client.server_keys(server_name!("a.example:8448")).await.unwrap().is_empty());
+    assert_eq!(
+        server.request_lines(),
+        [
+            "GET /old/_matrix/federation/v1/event/$e HTTP/1.1",
+            "GET /old/_matrix/key/v2/query/a.example:8448 HTTP/1.1",
+        ]
+    );
+}
+
+#[tokio::test]
 async fn each_refusal_has_its_error() {
     let denied = r#"{"errcode":"M_FORBIDDEN","error":"Federation denied with example.org."}"#;
     let outside = r#"{"errcode":"M_FORBIDDEN","error":"Host not in room."}"#;
     let unknown = r#"{"errcode":"M_UNRECOGNIZED","error":"No."}"#;
+    let unsigned = r#"{"errcode":"M_UNAUTHORIZED","error":"Invalid signature."}"#;
+    let missing = r#"{"errcode":"M_NOT_FOUND","error":"Could not find event."}"#;
     let cases = [
-        (answer("401 Unauthorized", "", "{}"), ClientError::WrongKey),
+        (answer("401 Unauthorized", "", unsigned), ClientError::WrongKey),
         (answer("403 Forbidden", "", denied), ClientError::FederationDenied),
         (
             answer("403 Forbidden", "", outside),
@@ -148,7 +171,7 @@ async fn each_refusal_has_its_error() {
         ),
         (answer("404 Not Found", "", unknown), ClientError::NoFederation),
         (
-            answer("404 Not Found", "", "garbage"),
+            answer("404 Not Found", "", missing),
             ClientError::RoomNotFound { room: room_id!("!r:x").to_owned() },
         ),
         (
@@ -165,7 +188,52 @@ async fn each_refusal_has_its_error() {
 async fn an_unknown_event_is_not_found() {
     let error = ClientError::EventNotFound { event: event_id!("$e").to_owned() }.to_string();
     assert_eq!(event_error(vec![answer("404 Not Found", "", r#""""#)]).await, error);
+    let body = r#"{"errcode":"M_NOT_FOUND","error":"No."}"#;
+    assert_eq!(event_error(vec![answer("404 Not Found", "", body)]).await, error);
+    let error = ClientError::NotSaid { status: reqwest::StatusCode::OK }.to_string();
     assert_eq!(event_error(vec![answer("200 OK", "", r#"{"pdus":[]}"#)]).await, error);
+}
+
+/// A proxy, a web server on the wrong port, a listener without federation: their word is not the old server's.
+#[tokio::test]
+async fn a_refusal_without_a_matrix_error_code_says_nothing() {
+    let bodies = [
+        "",
+        "{}",
+        "[]",
+        "null",
+        "<html>404</html>",
+        r#"{"error":"Not found"}"#,
+        r#"{"errcode":7}"#,
+    ];
+    for status in ["401 Unauthorized", "403 Forbidden", "404 Not Found"] {
+        for body in bodies {
+            let server = Server::new(vec![answer(status, "", body); 3]);
+            let client = server.client();
+            let room = room_id!("!r:x");
+            let errors = [
+                client.event(event_id!("$e")).await.unwrap_err(),
+                client.backfill(room, &[event_id!("$e").to_owned()], 1).await.unwrap_err(),
+                client.media("abc").await.unwrap_err(),
+            ];
+            for error in errors {
+                assert!(matches!(error, ClientError::NotSaid { .. }), "{status} {body}: {error}");
+                assert!(!error.is_absence() && !error.is_of_room(), "{status} {body}: {error}");
+            }
+        }
+    }
+    // Of a room, an empty text says nothing either.
+    let error = room_error(vec![answer("404 Not Found", "", r#""""#)]).await;
+    assert!(error.contains("has no Matrix error code"), "{error}");
+}
+
+#[tokio::test]
+async fn an_event_of_a_room_without_local_users_is_not_given() {
+    let body = r#"{"errcode":"M_FORBIDDEN","error":"Host not in room."}"#;
+    let expected = ClientError::EventNotGiven { event: event_id!("$e").to_owned() };
+    assert!(expected.is_absence());
+    let error = event_error(vec![answer("403 Forbidden", "", body)]).await;
+    assert_eq!(error, expected.to_string());
 }
 
 #[tokio::test]

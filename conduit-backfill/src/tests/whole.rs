@@ -16,7 +16,7 @@ use crate::{
 const VERSIONS: [&str; 10] = ["3", "4", "5", "6", "7", "8", "9", "10", "11", "12"];
 
 /// Fetches all, and compares all with the story.
-async fn whole(story: Story, count: usize) -> (Arc<MemoryHost>, Arc<Scripted>) {
+pub(super) async fn whole(story: Story, count: usize) -> (Arc<MemoryHost>, Arc<Scripted>) {
     let host = newest(&story, count);
     let upstream = Arc::new(Scripted::new(story));
     let progress =
@@ -184,6 +184,51 @@ async fn what_came_before_the_move_and_was_redacted_after_it_stays_hidden() {
     assert_eq!(json, story.json(story.get(&secret).unwrap()).unwrap());
     assert!(!json["content"].as_object().unwrap().contains_key("body"));
     assert_eq!(host.redacted_by(story.room())[&secret], redaction);
+}
+
+/// Ben of another server may redact for a while, and Cleo never may.
+#[tokio::test]
+async fn a_redaction_is_judged_by_the_power_at_that_time() {
+    const BEN: &str = "ben:elsewhere.example.org";
+    const CLEO: &str = "cleo:elsewhere.example.org";
+    for version in ["10", "11", "12"] {
+        let mut story = talk(version, 5);
+        let secrets: Vec<_> =
+            (0..3).map(|number| story.say("ada", &format!("secret {number}")).unwrap()).collect();
+        let powers = |story: &Story, power: u8| {
+            let mut users = json!({story.user(BEN): power});
+            if version != "12" {
+                users[story.user("ada")] = 100.into();
+            }
+            json!({"users": users, "redact": 50})
+        };
+        story.member(BEN, BEN, "join").unwrap();
+        story.member(CLEO, CLEO, "join").unwrap();
+        for _ in 0..20 {
+            story.say("ada", "more").unwrap();
+        }
+        let upstream = Arc::new(Scripted::new(story.clone()));
+        let given = powers(&story, 50);
+        story.state("ada", "m.room.power_levels", "", given).unwrap();
+        // The first by Ben, who has the power; the second by him, and then by Cleo, who has none; the third by Cleo alone.
+        let by_ben =
+            [story.redact(BEN, &secrets[0]).unwrap(), story.redact(BEN, &secrets[1]).unwrap()];
+        let content = json!({"redacts": secrets[1]});
+        story.send_after(&story.tips(), CLEO, "m.room.redaction", None, content).unwrap();
+        let content = json!({"redacts": secrets[2]});
+        story.send_after(&story.tips(), CLEO, "m.room.redaction", None, content).unwrap();
+        let taken = powers(&story, 0);
+        story.state("ada", "m.room.power_levels", "", taken).unwrap();
+        let host = newest(&story, 6);
+        backfill(&host, &upstream).complete(story.room(), &mut |_| {}).await.unwrap();
+        for secret in &secrets {
+            let json = host.event(story.room(), secret).await.unwrap().unwrap();
+            assert_eq!(json, story.json(story.get(secret).unwrap()).unwrap(), "{version}");
+        }
+        let marked = host.redacted_by(story.room());
+        let marked: Vec<_> = secrets.iter().map(|secret| marked.get(secret)).collect();
+        assert_eq!(marked, [Some(&by_ben[0]), Some(&by_ben[1]), None], "{version}");
+    }
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use ruma::{
 use serde_json::value::RawValue;
 
 use crate::{
+    client::ClientError,
     error::BackfillError,
     event::Event,
     graph::{Node, oldest_first},
@@ -135,7 +136,15 @@ impl<'a> Known<'a> {
         let mut more = false;
         for server in &servers {
             if self.asked.insert(server.clone()) {
-                let keys = self.upstream.server_keys(server).await.unwrap_or_default();
+                let keys = match self.upstream.server_keys(server).await {
+                    Ok(keys) => keys,
+                    // Silence says nothing about the event.
+                    Err(error) if error.ends_run() || matches!(error, ClientError::RateLimited) => {
+                        self.asked.remove(server);
+                        return Err(BackfillError::upstream(&self.room)(error));
+                    }
+                    Err(_) => Vec::new(),
+                };
                 more |= !keys.is_empty();
                 self.keys.entry(server.clone()).or_default().extend(keys);
             }
@@ -292,19 +301,6 @@ impl<'a> Known<'a> {
             state.get(&(kind.to_string(), state_key.to_owned())).copied().cloned()
         };
         check_state_dependent_auth_rules(rules, event, get).map_err(Invalid::Forbidden)
-    }
-
-    /// Whether a state allows an event. The entries that matter are known, if they can be.
-    pub(super) fn is_allowed_by<'s>(
-        &self,
-        event: &Event,
-        state: impl Fn(&StateKey) -> Option<&'s OwnedEventId>,
-    ) -> Result<(), Invalid> {
-        let get = |kind: &StateEventType, state_key: &str| {
-            self.get(state(&(kind.to_string(), state_key.to_owned()))?).cloned()
-        };
-        check_state_dependent_auth_rules(&self.rules.version.authorization, event, get)
-            .map_err(Invalid::Forbidden)
     }
 }
 

@@ -5,21 +5,18 @@ use std::{
     sync::Arc,
 };
 
-use ruma::{
-    EventId, OwnedEventId, events::StateEventType, state_res::Event as _,
-    state_res::auth_types_for_event,
-};
+use ruma::{EventId, OwnedEventId};
 
 use super::{
     Walk,
-    known::{Bulk, Known, of_host},
+    known::{Bulk, of_host},
 };
 use crate::{
     client::ClientError,
     error::BackfillError,
     event::Event,
     graph::{Node, oldest_first},
-    host::{GivenUp, Page, PageEvent, StateBefore, StateKey, StateMap},
+    host::{GivenUp, Page, PageEvent, StateBefore, StateMap},
     state::State,
     upstream::Upstream,
     verify::{Invalid, Unverified},
@@ -143,7 +140,7 @@ impl Walk<'_> {
                 outcome.withheld.push(event);
                 continue;
             };
-            match self.allow(&event, &before).await? {
+            match self.allow(&event).await? {
                 Ok(()) => {
                     let event = Arc::new(event);
                     let next = match event.key() {
@@ -226,23 +223,14 @@ impl Walk<'_> {
         Ok(Some(state))
     }
 
-    /// Whether an event's auth events and the state before it allow it.
-    async fn allow(
-        &mut self,
-        event: &Event,
-        before: &State,
-    ) -> Result<Result<(), Invalid>, BackfillError> {
+    /// Whether an event's own auth events allow it. The state before it does not decide: the old server has accepted the event
+    /// and shown it, by a state that it may have worked out since, and that need not be the one that it lists now.
+    async fn allow(&mut self, event: &Event) -> Result<Result<(), Invalid>, BackfillError> {
         let Some(known) = &mut self.known else { return Ok(Ok(())) };
-        let keys = match auth_keys(known, event) {
-            Ok(keys) => keys,
-            Err(reason) => return Ok(Err(Invalid::Forbidden(reason))),
-        };
         let mut ids: BTreeSet<_> = event.auth().iter().cloned().collect();
         ids.extend(known.rules.create_event().filter(|create| create != event.id()));
-        ids.extend(keys.iter().filter_map(|key| before.get(key)).cloned());
         known.load(ids, Bulk::Auth(event.id())).await?;
-        let allowed = known.is_allowed(event);
-        Ok(allowed.and_then(|()| known.is_allowed_by(event, |key| before.get(key))))
+        Ok(known.is_allowed(event))
     }
 
     async fn prepend(&mut self, placed: Vec<Placed>) -> Result<(), BackfillError> {
@@ -271,19 +259,6 @@ impl Walk<'_> {
         }
         Ok(())
     }
-}
-
-/// The state keys on which it depends whether an event is allowed.
-fn auth_keys(known: &Known<'_>, event: &Event) -> Result<Vec<StateKey>, String> {
-    let types = auth_types_for_event(
-        event.event_type(),
-        event.sender(),
-        event.state_key(),
-        event.content(),
-        &known.rules.version.authorization,
-    )?;
-    let keys = types.into_iter().map(|(kind, key)| (kind.to_string(), key));
-    Ok(keys.chain([(StateEventType::RoomCreate.to_string(), String::new())]).collect())
 }
 
 /// Whether events, oldest first, are a chain without state events that ends at the event `next`. Then the state before all

@@ -2,17 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ruma::{
-    CanonicalJsonObject, OwnedEventId,
-    events::StateEventType,
-    state_res::events::{RoomCreateEvent, RoomPowerLevelsEvent, RoomPowerLevelsIntField},
-};
+use ruma::{CanonicalJsonObject, OwnedEventId, events::StateEventType};
 
 use super::{
     Walk,
     known::{Bulk, of_host},
 };
-use crate::{error::BackfillError, event::Event};
+use crate::{error::BackfillError, event::Event, redaction::is_effective};
+
+/// Redactions of one event that are judged. If there are more, one of them hides it.
+const JUDGED: usize = 100;
 
 impl Walk<'_> {
     /// An event with its redaction, if there is one. `redactions` are those of the same page.
@@ -25,21 +24,23 @@ impl Walk<'_> {
         if let Some(redaction) = &event.redacted_by {
             return Ok((json, Some(redaction.clone())));
         }
-        let found = self.host.redaction_of(&self.room, event.id()).await;
+        let found = self.host.redactions_of(&self.room, event.id()).await;
         let found = found.map_err(self.host_error())?;
         if !event.intact {
-            return Ok((json, found.or_else(|| redactions.get(event.id().as_str()).cloned())));
+            let newest = found.into_iter().next();
+            return Ok((json, newest.or_else(|| redactions.get(event.id().as_str()).cloned())));
         }
-        // The old server gives it whole: either the redaction came after the move, or it had no effect.
-        let Some(redaction) = found else { return Ok((json, None)) };
-        if !self.has_effect(&redaction, event).await? {
-            return Ok((json, None));
+        // The old server gives it whole: either a redaction came after the move, or none had an effect.
+        for (judged, redaction) in found.into_iter().enumerate() {
+            if judged < JUDGED && !self.has_effect(&redaction, event).await? {
+                continue;
+            }
+            let Some(known) = &self.known else { break };
+            if let Ok(redacted) = known.rules.redact(json.clone()) {
+                return Ok((redacted, Some(redaction)));
+            }
         }
-        let Some(known) = &self.known else { return Ok((json, None)) };
-        match known.rules.redact(json.clone()) {
-            Ok(redacted) => Ok((redacted, Some(redaction))),
-            Err(_) => Ok((json, None)),
-        }
+        Ok((json, None))
     }
 
     /// Whether somebody may redact an event: one whose server is that of its sender, or who has the power when it is redacted.
@@ -62,16 +63,10 @@ impl Walk<'_> {
         let Some(known) = &mut self.known else { return Ok(true) };
         let ids: BTreeSet<_> = [create, levels].into_iter().flatten().cloned().collect();
         known.load(ids, Bulk::Auth(event.id())).await?;
+        let event_of =
+            |id: Option<&OwnedEventId>| id.and_then(|id| known.get(id)).map(|event| &**event);
+        let powers = Some((event_of(create), event_of(levels)));
         let rules = &known.rules.version.authorization;
-        let creators = create
-            .and_then(|id| known.get(id))
-            .and_then(|event| RoomCreateEvent::new(event.clone()).creators(rules).ok());
-        let created = creators.is_none_or(|creators| creators.contains(by.sender()));
-        let Some(levels) = levels.and_then(|id| known.get(id)) else { return Ok(created) };
-        let levels = RoomPowerLevelsEvent::new(levels.clone());
-        let power = levels.user_power_level(by.sender(), rules);
-        let needed = levels.get_as_int_or_default(RoomPowerLevelsIntField::Redact, rules);
-        let enough = power.ok().zip(needed.ok()).is_none_or(|(power, needed)| power >= needed);
-        Ok(enough || (created && rules.explicitly_privilege_room_creators))
+        Ok(is_effective(&by, event.sender(), powers, rules))
     }
 }

@@ -91,13 +91,13 @@ impl Host for DatabaseHost {
         self.with(move |past| past.state_before(&room, &event)).await
     }
 
-    async fn redaction_of(
+    async fn redactions_of(
         &self,
         room: &RoomId,
         event: &EventId,
-    ) -> Result<Option<OwnedEventId>, HostError> {
+    ) -> Result<Vec<OwnedEventId>, HostError> {
         let (room, event) = (room.to_owned(), event.to_owned());
-        self.with(move |past| past.redaction_of(&room, &event)).await
+        self.with(move |past| past.redactions_of(&room, &event)).await
     }
 
     async fn verify_keys(&self, server: &ServerName) -> Result<Vec<VerifyKey>, HostError> {

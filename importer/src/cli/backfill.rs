@@ -39,9 +39,9 @@ pub(super) struct Arguments {
     /// Synapse's signing key file
     #[arg(long, value_name = "FILE")]
     signing_key: PathBuf,
-    /// Ask again for events that an earlier run gave up because Synapse did not have them
-    #[arg(long)]
-    ask_again: bool,
+    /// Ask again for all events that earlier runs gave up: those that Synapse did not have, showed to nobody, or that were wrong
+    #[arg(long, alias = "ask-again")]
+    retry_given_up: bool,
 }
 
 impl Arguments {
@@ -66,8 +66,8 @@ impl Arguments {
             let store = kv::open(target.backend, &target.directory, Mode::Write)?;
             let mut past = Past::open(store, &server_name)?;
             past.check_key(&own.0, &own.1)?;
-            if self.ask_again {
-                past.ask_again()?;
+            if self.retry_given_up {
+                past.retry_given_up()?;
             }
             let upstream = Client::new(self.homeserver.clone(), server_name, key, http)?;
             let host = DatabaseHost::new(past, keys);
@@ -117,6 +117,10 @@ fn text(out: &mut dyn io::Write, outcome: &Outcome, error: Option<&FetchError>) 
                 writeln!(out, "{:>34}{number} {}", "", meaning(reason))?;
             }
         }
+        if !room.doubtful.is_empty() {
+            let number = room.doubtful.len();
+            writeln!(out, "{:>34}{number} of them to be asked for once more in an hour", "")?;
+        }
         if let Some(problem) = &room.problem {
             writeln!(out, "{:>34}{problem}", "")?;
         }
@@ -129,7 +133,15 @@ fn text(out: &mut dyn io::Write, outcome: &Outcome, error: Option<&FetchError>) 
         writeln!(
             out,
             "Some rooms still miss events. Run the command again; Synapse is still needed."
-        )
+        )?;
+        if outcome.has_doubtful() {
+            writeln!(
+                out,
+                "What Synapse did not give now may be a mistake of this hour: run the command again when an hour has passed. What it \
+                 does not give then either is given up for good."
+            )?;
+        }
+        Ok(())
     } else if outcome.is_whole() {
         writeln!(out, "Nothing is missing. Synapse may be shut down.")
     } else {

@@ -13,7 +13,10 @@ mod thread;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use conduit_backfill::host::{GivenUp, Page, Pdu, Place, StateMap};
+use conduit_backfill::{
+    host::{GivenUp, Page, Pdu, Place, StateMap},
+    verdict::{self, Verdict},
+};
 use ruma::{
     CanonicalJsonObject, EventId, OwnedEventId, OwnedRoomId, RoomId, RoomVersionId, ServerName,
     signatures::Ed25519KeyPair,
@@ -38,6 +41,8 @@ pub struct Past {
     admin_room: Option<u64>,
     /// What is known of the rooms that are being worked on.
     rooms: BTreeMap<OwnedRoomId, Room>,
+    /// The time as [`Verdict`] counts it.
+    clock: fn() -> u64,
 }
 
 /// A room that was imported.
@@ -136,7 +141,13 @@ impl Past {
             None => None,
         };
         let server_name = server_name.as_str().into();
-        Ok(Self { store, server_name, counter, admin_room, rooms: BTreeMap::new() })
+        let rooms = BTreeMap::new();
+        Ok(Self { store, server_name, counter, admin_room, rooms, clock: verdict::now })
+    }
+
+    /// Takes the time from `clock`, in milliseconds.
+    pub fn set_clock(&mut self, clock: fn() -> u64) {
+        self.clock = clock;
     }
 
     /// Whether the server's present key is this one: its id and the public key.
@@ -201,19 +212,17 @@ impl Past {
         self.rooms.remove(room);
     }
 
-    /// Forgets that events were given up as [`GivenUp::Unavailable`], in all rooms; how many.
+    /// Forgets that events were given up, for whatever reason, in all rooms; how many.
     ///
     /// # Errors
     ///
     /// [`PastError`].
-    pub fn ask_again(&mut self) -> Result<usize, PastError> {
+    pub fn retry_given_up(&mut self) -> Result<usize, PastError> {
         let tree = &trees::PREDECESSOR_GIVENUP;
         let mut rows = BTreeMap::new();
         for row in self.store.scan(tree, &[])? {
-            let (key, reason) = row?;
-            if &*reason == word(GivenUp::Unavailable).as_bytes() {
-                rows.insert((tree, key.into_vec()), None);
-            }
+            let (key, _) = row?;
+            rows.insert((tree, key.into_vec()), None);
         }
         let number = rows.len();
         self.store.commit(rows)?;
@@ -226,7 +235,7 @@ impl Past {
     /// # Errors
     ///
     /// [`PastError`].
-    pub fn given_up(&self, room: &RoomId) -> Result<BTreeMap<OwnedEventId, String>, PastError> {
+    pub fn given_up(&self, room: &RoomId) -> Result<BTreeMap<OwnedEventId, Verdict>, PastError> {
         Lookup(self.store.as_ref()).given_up(room)
     }
 
@@ -246,7 +255,8 @@ impl Past {
     }
 
     pub(crate) fn missing(&mut self, room: &RoomId) -> Result<BTreeSet<OwnedEventId>, PastError> {
-        Ok(self.load(room)?.map(|room| room.missing.clone()).unwrap_or_default())
+        let now = (self.clock)();
+        Ok(self.load(room)?.map(|room| room.missing(now)).unwrap_or_default())
     }
 
     pub(crate) fn place(&self, room: &RoomId, event: &EventId) -> Result<Place, PastError> {
@@ -281,12 +291,13 @@ impl Past {
         }
     }
 
-    pub(crate) fn redaction_of(
+    pub(crate) fn redactions_of(
         &mut self,
         room: &RoomId,
         event: &EventId,
-    ) -> Result<Option<OwnedEventId>, PastError> {
-        Ok(self.load(room)?.and_then(|room| room.redaction_of(event).cloned()))
+    ) -> Result<Vec<OwnedEventId>, PastError> {
+        let redactions = self.load(room)?.map(|room| room.redactions_of(event).cloned().collect());
+        Ok(redactions.unwrap_or_default())
     }
 
     pub(crate) fn add_outliers(
@@ -314,12 +325,15 @@ impl Past {
     ) -> Result<(), PastError> {
         let tree = &trees::PREDECESSOR_GIVENUP;
         let key = tree.key(&[Part::Text(room.as_str()), Part::Text(event.as_str())]);
-        let value = word(reason).as_bytes().to_vec();
+        let now = (self.clock)();
+        let earlier = self.load(room)?.and_then(|room| room.verdict(event));
+        let verdict = Verdict::after(earlier, reason, now);
+        let value = verdict.text().into_bytes();
         self.store.commit([((tree, key), Some(value))].into())?;
         // What is missing now is worked out anew.
         let lookup = Lookup(self.store.as_ref());
         if let Some(known) = self.rooms.get_mut(room) {
-            known.given_up(room, event, reason, &lookup)?;
+            known.given_up(room, event, verdict, &lookup)?;
         }
         Ok(())
     }
@@ -378,12 +392,3 @@ impl Past {
 
 /// Rows that go: their trees and keys.
 type Removed = Vec<(&'static Tree, Vec<u8>)>;
-
-/// The word for a reason in `predecessor_givenup`. One that this importer does not know is as final as the others.
-pub(crate) fn word(reason: GivenUp) -> &'static str {
-    match reason {
-        GivenUp::Unavailable => "unavailable",
-        GivenUp::Withheld => "withheld",
-        _ => "invalid",
-    }
-}

@@ -24,6 +24,11 @@ listeners:
 federation_domain_whitelist: ["{server_name}"]
 # Conduit is the one that asks.
 rc_federation: {{window_size: 1000, sleep_limit: 1000000, sleep_delay: 0, reject_limit: 1000000, concurrent: 20}}
+# After a dump through the APIs everybody logs in anew, and Conduit asks for all of them from one address. Who guesses an
+# account's password is still slowed down (`failed_attempts` stays as it is by default).
+rc_login:
+  address: {{per_second: 1000, burst_count: 100000}}
+  account: {{per_second: 1, burst_count: 100}}
 # Nothing is sent: "another process does that".
 federation_sender_instances: []
 pusher_instances: []
@@ -74,5 +79,9 @@ mod tests {
         let whitelist = serde_json::json!(["example.org:8448"]);
         assert_eq!(keys["federation_domain_whitelist"], whitelist);
         assert_eq!(keys["federation_sender_instances"], serde_json::json!([]));
+        // Many users come from Conduit's one address, each with several devices.
+        assert_eq!(keys["rc_login"]["address"]["burst_count"], 100_000);
+        assert_eq!(keys["rc_login"]["account"]["burst_count"], 100);
+        assert_eq!(keys["rc_login"].get("failed_attempts"), None);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use conduit_backfill::host::StateMap;
+use conduit_backfill::{host::StateMap, verdict::Verdict};
 use ruma::{CanonicalJsonObject, CanonicalJsonValue, EventId, OwnedEventId, RoomId, RoomVersionId};
 
 use super::PastError;
@@ -165,15 +165,15 @@ impl Lookup<'_> {
     pub(super) fn given_up(
         &self,
         room: &RoomId,
-    ) -> Result<BTreeMap<OwnedEventId, String>, PastError> {
+    ) -> Result<BTreeMap<OwnedEventId, Verdict>, PastError> {
         let tree = &trees::PREDECESSOR_GIVENUP;
         let mut given_up = BTreeMap::new();
         for row in self.0.scan(tree, &tree.key(&[Part::Text(room.as_str()), Part::Text("")]))? {
             let (key, value) = row?;
             let event = tree.decode_key(&key).ok().map(|fields| fields.text("event").to_owned());
             let event = event.and_then(|event| EventId::parse(event).ok());
-            let reason = String::from_utf8_lossy(&value).into_owned();
-            given_up.extend(event.map(|event| (event, reason)));
+            let verdict = Verdict::parse(&String::from_utf8_lossy(&value));
+            given_up.extend(event.map(|event| (event, verdict)));
         }
         Ok(given_up)
     }

@@ -64,7 +64,7 @@ pub(super) fn outliers(
         if event.state_key.is_some() {
             json.insert("unsigned".into(), CanonicalJsonValue::Object(CanonicalJsonObject::new()));
         }
-        if let Some(redaction) = room.redaction_of(&event.id)
+        if let Some(redaction) = room.redactions_of(&event.id).next()
             && is_redacted(&json)
         {
             let because = because(room_id, redaction, &event.id, rows)?;

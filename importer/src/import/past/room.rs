@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use conduit_backfill::host::GivenUp;
+use conduit_backfill::{host::GivenUp, verdict::Verdict};
 use ruma::{EventId, OwnedEventId, RoomId, RoomVersionId, room_version_rules::RoomVersionRules};
 
-use super::{PastError, lookup::Lookup, word};
+use super::{PastError, lookup::Lookup};
 use crate::{
     conduit::{
         canonical::{Canonical, Object},
@@ -32,13 +32,13 @@ pub(super) struct Room {
     /// Whether the numbers between the short room id and the first count are free.
     is_reserved: bool,
     pub(super) first: Option<PduCount>,
-    /// What [`conduit_backfill::host::Host::missing`] gives.
-    pub(super) missing: BTreeSet<OwnedEventId>,
-    /// The newest redaction of each event.
-    redactions: BTreeMap<OwnedEventId, (PduCount, OwnedEventId)>,
+    /// Events that others name and that are neither in the timeline nor given up.
+    missing: BTreeSet<OwnedEventId>,
+    /// The redactions of each event, the oldest first.
+    redactions: BTreeMap<OwnedEventId, Vec<(PduCount, OwnedEventId)>>,
     /// What relates to events that are not in the timeline, newest last.
     pub(super) awaited: BTreeMap<OwnedEventId, Vec<Relating>>,
-    given_up: BTreeSet<OwnedEventId>,
+    given_up: BTreeMap<OwnedEventId, Verdict>,
 }
 
 impl Room {
@@ -62,10 +62,8 @@ impl Room {
             missing: BTreeSet::new(),
             redactions: BTreeMap::new(),
             awaited: BTreeMap::new(),
-            given_up: BTreeSet::new(),
+            given_up: lookup.given_up(id)?,
         };
-        let given_up = lookup.given_up(id)?;
-        room.given_up = given_up.keys().cloned().collect();
         for row in lookup.0.scan(&trees::PDUID_PDU, &short.to_be_bytes())? {
             let (key, value) = row?;
             let (Some((_, count)), Ok(json)) =
@@ -75,8 +73,10 @@ impl Room {
             };
             room.add(&json, count, |event| lookup.count(id, event).map(|c| c.is_some()))?;
         }
-        for (event, _) in given_up.iter().filter(|(_, reason)| *reason == word(GivenUp::Withheld)) {
-            room.withheld(id, event, lookup)?;
+        let withheld = room.given_up.iter().filter(|(_, why)| why.reason == GivenUp::Withheld);
+        let withheld: Vec<_> = withheld.map(|(event, _)| event.clone()).collect();
+        for event in withheld {
+            room.withheld(id, &event, lookup)?;
         }
         Ok(Some(room))
     }
@@ -93,10 +93,9 @@ impl Room {
         }
         let id = json.get("event_id").and_then(event_id);
         if let (Some(id), Some(target)) = (id, self.redacts(json)) {
-            let newer = self.redactions.get(target).is_none_or(|(other, _)| *other < count);
-            if newer {
-                self.redactions.insert(target.to_owned(), (count, id.to_owned()));
-            }
+            let redactions = self.redactions.entry(target.to_owned()).or_default();
+            let place = redactions.partition_point(|(other, _)| *other < count);
+            redactions.insert(place, (count, id.to_owned()));
         }
         let content = json.get("content").and_then(Canonical::as_object);
         let (Some(count), Some(content)) = (count.normal(), content) else { return Ok(()) };
@@ -121,9 +120,21 @@ impl Room {
         event_id(place.get("redacts")?)
     }
 
-    /// The newest redaction of an event in the timeline.
-    pub(super) fn redaction_of(&self, event: &EventId) -> Option<&OwnedEventId> {
-        self.redactions.get(event).map(|(_, redaction)| redaction)
+    /// The redactions of an event in the timeline, the newest first.
+    pub(super) fn redactions_of(&self, event: &EventId) -> impl Iterator<Item = &OwnedEventId> {
+        let redactions = self.redactions.get(event).map(Vec::as_slice).unwrap_or_default();
+        redactions.iter().rev().map(|(_, redaction)| redaction)
+    }
+
+    /// What [`conduit_backfill::host::Host::missing`] gives at `now`.
+    pub(super) fn missing(&self, now: u64) -> BTreeSet<OwnedEventId> {
+        let due = self.given_up.iter().filter(|(_, verdict)| verdict.is_due(now));
+        self.missing.iter().chain(due.map(|(event, _)| event)).cloned().collect()
+    }
+
+    /// What is known of the search for an event.
+    pub(super) fn verdict(&self, event: &EventId) -> Option<Verdict> {
+        self.given_up.get(event).copied()
     }
 
     /// Notes that an event is named by another one.
@@ -132,7 +143,8 @@ impl Room {
         event: &EventId,
         is_there: &impl Fn(&EventId) -> Result<bool, PastError>,
     ) -> Result<(), PastError> {
-        if !self.missing.contains(event) && !self.given_up.contains(event) && !is_there(event)? {
+        if !self.missing.contains(event) && !self.given_up.contains_key(event) && !is_there(event)?
+        {
             self.missing.insert(event.to_owned());
         }
         Ok(())
@@ -148,12 +160,12 @@ impl Room {
         &mut self,
         room: &RoomId,
         event: &EventId,
-        reason: GivenUp,
+        verdict: Verdict,
         lookup: &Lookup<'_>,
     ) -> Result<(), PastError> {
         self.missing.remove(event);
-        self.given_up.insert(event.to_owned());
-        if reason == GivenUp::Withheld {
+        self.given_up.insert(event.to_owned(), verdict);
+        if verdict.reason == GivenUp::Withheld {
             self.withheld(room, event, lookup)?;
         }
         Ok(())

@@ -1,0 +1,152 @@
+"""A patched Conduit whose old Synapse gives wrong answers: nothing is lost by them, and nobody has to wait for others."""
+
+import statistics
+import threading
+import time
+from pathlib import Path
+
+import requests
+
+import conduit
+import liar
+import past
+from api import TIMEOUT_SECONDS, Client, Refused, q
+from notes import Notes
+from people import Family, picture
+from predecessor import expect_refusal, say
+
+MOODS = ("is empty", "403", "404", "500", "429", "truncates", "resets", "hangs")
+WAIT_SECONDS = 3
+# What is done at once, even on a busy machine.
+AT_ONCE_SECONDS = 5
+STRANGERS = 6
+
+
+def try_out(lab: Notes, binary: Path, database: Path) -> None:
+    """Synapse runs; the database was made from what was recent. Raises at what is wrong."""
+    long_story, hidden = lab["past"]["long"], lab["past"]["hidden"]
+    before = Family(lab)
+    unfetched = past.everything(before["ada"], long_story)[-100]["id"]
+    expected = {(nickname, name): past.shown_by_both(past.everything(before[name], room), before.id(name))
+                for nickname, room in lab["past"].items() for name in ("ada", "cleo", "dan", "eve")}
+    with liar.between(lab["base_url"]) as upstream:
+        section = ["[global.predecessor]", f'url = "{upstream.url}"', f"backfill_wait = {WAIT_SECONDS}"]
+        with conduit.running(lab, binary, database, section, federation=True) as base_url:
+            family = Family(lab, base_url)
+            for mood in MOODS:
+                upstream.be(mood)
+                wrong(family["ada"], long_story, unfetched, mood)
+            nobody_waits(lab, family, upstream, base_url, long_story)
+            strangers(lab, family, upstream, base_url, long_story)
+            upstream.be("honest")
+            time.sleep(11)
+            for (nickname, name), events in expected.items():
+                seen = past.shown_by_both(past.everything(family[name], lab["past"][nickname]), family.id(name))
+                seen = [event for event in seen if event["id"] not in lab.get("said", [])]
+                past.same(f"{nickname}, {name}", without_replies(seen), without_replies(events))
+            say(f"after all that, {len(expected)} views of {len(lab['past'])} rooms are the same as on Synapse")
+            finished(family, upstream, hidden)
+
+
+def without_replies(events: list) -> list:
+    """The thread got a reply meanwhile."""
+    return [{**event, "replies": None} for event in events]
+
+
+def wrong(ada: Client, room: str, unfetched: str, mood: str) -> None:
+    """Ada is told to come again: no page is empty, and no event is unknown."""
+    position: dict = {}
+    refused = expect_refusal(504, lambda: past.scroll(ada, room, position, [], patience=0))
+    assert "answer" in str(refused), refused
+    expect_refusal(504, lambda: ada.get(f"/rooms/{q(room)}/event/{q(unfetched)}"))
+    say(f"a Synapse that {mood if not mood.isdigit() else 'answers ' + mood + ' with a page of HTML'}: ada is told to come again")
+
+
+def timed(call) -> float:
+    began = time.monotonic()
+    call()
+    return time.monotonic() - began
+
+
+def nobody_waits(lab: Notes, family: Family, upstream: liar.Liar, base_url: str, room: str) -> None:
+    """Synapse hangs. What is here is served, what is said is said."""
+    ada, ben = family["ada"], family["ben"]
+    here = ada.upload(picture(1, 2, 3), "image/png", "here.png").removeprefix("mxc://")
+    upstream.be("hangs")
+    time.sleep(11)
+    server = lab["server_name"]
+
+    def download(media: str) -> int:
+        url = f"{base_url}/_matrix/client/v1/media/download/{media}"
+        headers = {"Authorization": f"Bearer {ada.token}"}
+        return requests.get(url, headers=headers, timeout=TIMEOUT_SECONDS).status_code
+
+    unknown = [threading.Thread(target=download, args=(f"{server}/unknown{number}",)) for number in range(5)]
+    for thread in unknown:
+        thread.start()
+    took = timed(lambda: download(here))
+    assert took < AT_ONCE_SECONDS, took
+    root = past.everything(Family(lab)["ada"], room)[-30:]
+    root = next(event["id"] for event in root if event["type"] == "m.room.message")
+    said: list[str] = []
+    replies = lambda: said.append(ben.say(room, "A late reply", **past.related("m.thread", root)))  # noqa: E731
+    took = [timed(replies), timed(lambda: said.append(ada.say(room, "What others say")))]
+    assert max(took) < AT_ONCE_SECONDS, took
+    shown = ada.get(f"/rooms/{q(room)}/messages", dir="b", limit=10)["chunk"]
+    assert sum(event["event_id"] == said[0] for event in shown) == 1, shown
+    lab["said"] = said
+    for thread in unknown:
+        thread.join()
+    say(f"Synapse hangs: files that are here, a reply to an old thread and other messages took {max(took):.1f} s at most")
+
+
+def strangers(lab: Notes, family: Family, upstream: liar.Liar, base_url: str, room: str) -> None:
+    """People who are not in the room scroll in it; everybody else goes on."""
+    upstream.be("honest")
+    time.sleep(11)
+    eve = family["eve"]
+    asked = upstream.asked
+    refused = expect_refusal(403, lambda: eve.get(f"/rooms/{q(room)}/messages", dir="b", limit=1))
+    assert refused.body["errcode"] == "M_FORBIDDEN", refused.body
+    for call in (lambda: eve.get(f"/_matrix/client/v1/rooms/{q(room)}/threads"),
+                 lambda: eve.get(f"/rooms/{q(room)}/messages", dir="f", limit=1)):
+        try:
+            call()
+        except Refused as refused:
+            assert refused.status == 403, refused
+    assert upstream.asked == asked, "a stranger made Conduit ask Synapse"
+
+    def latency() -> float:
+        url = base_url + "/_matrix/client/versions"
+        return statistics.median(timed(lambda: requests.get(url, timeout=TIMEOUT_SECONDS)) for _ in range(40))
+
+    quiet, stop = latency(), threading.Event()
+
+    def scroll() -> None:
+        client = Client(base_url, eve.token, eve.user_id)
+        while not stop.is_set():
+            try:
+                client.get(f"/rooms/{q(room)}/messages", dir="b", limit=1)
+            except Refused:
+                # A client of people waits a little, too.
+                time.sleep(0.05)
+
+    threads = [threading.Thread(target=scroll) for _ in range(STRANGERS)]
+    for thread in threads:
+        thread.start()
+    busy = latency()
+    stop.set()
+    for thread in threads:
+        thread.join()
+    say(f"{STRANGERS} strangers scroll: /versions takes {busy * 1000:.1f} ms instead of {quiet * 1000:.1f}")
+    assert busy < max(2 * quiet, 0.05), (busy, quiet)
+
+
+def finished(family: Family, upstream: liar.Liar, room: str) -> None:
+    """A room of which nothing is missing asks nobody, whatever Synapse does."""
+    upstream.be("hangs")
+    asked = upstream.asked
+    took = timed(lambda: past.everything(family["ada"], room))
+    expect_refusal(404, lambda: family["ada"].get(f"/rooms/{q(room)}/event/$made_up"))
+    assert upstream.asked == asked and took < 2 * AT_ONCE_SECONDS, (upstream.asked - asked, took)
+    say(f"a finished room is read in {took:.1f} s, and Synapse is not asked")
