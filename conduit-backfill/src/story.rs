@@ -1,6 +1,8 @@
 //! Rooms for tests: built event by event as their server would, with real hashes and signatures, and the state before each
 //! event.
 
+mod view;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use ruma::{
@@ -201,31 +203,6 @@ impl Story {
     fn redaction(&mut self, sender: &str, event: &EventId) -> Result<OwnedEventId, StoryError> {
         let content = json!({"redacts": event});
         self.send_after(&self.tips(), sender, "m.room.redaction", None, content)
-    }
-
-    /// The server has learned of a state event too late: the state before `event` has `instead` in its place, or nothing. The
-    /// event is sent as it was, with the auth events of those who knew better. To be told before anything follows it.
-    pub fn overlook(
-        &mut self,
-        event: &EventId,
-        kind: &str,
-        state_key: &str,
-        instead: Option<&EventId>,
-    ) {
-        let key = (kind.to_owned(), state_key.to_owned());
-        if let Some(told) = self.events.iter_mut().find(|told| told.pdu.event_id == event) {
-            match instead {
-                Some(instead) => told.state_before.insert(key, instead.to_owned()),
-                None => told.state_before.remove(&key),
-            };
-        }
-    }
-
-    /// Hides an event that nothing follows, as a server does with one that fails softly.
-    pub fn withhold(&mut self, event: &EventId) {
-        if let Some(told) = self.events.iter_mut().find(|told| told.pdu.event_id == event) {
-            told.shown = false;
-        }
     }
 
     /// Sends an event after certain others.

@@ -26,13 +26,13 @@ fn private(version: &str, rule: &Value) -> Story {
 /// the place of `state_key`'s membership.
 fn joins(
     story: &mut Story,
-    before: [OwnedEventId; 2],
+    before: &[OwnedEventId; 2],
     content: Value,
     state_key: &str,
     instead: Option<&OwnedEventId>,
 ) {
     let ben = story.user(BEN);
-    let join = story.send_after(&before, BEN, MEMBER, Some(&ben), content).unwrap();
+    let join = story.send_after(before, BEN, MEMBER, Some(&ben), content).unwrap();
     story.overlook(&join, MEMBER, state_key, instead.map(|id| &**id));
     story.say(BEN, "I am in").unwrap();
     for number in 0..20 {
@@ -65,7 +65,7 @@ async fn a_join_whose_invite_came_late_is_fetched_with_what_follows() {
         let tips = story.tips();
         let before = [beside(&mut story, &tips, "ada"), invite(&mut story, &tips, "ada")];
         let ben = story.user(BEN);
-        joins(&mut story, before, join(), &ben, None);
+        joins(&mut story, &before, join(), &ben, None);
         whole(story, 5).await;
     }
 }
@@ -79,7 +79,7 @@ async fn two_invites_are_as_good_as_one() {
     let tips = story.tips();
     let before = [invite(&mut story, &tips, "cleo"), invite(&mut story, &tips, "ada")];
     let ben = story.user(BEN);
-    joins(&mut story, before, join(), &ben, None);
+    joins(&mut story, &before, join(), &ben, None);
     whole(story, 5).await;
 }
 
@@ -92,7 +92,7 @@ async fn an_invite_after_a_kick_counts() {
     let kick = story.member("ada", BEN, "leave").unwrap();
     let tips = story.tips();
     let before = [beside(&mut story, &tips, "ada"), invite(&mut story, &tips, "ada")];
-    joins(&mut story, before, join(), &ben, Some(&kick));
+    joins(&mut story, &before, join(), &ben, Some(&kick));
     whole(story, 5).await;
 }
 
@@ -110,7 +110,7 @@ async fn a_restricted_join_needs_its_authoriser_in_its_auth_events_only() {
         let joined = story.send_after(&tips, "cleo", MEMBER, Some(&cleo), content).unwrap();
         let before = [beside(&mut story, &tips, "ada"), joined];
         let content = json!({"membership": JOIN, "join_authorised_via_users_server": cleo});
-        joins(&mut story, before, content, &cleo, None);
+        joins(&mut story, &before, content, &cleo, None);
         whole(story, 5).await;
     }
 }
@@ -122,7 +122,7 @@ async fn a_knock_that_was_accepted_lets_in() {
     let knock = story.member(BEN, BEN, "knock").unwrap();
     let tips = story.tips();
     let before = [beside(&mut story, &tips, "ada"), invite(&mut story, &tips, "ada")];
-    joins(&mut story, before, join(), &ben, Some(&knock));
+    joins(&mut story, &before, join(), &ben, Some(&knock));
     whole(story, 5).await;
 }
 
