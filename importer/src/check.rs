@@ -35,11 +35,14 @@ pub struct Checks {
     counts: BTreeMap<&'static str, (Code, u64)>,
     /// Sessions of others on Synapse's PostgreSQL database.
     sessions: u64,
+    /// Whether Synapse's main process keeps no media.
+    media_elsewhere: bool,
 }
 
 impl Checks {
     /// Checks Synapse's configuration.
     pub fn configuration(&mut self, config: &SynapseConfig, surroundings: &Surroundings) {
+        self.media_elsewhere = surroundings.media_elsewhere;
         source::configuration(self, config, surroundings);
     }
 
@@ -56,7 +59,8 @@ impl Checks {
         accounts::check(self, survey, config);
         rooms::check(self, survey);
         census::survey(self, survey);
-        source::media(self, survey, config);
+        source::signatures(self, survey);
+        source::media(self, survey, config, self.media_elsewhere);
     }
 
     /// Checks where dump and database are to be.

@@ -203,6 +203,9 @@ pub struct Extent {
     /// Whether media of other servers is there.
     #[serde(default)]
     pub remote_media: bool,
+    /// Whether newest access tokens that a client would refresh are kept and last.
+    #[serde(default)]
+    pub keep_expiring_tokens: bool,
 }
 
 impl std::fmt::Display for Extent {
@@ -213,6 +216,9 @@ impl std::fmt::Display for Extent {
         let (history, media) =
             (name(self.history.to_possible_value()), name(self.media.to_possible_value()));
         write!(f, "--history {history} --media {media}")?;
-        if self.remote_media { f.write_str(" --remote-media") } else { Ok(()) }
+        if self.remote_media {
+            f.write_str(" --remote-media")?;
+        }
+        if self.keep_expiring_tokens { f.write_str(" --keep-expiring-tokens") } else { Ok(()) }
     }
 }

@@ -3,6 +3,7 @@
 
 mod backfill;
 mod conduit;
+mod configuration;
 mod contract;
 mod contradictions;
 mod disk;

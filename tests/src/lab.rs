@@ -212,10 +212,20 @@ impl Drop for Lab {
     }
 }
 
-/// Runs a command of `scripts/lab`.
-fn script(command: &str, directory: &Path, arguments: &[&str]) -> anyhow::Result<String> {
+/// The Python in which Synapse is installed.
+///
+/// # Errors
+///
+/// If `scripts/setup` has not been run.
+pub fn python() -> anyhow::Result<PathBuf> {
     let python = cache()?.join("venv/bin/python");
     ensure!(python.exists(), "the laboratory is not installed; run `scripts/setup`");
+    Ok(python)
+}
+
+/// Runs a command of `scripts/lab`.
+fn script(command: &str, directory: &Path, arguments: &[&str]) -> anyhow::Result<String> {
+    let python = python()?;
     // The servers that it starts stay: they must not hold a pipe that we wait for.
     let [out, log] = [tempfile::NamedTempFile::new()?, tempfile::NamedTempFile::new()?];
     let status = Command::new(python)

@@ -39,24 +39,57 @@ pub(super) fn check(checks: &mut Checks, survey: &Survey, config: Option<&Synaps
         checks.found(&codes::NO_ADMIN, &survey.server_name, "no active server administrator");
     }
     if passwords > 0 {
-        checks.found(&codes::PASSWORDS, &survey.server_name, format!("{passwords} passwords"));
+        checks.found(
+            &codes::PASSWORDS,
+            &survey.server_name,
+            number(passwords, "password", "passwords"),
+        );
     }
     if erased > 0 {
-        let events = survey.erased_events.map(|events| format!(", {events} events of theirs"));
-        let text = format!("{erased} erased users{}", events.unwrap_or_default());
+        let events = survey.erased_events.map(|events| number(events, "event", "events"));
+        let events = events.map(|events| format!(", {events} of theirs")).unwrap_or_default();
+        let text = format!("{}{events}", number(erased, "erased user", "erased users"));
         checks.found(&codes::ERASED, &survey.server_name, text);
     }
     for user in &survey.pending_deactivations {
         checks.found(&codes::DEACTIVATING, user, "is being deactivated");
     }
-    counted(checks, &codes::EXPIRING_TOKENS, &survey.expiring_tokens, "access tokens");
-    counted(checks, &codes::TOKEN_WITHOUT_DEVICE, &survey.tokens_without_device, "access tokens");
-    counted(checks, &codes::PUSHERS, &survey.other_pushers, "pushers");
+    counted(
+        checks,
+        &codes::EXPIRING_TOKENS,
+        &survey.expiring_tokens,
+        ["access token", "access tokens"],
+    );
+    counted(
+        checks,
+        &codes::TOKEN_WITHOUT_DEVICE,
+        &survey.tokens_without_device,
+        ["access token", "access tokens"],
+    );
+    counted(checks, &codes::PUSHERS, &survey.other_pushers, ["pusher", "pushers"]);
     account_data(checks, survey);
-    total(checks, &codes::OUTSIDE_IDS, survey, survey.outside_ids, "ids");
-    total(checks, &codes::UNPLACED, survey, survey.dehydrated_devices, "dehydrated devices");
-    total(checks, &codes::UNPLACED, survey, survey.custom_profiles, "profiles with custom fields");
-    total(checks, &codes::DELAYED, survey, survey.delayed_events, "delayed events");
+    total(checks, &codes::OUTSIDE_IDS, survey, survey.outside_ids, ["id", "ids"]);
+    total(
+        checks,
+        &codes::UNPLACED,
+        survey,
+        survey.dehydrated_devices,
+        ["dehydrated device", "dehydrated devices"],
+    );
+    total(
+        checks,
+        &codes::UNPLACED,
+        survey,
+        survey.custom_profiles,
+        ["profile with custom fields", "profiles with custom fields"],
+    );
+    total(
+        checks,
+        &codes::DELAYED,
+        survey,
+        survey.delayed_events,
+        ["delayed event", "delayed events"],
+    );
 }
 
 fn name(checks: &mut Checks, user_id: &UserId, deactivated: bool) {
@@ -106,14 +139,19 @@ fn account_data(checks: &mut Checks, survey: &Survey) {
     }
 }
 
-fn counted(checks: &mut Checks, code: &Code, users: &[(String, u64)], what: &str) {
-    for (user, number) in users {
-        checks.found(code, user, format!("{number} {what}"));
+fn counted(checks: &mut Checks, code: &Code, users: &[(String, u64)], [one, many]: [&str; 2]) {
+    for (user, count) in users {
+        checks.found(code, user, number(*count, one, many));
     }
 }
 
-fn total(checks: &mut Checks, code: &Code, survey: &Survey, number: u64, what: &str) {
-    if number > 0 {
-        checks.found(code, &survey.server_name, format!("{number} {what}"));
+fn total(checks: &mut Checks, code: &Code, survey: &Survey, count: u64, [one, many]: [&str; 2]) {
+    if count > 0 {
+        checks.found(code, &survey.server_name, number(count, one, many));
     }
+}
+
+/// `1 id`, `2 ids`.
+fn number(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }

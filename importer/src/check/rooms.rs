@@ -23,24 +23,29 @@ pub(super) fn check(checks: &mut Checks, survey: &Survey) {
 fn room(checks: &mut Checks, room: &Room) {
     let id = &room.room_id;
     let name = room.name.as_deref().map(|name| format!("{name:?}, ")).unwrap_or_default();
+    let users = if room.joined == 1 {
+        "1 local user".into()
+    } else {
+        format!("{} local users", room.joined)
+    };
     if room.partial {
-        checks.found(&codes::ROOM_PARTIAL, id, format!("{name}{} local users", room.joined));
+        checks.found(&codes::ROOM_PARTIAL, id, format!("{name}{users}"));
     }
     match room.version.as_deref() {
         version if is_supported(version) => {
             if room.created == Some(false) && room.joined > 0 {
-                let text = format!("{name}{} local users", room.joined);
+                let text = format!("{name}{users}");
                 checks.found(&codes::ROOM_BROKEN, id, text);
             }
         }
         Some(version) => {
-            let text = format!("{name}version {version}, {} local users", room.joined);
+            let text = format!("{name}version {version}, {users}");
             let code =
                 if room.joined > 0 { &codes::ROOM_VERSION } else { &codes::ROOM_VERSION_LEFT };
             checks.found(code, id, text);
         }
         None if room.joined > 0 => {
-            checks.found(&codes::ROOM_BROKEN, id, format!("{name}{} local users", room.joined));
+            checks.found(&codes::ROOM_BROKEN, id, format!("{name}{users}"));
         }
         None => checks.found(&codes::ROOM_VERSION_UNKNOWN, id, format!("{name}an invite or knock")),
     }

@@ -20,23 +20,28 @@ pub fn configuration_error(error: &ConfigError) -> Finding {
         ConfigError::Registration { .. } => codes::REGISTRATION,
         _ => codes::CONFIG,
     };
-    code.of("Synapse's configuration", chain(error))
+    told(code.of("Synapse's configuration", chain(error)))
+}
+
+/// The finding of an error whose own words say what to do.
+fn told(finding: Finding) -> Finding {
+    Finding { remedy: String::new(), ..finding }
 }
 
 /// The finding that an unreadable Synapse is.
 pub fn source_error(error: &SourceError) -> Finding {
     let code = match error {
         SourceError::Database(error) => match error {
-            DatabaseError::NotSynapse { .. }
-            | DatabaseError::SchemaTooOld { .. }
-            | DatabaseError::SchemaTooNew { .. } => codes::SCHEMA,
+            DatabaseError::NotSynapse { .. } => codes::NOT_SYNAPSE,
+            DatabaseError::SchemaTooOld { .. } => codes::SCHEMA,
+            DatabaseError::SchemaTooNew { .. } => codes::SCHEMA_NEW,
             DatabaseError::BackgroundUpdate { .. } => codes::NEEDED_UPDATE,
             DatabaseError::ServerName { .. } => codes::OTHER_SERVER,
             _ => codes::SOURCE,
         },
         SourceError::Api(_) | SourceError::Write(_) => codes::SOURCE,
     };
-    code.of("Synapse", chain(error))
+    told(code.of("Synapse", chain(error)))
 }
 
 /// An error with its causes, none of them twice.
@@ -84,6 +89,36 @@ pub(super) fn configuration(
     for module in &surroundings.media_providers {
         checks.found(&codes::MEDIA_PROVIDER, module, "is configured");
     }
+    paths(checks, surroundings);
+}
+
+fn paths(checks: &mut Checks, surroundings: &Surroundings) {
+    for proposed in &surroundings.proposed_paths {
+        let there = proposed.there.display().to_string();
+        checks.found(&codes::CONTAINER_PATHS, there, proposed.to_string());
+    }
+    for (key, taken, other) in &surroundings.ambiguous_paths {
+        let text =
+            format!("`{}` is taken, and `{}` is there as well", taken.display(), other.display());
+        checks.found(&codes::AMBIGUOUS_PATH, format!("`{key}`"), text);
+    }
+    for file in &surroundings.passed_over {
+        checks.found(&codes::PASSED_OVER, file.display().to_string(), "is no YAML mapping");
+    }
+}
+
+/// Whether the configured keys are those that signed.
+pub(super) fn signatures(checks: &mut Checks, survey: &Survey) {
+    let Some(signatures) = survey.signatures.as_ref().filter(|signatures| signatures.fitting == 0)
+    else {
+        return;
+    };
+    let (id, key) = signatures.example.clone().unwrap_or_default();
+    let text = format!(
+        "of {} newest events of this server, none is signed by a configured key: `{id}` names `{key}`",
+        signatures.events
+    );
+    checks.found(&codes::WRONG_KEY, &survey.server_name, text);
 }
 
 pub(super) fn database(checks: &mut Checks, survey: &Survey) {
@@ -111,7 +146,12 @@ pub(super) fn database(checks: &mut Checks, survey: &Survey) {
     }
 }
 
-pub(super) fn media(checks: &mut Checks, survey: &Survey, config: Option<&SynapseConfig>) {
+pub(super) fn media(
+    checks: &mut Checks,
+    survey: &Survey,
+    config: Option<&SynapseConfig>,
+    elsewhere: bool,
+) {
     let Some(config) = config.filter(|_| survey.media.files > 0) else { return };
     let path = config.media_store_path.display().to_string();
     // A storage provider that is a directory may have everything that Synapse's own directory lost.
@@ -120,7 +160,8 @@ pub(super) fn media(checks: &mut Checks, survey: &Survey, config: Option<&Synaps
         && !(has_provider && error.kind() == std::io::ErrorKind::NotFound)
     {
         let text = format!("{error}; {} files are missed", survey.media.files);
-        checks.found(&codes::MEDIA_STORE, path, text);
+        let code = if elsewhere { &codes::MEDIA_ELSEWHERE } else { &codes::MEDIA_STORE };
+        checks.found(code, path, text);
         return;
     }
     for id in &survey.media.missing {

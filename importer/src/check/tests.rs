@@ -116,9 +116,10 @@ fn what_ends_the_reading_is_a_finding() {
     assert_eq!(configuration_error(&registration).code, "C103");
     for (error, code) in [
         (DatabaseError::FileMissing { path: "x".into() }, "C104"),
-        (DatabaseError::Tls { mode: "require".into() }, "C104"),
+        (DatabaseError::Setting { key: "sslmode" }, "C104"),
         (DatabaseError::SchemaTooOld { found: 1 }, "C105"),
-        (DatabaseError::NotSynapse { place: "x".into(), missing: "y" }, "C105"),
+        (DatabaseError::SchemaTooNew { found: 1000 }, "C123"),
+        (DatabaseError::NotSynapse { place: "x".into(), missing: "y" }, "C122"),
         (DatabaseError::BackgroundUpdate { name: "x".into() }, "C106"),
         (DatabaseError::ServerName { configured: "a".into(), found: "b".into() }, "C107"),
     ] {
@@ -265,8 +266,12 @@ fn what_conduit_does_otherwise_is_found() {
     assert_eq!(of("public_baseurl: https://OWN.test/", same), [""; 0]);
 }
 
-const EXTENT: Extent =
-    Extent { history: History::Recent, media: MediaFiles::Refer, remote_media: false };
+const EXTENT: Extent = Extent {
+    history: History::Recent,
+    media: MediaFiles::Refer,
+    remote_media: false,
+    keep_expiring_tokens: false,
+};
 
 #[test]
 fn an_earlier_dump_is_taken_only_if_nothing_came_later() {

@@ -59,6 +59,7 @@ struct Outcome {
 
 impl Arguments {
     pub(super) fn run(&self, global: Global) -> anyhow::Result<u8> {
+        self.source.named()?;
         let accepted = self.accepted.codes();
         let place = self.target.is_said().then(|| {
             let target = self.target.resolve().map_err(|error| Box::new(unusable(&error)))?;

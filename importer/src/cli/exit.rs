@@ -1,6 +1,6 @@
 //! Exit codes.
 
-use super::source::SecretFileError;
+use super::source::{NoSource, SecretFileError};
 use crate::{
     backfill::{ConnectError, FetchError},
     config::{conduit::ConduitConfigError, synapse::ConfigError},
@@ -16,7 +16,8 @@ use crate::{
 pub const CLEAN: u8 = 0;
 /// The run failed.
 pub const FAILED: u8 = 1;
-// 2 is clap's: wrong usage.
+/// Wrong usage; clap's, too.
+pub const USAGE: u8 = 2;
 /// The source could not be read: down, wrong token, wrong key, unsupported version.
 pub const SOURCE: u8 = 3;
 /// The dump is no dump, incomplete or damaged.
@@ -72,6 +73,7 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     }
     let of_type = |is: bool, code: u8| is.then_some(code);
     of_type(cause.is::<ReadError>(), DUMP)
+        .or_else(|| of_type(cause.is::<NoSource>(), USAGE))
         .or_else(|| of_type(cause.is::<ConfigError>() || cause.is::<SecretFileError>(), SOURCE))
         .or_else(|| of_type(cause.is::<ConduitConfigError>(), TARGET))
         .or_else(|| of_type(cause.is::<ConnectError>(), SOURCE))

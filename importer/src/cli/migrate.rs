@@ -62,6 +62,7 @@ struct Refused {
 
 impl Arguments {
     pub(super) fn run(&self, global: Global) -> anyhow::Result<u8> {
+        self.source.named()?;
         let accepted = self.accepted.codes();
         let mut watch = Stopwatch::start();
         let target = self.target.resolve()?;

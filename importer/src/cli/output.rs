@@ -74,14 +74,13 @@ pub(super) fn findings(out: &mut dyn Write, findings: &[Finding]) -> io::Result<
             writeln!(out, "  -> or accept it: --accept {code}")?;
         }
     }
-    let count = |severity| findings.iter().filter(|f| f.severity == severity).count();
-    writeln!(
-        out,
-        "{} errors, {} warnings, {} notes",
-        count(Severity::Blocking),
-        count(Severity::Warning),
-        count(Severity::Note)
-    )
+    let count = |severity: Severity| {
+        let number = findings.iter().filter(|finding| finding.severity == severity).count();
+        format!("{number} {severity}{}", if number == 1 { "" } else { "s" })
+    };
+    let [errors, warnings, notes] =
+        [Severity::Blocking, Severity::Warning, Severity::Note].map(count);
+    writeln!(out, "{errors}, {warnings}, {notes}")
 }
 
 /// A tally as a table, and what was left out grouped by reason.

@@ -9,13 +9,19 @@ use std::{
 use clap::Args;
 
 use super::exit;
-use crate::{config::synapse::SynapseConfig, synapse::quiet};
+use crate::{
+    config::synapse::{Configuration, Given, MappedPath, PathMap},
+    synapse::quiet,
+};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Synapse's configuration. Given several times as Synapse itself would be
-    #[arg(long, value_name = "FILE", required = true)]
+    /// Synapse's configuration: files and directories, in the order in which Synapse is started with them
+    #[arg(long, value_name = "PATH", required = true)]
     synapse_config: Vec<PathBuf>,
+    /// Where a directory is here that the configuration knows by another path, as in a container; may be given several times
+    #[arg(long, value_name = "/THERE=/HERE")]
+    map_path: Vec<MappedPath>,
     /// Address at which the old Synapse is to answer, which nobody but Conduit should reach
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8008")]
     listen: SocketAddr,
@@ -23,7 +29,12 @@ pub(super) struct Arguments {
 
 impl Arguments {
     pub(super) fn run(&self) -> anyhow::Result<u8> {
-        let config = SynapseConfig::read(&self.synapse_config)?;
+        let given = Given {
+            files: self.synapse_config.clone(),
+            map: PathMap::new(self.map_path.clone()),
+            ..Given::default()
+        };
+        let config = Configuration::read(&given)?.config;
         let text = quiet::overlay(&config.server_name, self.listen);
         let mut out = io::stdout().lock();
         match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

@@ -2,14 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use clap::Args;
 use conduit_backfill::http::HttpOptions;
 use secrecy::SecretString;
 
 use super::now_ms;
+pub(super) use crate::config::synapse::Configuration;
 use crate::{
-    config::synapse::{ConfigError, Surroundings, SynapseConfig},
+    config::synapse::{ConfigError, Conninfo, ConninfoError, Given, MappedPath, PathMap},
     synapse::{
         Extent, History, MediaFiles, MediaOptions, Source, SourceError,
         api::{ApiOptions, ApiSource},
@@ -20,9 +21,12 @@ use crate::{
 /// Arguments that name a Synapse.
 #[derive(Clone, Debug, Args)]
 pub(super) struct SourceArguments {
-    /// Synapse's configuration; its database is read. Given several times as Synapse itself would be
-    #[arg(long, value_name = "FILE", required_unless_present = "homeserver")]
+    /// Synapse's configuration; its database is read. A file, or a directory for all `*.yaml` in it; given several
+    /// times, in the order in which Synapse is started with them [default: SYNAPSE_CONFIG_PATH, as in Synapse's image]
+    #[arg(long, value_name = "PATH")]
     synapse_config: Vec<PathBuf>,
+    #[command(flatten)]
+    place: PlaceArguments,
     /// Synapse's address, such as http://127.0.0.1:8008; its APIs are read
     #[arg(long, value_name = "URL", requires_all = ["admin_token_file", "signing_key"])]
     #[arg(conflicts_with = "synapse_config")]
@@ -40,8 +44,64 @@ pub(super) struct SourceArguments {
     #[arg(long, value_enum)]
     media: Option<MediaFiles>,
     /// Dump files of other servers too, as far as this one has them; only the database knows which
-    #[arg(long, requires = "synapse_config")]
+    #[arg(long, conflicts_with = "homeserver")]
     remote_media: bool,
+    /// Let the newest access token of a session that its client would refresh last for ever, as Conduit's do, rather
+    /// than to log the session out. Whoever has got hold of such a token can use it until the user logs out
+    #[arg(long, conflicts_with = "homeserver")]
+    keep_expiring_tokens: bool,
+}
+
+/// Arguments that say where what Synapse's configuration names is here.
+#[derive(Clone, Debug, Args)]
+pub(super) struct PlaceArguments {
+    /// Where a directory is here that Synapse's configuration knows by another path, as in a container; may be given
+    /// several times
+    #[arg(long, value_name = "/THERE=/HERE", conflicts_with = "homeserver")]
+    map_path: Vec<MappedPath>,
+    /// How PostgreSQL is reached from here, as `postgresql://USER@HOST:PORT/DATABASE` or `host=… port=…`; what it does not
+    /// say is as in the configuration. No password: that comes from the configuration, `PGPASSWORD` or `~/.pgpass`
+    #[arg(long, value_name = "URL", value_parser = without_password, conflicts_with = "homeserver")]
+    synapse_database: Option<Conninfo>,
+    /// File with the password for `--synapse-database`
+    #[arg(long, value_name = "FILE", requires = "synapse_database")]
+    synapse_database_password_file: Option<PathBuf>,
+}
+
+impl PlaceArguments {
+    /// With the files of the configuration, or those that the environment names.
+    fn given(&self, files: &[PathBuf]) -> Result<Given, ConfigError> {
+        let files = if files.is_empty() { of_environment() } else { files.to_vec() };
+        let password = self.synapse_database_password_file.as_deref().map(|path| {
+            std::fs::read_to_string(path).map_err(|source| ConfigError::Io {
+                key: None,
+                path: path.to_owned(),
+                proposed: None,
+                source,
+            })
+        });
+        let password = password.transpose()?;
+        Ok(Given {
+            files,
+            map: PathMap::new(self.map_path.clone()),
+            database: self.synapse_database.clone(),
+            database_password: password.map(|text| text.trim_end_matches(['\r', '\n']).into()),
+        })
+    }
+}
+
+/// The configuration that Synapse's container image takes (`docker/start.py` of Synapse).
+fn of_environment() -> Vec<PathBuf> {
+    std::env::var_os("SYNAPSE_CONFIG_PATH").map(PathBuf::from).into_iter().collect()
+}
+
+/// Connection settings without a password, which all users of a machine could see.
+fn without_password(text: &str) -> Result<Conninfo, String> {
+    let settings: Conninfo = text.parse().map_err(|error: ConninfoError| error.to_string())?;
+    if settings.get("password").is_some() {
+        return Err("a password on a command line can be seen by others; put it into a file and name that by `--synapse-database-password-file`".into());
+    }
+    Ok(settings)
 }
 
 impl SourceArguments {
@@ -70,13 +130,21 @@ impl SourceArguments {
             let source = ApiSource::connect(options).await.map_err(SourceError::from)?;
             return Ok(Box::new(source.with_media(media)));
         }
-        let Configuration { config, .. } =
-            configuration.context("`--synapse-config` or `--homeserver` is needed")?;
+        let Configuration { config, .. } = configuration.ok_or(NoSource)?;
         let source = DatabaseSource::open(config, self.history, now_ms())
             .await
             .map_err(SourceError::from)?;
-        let Extent { media: files, remote_media: remote, .. } = self.extent();
-        Ok(Box::new(source.with_media(MediaOptions { files, remote })))
+        let Extent { media: files, remote_media: remote, keep_expiring_tokens, .. } = self.extent();
+        let source = source.with_media(MediaOptions { files, remote });
+        Ok(Box::new(if keep_expiring_tokens { source.keeping_expiring_tokens() } else { source }))
+    }
+
+    /// Refuses a command line that names no Synapse.
+    pub(super) fn named(&self) -> Result<(), NoSource> {
+        let is_named = self.homeserver.is_some()
+            || !self.synapse_config.is_empty()
+            || !of_environment().is_empty();
+        if is_named { Ok(()) } else { Err(NoSource) }
     }
 
     /// How much is asked for.
@@ -86,6 +154,7 @@ impl SourceArguments {
             history: self.history,
             media: self.media.unwrap_or(default),
             remote_media: self.remote_media,
+            keep_expiring_tokens: self.keep_expiring_tokens,
         }
     }
 
@@ -95,25 +164,24 @@ impl SourceArguments {
         &self,
         media_store: Option<&Path>,
     ) -> Result<Option<Configuration>, ConfigError> {
-        if self.synapse_config.is_empty() {
+        if self.homeserver.is_some() || self.named().is_err() {
             return Ok(None);
         }
-        let (mut config, surroundings) = SynapseConfig::read_all(&self.synapse_config)?;
+        let given = self.place.given(&self.synapse_config)?;
+        let mut read = Configuration::read(&given)?;
         if let Some(media_store) = media_store {
-            media_store.clone_into(&mut config.media_store_path);
+            media_store.clone_into(&mut read.config.media_store_path);
         }
-        Ok(Some(Configuration { config, surroundings }))
+        Ok(Some(read))
     }
 }
 
-/// Synapse's configuration.
-#[derive(Debug)]
-pub(super) struct Configuration {
-    /// What is read goes by this.
-    pub(super) config: SynapseConfig,
-    /// How Synapse is operated.
-    pub(super) surroundings: Surroundings,
-}
+/// Nothing says which Synapse to read.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "which Synapse? Say `--synapse-config` (its database is read) or `--homeserver` (its APIs are read)"
+)]
+pub(super) struct NoSource;
 
 /// Why the file of a token or a key can't be used.
 #[derive(Debug, thiserror::Error)]

@@ -3,13 +3,17 @@
 //! Several files make one configuration, as with Synapse's `-c a.yaml -c b.yaml`: a top-level key of a later file replaces
 //! the whole key of an earlier one. A directory stands for its `*.yaml` files, sorted. Relative paths mean what they
 //! mean to Synapse, which resolves them against the directory it runs in; what is not found from the present directory
-//! is looked for beside the file that names it.
+//! is looked for beside the file that names it. Absolute ones mean what `--map-path` says.
 
+mod conninfo;
 mod database;
 mod document;
 mod error;
+mod given;
 mod keys;
+mod postgres;
 mod surroundings;
+mod yaml;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,13 +25,16 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
 pub use self::{
-    database::{DatabaseConfig, PostgresConfig},
+    conninfo::{Conninfo, ConninfoError},
+    database::DatabaseConfig,
     error::ConfigError,
+    given::{Given, MappedPath, PathMap},
     keys::parse_signing_keys,
+    postgres::PostgresConfig,
     surroundings::{Service, Surroundings},
 };
 use self::{
-    document::{Document, read_text, scalar},
+    document::{Document, scalar},
     keys::OldKey,
 };
 use crate::dump::format::{DumpAppservice, DumpOldSigningKey, DumpSigningKey};
@@ -64,6 +71,28 @@ pub struct SynapseConfig {
     pub experimental_features: BTreeSet<String>,
 }
 
+/// Synapse's whole configuration, as far as it matters here: read once.
+#[derive(Clone, Debug)]
+pub struct Configuration {
+    /// What a migration needs.
+    pub config: SynapseConfig,
+    /// What checks look at.
+    pub surroundings: Surroundings,
+}
+
+impl Configuration {
+    /// Reads the configuration and the files it names.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`]; each names the file or key, none holds a value.
+    pub fn read(given: &Given) -> Result<Self, ConfigError> {
+        let document = Document::read(given)?;
+        let config = SynapseConfig::of(&document, given)?;
+        Ok(Self { config, surroundings: Surroundings::of(&document)? })
+    }
+}
+
 impl SynapseConfig {
     /// Reads the configuration and the files it names: signing key and application services.
     ///
@@ -71,23 +100,14 @@ impl SynapseConfig {
     ///
     /// [`ConfigError`]; each names the file or key, none holds a value.
     pub fn read(files: &[PathBuf]) -> Result<Self, ConfigError> {
-        Self::of(&Document::read(files)?)
+        let given = files.into();
+        Self::of(&Document::read(&given)?, &given)
     }
 
-    /// Reads both parts of the configuration at once, so that they are of the same files.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError`].
-    pub fn read_all(files: &[PathBuf]) -> Result<(Self, Surroundings), ConfigError> {
-        let document = Document::read(files)?;
-        Ok((Self::of(&document)?, Surroundings::of(&document)?))
-    }
-
-    fn of(document: &Document) -> Result<Self, ConfigError> {
+    fn of(document: &Document, given: &Given) -> Result<Self, ConfigError> {
         let server_name: OwnedServerName =
             document.get("server_name")?.ok_or(ConfigError::Missing { key: "server_name" })?;
-        let (database, state_database) = database::read(document)?;
+        let (database, state_database) = database::read(document, given)?;
         let mut keys = keys::read(document, server_name.as_str())?.into_iter();
         let signing_key = keys.next().ok_or(ConfigError::Missing { key: "signing_key_path" })?;
         Ok(Self {
@@ -146,7 +166,7 @@ fn media_store_path(document: &Document) -> Result<PathBuf, ConfigError> {
     let path: Option<PathBuf> = document.get("media_store_path")?;
     Ok(match path {
         Some(path) => document.resolve("media_store_path", &path),
-        None => PathBuf::from("media_store"),
+        None => document.resolve("media_store_path", Path::new("media_store")),
     })
 }
 
@@ -173,11 +193,11 @@ impl Provider {
 const PROVIDERS: &str = "media_storage_providers";
 
 fn providers(document: &Document) -> Result<Vec<Provider>, ConfigError> {
-    Ok(document.get(PROVIDERS)?.unwrap_or_default())
+    Ok(document.get_true(PROVIDERS)?.unwrap_or_default())
 }
 
 fn media_providers(document: &Document) -> Result<Vec<PathBuf>, ConfigError> {
-    let backup: Option<PathBuf> = document.get("backup_media_store_path")?;
+    let backup: Option<PathBuf> = document.get_true("backup_media_store_path")?;
     let backup = backup.map(|path| document.resolve("backup_media_store_path", &path));
     let providers = providers(document)?;
     let directories = providers.iter().filter_map(Provider::directory);
@@ -189,14 +209,14 @@ fn media_providers(document: &Document) -> Result<Vec<PathBuf>, ConfigError> {
 
 fn appservices(document: &Document) -> Result<Vec<DumpAppservice>, ConfigError> {
     let key = "app_service_config_files";
-    let files: Vec<PathBuf> = document.get(key)?.unwrap_or_default();
-    files.iter().map(|file| appservice(&document.resolve(key, file))).collect()
+    let files: Vec<PathBuf> = document.get_true(key)?.unwrap_or_default();
+    files.iter().map(|file| appservice(document, key, &document.resolve(key, file))).collect()
 }
 
 /// Reads one registration. Its text is kept as it stands, comments included.
-fn appservice(path: &Path) -> Result<DumpAppservice, ConfigError> {
-    let text = read_text(path)?;
-    let registration: Section = document::parse(path, &text)?;
+fn appservice(document: &Document, key: &str, path: &Path) -> Result<DumpAppservice, ConfigError> {
+    let text = document.read_named(key, path)?;
+    let registration = document::yaml(path, &text)?;
     let id = registration.get("id").and_then(scalar);
     match id {
         Some(id) => Ok(DumpAppservice { id, registration: text.into() }),
@@ -222,12 +242,15 @@ fn experimental_features(document: &Document) -> Result<BTreeSet<String>, Config
     Ok(section.into_iter().filter(|(_, value)| is_on(value)).map(|(name, _)| name).collect())
 }
 
-/// YAML 1.1, which Synapse reads, has more words for *true* than YAML 1.2.
+/// Whether Python takes a value for true.
 fn is_on(value: &Value) -> bool {
     match value {
         Value::Bool(on) => *on,
-        Value::String(word) => matches!(word.to_ascii_lowercase().as_str(), "true" | "yes" | "on"),
-        _ => false,
+        Value::Null => false,
+        Value::Number(number) => number.as_f64() != Some(0.0),
+        Value::String(word) => !word.is_empty(),
+        Value::Array(list) => !list.is_empty(),
+        Value::Object(map) => !map.is_empty(),
     }
 }
 

@@ -93,7 +93,8 @@ pub(crate) fn registrations<'a>(
 fn readable(appservice: &DumpAppservice, server_name: &str) -> Result<Registration, Refusal> {
     let text = appservice.registration.expose_secret();
     let mut registration = serde_saphyr::from_str::<Registration>(text).map_err(|_| {
-        let detail = "it is not the YAML of a registration as the specification has it";
+        let detail = "it is not the YAML of a registration as the specification has it: it needs `id`, `url`, \
+                      `as_token`, `hs_token`, `sender_localpart` and `namespaces`";
         ("registration-unparsable", detail.to_owned())
     })?;
     let sender = format!("@{}:{server_name}", registration.sender_localpart);
@@ -113,8 +114,8 @@ fn readable(appservice: &DumpAppservice, server_name: &str) -> Result<Registrati
             let set = RegexSet::new(same.map(|namespace| namespace.regex.as_str()));
             set.map_err(|_| {
                 let detail = format!(
-                    "a regular expression of its namespace `{name}` is none that Rust knows \
-                     (it has no look-around and no back-references)"
+                    "a regular expression of its namespace `{name}` is none that Conduit \
+                     knows, which has no look-around (`(?!…)`, `(?=…)`) and no back-references: write it without"
                 );
                 ("registration-regex", detail)
             })?;

@@ -98,7 +98,12 @@ impl Source for ApiSource {
             kind: SourceKind::Api,
             synapse_version: self.synapse_version.clone(),
             schema_version: None,
-            extent: Some(Extent { history: self.history, media: self.media, remote_media: false }),
+            extent: Some(Extent {
+                history: self.history,
+                media: self.media,
+                remote_media: false,
+                keep_expiring_tokens: false,
+            }),
         }
     }
 

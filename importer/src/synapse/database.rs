@@ -46,6 +46,8 @@ pub struct DatabaseSource {
     config: SynapseConfig,
     history: History,
     media: MediaOptions,
+    /// Whether newest access tokens that a client would refresh are kept and last.
+    keep_expiring_tokens: bool,
     erased: Erased,
     /// Milliseconds since the epoch: what is over by then is expired.
     now_ts: u64,
@@ -92,6 +94,7 @@ impl DatabaseSource {
             config: config.clone(),
             history,
             media: MediaOptions { files: MediaFiles::Refer, remote: false },
+            keep_expiring_tokens: false,
             erased,
             now_ts,
             device_list_stream_id: None,
@@ -114,6 +117,7 @@ impl DatabaseSource {
             config: self.config.clone(),
             history: self.history,
             media: self.media,
+            keep_expiring_tokens: self.keep_expiring_tokens,
             erased: self.erased.clone(),
             now_ts: self.now_ts,
             device_list_stream_id: None,
@@ -127,6 +131,13 @@ impl DatabaseSource {
     #[must_use]
     pub fn with_media(mut self, media: MediaOptions) -> Self {
         self.media = media;
+        self
+    }
+
+    /// Lets the newest access token of a session that Synapse would refresh last.
+    #[must_use]
+    pub fn keeping_expiring_tokens(mut self) -> Self {
+        self.keep_expiring_tokens = true;
         self
     }
 
@@ -183,6 +194,7 @@ impl Source for DatabaseSource {
                 history: self.history,
                 media: self.media.files,
                 remote_media: self.media.remote,
+                keep_expiring_tokens: self.keep_expiring_tokens,
             }),
         }
     }

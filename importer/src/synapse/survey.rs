@@ -51,6 +51,19 @@ pub struct Survey {
     pub duplicates: Vec<Duplicate>,
     /// Account data that a homeserver reads itself, of another form than the specification's; a thousand at most.
     pub odd_account_data: Vec<OddAccountData>,
+    /// Whether the configured keys are those that signed; `None` if the source can't tell, or there is nothing signed.
+    pub signatures: Option<Signatures>,
+}
+
+/// Newest events of this server, and the configured keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Signatures {
+    /// Events that were looked at.
+    pub events: u64,
+    /// Those signed by a configured key, be it an old one.
+    pub fitting: u64,
+    /// The newest that is not: its id, and the key that it names.
+    pub example: Option<(String, String)>,
 }
 
 /// Facts about a database.

@@ -1,30 +1,59 @@
 //! Why Synapse's configuration can't be used.
 
-use std::{io, path::PathBuf};
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+};
+
+use super::MappedPath;
 
 /// Why Synapse's configuration can't be used. Never holds a value of the configuration, which may be a secret.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
     /// The operating system refused.
-    #[error(
-        "reading `{}`, which Synapse's configuration names; run the importer as Synapse's user, from the directory that Synapse runs in",
-        path.display()
-    )]
+    #[error("reading `{}`{}; {}", path.display(), By(key.as_deref()), remedy(path, source, proposed.as_ref()))]
     Io {
+        /// The key that names the file; `None` for a file of the configuration itself.
+        key: Option<String>,
         /// The file.
         path: PathBuf,
+        /// What would make it be found, if it is in a container.
+        proposed: Option<MappedPath>,
         /// What it said.
         #[source]
         source: io::Error,
     },
-    /// Not YAML, or no mapping.
-    #[error("`{}`, line {line}: this is no YAML mapping; check the file with Synapse itself", path.display())]
+    /// Not UTF-8.
+    #[error(
+        "`{}`, line {line}: there are characters in another encoding than UTF-8, perhaps in a comment; Synapse reads UTF-8, too, unless its locale says otherwise: save the file as UTF-8 (`iconv -f latin1 -t utf-8`)",
+        path.display()
+    )]
+    Encoding {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+    },
+    /// Not YAML.
+    #[error(
+        "`{}`, line {line}: this is no YAML that Synapse's reader takes; see what Synapse itself says of the file: `python -m synapse.config -c FILE`",
+        path.display()
+    )]
     Syntax {
         /// The file.
         path: PathBuf,
         /// The line, counted from 1; 0 if unknown.
         line: u64,
+    },
+    /// Directories without a configuration.
+    #[error(
+        "there is no `*.yaml` in {}; give the files that Synapse is started with (`-c`)",
+        List(paths)
+    )]
+    NoFiles {
+        /// What was given.
+        paths: Vec<PathBuf>,
     },
     /// A key that must be there is not.
     #[error(
@@ -42,6 +71,19 @@ pub enum ConfigError {
         /// The key.
         key: String,
     },
+    /// A setting of a connection that the importer does not know.
+    #[error(
+        "`{key}` is a setting of the database connection that the importer does not know, and without it, it might read another database or trust another server; say by `--synapse-database` how this PostgreSQL is reached without it, or take it out of a copy of the configuration"
+    )]
+    Setting {
+        /// The key, or the environment variable.
+        key: String,
+    },
+    /// No file describes a service of PostgreSQL's library.
+    #[error(
+        "the configuration (or `PGSERVICE`) names a service of PostgreSQL's library that no service file here describes; name the file by `PGSERVICEFILE`, or say by `--synapse-database` what it stands for"
+    )]
+    Service,
     /// A database that is not supported.
     #[error(
         "`{key}` of the configuration names the database engine `{engine}`; only `sqlite3` and `psycopg2` (PostgreSQL) are known"
@@ -54,7 +96,7 @@ pub enum ConfigError {
     },
     /// Tables are spread in a way that is not supported.
     #[error(
-        "`databases` of the configuration must have exactly one database for the data store `main` and one for `state`, of the same engine; this one has not"
+        "`databases` of the configuration must have exactly one database for the data store `main` and one for `state`, of the same engine, and `--synapse-database` must not name one for both; this one has not"
     )]
     DataStores,
     /// Not a signing key.
@@ -73,4 +115,40 @@ pub enum ConfigError {
         /// The file.
         path: PathBuf,
     },
+}
+
+struct By<'a>(Option<&'a str>);
+
+impl fmt::Display for By<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(key) => write!(f, ", which `{key}` of Synapse's configuration names"),
+            None => Ok(()),
+        }
+    }
+}
+
+struct List<'a>(&'a [PathBuf]);
+
+impl fmt::Display for List<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let paths: Vec<_> = self.0.iter().map(|path| format!("`{}`", path.display())).collect();
+        f.write_str(&paths.join(", "))
+    }
+}
+
+/// What helps when a file can't be read.
+fn remedy(path: &Path, error: &io::Error, proposed: Option<&MappedPath>) -> String {
+    match (error.kind(), proposed) {
+        (io::ErrorKind::NotFound, Some(proposed)) => {
+            format!("if Synapse runs in a container: {proposed}")
+        }
+        (io::ErrorKind::NotFound, None) if path.is_absolute() => {
+            "if Synapse runs in a container, say where its directories are here: `--map-path /THERE=/HERE`".into()
+        }
+        (io::ErrorKind::NotFound, None) => {
+            "run the importer from the directory that Synapse runs in".into()
+        }
+        _ => "run the importer as Synapse's user".into(),
+    }
 }

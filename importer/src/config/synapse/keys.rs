@@ -7,11 +7,12 @@ use base64::{
     alphabet::STANDARD,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error as _};
+use serde_json::Value;
 
 use super::{
     ConfigError,
-    document::{Document, read_text},
+    document::{Document, scalar},
 };
 use crate::dump::format::{DumpOldSigningKey, DumpSigningKey};
 
@@ -27,7 +28,15 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 #[derive(Deserialize)]
 pub(super) struct OldKey {
     key: String,
+    #[serde(deserialize_with = "number")]
     expired_ts: u64,
+}
+
+/// A number, or a text of one: Synapse publishes either as it stands.
+fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    let text = scalar(&value).and_then(|text| text.trim().parse().ok());
+    text.ok_or_else(|| D::Error::custom("no number"))
 }
 
 impl OldKey {
@@ -37,7 +46,8 @@ impl OldKey {
     }
 }
 
-/// The keys of `signing_key`, or else of the file `signing_key_path`, which is by default named after the server.
+/// The keys of `signing_key`, or else of the file `signing_key_path`; that is by default named after the server and beside
+/// the last configuration file.
 pub(super) fn read(
     document: &Document,
     server_name: &str,
@@ -45,12 +55,13 @@ pub(super) fn read(
     if let Some(text) = document.get::<String>("signing_key")? {
         return parse_signing_keys("signing_key", &text);
     }
-    let (key, path) = match document.get::<PathBuf>("signing_key_path")? {
-        Some(path) => ("signing_key_path", path),
-        None => ("server_name", PathBuf::from(format!("{server_name}.signing.key"))),
+    let key = "signing_key_path";
+    let path = match document.get::<PathBuf>(key)? {
+        Some(path) => document.resolve(key, &path),
+        // `synapse/config/key.py`: beside the last file (`config_dir_path` of `synapse/config/_base.py`).
+        None => document.last_directory().join(format!("{server_name}.signing.key")),
     };
-    let path = document.resolve(key, &path);
-    parse_signing_keys(&path.display().to_string(), &read_text(&path)?)
+    parse_signing_keys(&path.display().to_string(), &document.read_named(key, &path)?)
 }
 
 /// Reads the text of a key file: lines `ed25519 VERSION SEED`, the seed being 32 bytes in base64. Synapse signs with the

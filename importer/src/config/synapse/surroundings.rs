@@ -9,7 +9,7 @@ use std::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{ConfigError, document::Document, is_on, providers, scalar};
+use super::{ConfigError, MappedPath, document::Document, is_on, providers, scalar};
 
 /// How Synapse is operated.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,6 +32,15 @@ pub struct Surroundings {
     pub registration: bool,
     /// `max_upload_size` in bytes.
     pub max_upload_bytes: u64,
+    /// Whether `enable_media_repo` is off: another process, or another program, keeps the media.
+    pub media_elsewhere: bool,
+    /// Relative paths that mean one file from the present directory and another beside the configuration: the key, what
+    /// was taken, what else is there.
+    pub ambiguous_paths: Vec<(String, PathBuf, PathBuf)>,
+    /// What would make absolute paths exist that are not there, as in a container.
+    pub proposed_paths: Vec<MappedPath>,
+    /// Files given as configuration that hold no mapping: Synapse passes over them.
+    pub passed_over: Vec<PathBuf>,
 }
 
 /// Keys of other ways to log in, and the key within them that switches them on, if there is one.
@@ -109,7 +118,7 @@ impl Surroundings {
     ///
     /// [`ConfigError`].
     pub fn read(files: &[PathBuf]) -> Result<Self, ConfigError> {
-        Self::of(&Document::read(files)?)
+        Self::of(&Document::read(&files.into())?)
     }
 
     pub(super) fn of(document: &Document) -> Result<Self, ConfigError> {
@@ -133,7 +142,7 @@ impl Surroundings {
                 .get::<Value>("pid_file")?
                 .as_ref()
                 .and_then(Value::as_str)
-                .map(PathBuf::from),
+                .map(|path| document.mapped(path.as_ref())),
             media_providers: providers(document)?
                 .into_iter()
                 .filter(|provider| provider.directory().is_none())
@@ -154,6 +163,11 @@ impl Surroundings {
                 .and_then(scalar)
                 .and_then(|size| bytes(&size))
                 .unwrap_or(50 << 20),
+            media_elsewhere: document.get::<Value>("enable_media_repo")?
+                == Some(Value::Bool(false)),
+            ambiguous_paths: document.ambiguous(),
+            proposed_paths: document.proposed(),
+            passed_over: document.passed_over().to_vec(),
         })
     }
 }
@@ -247,6 +261,7 @@ mod tests {
                 public_baseurl: None,
                 registration: true,
                 max_upload_bytes: 2 << 20,
+                ..Surroundings::default()
             }
         );
     }

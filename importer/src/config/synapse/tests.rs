@@ -6,7 +6,9 @@ use std::{
 use secrecy::ExposeSecret;
 use tempfile::TempDir;
 
-use super::{ConfigError, DatabaseConfig, SynapseConfig, parse_signing_keys};
+use super::{
+    ConfigError, Configuration, DatabaseConfig, Given, PathMap, SynapseConfig, parse_signing_keys,
+};
 
 const SEED: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
 
@@ -115,17 +117,17 @@ fn later_files_replace_whole_keys_and_directories_are_sorted() {
 
 #[test]
 fn postgres_arguments_may_be_numbers() {
-    let config = with("database: {name: psycopg2, args: {user: synapse, password: 12345, dbname: db, database: other, host: /run/pg, port: 5433, sslmode: require, cp_max: 10}}").unwrap();
+    let config = with("database: {name: psycopg2, args: {user: synapse, password: 12345, dbname: db, host: /run/pg, port: 5433, sslmode: require, cp_max: 10}}").unwrap();
     let DatabaseConfig::Postgres(postgres) = config.database else { panic!("not PostgreSQL") };
     assert_eq!(
         (
             postgres.user.as_deref(),
             postgres.database.as_deref(),
             postgres.host.as_deref(),
-            postgres.port,
+            postgres.port.as_deref(),
             postgres.sslmode.as_deref()
         ),
-        (Some("synapse"), Some("db"), Some("/run/pg"), Some(5433), Some("require"))
+        (Some("synapse"), Some("db"), Some("/run/pg"), Some("5433"), Some("require"))
     );
     assert_eq!(postgres.password.unwrap().expose_secret(), "12345");
 }
@@ -173,9 +175,21 @@ fn delegated_logins_and_workers_are_noticed() {
 fn what_is_wrong_is_named_and_no_value_is_shown() {
     for (text, error) in [
         ("{", "b.yaml`, line"),
-        ("[planted-secret]", "b.yaml`, line"),
+        ("a: !planted-secret b", "b.yaml`, line 1"),
+        ("[planted-secret]", "the configuration has no `database`"),
+        (
+            "database: {name: psycopg2, args: {sslcrl: planted-secret}}",
+            "`database.args.sslcrl` is a setting",
+        ),
+        (
+            "database: {args: {database: planted-secret, uri: true}}",
+            "`database.args.uri` is a setting",
+        ),
+        (
+            "database: {name: psycopg2, args: {service: planted-secret}}",
+            "names a service of PostgreSQL's library",
+        ),
         ("database: planted-secret", "`database` of the configuration has a form"),
-        ("database: {name: psycopg2, args: {port: planted-secret}}", "`database.args.port` of"),
         ("database: {name: psycopg2, args: {dsn: planted-secret}}", "`database.args.dsn` of"),
         ("database: {name: mysql}", "names the database engine `mysql`"),
         ("database: {name: sqlite3}", "`database.args.database` of"),
@@ -236,4 +250,95 @@ fn signing_keys_are_three_words_a_line() {
     assert_eq!(refused(&format!("ed25519 a {SEED} more")), Some(1));
     assert_eq!(refused("ed25519 a AAAA"), Some(1));
     assert_eq!(refused("ed25519 a *"), Some(1));
+}
+
+#[test]
+fn the_default_key_file_is_beside_the_last_configuration_file() {
+    let key = |version: &str| format!("ed25519 {version} {SEED}\n");
+    let files = Files::new(&[
+        ("a.yaml", "server_name: own.test\ndatabase: {args: {database: x}}\n"),
+        ("own.test.signing.key", &key("first")),
+    ]);
+    let last = files.path("conf.d");
+    std::fs::create_dir(&last).unwrap();
+    std::fs::write(last.join("b.yaml"), "# nothing\n").unwrap();
+    let version = |files: &[PathBuf]| {
+        SynapseConfig::read(files)
+            .map(|config| config.signing_key.version)
+            .map_err(|error| error.to_string())
+    };
+    let missing = version(&[files.path("a.yaml"), last.clone()]).unwrap_err();
+    assert!(
+        missing.contains("conf.d/own.test.signing.key`, which `signing_key_path` of"),
+        "{missing}"
+    );
+    std::fs::write(last.join("own.test.signing.key"), key("last")).unwrap();
+    assert_eq!(version(&[files.path("a.yaml"), last.clone()]), Ok("last".into()));
+    assert_eq!(version(&[last, files.path("a.yaml")]), Ok("first".into()));
+}
+
+#[test]
+fn paths_of_a_container_are_mapped_or_a_map_is_proposed() {
+    let files = Files::new(&[
+        (
+            "a.yaml",
+            "server_name: own.test\nsigning_key_path: /data/own.key\nmedia_store_path: /data/media\n\
+             database: {args: {database: /data/homeserver.db}}\n",
+        ),
+        ("own.key", &format!("ed25519 a {SEED}\n")),
+        ("media", ""),
+        ("homeserver.db", ""),
+    ]);
+    let here = files.0.path().canonicalize().unwrap();
+    let mut given = Given { files: vec![files.path("a.yaml")], ..Given::default() };
+    let option = format!("--map-path /data={}", here.display());
+    let refused = Configuration::read(&given).unwrap_err().to_string();
+    assert!(refused.ends_with(&format!("if Synapse runs in a container: {option}")), "{refused}");
+    std::fs::write(files.path("b.yaml"), format!("signing_key: ed25519 a {SEED}\n")).unwrap();
+    given.files.push(files.path("b.yaml"));
+    let proposed = Configuration::read(&given).unwrap().surroundings.proposed_paths;
+    assert_eq!(proposed.iter().map(ToString::to_string).collect::<Vec<_>>(), [option]);
+    given.map = PathMap::new(proposed);
+    let Configuration { config: synapse, surroundings } = Configuration::read(&given).unwrap();
+    assert_eq!(synapse.media_store_path, here.join("media"));
+    assert_eq!(sqlite_path(&synapse.database), Some(here.join("homeserver.db").as_path()));
+    assert!(surroundings.proposed_paths.is_empty());
+}
+
+#[test]
+fn settings_that_are_given_replace_those_of_the_configuration() {
+    let text = "database: {name: psycopg2, args: {host: db, hostaddr: 10.0.0.1, user: synapse, password: pw, dbname: matrix}}\n";
+    let files = Files::new(&[(
+        "a.yaml",
+        &format!("server_name: own.test\nsigning_key: ed25519 a {SEED}\n{text}"),
+    )]);
+    let read = |database: &str, password: Option<&str>| {
+        let given = Given {
+            files: vec![files.path("a.yaml")],
+            database: Some(database.parse().unwrap()),
+            database_password: password.map(Into::into),
+            ..Given::default()
+        };
+        let DatabaseConfig::Postgres(config) = Configuration::read(&given).unwrap().config.database
+        else {
+            panic!("not PostgreSQL")
+        };
+        [
+            config.host,
+            config.hostaddr,
+            config.port,
+            config.user,
+            config.password.map(|password| password.expose_secret().to_owned()),
+            config.database,
+        ]
+    };
+    let text = |text: &str| Some(text.to_owned());
+    assert_eq!(
+        read("host=127.0.0.1 port=5433", None),
+        [text("127.0.0.1"), None, text("5433"), text("synapse"), text("pw"), text("matrix")]
+    );
+    assert_eq!(
+        read("postgresql://me@localhost/other", Some("secret")),
+        [text("localhost"), None, None, text("me"), text("secret"), text("other")]
+    );
 }

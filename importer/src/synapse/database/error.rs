@@ -1,6 +1,6 @@
 //! Why Synapse's database can't be read.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::schema::SUPPORTED;
 
@@ -9,10 +9,7 @@ use super::schema::SUPPORTED;
 #[non_exhaustive]
 pub enum DatabaseError {
     /// The SQLite file is not there.
-    #[error(
-        "Synapse's database `{}` is not there; run the importer from the directory that Synapse runs in, or correct `database.args.database`",
-        path.display()
-    )]
+    #[error("Synapse's database `{}` is not there; {}", path.display(), where_else(path, "database.args.database"))]
     FileMissing {
         /// The file.
         path: PathBuf,
@@ -31,8 +28,9 @@ pub enum DatabaseError {
     },
     /// Files shall be copied, and the directory is not there.
     #[error(
-        "Synapse's media store `{}` is not there; run the importer from the directory that Synapse runs in, correct `media_store_path`, or leave media out by `--media none`",
-        path.display()
+        "Synapse's media store `{}` is not there; {}, or leave media out by `--media none`",
+        path.display(),
+        where_else(path, "media_store_path")
     )]
     MediaStoreMissing {
         /// The directory.
@@ -40,7 +38,7 @@ pub enum DatabaseError {
     },
     /// PostgreSQL does not answer.
     #[error(
-        "PostgreSQL does not answer at {address}; start it, or correct `host` and `port` under `database.args`"
+        "PostgreSQL does not answer at {address}; start it, correct `host` and `port` under `database.args`, or if that name is a container's, say how it is reached from here: `--synapse-database 'host=127.0.0.1 port=5432'`"
     )]
     Unreachable {
         /// Host or socket, and port.
@@ -72,13 +70,80 @@ pub enum DatabaseError {
         /// The name.
         database: String,
     },
-    /// The configuration asks for TLS.
+    /// PostgreSQL can't be reached by TLS, or is not who `sslmode` asks for.
     #[error(
-        "`sslmode: {mode}` asks for a TLS connection to PostgreSQL, which the importer does not make; run it on the database's machine, or through an SSH tunnel, with `sslmode: prefer`"
+        "PostgreSQL at {address} can't be reached over TLS as `sslmode` asks; see `sslmode`, `sslrootcert`, `sslcert` and `sslkey` under `database.args`"
     )]
     Tls {
-        /// The mode.
-        mode: String,
+        /// Host and port.
+        address: String,
+        /// What was wrong.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// The server shall be verified, and nobody is known who may certify it.
+    #[error(
+        "`sslmode` asks for a verified server, and the file of certificates `{}` is not there; name the file of those who certify it by `sslrootcert` under `database.args`, or `sslrootcert: system` with `sslmode: verify-full`",
+        path.display()
+    )]
+    Authorities {
+        /// `sslrootcert`, or its default.
+        path: PathBuf,
+    },
+    /// A setting of the connection has a value that is not known.
+    #[error(
+        "`{key}` of the connection to PostgreSQL has a value, or is combined with others in a way, that the importer does not know; say by `--synapse-database` how this PostgreSQL is reached without it"
+    )]
+    Setting {
+        /// The setting.
+        key: &'static str,
+    },
+    /// No server is of the kind that is asked for.
+    #[error("none of the PostgreSQL servers is `{attributes}`, as `target_session_attrs` asks")]
+    NoneFits {
+        /// `target_session_attrs`.
+        attributes: String,
+    },
+    /// The role may not read Synapse's tables.
+    #[error(
+        "the role `{role}` may not read {tables}; connect as Synapse's own role, or let its owner say `GRANT USAGE ON SCHEMA {schema} TO \"{role}\"; GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO \"{role}\"`"
+    )]
+    Rights {
+        /// The role.
+        role: String,
+        /// The schema, quoted.
+        schema: String,
+        /// Tables, or how many.
+        tables: String,
+    },
+    /// Synapse's tables are in a schema that the search path does not name.
+    #[error(
+        "{place} has Synapse's tables, but in the schema {schemas}, which is not in the search path of this connection; connect as the role that Synapse uses, or add `options: \"-c search_path={schemas}\"` under `database.args`"
+    )]
+    OtherSchema {
+        /// The PostgreSQL database.
+        place: String,
+        /// The schemas, quoted.
+        schemas: String,
+    },
+    /// The SQLite file is shorter than it says, or its first page is damaged.
+    #[error(
+        "Synapse's database `{}` is damaged or cut off; restore it from a backup, or see what `sqlite3 FILE .recover` gives", path.display()
+    )]
+    CutOff {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite said.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// Synapse was ended while it wrote.
+    #[error(
+        "Synapse, or its machine, was ended while it wrote to its database `{}`: what it had not finished is in `{}-journal` and has to be taken back first; start Synapse once and stop it", path.display(), path.display()
+    )]
+    Unfinished {
+        /// The file.
+        path: PathBuf,
     },
     /// The database is not Synapse's.
     #[error("{place} is not a Synapse database: {missing}; correct `database` in homeserver.yaml")]
@@ -106,8 +171,9 @@ pub enum DatabaseError {
     },
     /// The schema is older than what can be read.
     #[error(
-        "the database has schema version {found}; upgrade Synapse to 1.62 (schema {}) or later first, start it once, and let its background updates finish",
-        SUPPORTED.start()
+        "the database has schema version {found}, and versions from {} on can be read; {}",
+        SUPPORTED.start(),
+        upgrade(*found)
     )]
     SchemaTooOld {
         /// `schema_version.version`.
@@ -151,14 +217,55 @@ pub enum DatabaseError {
     },
 }
 
-/// What one of the engines said.
+impl DatabaseError {
+    /// Whether another server may do where this one failed.
+    pub(super) fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Tls { .. })
+    }
+}
+
+/// How a database gets to a schema that can be read.
+fn upgrade(found: i64) -> &'static str {
+    // Synapse 1.163.2 has failed on 53, 54 and some of 58, and 1.68 has not.
+    if found <= 58 {
+        "a present-day Synapse may fail to upgrade it: start Synapse 1.68.0 on it, wait until its background updates have finished (`SELECT * FROM background_updates` is empty), then do the same with the newest Synapse"
+    } else {
+        "start the newest Synapse on it and wait until its background updates have finished (`SELECT * FROM background_updates` is empty)"
+    }
+}
+
+/// What helps when a file is not where the configuration says.
+fn where_else(path: &Path, key: &str) -> String {
+    if path.is_absolute() {
+        format!(
+            "correct `{key}`, or if Synapse runs in a container, say where its directories are here: `--map-path /THERE=/HERE`"
+        )
+    } else {
+        format!("run the importer from the directory that Synapse runs in, or correct `{key}`")
+    }
+}
+
+/// What one of the engines said. Never a query, which may be pages long.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EngineError {
     /// SQLite.
-    #[error(transparent)]
-    Sqlite(#[from] rusqlite::Error),
+    #[error("{}", of_sqlite(.0))]
+    Sqlite(rusqlite::Error),
     /// PostgreSQL.
     #[error(transparent)]
     Postgres(#[from] sqlx::Error),
+}
+
+impl From<rusqlite::Error> for EngineError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+fn of_sqlite(error: &rusqlite::Error) -> String {
+    match error {
+        rusqlite::Error::SqlInputError { msg, .. } => msg.clone(),
+        error => error.to_string(),
+    }
 }

@@ -33,6 +33,9 @@ impl Schema {
     ) -> Result<Self, DatabaseError> {
         let columns = columns(connection).await?;
         let not_synapse = |missing| DatabaseError::NotSynapse { place: place.to_owned(), missing };
+        if connection.kind() == SourceKind::Postgres {
+            rights(connection, place).await?;
+        }
         for (table, missing) in [
             ("schema_version", "it has no table `schema_version`"),
             ("users", "it has no table `users`"),
@@ -77,6 +80,11 @@ impl Schema {
     pub(super) fn column<'a>(&self, table: &str, column: &'a str, default: &'a str) -> &'a str {
         if self.has_column(table, column) { column } else { default }
     }
+
+    /// The column `thread_id`, which came with deltas of schema 72 that Synapse before 1.68 does not have.
+    pub(super) fn thread_id(&self, table: &str) -> &'static str {
+        self.column(table, "thread_id", "CAST(NULL AS TEXT)")
+    }
 }
 
 async fn columns(
@@ -87,8 +95,11 @@ async fn columns(
             "SELECT m.name, p.name FROM sqlite_master m, pragma_table_info(m.name) p WHERE m.type = 'table'"
         }
         SourceKind::Postgres | SourceKind::Api => {
-            "SELECT CAST(table_name AS TEXT), CAST(column_name AS TEXT) FROM information_schema.columns \
-             WHERE table_schema = ANY (current_schemas(FALSE))"
+            // Whatever the role may read of them; the search path is the schema of `schema_version` alone.
+            "SELECT CAST(c.relname AS TEXT), CAST(a.attname AS TEXT) FROM pg_class c \
+             JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid \
+             WHERE n.nspname = ANY (current_schemas(FALSE)) AND c.relkind IN ('r', 'p', 'v', 'm', 'f') \
+             AND a.attnum > 0 AND NOT a.attisdropped"
         }
     };
     let mut columns: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -101,6 +112,44 @@ async fn columns(
         .await?;
     Ok(columns)
 }
+
+/// Refuses a role that may not read all tables, or does not see them: it would look as if they were not there.
+async fn rights(connection: &mut Connection, place: &str) -> Result<(), DatabaseError> {
+    let all = "SELECT CAST(CURRENT_USER AS TEXT), CAST(quote_ident(n.nspname) AS TEXT), CAST(c.relname AS TEXT), \
+               has_schema_privilege(n.oid, 'USAGE'), n.nspname = ANY (current_schemas(FALSE)), \
+               has_table_privilege(c.oid, 'SELECT') \
+               FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p') AND ";
+    let synapses = format!("{all} c.relname = 'schema_version' ORDER BY 2");
+    let rows = connection.rows("the catalogue", &synapses, &[]).await?;
+    let found: Vec<Table> = rows.iter().filter_map(|row| row.decode().ok()).collect();
+    if !found.iter().any(|(_, _, _, _, seen, _)| *seen) {
+        if let Some((role, schema, ..)) = found.iter().find(|(_, _, _, usage, ..)| !usage) {
+            let (role, schema) = (role.clone(), schema.clone());
+            return Err(DatabaseError::Rights { role, schema, tables: "its schema".into() });
+        }
+        let schemas: Vec<_> = found.into_iter().map(|(_, schema, ..)| schema).collect();
+        if schemas.is_empty() {
+            return Ok(());
+        }
+        let (place, schemas) = (place.to_owned(), schemas.join(", "));
+        return Err(DatabaseError::OtherSchema { place, schemas });
+    }
+    let refused = format!(
+        "{all} n.nspname = ANY (current_schemas(FALSE)) AND NOT has_table_privilege(c.oid, 'SELECT') ORDER BY 3"
+    );
+    let rows = connection.rows("the catalogue", &refused, &[]).await?;
+    let refused: Vec<Table> = rows.iter().filter_map(|row| row.decode().ok()).collect();
+    let Some((role, schema, first, ..)) = refused.first().cloned() else { return Ok(()) };
+    let others = refused.len().saturating_sub(1);
+    let tables = match others {
+        0 => format!("the table `{first}`"),
+        _ => format!("the table `{first}` and {others} others"),
+    };
+    Err(DatabaseError::Rights { role, schema, tables })
+}
+
+/// Role, schema, table; whether the role may use the schema, whether it is searched, whether the role may read the table.
+type Table = (String, String, String, bool, bool, bool);
 
 async fn pending_updates(connection: &mut Connection) -> Result<Vec<String>, DatabaseError> {
     let sql = "SELECT update_name FROM background_updates ORDER BY update_name";

@@ -2,6 +2,7 @@
 
 mod account_data;
 mod duplicates;
+mod signatures;
 mod soundness;
 
 use std::{collections::BTreeMap, path::Path};
@@ -42,22 +43,18 @@ impl DatabaseSource {
                     &[foreign.as_str().into()],
                 )
                 .await?,
-            expiring_tokens: self
-                .by_user(
-                    "access_tokens",
-                    "SELECT user_id, COUNT(*) FROM access_tokens \
-                     WHERE puppets_user_id IS NULL AND valid_until_ms > $1 GROUP BY user_id",
-                    &[now.into()],
-                )
-                .await?,
-            tokens_without_device: self
-                .by_user(
+            expiring_tokens: self.expiring_tokens(now).await?,
+            tokens_without_device: if self.config.delegated_auth {
+                Vec::new()
+            } else {
+                self.by_user(
                     "access_tokens",
                     "SELECT user_id, COUNT(*) FROM access_tokens WHERE puppets_user_id IS NULL \
                      AND device_id IS NULL AND COALESCE(valid_until_ms, $1 + 1) > $1 GROUP BY user_id",
                     &[now.into()],
                 )
-                .await?,
+                .await?
+            },
             other_pushers: self
                 .by_user(
                     "pushers",
@@ -96,8 +93,26 @@ impl DatabaseSource {
             membership_conflicts: self.membership_conflicts().await?,
             broken_state: self.broken_state().await?,
             census: Some(self.count_tables(None).await?),
+            signatures: self.signatures().await?,
             server_name,
         })
+    }
+
+    /// Who has tokens that expire and do not move.
+    async fn expiring_tokens(&mut self, now: i64) -> Result<Vec<(String, u64)>, DatabaseError> {
+        // Of logins that are elsewhere, none moves.
+        if self.config.delegated_auth {
+            return Ok(Vec::new());
+        }
+        let kept = "AND NOT EXISTS (SELECT 1 FROM refresh_tokens r WHERE r.id = a.refresh_token_id \
+                    AND r.next_token_id IS NULL AND COALESCE(r.expiry_ts, $1) >= $1 \
+                    AND COALESCE(r.ultimate_session_expiry_ts, $1) >= $1)";
+        let sql = format!(
+            "SELECT a.user_id, COUNT(*) FROM access_tokens a \
+             WHERE a.puppets_user_id IS NULL AND a.valid_until_ms > $1 {} GROUP BY a.user_id",
+            if self.keep_expiring_tokens { kept } else { "" }
+        );
+        self.by_user("access_tokens", &sql, &[now.into()]).await
     }
 
     /// Events of erased users that the dump will hold in their redacted form, if it holds the full history.
@@ -210,7 +225,7 @@ impl DatabaseSource {
     async fn survey_accounts(&mut self) -> Result<Vec<Account>, DatabaseError> {
         type Columns =
             (String, Known<String>, bool, bool, bool, bool, Option<bool>, bool, bool, bool);
-        let (schema, erased) = (&self.schema, &self.erased);
+        let (schema, erased, delegated) = (&self.schema, &self.erased, self.config.delegated_auth);
         let sql = format!(
             "SELECT name, appservice_id, admin, deactivated, is_guest, shadow_banned, {}, {}, {}, \
              CASE WHEN COALESCE(password_hash, '') = '' THEN 0 ELSE 1 END FROM users",
@@ -237,11 +252,11 @@ impl DatabaseSource {
                     )) => Account {
                         erased: erased.contains(&user_id),
                         user_id,
-                        admin,
+                        admin: admin && !delegated,
                         deactivated,
                         guest,
                         restricted: banned || locked || suspended || approved == Some(false),
-                        password: Some(hash),
+                        password: (!delegated).then_some(hash),
                         appservice: appservice.0,
                     },
                     Err(_) => Account { user_id: row.label(), ..Account::default() },

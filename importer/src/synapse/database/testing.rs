@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, postgres::PgConnectOptions};
 
-pub(super) use self::postgres::Server;
+pub(super) use self::postgres::{Server, run_as_postgres};
 use super::{DatabaseError, DatabaseSource};
 use crate::{
     census::Census,

@@ -66,9 +66,10 @@ impl DatabaseSource {
         let schema = &self.schema;
         let features = &self.config.experimental_features;
         let one = &mut OneUser::new(&mut self.main, &mut self.batch, user_id);
+        let delegated = self.config.delegated_auth;
         let account = match self.owners.senders.get(user_id) {
             Some(service) => Some(sender_account(user_id, service)),
-            None => account(one, schema, tally).await?,
+            None => account(one, schema, delegated, tally).await?,
         };
         let Some(mut user) = account else {
             self.owners.users_left_out.insert(user_id.to_string());
@@ -84,10 +85,15 @@ impl DatabaseSource {
         user.pushers = clients::pushers(one, schema, tally).await?;
         user.filters = clients::filters(one, tally).await?;
         user.key_backups = backups::read(one, tally).await?;
-        user.receipts = receipts::read(one, tally).await?;
-        user.unread = unread::read(one, tally).await?;
+        user.receipts = receipts::read(one, schema, tally).await?;
+        user.unread = unread::read(one, schema, tally).await?;
         let signatures = keys::own_signatures(one, tally).await?;
-        user.devices = devices::read(one, self.now_ts, &signatures, tally).await?;
+        let logins = devices::Logins {
+            now_ts: self.now_ts,
+            delegated,
+            keep_expiring: self.keep_expiring_tokens,
+        };
+        user.devices = devices::read(one, logins, &signatures, tally).await?;
         user.cross_signing_keys = keys::cross_signing_keys(one, &signatures, tally).await?;
         user.signed_keys = keys::signed_keys(one, tally).await?;
         user.device_list_stream_id = self.device_list_stream_id().await?;
@@ -95,10 +101,11 @@ impl DatabaseSource {
     }
 }
 
-/// The row in `users`.
+/// The row in `users`. With logins `delegated`, what it says of them is of before and counts no more.
 async fn account(
     one: &mut OneUser<'_>,
     schema: &Schema,
+    delegated: bool,
     tally: &mut Tally,
 ) -> Result<Option<DumpUser>, DatabaseError> {
     let sql = format!(
@@ -160,9 +167,9 @@ async fn account(
         }
     };
     // Synapse has an empty hash for accounts of application services.
-    let password_hash = password_hash(one.id.as_str(), hash, tally);
+    let password_hash = password_hash(one.id.as_str(), hash, delegated, tally);
     Ok(Some(DumpUser {
-        admin,
+        admin: admin && !delegated,
         deactivated,
         guest,
         locked,
@@ -223,6 +230,7 @@ fn empty(user_id: OwnedUserId) -> DumpUser {
 fn password_hash(
     user: &str,
     hash: Option<Known<String>>,
+    delegated: bool,
     tally: &mut Tally,
 ) -> Option<SecretString> {
     let Known(hash) = hash?;
@@ -230,6 +238,11 @@ fn password_hash(
         return None;
     }
     tally.read(Kind::PasswordHash, 1);
+    if delegated {
+        let detail = "another service does logins; the password is of before";
+        tally.skip(Kind::PasswordHash, user, "login-elsewhere", detail);
+        return None;
+    }
     if hash.is_none() {
         let detail = "it is no text; reset the password";
         tally.skip(Kind::PasswordHash, user, "value-invalid", detail);

@@ -1,16 +1,16 @@
 //! Synapse's PostgreSQL database.
 
-use std::ops::ControlFlow;
+mod password;
+mod reach;
+
+use std::{ops::ControlFlow, time::Duration};
 
 use futures_util::TryStreamExt;
-use secrecy::ExposeSecret;
-use sqlx::{
-    AssertSqlSafe, ConnectOptions, PgConnection,
-    postgres::{PgConnectOptions, PgSslMode},
-};
+use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, postgres::PgConnectOptions};
 use tracing::info;
 
-use super::{Param, Row, STATEMENTS};
+use self::reach::Place;
+use super::{Param, Row};
 use crate::{
     config::synapse::PostgresConfig,
     synapse::database::{DatabaseError, error::EngineError},
@@ -21,6 +21,11 @@ use crate::{
 /// compiling one. With pages counted as cheaply as they are in memory, small tables are not read whole for a few rows, either.
 const PLANNING: &str = "SET enable_bitmapscan = off; SET plan_cache_mode = force_generic_plan; SET jit = off; \
                         SET random_page_cost = 1.1";
+
+/// Lets names without a schema mean the tables of the schema in which Synapse finds its own: a table of the same name that
+/// another application has elsewhere in the search path is none of them.
+const SEARCH: &str = "SELECT set_config('search_path', quote_ident(n.nspname), FALSE) FROM pg_class c \
+                      JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass('schema_version')";
 
 /// Gives rows of a query to `each` until it has enough.
 pub(super) async fn each(
@@ -79,34 +84,109 @@ async fn beside(config: &PostgresConfig, snapshot: String) -> anyhow::Result<PgC
 
 /// Connects and begins the transaction.
 pub(super) async fn open(config: &PostgresConfig) -> Result<PgConnection, DatabaseError> {
-    let options = options(config)?;
-    let address = match options.get_socket() {
-        Some(socket) => format!("{}, port {}", socket.display(), options.get_port()),
-        None => format!("{}, port {}", options.get_host(), options.get_port()),
+    let attributes = config.target_session_attrs.as_deref().unwrap_or("any");
+    let passes: &[&str] = match attributes {
+        "prefer-standby" => &["standby", "any"],
+        "any" | "read-write" | "read-only" | "primary" | "standby" => &[attributes],
+        _ => return Err(DatabaseError::Setting { key: "target_session_attrs" }),
     };
+    let places = reach::places(config)?;
+    let mut failed = None;
+    for attributes in passes {
+        for place in &places {
+            match Box::pin(open_at(config, place, attributes)).await {
+                Ok(Some(connection)) => return Ok(connection),
+                Ok(None) => {}
+                // Whoever answers and says no is not passed over for another one.
+                Err(error) if !error.is_unreachable() => return Err(error),
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+    }
+    Err(failed.unwrap_or(DatabaseError::NoneFits { attributes: attributes.to_owned() }))
+}
+
+/// The same at one server; `None` if it is not of the kind that is asked for.
+async fn open_at(
+    config: &PostgresConfig,
+    place: &Place,
+    attributes: &str,
+) -> Result<Option<PgConnection>, DatabaseError> {
+    let mut failed = None;
+    for options in &place.attempts {
+        let patience = config.connect_timeout.as_deref().and_then(|text| text.trim().parse().ok());
+        let connected = match patience.filter(|seconds: &u64| *seconds > 0) {
+            None => options.connect().await,
+            Some(seconds) => {
+                let patience = Duration::from_secs(seconds.max(2));
+                let elapsed = |_| sqlx::Error::Io(std::io::ErrorKind::TimedOut.into());
+                let connected = tokio::time::timeout(patience, options.connect()).await;
+                connected.map_err(elapsed).and_then(std::convert::identity)
+            }
+        };
+        match connected {
+            Ok(mut connection) => {
+                let begun = begin(&mut connection, attributes).await;
+                let begun =
+                    begun.map_err(|source| of_connecting(source, &place.address, options))?;
+                return Ok(begun.then_some(connection));
+            }
+            Err(source) => {
+                failed = failed.or(Some(of_connecting(source, &place.address, options)));
+            }
+        }
+    }
+    failed.map_or(Ok(None), Err)
+}
+
+/// Begins the transaction, in which names mean the tables of the schema that Synapse's are in, and no other's. Says whether
+/// the server is of the kind that is asked for.
+async fn begin(connection: &mut PgConnection, attributes: &str) -> sqlx::Result<bool> {
+    if attributes != "any" {
+        let sql =
+            "SELECT pg_is_in_recovery(), current_setting('default_transaction_read_only') = 'on'";
+        let (standby, read_only): (bool, bool) =
+            sqlx::query_as(sql).fetch_one(&mut *connection).await?;
+        let fits = match attributes {
+            "primary" => !standby,
+            "standby" => standby,
+            "read-only" => standby || read_only,
+            _ => !standby && !read_only,
+        };
+        if !fits {
+            return Ok(false);
+        }
+    }
     // A long dump is idle between queries while it writes.
     let begin = "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; \
                  BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-    let opened = async {
-        let mut connection = options.connect().await?;
-        sqlx::raw_sql(PLANNING).execute(&mut connection).await?;
-        sqlx::raw_sql(begin).execute(&mut connection).await?;
-        Ok(connection)
-    };
-    opened.await.map_err(|source| match code(&source).as_deref() {
+    sqlx::raw_sql(PLANNING).execute(&mut *connection).await?;
+    sqlx::query(SEARCH).execute(&mut *connection).await?;
+    sqlx::raw_sql(begin).execute(&mut *connection).await?;
+    Ok(true)
+}
+
+fn of_connecting(source: sqlx::Error, address: &str, options: &PgConnectOptions) -> DatabaseError {
+    let address = address.to_owned();
+    match (code(&source).as_deref(), &source) {
         // invalid_password, invalid_authorization_specification
-        Some("28P01" | "28000") => DatabaseError::Authentication {
+        (Some("28P01" | "28000"), _) => DatabaseError::Authentication {
             address,
             user: options.get_username().to_owned(),
             source,
         },
         // invalid_catalog_name
-        Some("3D000") => DatabaseError::DatabaseMissing {
+        (Some("3D000"), _) => DatabaseError::DatabaseMissing {
             address,
             database: options.get_database().unwrap_or(options.get_username()).to_owned(),
         },
+        (_, sqlx::Error::Tls(_)) => DatabaseError::Tls { address, source },
+        // rustls says so within an error of the socket.
+        (_, sqlx::Error::Io(error)) if error.kind() == std::io::ErrorKind::InvalidData => {
+            DatabaseError::Tls { address, source }
+        }
         _ => DatabaseError::Unreachable { address, source },
-    })
+    }
 }
 
 /// The code that the server gave.
@@ -114,25 +194,5 @@ fn code(error: &sqlx::Error) -> Option<String> {
     Some(error.as_database_error()?.code()?.into_owned())
 }
 
-fn options(config: &PostgresConfig) -> Result<PgConnectOptions, DatabaseError> {
-    let mut options = PgConnectOptions::new().statement_cache_capacity(STATEMENTS);
-    if let Some(host) = &config.host {
-        options = if host.starts_with('/') { options.socket(host) } else { options.host(host) };
-    }
-    if let Some(port) = config.port {
-        options = options.port(port);
-    }
-    if let Some(user) = &config.user {
-        options = options.username(user);
-    }
-    if let Some(password) = &config.password {
-        options = options.password(password.expose_secret());
-    }
-    if let Some(database) = &config.database {
-        options = options.database(database);
-    }
-    match config.sslmode.as_deref() {
-        None | Some("disable" | "allow" | "prefer") => Ok(options.ssl_mode(PgSslMode::Disable)),
-        Some(mode) => Err(DatabaseError::Tls { mode: mode.to_owned() }),
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,9 @@
 //! Synapse's SQLite database.
 
-use std::{ops::ControlFlow, path::Path};
+use std::{
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
@@ -23,8 +26,17 @@ pub(super) fn open_two(path: &Path) -> Result<(Connection, Option<Connection>), 
             place: format!("`{}`", path.display()),
             missing: "it is not even an SQLite database",
         },
+        Some(ErrorCode::DatabaseCorrupt) => DatabaseError::CutOff { path: path.to_owned(), source },
+        _ if journal(path).exists() => DatabaseError::Unfinished { path: path.to_owned() },
         _ => DatabaseError::Open { path: path.to_owned(), source },
     })
+}
+
+/// The file in which SQLite keeps what it has to take back.
+fn journal(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-journal");
+    name.into()
 }
 
 fn connect(path: &Path) -> Result<rusqlite::Result<Connection>, DatabaseError> {

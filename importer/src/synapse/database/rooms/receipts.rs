@@ -26,14 +26,17 @@ impl DatabaseSource {
         tally: &mut Tally,
     ) -> Result<(), SourceError> {
         type Receipt = (OwnedUserId, OwnedEventId, Option<String>, Box<RawValue>);
-        let sql = "SELECT user_id, event_id, thread_id, data FROM receipts_linearized \
-                   WHERE room_id = $1 AND receipt_type = 'm.read' ORDER BY stream_id, user_id";
+        let thread_id = self.schema.thread_id("receipts_linearized");
+        let sql = format!(
+            "SELECT user_id, event_id, {thread_id}, data FROM receipts_linearized \
+             WHERE room_id = $1 AND receipt_type = 'm.read' ORDER BY stream_id, user_id"
+        );
         let table = "receipts_linearized";
         let mut items = Items::new(tally, Kind::Receipt, room_id.as_str()).of(table);
         let server_name = &self.config.server_name;
         let mut result = Ok(());
         self.main
-            .each(table, sql, &[room_id.as_str().into()], |row| {
+            .each(table, &sql, &[room_id.as_str().into()], |row| {
                 let (user_id, event_id, thread_id, data) = match row.decode::<Receipt>() {
                     Ok(receipt) => receipt,
                     // That of a local user was met with the user.

@@ -12,18 +12,27 @@ use tempfile::TempDir;
 pub(in crate::synapse::database) struct Server {
     programs: PathBuf,
     directory: TempDir,
+    port: u16,
 }
 
 impl Server {
     /// Starts a server. `None`: PostgreSQL is not installed, which is said on standard output.
     pub(in crate::synapse::database) fn start() -> Option<Self> {
+        Self::start_with(5432, |_| "-c listen_addresses=''".to_owned())
+    }
+
+    /// Starts a server with further options, which may need files in its directory.
+    pub(in crate::synapse::database) fn start_with(
+        port: u16,
+        prepare: impl FnOnce(&Self) -> String,
+    ) -> Option<Self> {
         let Some(programs) = programs() else {
             println!("skipped: no initdb and pg_ctl of PostgreSQL found");
             return None;
         };
         // The socket's path must be short.
         let directory = tempfile::Builder::new().prefix("pg").tempdir_in("/tmp").unwrap();
-        let server = Self { programs, directory };
+        let server = Self { programs, directory, port };
         let path = server.socket().to_str().unwrap();
         if is_root() {
             run(Command::new("chown").args(["postgres", path]));
@@ -41,7 +50,7 @@ impl Server {
             "-E",
             "UTF8",
         ]));
-        let options = format!("-k {path} -c listen_addresses='' -c fsync=off");
+        let options = format!("-k {path} -c port={port} -c fsync=off {}", prepare(&server));
         let log = format!("{path}/log");
         run(server
             .command("pg_ctl")
@@ -54,7 +63,11 @@ impl Server {
     }
 
     pub(in crate::synapse::database) fn options(&self) -> PgConnectOptions {
-        PgConnectOptions::new().socket(self.socket()).username("postgres").database("postgres")
+        PgConnectOptions::new_without_pgpass()
+            .socket(self.socket())
+            .port(self.port)
+            .username("postgres")
+            .database("postgres")
     }
 
     /// Makes a further database.
@@ -71,14 +84,22 @@ impl Server {
 
     /// A program of PostgreSQL's, which refuses to run as root.
     fn command(&self, name: &str) -> Command {
-        let program = self.programs.join(name);
-        if is_root() {
-            let mut command = Command::new("setpriv");
-            command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]).arg(program);
-            command
-        } else {
-            Command::new(program)
-        }
+        as_postgres(&self.programs.join(name))
+    }
+}
+
+/// Runs a program as PostgreSQL's user.
+pub(in crate::synapse::database) fn run_as_postgres(program: &str, arguments: &[&str]) {
+    run(as_postgres(program.as_ref()).args(arguments));
+}
+
+fn as_postgres(program: &Path) -> Command {
+    if is_root() {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]).arg(program);
+        command
+    } else {
+        Command::new(program)
     }
 }
 

@@ -55,3 +55,4 @@ CREATE TABLE local_media_repository (media_id TEXT, media_type TEXT, media_lengt
 CREATE TABLE local_media_repository_thumbnails (media_id TEXT);
 CREATE TABLE remote_media_cache (media_origin TEXT, media_id TEXT, media_type TEXT, created_ts BIGINT, upload_name TEXT, media_length INTEGER, filesystem_id TEXT, last_access_ts BIGINT, quarantined_by TEXT, authenticated BOOLEAN DEFAULT FALSE, sha256 TEXT);
 CREATE TABLE remote_media_cache_thumbnails (media_id TEXT);
+CREATE TABLE refresh_tokens (id BIGINT PRIMARY KEY NOT NULL, user_id TEXT NOT NULL, device_id TEXT NOT NULL, token TEXT NOT NULL, next_token_id BIGINT, expiry_ts BIGINT, ultimate_session_expiry_ts BIGINT);

@@ -1,6 +1,6 @@
 //! Devices with their tokens and keys.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::value::RawValue;
 
@@ -20,14 +20,25 @@ use crate::{
 
 type Devices = BTreeMap<String, DumpDevice>;
 
+/// What is known of logins.
+#[derive(Clone, Copy)]
+pub(super) struct Logins {
+    /// The present time: what is over by then is expired.
+    pub(super) now_ts: u64,
+    /// Another service does logins: tokens here are of before.
+    pub(super) delegated: bool,
+    /// The newest token of a session that can be refreshed lasts.
+    pub(super) keep_expiring: bool,
+}
+
 pub(super) async fn read(
     one: &mut OneUser<'_>,
-    now_ts: u64,
+    logins: Logins,
     signatures: &[Signature],
     tally: &mut Tally,
 ) -> Result<Vec<DumpDevice>, DatabaseError> {
     let mut devices = devices(one, tally).await?;
-    access_tokens(one, now_ts, &mut devices, tally).await?;
+    access_tokens(one, logins, &mut devices, tally).await?;
     one_time_keys(one, &mut devices, tally).await?;
     fallback_keys(one, &mut devices, tally).await?;
     let sql =
@@ -69,29 +80,56 @@ async fn devices(one: &mut OneUser<'_>, tally: &mut Tally) -> Result<Devices, Da
     Ok(devices)
 }
 
+/// Ids of the refresh tokens that Synapse would still take and has not given another one for (`refresh_token` of
+/// `synapse/handlers/auth.py`): each belongs to the newest access token of a session.
+async fn refreshable(one: &mut OneUser<'_>, now_ts: u64) -> Result<BTreeSet<i64>, DatabaseError> {
+    let now = i64::try_from(now_ts).unwrap_or(i64::MAX);
+    let sql = format!(
+        "SELECT id, user_id FROM refresh_tokens WHERE user_id IN ($IDS) AND next_token_id IS NULL \
+         AND COALESCE(expiry_ts, {now}) >= {now} AND COALESCE(ultimate_session_expiry_ts, {now}) >= {now}"
+    );
+    let rows = one.rows("refresh_tokens", &sql).await?;
+    Ok(rows.iter().filter_map(|row| row.integer(0)).collect())
+}
+
 async fn access_tokens(
     one: &mut OneUser<'_>,
-    now_ts: u64,
+    logins: Logins,
     devices: &mut Devices,
     tally: &mut Tally,
 ) -> Result<(), DatabaseError> {
-    type Token = (Known<i64>, Option<String>, String, Option<u64>, Present, Known<u64>, Present);
+    type Token =
+        (Known<i64>, Option<String>, String, Option<u64>, Present, Known<u64>, Present, Known<i64>);
     // The id comes first: it names the row in messages, the token must not.
-    let sql = "SELECT id, device_id, token, valid_until_ms, puppets_user_id, last_validated, refresh_token_id, user_id \
+    let sql = "SELECT id, device_id, token, valid_until_ms, puppets_user_id, last_validated, refresh_token_id, \
+               refresh_token_id, user_id \
                FROM access_tokens WHERE user_id IN ($IDS) ORDER BY id";
     let rows = one.rows("access_tokens", sql).await?;
+    let lasting = if logins.keep_expiring && !logins.delegated {
+        refreshable(one, logins.now_ts).await?
+    } else {
+        BTreeSet::new()
+    };
     let mut items = Items::new(tally, Kind::AccessToken, one.id.as_str()).of("access_tokens");
-    for (Known(id), device_id, token, valid_until_ts, puppets, last_used_ts, refresh) in
+    for (Known(id), device_id, token, valid_until_ts, puppets, last_used_ts, refresh, by) in
         items.decode::<Token>(&rows)
     {
         let id = format!("token {}", id.map_or_else(|| "?".to_owned(), |id| id.to_string()));
-        if puppets.0 {
+        let lasts = by.0.is_some_and(|id| lasting.contains(&id));
+        let valid_until_ts = valid_until_ts.filter(|_| !lasts);
+        if logins.delegated {
+            items.skip(
+                &id,
+                "login-elsewhere",
+                "another service does logins; the token is of before",
+            );
+        } else if puppets.0 {
             items.skip(
                 &id,
                 "login-as-token",
                 "an administrator's token to act as another user; it has no device",
             );
-        } else if valid_until_ts.is_some_and(|until| until <= now_ts) {
+        } else if valid_until_ts.is_some_and(|until| until <= logins.now_ts) {
             items.skip(&id, "token-expired", "the token is no longer valid");
         } else if let Some(device) = device_id.as_ref().and_then(|id| devices.get_mut(id)) {
             device.access_tokens.push(DumpAccessToken {

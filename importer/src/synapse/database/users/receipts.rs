@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use super::batch::OneUser;
 use crate::{
     dump::format::DumpReceipt,
-    synapse::database::{DatabaseError, items::Items},
+    synapse::database::{DatabaseError, items::Items, schema::Schema},
     tally::{Kind, Tally},
 };
 
@@ -18,12 +18,16 @@ struct Data {
 
 pub(super) async fn read(
     one: &mut OneUser<'_>,
+    schema: &Schema,
     tally: &mut Tally,
 ) -> Result<Vec<DumpReceipt>, DatabaseError> {
     type Receipt = (OwnedEventId, OwnedRoomId, String, Option<String>, Box<RawValue>);
-    let sql = "SELECT event_id, room_id, receipt_type, thread_id, data, user_id FROM receipts_linearized \
-               WHERE user_id IN ($IDS) ORDER BY stream_id";
-    let rows = one.rows("receipts_linearized", sql).await?;
+    let thread_id = schema.thread_id("receipts_linearized");
+    let sql = format!(
+        "SELECT event_id, room_id, receipt_type, {thread_id}, data, user_id FROM receipts_linearized \
+         WHERE user_id IN ($IDS) ORDER BY stream_id"
+    );
+    let rows = one.rows("receipts_linearized", &sql).await?;
     let mut items = Items::new(tally, Kind::Receipt, one.id.as_str()).of("receipts_linearized");
     let mut receipts = std::collections::BTreeMap::new();
     for (event_id, room_id, receipt_type, thread_id, data) in items.decode::<Receipt>(&rows) {

@@ -1,6 +1,15 @@
 use serde_json::{Value, json};
 
-use crate::synapse::{History, database::testing::Fixture};
+use crate::{
+    synapse::{
+        History, Source as _,
+        database::{
+            DatabaseSource,
+            testing::{Fixture, NOW, Server, config, dumped},
+        },
+    },
+    tally::Tally,
+};
 
 /// One user with everything that a user can have, and everything that must be left out.
 pub(in crate::synapse::database) fn everything(fixture: &mut Fixture) {
@@ -241,4 +250,108 @@ async fn what_an_older_schema_lacks_has_its_default() {
         })]
     );
     assert_eq!(dump.skipped, []);
+}
+
+/// What of a user's logins is in the dump: administrator, password, tokens; and the reasons for what is not.
+async fn logins(
+    change: impl FnOnce(DatabaseSource) -> DatabaseSource,
+    delegated: bool,
+) -> (Value, Vec<String>) {
+    let mut fixture = Fixture::new();
+    for statement in [
+        "UPDATE users SET password_hash = 'hash', admin = 1",
+        "INSERT INTO devices VALUES ('@alice:own.test', 'A', NULL, NULL, NULL, FALSE)",
+        "INSERT INTO devices VALUES ('@alice:own.test', 'B', NULL, NULL, NULL, FALSE)",
+        "INSERT INTO devices VALUES ('@alice:own.test', 'C', NULL, NULL, NULL, FALSE)",
+        "INSERT INTO devices VALUES ('@alice:own.test', 'D', NULL, NULL, NULL, FALSE)",
+        // Refreshed once; the newest has expired and can be refreshed.
+        "INSERT INTO refresh_tokens VALUES (1, '@alice:own.test', 'A', 'r1', 2, NULL, NULL)",
+        "INSERT INTO refresh_tokens VALUES (2, '@alice:own.test', 'A', 'r2', NULL, NULL, NULL)",
+        "INSERT INTO access_tokens VALUES (1, '@alice:own.test', 'A', 'a-older', 1800000000000, NULL, NULL, 1)",
+        "INSERT INTO access_tokens VALUES (2, '@alice:own.test', 'A', 'a-newest', 1600000000000, NULL, NULL, 2)",
+        // Its refresh token, or its session, is over.
+        "INSERT INTO refresh_tokens VALUES (3, '@alice:own.test', 'B', 'r3', NULL, 1600000000000, NULL)",
+        "INSERT INTO access_tokens VALUES (3, '@alice:own.test', 'B', 'b', 1800000000000, NULL, NULL, 3)",
+        "INSERT INTO refresh_tokens VALUES (4, '@alice:own.test', 'C', 'r4', NULL, 1800000000000, 1600000000000)",
+        "INSERT INTO access_tokens VALUES (4, '@alice:own.test', 'C', 'c', 1800000000000, NULL, NULL, 4)",
+        // It lasts anyway.
+        "INSERT INTO access_tokens VALUES (5, '@alice:own.test', 'D', 'd', NULL, NULL, NULL, NULL)",
+    ] {
+        fixture.sql(statement);
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let mut config = config(fixture.sqlite(directory.path()));
+    config.delegated_auth = delegated;
+    let mut source = change(DatabaseSource::open(&config, History::Full, NOW).await.unwrap());
+    let mut tally = Tally::default();
+    source.users(&mut tally).await.unwrap();
+    let user = source.user(&"@alice:own.test".try_into().unwrap(), &mut tally).await.unwrap();
+    let user = serde_json::to_value(user).unwrap();
+    let tokens: Vec<_> = user["devices"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|device| device["access_tokens"].as_array().cloned().unwrap_or_default())
+        .map(|token| json!([token["token"], token["valid_until_ts"]]))
+        .collect();
+    let skipped = tally.skipped.iter().map(|skip| skip.reason.clone()).collect();
+    (json!([user["admin"], user["password_hash"], tokens]), skipped)
+}
+
+#[tokio::test]
+async fn tokens_that_can_be_refreshed_last_if_asked_for() {
+    let until = 1_800_000_000_000_u64;
+    let usual =
+        json!([true, "hash", [["a-older", until], ["b", until], ["c", until], ["d", null]]]);
+    assert_eq!(logins(|source| source, false).await, (usual, vec!["token-expired".to_owned()]));
+    let kept = json!([
+        true,
+        "hash",
+        [["a-older", until], ["a-newest", null], ["b", until], ["c", until], ["d", null]]
+    ]);
+    assert_eq!(logins(DatabaseSource::keeping_expiring_tokens, false).await, (kept, vec![]));
+}
+
+#[tokio::test]
+async fn with_logins_elsewhere_nothing_of_before_is_live() {
+    for change in [|source| source, DatabaseSource::keeping_expiring_tokens] {
+        let (user, skipped) = logins(change, true).await;
+        assert_eq!((&user[1], &user[2]), (&Value::Null, &json!([])));
+        assert!(!user[0].as_bool().unwrap_or(false));
+        assert_eq!(skipped, ["login-elsewhere"; 6]);
+    }
+}
+
+#[tokio::test]
+async fn the_first_deltas_of_schema_72_are_enough() {
+    let mut fixture = Fixture::new();
+    fixture.sql("UPDATE schema_version SET version = 72");
+    for (table, column) in [
+        ("receipts_linearized", "thread_id"),
+        ("receipts_linearized", "event_stream_ordering"),
+        ("event_push_summary", "thread_id"),
+        ("event_push_summary", "last_receipt_stream_ordering"),
+        ("event_push_actions", "thread_id"),
+    ] {
+        fixture.sql(&format!("ALTER TABLE {table} DROP COLUMN {column}"));
+    }
+    for statement in [
+        "INSERT INTO local_current_membership VALUES ('!r:own.test', '@alice:own.test', '$join', 'join')",
+        "INSERT INTO events VALUES (5, 1, '$join', 'm.room.member', '!r:own.test', FALSE, 1, '@alice:own.test')",
+        "INSERT INTO receipts_linearized VALUES (1, '!r:own.test', 'm.read', '@alice:own.test', '$join', '{\"ts\":4}')",
+        "INSERT INTO event_push_summary VALUES ('@alice:own.test', '!r:own.test', 7, 50, 0)",
+        "INSERT INTO event_push_actions VALUES ('!r:own.test', '$e', '@alice:own.test', 60, 1, 1)",
+    ] {
+        fixture.sql(statement);
+    }
+    let expected = json!([
+        [{"room_id": "!r:own.test", "receipt_type": "m.read", "event_id": "$join", "ts": 4}],
+        [{"room_id": "!r:own.test", "notifications": 8, "highlights": 1}],
+    ]);
+    let user = fixture.dump(History::Recent).await.users.remove(0);
+    assert_eq!(json!([user["receipts"], user["unread"]]), expected);
+    let Some(server) = Server::start() else { return };
+    let config = config(fixture.postgres(&server).await);
+    let user = dumped(&config, History::Recent).await.users.remove(0);
+    assert_eq!(json!([user["receipts"], user["unread"]]), expected);
 }

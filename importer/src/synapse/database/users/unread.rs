@@ -11,14 +11,18 @@ use ruma::OwnedRoomId;
 use super::batch::OneUser;
 use crate::{
     dump::format::DumpUnread,
-    synapse::database::{DatabaseError, items::Items, row::Row},
+    synapse::database::{DatabaseError, items::Items, row::Row, schema::Schema},
     tally::{Kind, Tally},
 };
+
+/// A column of numbers that is not there.
+const NO_NUMBER: &str = "CAST(NULL AS BIGINT)";
 
 /// From where on users' joined rooms (`base`) and their threads (`threaded`) are unread, in the order of the stream.
 const RECEIPTS: &str = "\
     WITH receipts AS (\
-    SELECT user_id, room_id, thread_id, event_id, event_stream_ordering FROM receipts_linearized \
+    SELECT user_id, room_id, $RECEIPT_THREAD AS thread_id, event_id, $RECEIPT_POSITION AS event_stream_ordering \
+    FROM receipts_linearized \
     WHERE user_id IN ($IDS) AND receipt_type IN ('m.read', 'm.read.private')), \
     unthreaded AS (\
     SELECT r.user_id, r.room_id, MAX(e.stream_ordering) AS position FROM receipts r \
@@ -36,33 +40,63 @@ const RECEIPTS: &str = "\
 
 /// Sums that no newer receipt has made obsolete.
 const SUMMARIES: &str = "\
-    SELECT s.room_id, COALESCE(s.thread_id, 'main'), s.notif_count, s.user_id FROM event_push_summary s \
+    SELECT s.room_id, COALESCE($THREAD, 'main'), s.notif_count, s.user_id FROM event_push_summary s \
     JOIN base b ON b.user_id = s.user_id AND b.room_id = s.room_id \
-    LEFT JOIN threaded t ON t.user_id = s.user_id AND t.room_id = s.room_id AND t.thread_id = s.thread_id \
+    LEFT JOIN threaded t ON t.user_id = s.user_id AND t.room_id = s.room_id AND t.thread_id = $THREAD \
     AND t.position > b.position \
     WHERE s.user_id IN ($IDS) AND (s.notif_count <> 0 OR COALESCE(s.unread_count, 0) <> 0) \
-    AND (s.last_receipt_stream_ordering = COALESCE(t.position, b.position) \
-    OR (s.last_receipt_stream_ordering IS NULL AND s.stream_ordering > COALESCE(t.position, b.position)))";
+    AND ($LAST_RECEIPT = COALESCE(t.position, b.position) \
+    OR ($LAST_RECEIPT IS NULL AND s.stream_ordering > COALESCE(t.position, b.position)))";
 
 /// By thread: what notifies since the receipt, what notifies and is not in the sums yet, what is highlighted.
 const ACTIONS: &str = "\
-    SELECT a.room_id, COALESCE(a.thread_id, 'main'), \
+    SELECT a.room_id, COALESCE($THREAD, 'main'), \
     COUNT(CASE WHEN a.notif = 1 AND a.stream_ordering > COALESCE(t.position, b.position) THEN 1 END), \
     COUNT(CASE WHEN a.notif = 1 AND a.stream_ordering > \
     (SELECT COALESCE(MAX(stream_ordering), 0) FROM event_push_summary_stream_ordering) THEN 1 END), \
     COUNT(CASE WHEN a.highlight = 1 AND a.stream_ordering > COALESCE(t.position, b.position) THEN 1 END), \
     a.user_id \
     FROM event_push_actions a JOIN base b ON b.user_id = a.user_id AND b.room_id = a.room_id \
-    LEFT JOIN threaded t ON t.user_id = a.user_id AND t.room_id = a.room_id AND t.thread_id = a.thread_id \
+    LEFT JOIN threaded t ON t.user_id = a.user_id AND t.room_id = a.room_id AND t.thread_id = $THREAD \
     AND t.position > b.position \
     WHERE a.user_id IN ($IDS) GROUP BY a.user_id, 1, 2";
 
+/// The receipts, where columns that came with Synapse 1.63 to 1.68 may be missing: all of that is schema 72.
+fn receipts_sql(schema: &Schema) -> String {
+    let table = "receipts_linearized";
+    RECEIPTS
+        .replace("$RECEIPT_THREAD", schema.thread_id(table))
+        .replace("$RECEIPT_POSITION", schema.column(table, "event_stream_ordering", NO_NUMBER))
+}
+
+fn summaries_sql(schema: &Schema) -> String {
+    let table = "event_push_summary";
+    let last = schema.column(table, "last_receipt_stream_ordering", NO_NUMBER);
+    let rest = SUMMARIES
+        .replace("$THREAD", &of("s", schema.thread_id(table)))
+        .replace("$LAST_RECEIPT", last);
+    format!("{}{rest}", receipts_sql(schema))
+}
+
+fn actions_sql(schema: &Schema) -> String {
+    let rest = ACTIONS.replace("$THREAD", &of("a", schema.thread_id("event_push_actions")));
+    format!("{}{rest}", receipts_sql(schema))
+}
+
+/// A column of one of several tables, or what stands for it.
+fn of(table: &str, column: &str) -> String {
+    if column == "thread_id" { format!("{table}.{column}") } else { column.to_owned() }
+}
+
 pub(super) async fn read(
     one: &mut OneUser<'_>,
+    schema: &Schema,
     tally: &mut Tally,
 ) -> Result<Vec<DumpUnread>, DatabaseError> {
-    let summaries = one.rows("event_push_summary", &format!("{RECEIPTS}{SUMMARIES}")).await?;
-    let actions = one.rows("event_push_actions", &format!("{RECEIPTS}{ACTIONS}")).await?;
+    let sql = summaries_sql(schema);
+    let summaries = one.rows("event_push_summary", &sql).await?;
+    let sql = actions_sql(schema);
+    let actions = one.rows("event_push_actions", &sql).await?;
 
     let mut rooms: BTreeMap<OwnedRoomId, (u64, u64)> = BTreeMap::new();
     let mut add = |room: OwnedRoomId, notifications: u64, highlights: u64| {

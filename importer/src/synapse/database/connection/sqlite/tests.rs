@@ -5,7 +5,8 @@ use std::{
 
 use rusqlite::Connection;
 
-use super::{begin, begin_two, connect, open_two};
+use super::{begin, begin_two, connect, journal, open_two};
+use crate::synapse::database::DatabaseError;
 
 /// A database in WAL mode, as Synapse's is.
 fn database(path: &Path) -> Connection {
@@ -62,4 +63,41 @@ fn there_is_no_second_connection_if_something_is_always_written() {
     let seen = count(&first);
     insert(&writer);
     assert_eq!(count(&first), seen, "the first one reads a snapshot all the same");
+}
+
+#[test]
+fn a_file_that_is_cut_off_is_told_from_one_that_may_not_be_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("whole.db");
+    fill(&Connection::open(&path).unwrap());
+    let bytes = std::fs::read(&path).unwrap();
+    let cut = directory.path().join("cut.db");
+    std::fs::write(&cut, bytes.get(..bytes.len() / 2).unwrap()).unwrap();
+    assert!(open_two(&path).is_ok());
+    let error = open_two(&cut).map(drop).unwrap_err();
+    assert!(matches!(error, DatabaseError::CutOff { .. }), "{error:?}");
+}
+
+#[test]
+fn a_write_that_was_not_finished_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let [path, copy] = ["writing.db", "copy.db"].map(|name| directory.path().join(name));
+    let connection = Connection::open(&path).unwrap();
+    fill(&connection);
+    connection.execute_batch("PRAGMA cache_size = 2; BEGIN; UPDATE t SET x = x || 'y'").unwrap();
+    // As a power failure would leave it.
+    std::fs::copy(journal(&path), journal(&copy)).unwrap();
+    std::fs::copy(&path, &copy).unwrap();
+    let error = open_two(&copy).map(drop).unwrap_err();
+    assert!(matches!(error, DatabaseError::Unfinished { .. }), "{error:?}");
+}
+
+/// A hundred pages.
+fn fill(connection: &Connection) {
+    connection
+        .execute_batch(
+            "CREATE TABLE t (x TEXT); INSERT INTO t WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n \
+             WHERE i < 400) SELECT hex(randomblob(500)) FROM n",
+        )
+        .unwrap();
 }
