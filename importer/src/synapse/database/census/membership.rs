@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ruma::{OwnedEventId, OwnedUserId};
 use serde::Deserialize;
 
-use crate::synapse::database::{DatabaseError, DatabaseSource};
+use crate::synapse::database::{DatabaseError, DatabaseSource, row::KeptRow};
 
 /// A local user of whom the table of memberships says another thing than the state of a room.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,7 +56,7 @@ impl DatabaseSource {
         let ids: Vec<&str> = rooms.iter().map(String::as_str).collect();
         let sql = "SELECT DISTINCT room_id FROM local_current_membership WHERE room_id IN ($IDS)";
         let known = self.main.rows_in("local_current_membership", sql, &ids).await?;
-        let known: BTreeSet<String> = known.iter().map(|row| row.label()).collect();
+        let known: BTreeSet<String> = known.iter().map(KeptRow::label).collect();
         Ok(rooms.difference(&known).cloned().collect())
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ruma::OwnedUserId;
 
 use super::{table::Of, tables};
-use crate::synapse::database::{DatabaseError, DatabaseSource};
+use crate::synapse::database::{DatabaseError, DatabaseSource, row::KeptRow};
 
 impl DatabaseSource {
     /// Configured users of application services that have no row in `users`, and own something.
@@ -39,7 +39,7 @@ impl DatabaseSource {
             }
             let sql = format!("SELECT DISTINCT {column} FROM {table} WHERE {column} IN ($IDS)");
             let found = self.main.rows_in(table, &sql, &ids).await?;
-            for name in found.iter().map(|row| row.label()) {
+            for name in found.iter().map(KeptRow::label) {
                 let is = |user: &OwnedUserId| {
                     *user == name || (of == Of::Localpart && user.localpart() == name)
                 };
