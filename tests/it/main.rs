@@ -16,6 +16,7 @@ mod import;
 mod made;
 mod media;
 mod migrate;
+mod mutation;
 mod named;
 mod on_disk;
 mod outbox;

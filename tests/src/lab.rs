@@ -94,6 +94,18 @@ impl Lab {
         Ok(lab)
     }
 
+    /// A filled Synapse that does not run; its database does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Lab::start`].
+    pub fn database(engine: Engine) -> anyhow::Result<Self> {
+        let mut lab = Self::copy(&family(engine)?)?;
+        lab.run("database", &[])?;
+        lab.read_notes()?;
+        Ok(lab)
+    }
+
     fn copy(template: &Path) -> anyhow::Result<Self> {
         let directory = tempfile::tempdir_in(cache()?)?;
         copy(template, &directory.path().join("lab"))?;
