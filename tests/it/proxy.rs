@@ -41,7 +41,7 @@ fn answer(mut stream: TcpStream) {
 struct Running {
     process: Child,
     address: SocketAddr,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Drop for Running {
@@ -94,10 +94,9 @@ fn owned(arguments: &[&str]) -> Vec<String> {
 fn nginx(piece: &str, address: SocketAddr, directory: &Path) -> String {
     let (maps, location) = piece.split_once("# In `server`").unwrap();
     let here = directory.display();
-    let paths: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .iter()
+    let paths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|kind| format!("{kind}_temp_path {here}/{kind};\n"))
-        .collect();
+        .concat();
     format!(
         "daemon off;\npid {here}/pid;\nerror_log stderr;\nevents {{}}\nhttp {{\naccess_log off;\n{paths}{maps}\n\
          server {{\nlisten {address};\n# {location}\nlocation / {{ proxy_pass {UPSTREAM}; }}\n}}\n}}\n"
@@ -111,10 +110,9 @@ fn caddy(piece: &str, address: SocketAddr, _directory: &Path) -> String {
 
 fn apache(piece: &str, address: SocketAddr, directory: &Path) -> String {
     let here = directory.display();
-    let modules: String = ["mpm_event", "authz_core", "proxy", "proxy_http", "rewrite"]
-        .iter()
+    let modules = ["mpm_event", "authz_core", "proxy", "proxy_http", "rewrite"]
         .map(|name| format!("LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n"))
-        .collect();
+        .concat();
     format!(
         "ServerRoot {here}\nPidFile {here}/pid\nServerName localhost\nErrorLog {here}/log\nListen {address}\n{modules}\
          <VirtualHost {address}>\n{piece}\n</VirtualHost>\n"
@@ -161,7 +159,7 @@ impl Proxy {
             .stderr(log)
             .spawn()
             .unwrap();
-        let running = Running { process, address, _directory: directory };
+        let running = Running { process, address, directory };
         running.wait(self.name);
         Some(running)
     }
@@ -175,7 +173,7 @@ impl Running {
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        let output = fs::read_to_string(self._directory.path().join("output"));
+        let output = fs::read_to_string(self.directory.path().join("output"));
         panic!("{name} does not answer: {output:?}");
     }
 
@@ -218,7 +216,7 @@ fn expect(more: &[&str], cases: &[(&str, &str)]) {
 
 const ROOM: &str = "/_matrix/client/v3/rooms/!a%2Fb:own.test";
 
-fn cases<'a>(cases: &'a [(String, String)]) -> Vec<(&'a str, &'a str)> {
+fn cases(cases: &[(String, String)]) -> Vec<(&str, &str)> {
     cases.iter().map(|(asked, expected)| (asked.as_str(), expected.as_str())).collect()
 }
 
