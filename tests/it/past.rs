@@ -393,13 +393,23 @@ async fn outliers_are_promoted_and_what_is_given_up_is_not_asked_for() {
 
     // An hour later both are asked for once more; given up again, it is for good.
     let later = || verdict::now().saturating_add(verdict::AGAIN);
-    host.with(move |past| Ok::<_, PastError>(past.set_clock(later))).await.unwrap();
+    host.with(move |past| {
+        past.set_clock(later);
+        Ok::<_, PastError>(())
+    })
+    .await
+    .unwrap();
     let both = BTreeSet::from([event(7).clone(), event(8).clone()]);
     assert_eq!(host.missing(room()).await.unwrap(), both);
     host.give_up(room(), event(8), GivenUp::Withheld).await.unwrap();
     host.give_up(room(), event(7), GivenUp::Unavailable).await.unwrap();
     let much_later = || verdict::now().saturating_add(1000 * verdict::AGAIN);
-    host.with(move |past| Ok::<_, PastError>(past.set_clock(much_later))).await.unwrap();
+    host.with(move |past| {
+        past.set_clock(much_later);
+        Ok::<_, PastError>(())
+    })
+    .await
+    .unwrap();
     assert_eq!(host.missing(room()).await.unwrap(), BTreeSet::new());
     let given_up = host.with(|past| past.given_up(room())).await.unwrap();
     let expected =

@@ -189,7 +189,7 @@ mod tests {
             ("m.direct", r#"{"mail":[ "!r:x" ]}"#),
             ("m.ignored_user_list", r#"{"ignored_users":{},"y":"\ud800"}"#),
             ("m.tag", r#"{"tags":{"m.favourite":{"order":"0.5"}}}"#),
-            ("m.other", r#"[1e400]"#),
+            ("m.other", r"[1e400]"),
         ] {
             assert_eq!(readable(kind, content), Readable::Whole, "{kind}");
         }

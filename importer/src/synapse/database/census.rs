@@ -57,14 +57,13 @@ impl DatabaseSource {
     ) -> Result<Census, DatabaseError> {
         let mut census = Census::default();
         for name in names(&mut self.main).await? {
-            let counted = match find(&name) {
-                Some(table) => self.count_table(&name, table, tally.as_deref_mut()).await?,
-                None => {
-                    let mut rows = TableRows::new(&name, Fate::Unknown);
-                    count(&mut self.main, &name, &mut rows).await?;
-                    settle(&mut rows);
-                    rows
-                }
+            let counted = if let Some(table) = find(&name) {
+                self.count_table(&name, table, tally.as_deref_mut()).await?
+            } else {
+                let mut rows = TableRows::new(&name, Fate::Unknown);
+                count(&mut self.main, &name, &mut rows).await?;
+                settle(&mut rows);
+                rows
             };
             census.tables.push(counted);
         }

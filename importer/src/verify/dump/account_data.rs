@@ -136,7 +136,7 @@ mod tests {
         let row = |content: &str| format!(r#"{{"content":{content},"type":"m.direct"}}"#);
         for (content, good) in [
             (r#"{"@a:x":["!r:x"]}"#, true),
-            (r#"{}"#, false),
+            (r"{}", false),
             (r#"{"@a:x":["!r:x","!s:x"]}"#, false),
             (r#"{"@a:x":["!r:x"],"@b:x":[]}"#, false),
             (direct, false),

@@ -156,13 +156,12 @@ fn passes(table: &Table) -> String {
     let parts = table.parts.iter().map(|part| part.condition.to_owned());
     let owners = table.owners.iter().map(|owner| owner.is_missing());
     let cases = (1..).zip(parts).chain((FIRST_OWNER..).zip(owners));
-    let cases: String =
-        cases.map(|(number, condition)| format!(" WHEN {condition} THEN {number}")).collect();
-    let names = table
-        .owners
-        .iter()
-        .map(|owner| format!(" WHEN {} THEN t.{}", owner.is_missing(), owner.column));
-    let names: String = names.collect();
+    let cases = cases.fold(String::new(), |sql, (number, condition)| {
+        sql + " WHEN " + &condition + " THEN " + &number.to_string()
+    });
+    let names = table.owners.iter().fold(String::new(), |sql, owner| {
+        sql + " WHEN " + &owner.is_missing() + " THEN t." + owner.column
+    });
     let part = if cases.is_empty() { "0".to_owned() } else { format!("CASE{cases} ELSE 0 END") };
     let owner =
         if names.is_empty() { "CAST(NULL AS TEXT)".to_owned() } else { format!("CASE{names} END") };
