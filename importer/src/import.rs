@@ -11,6 +11,7 @@ mod appservices;
 mod check;
 mod e2ee;
 mod event;
+mod hidden;
 mod media;
 mod outbox;
 pub mod past;
@@ -31,7 +32,7 @@ pub use media::MediaTarget;
 pub(crate) use media::{content_type, file_name, store as media_store, uploader};
 pub(crate) use room::MARGIN;
 use rows::Rows;
-use ruma::{OwnedRoomId, OwnedUserId};
+use ruma::{OwnedRoomId, OwnedUserId, signatures::Ed25519KeyPair};
 
 use crate::{
     conduit::{
@@ -91,6 +92,14 @@ pub enum ImportError {
     /// A temporary file could not be used.
     #[error("writing a temporary file in `{}`{}", std::env::temp_dir().display(), remedy::of(_0))]
     Scratch(#[source] std::io::Error),
+    /// The event that hides others could not be made.
+    #[error("making the event that hides others in {room}: {reason}; report this")]
+    Hidden {
+        /// The room.
+        room: OwnedRoomId,
+        /// What is wrong.
+        reason: String,
+    },
     /// The events of the admin room could not be made.
     #[error("making the admin room: {0}")]
     AdminRoom(String),
@@ -121,8 +130,13 @@ pub fn import(
         return Err(ImportError::Blocked { findings });
     }
     let server = dump.server()?;
+    let key = &server.signing_key;
+    let der = keypair::pkcs8(&key.version, secrecy::ExposeSecret::expose_secret(&key.seed))?;
+    let signer = Ed25519KeyPair::from_der(&der, key.version.clone())
+        .map_err(|error| ImportError::AdminRoom(error.to_string()))?;
     let mut import = Import {
         rows: Rows::new(store),
+        signer,
         tally: Tally::default(),
         server_name: server.server_name.clone(),
         created_ts: dump.manifest().created_ts,
@@ -173,6 +187,8 @@ pub fn import(
 /// An import under way.
 struct Import<'a> {
     rows: Rows<'a>,
+    /// The server's key.
+    signer: Ed25519KeyPair,
     tally: Tally,
     server_name: String,
     created_ts: u64,

@@ -25,6 +25,9 @@ use crate::{
     tally::Tally,
 };
 
+/// Why an event that failed softly is left out.
+const SOFT_FAILED: &str = "Synapse refused the event when it came and showed it to nobody; nothing in the room rests on it";
+
 /// A Synapse that can be read.
 ///
 /// Obligations: what was read equals what was written plus what was skipped, in `tally`; a broken item is skipped with

@@ -12,6 +12,7 @@ mod directory;
 mod dump;
 mod events;
 mod found;
+mod hidden;
 mod indexes;
 mod keys;
 mod layers;
@@ -21,6 +22,7 @@ mod numbers;
 mod receipts;
 mod rooms;
 mod rows;
+mod since;
 mod states;
 mod sum;
 mod timeline;
@@ -30,6 +32,7 @@ use std::collections::BTreeMap;
 
 use found::Found;
 pub use media::{Files, media};
+use since::Since;
 
 use crate::{
     conduit::kv::{KvError, KvStore},
@@ -74,20 +77,22 @@ pub fn structure(
     progress: &Progress,
 ) -> Result<Verified, VerifyError> {
     let phase = progress.phase("structure", 4);
+    let since = Since::read(store)?;
     let of_events = |store: &dyn KvStore| {
         let mut found = Found::default();
-        let trees = rows::check(store, server_name, &mut found)?;
+        let trees = rows::check(store, server_name, since, &mut found)?;
         phase.advance(1);
-        let events = events::check(store, server_name, &trees.rows, &mut found)?;
+        let events = events::check(store, server_name, &trees.rows, since, &mut found)?;
         phase.advance(1);
         states::check(store, &events, &mut found)?;
-        rooms::check(store, server_name, &events, &mut found)?;
+        rooms::check(store, server_name, &events, since, &mut found)?;
         phase.advance(1);
         Ok::<_, VerifyError>((trees, found))
     };
     let of_others = |store: &dyn KvStore| {
         let mut found = Found::default();
         timeline::check(store, &mut found)?;
+        hidden::check(store, server_name, since, &mut found)?;
         indexes::check(store, &mut found)?;
         users::check(store, server_name, &mut found)?;
         keys::check(store, server_name, &mut found)?;
@@ -104,7 +109,8 @@ pub fn structure(
     };
     let (trees, mut found) = of_events?;
     found.merge(of_others?);
-    Ok(Verified { rows: trees.rows, bytes: trees.bytes, findings: found.finish() })
+    let findings = since.judge(found.finish());
+    Ok(Verified { rows: trees.rows, bytes: trees.bytes, findings })
 }
 
 /// How the states before events are compared with those of the dump. In any case each is, in what differs from one that was
@@ -131,7 +137,8 @@ pub fn against_dump(
     how: StateComparison,
     progress: &Progress,
 ) -> Result<Verified, VerifyError> {
+    let since = Since::read(store)?;
     let mut found = Found::default();
     dump::compare(store, dump, skipped, how, *progress, &mut found)?;
-    Ok(Verified { findings: found.finish(), ..Verified::default() })
+    Ok(Verified { findings: since.judge(found.finish()), ..Verified::default() })
 }

@@ -137,6 +137,8 @@ type Shape = &'static [&'static [Field]];
 const NOTHING: Shape = &[&[]];
 const NUMBER: Shape = &[&[U64("number")]];
 const COUNT: Shape = &[&[U64("count")]];
+/// Conduit writes nothing and reads nothing there; servers that take over its database read the count of the join.
+const JOINED: Shape = &[&[U64("count")], &[]];
 const ROOM: Shape = &[&[Text("room")]];
 const USER: Shape = &[&[Text("user")]];
 const USER_ROOM: Shape = &[&[Text("user"), Sep, Text("room")]];
@@ -210,7 +212,7 @@ trees! {
         &[&[Hash("sha256"), Text("server"), Sep, Text("media"), Sep, U32("width"), U32("height")]] => NOTHING,
         Written::No("Conduit makes thumbnails when they are asked for");
     GLOBAL "global" &[&[Literal("c")], &[Literal("version")], &[Literal("u")], &[Literal("keypair")], &[Text("name")]] =>
-        &[&[U64("number")], &[Text("version"), Sep, Bytes("pkcs8")]], YES;
+        &[&[U64("number")], &[Text("version"), Sep, Bytes("pkcs8")], &[]], YES;
     ID_APPSERVICEREGISTRATIONS "id_appserviceregistrations" &[&[Text("id")]] => &[&[Text("yaml")]], YES;
     KEYCHANGEID_USERID "keychangeid_userid" &[&[Text("room_or_user"), Sep, U64("count")]] => USER, YES;
     KEYID_KEY "keyid_key" USER_KEY => AS_SENT, YES;
@@ -240,7 +242,7 @@ trees! {
     ROOMUSERDATAID_ACCOUNTDATA "roomuserdataid_accountdata"
         &[&[Text("room"), Sep, Text("user"), Sep, U64("count"), Sep, Text("type")]] => AS_SENT, YES;
     ROOMUSERID_INVITECOUNT "roomuserid_invitecount" ROOM_USER => COUNT, YES;
-    ROOMUSERID_JOINED "roomuserid_joined" ROOM_USER => NOTHING, YES;
+    ROOMUSERID_JOINED "roomuserid_joined" ROOM_USER => JOINED, YES;
     ROOMUSERID_KNOCKCOUNT "roomuserid_knockcount" ROOM_USER => COUNT, YES;
     ROOMUSERID_LASTPRIVATEREADUPDATE "roomuserid_lastprivatereadupdate" ROOM_USER => COUNT, YES;
     ROOMUSERID_LEFTCOUNT "roomuserid_leftcount" ROOM_USER => COUNT, YES;
@@ -307,11 +309,22 @@ trees! {
         &[Sigil("room", b'!'), Sep, Text("user")],
     ] => NUMBER, YES;
     USERROOMID_INVITESTATE "userroomid_invitestate" USER_ROOM => AS_SENT, YES;
-    USERROOMID_JOINED "userroomid_joined" USER_ROOM => NOTHING, YES;
+    USERROOMID_JOINED "userroomid_joined" USER_ROOM => JOINED, YES;
     USERROOMID_KNOCKSTATE "userroomid_knockstate" USER_ROOM => AS_SENT, YES;
     USERROOMID_LEFTSTATE "userroomid_leftstate" USER_ROOM => AS_SENT, YES;
     USERROOMID_NOTIFICATIONCOUNT "userroomid_notificationcount" USER_ROOM => NUMBER, YES;
 }
+
+/// Keys of `global` that keep servers which are descended from Conduit from repairing what is not broken: each of their
+/// repairs runs once, if its key is not there. `docs/other-servers.md` says what they would do.
+pub const REPAIRED: [&[u8]; 2] = [
+    b"fix_bad_double_separator_in_state_cache",
+    b"retroactively_fix_bad_data_from_roomuserid_joined",
+];
+
+/// The key of `global` at which an import, or a later fetch of history, notes the last number that it gave out. Conduit never
+/// looks at it, and goes on counting; so what is above came later.
+pub const IMPORTED: &[u8] = b"imported_from_synapse";
 
 /// Trees of a Conduit that has this project's patches, which a stock one leaves alone. `docs/on-disk-format.md` explains
 /// them.

@@ -292,6 +292,37 @@ pub const OTHERS: &[Code] = &[
     Code::plain("V140", Blocking, "a media file is not there"),
     Code::plain("V141", Blocking, "a media file has not the content or size that its row says"),
     Code::plain("V142", Warning, "a file in the media directory that no row names"),
+    Code::plain(
+        "V150",
+        Blocking,
+        "an event outside of the timelines is not hidden by its state: Conduit's `/event` shows it to more people than Synapse's did",
+    ),
+    Code::plain(
+        "V151",
+        Blocking,
+        "a state that is made to hide events is used by a room or a timeline: its events could not be read",
+    ),
+    Code::plain(
+        "V152",
+        Note,
+        "an event that Conduit has stored itself has no state before it, as in rooms that it makes",
+    ),
+    Code::plain(
+        "V153",
+        Blocking,
+        "a row of `global` is missing without which another server, started on the database by mistake, would damage it",
+    ),
+    Code::plain(
+        "V154",
+        Blocking,
+        "the row of a joined user has not the count of the join, which other servers read there",
+    ),
+    Code::plain(
+        "V160",
+        Warning,
+        "Conduit has run since the import, and something is not as the dump has it: changed by a user, or lost",
+    ),
+    Code::plain("V161", Note, "what is new since the import"),
     Code::plain("V201", Blocking, "something of the dump is missing in the database"),
     Code::plain("V202", Blocking, "something in the database is not in the dump"),
     Code::plain("V203", Blocking, "something differs from the dump"),

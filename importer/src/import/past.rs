@@ -23,7 +23,7 @@ use ruma::{
 };
 
 use self::{lookup::Lookup, room::Room};
-use super::{ImportError, VERSION, rows::Rows};
+use super::{ImportError, VERSION, hidden::Place as Hiding, rows::Rows};
 use crate::conduit::{
     kv::{KvError, KvStore, pending::Pending},
     layout::Part,
@@ -37,6 +37,8 @@ pub struct Past {
     server_name: Box<str>,
     /// The last number handed out.
     counter: u64,
+    /// Whether Conduit has not handed out any since the import.
+    is_untouched: bool,
     /// Rooms with a smaller short id are imported ones.
     admin_room: Option<u64>,
     /// What is known of the rooms that are being worked on.
@@ -140,9 +142,10 @@ impl Past {
             Some(room) => lookup.number(&trees::ROOMID_SHORTROOMID, &room)?,
             None => None,
         };
+        let is_untouched = lookup.number(&trees::GLOBAL, trees::IMPORTED)? == Some(counter);
         let server_name = server_name.as_str().into();
         let rooms = BTreeMap::new();
-        Ok(Self { store, server_name, counter, admin_room, rooms, clock: verdict::now })
+        Ok(Self { store, server_name, counter, is_untouched, admin_room, rooms, clock: verdict::now })
     }
 
     /// Takes the time from `clock`, in milliseconds.
@@ -156,18 +159,23 @@ impl Past {
     ///
     /// [`PastError::OtherKey`], [`PastError::Damaged`], [`PastError::Kv`].
     pub fn check_key(&self, id: &str, public: &[u8]) -> Result<(), PastError> {
+        let pair = self.signer()?;
+        let found = format!("ed25519:{}", pair.version());
+        if found == id && pair.public_key() == public {
+            return Ok(());
+        }
+        Err(PastError::OtherKey { found, expected: id.to_owned() })
+    }
+
+    /// The server's own key, to sign with.
+    fn signer(&self) -> Result<Ed25519KeyPair, PastError> {
         let damaged = || PastError::Damaged { what: "the signing key".into() };
         let value = self.store.get(&trees::GLOBAL, b"keypair")?.ok_or_else(damaged)?;
         let fields = trees::GLOBAL.value.decode(&value).ok();
         let version = fields.map(|fields| fields.text("version").to_owned());
         let version = version.ok_or_else(damaged)?;
         let der = value.get(version.len().saturating_add(1)..).unwrap_or_default();
-        let pair = Ed25519KeyPair::from_der(der, version.clone()).map_err(|_| damaged())?;
-        let found = format!("ed25519:{version}");
-        if found == id && pair.public_key() == public {
-            return Ok(());
-        }
-        Err(PastError::OtherKey { found, expected: id.to_owned() })
+        Ed25519KeyPair::from_der(der, version).map_err(|_| damaged())
     }
 
     /// Keys of another server as Conduit has kept them: JSON.
@@ -306,7 +314,14 @@ impl Past {
         events: Vec<Pdu>,
     ) -> Result<(), PastError> {
         self.load(room)?.ok_or_else(|| PastError::NoRoom { room: room.to_owned() })?;
-        self.change(room, |room_id, known, rows| page::outliers(room_id, known, events, rows))
+        let server_name = self.server_name.clone();
+        let key = self.signer()?;
+        self.change(room, |room_id, known, rows| {
+            let rules = known.rules.clone();
+            let place =
+                Hiding { room: room_id, rules: &rules, server_name: &server_name, key: &key };
+            page::outliers(&place, known, events, rows)
+        })
     }
 
     pub(crate) fn prepend(&mut self, room: &RoomId, page: Page) -> Result<(), PastError> {
@@ -359,7 +374,11 @@ impl Past {
         let mut pending = Pending::new(self.store.as_mut());
         let mut rows = Rows::resume(&mut pending, self.counter);
         let removed = write(id, &mut room, &mut rows)?;
-        rows.finish_counter()?;
+        if self.is_untouched {
+            rows.finish_import()?;
+        } else {
+            rows.finish_counter()?;
+        }
         let counter = rows.last();
         for (tree, key) in removed {
             pending.remove(tree, key);

@@ -137,7 +137,7 @@ impl Import<'_> {
         let parser = Parser::of(head);
         let is_supported = parser.rules.is_some();
         if head.current_state.is_none() && (is_supported || head.room_version.is_none()) {
-            return self.outside(source, &parser);
+            return self.outside(source);
         }
         if !is_supported {
             let version = head.room_version.as_deref().unwrap_or("unknown");

@@ -214,6 +214,13 @@ impl<'a> Rows<'a> {
         Ok(short)
     }
 
+    /// Writes the counter, with the note that all numbers so far are the importer's.
+    pub(super) fn finish_import(&mut self) -> Result<(), ImportError> {
+        let counter = self.counter.to_be_bytes().to_vec();
+        self.put_raw(&trees::GLOBAL, trees::IMPORTED.to_vec(), counter)?;
+        self.finish_counter()
+    }
+
     /// Writes the counter, and whatever is pending.
     pub(super) fn finish_counter(&mut self) -> Result<(), ImportError> {
         let counter = self.counter.to_be_bytes().to_vec();
@@ -224,7 +231,10 @@ impl<'a> Rows<'a> {
     /// Writes the rows of `global`, the version last, and makes everything durable.
     pub(super) fn finish(&mut self, keypair: Vec<u8>, version: u64) -> Result<(), ImportError> {
         self.put_raw(&trees::GLOBAL, b"keypair".to_vec(), keypair)?;
-        self.finish_counter()?;
+        for key in trees::REPAIRED {
+            self.put_raw(&trees::GLOBAL, key.to_vec(), Vec::new())?;
+        }
+        self.finish_import()?;
         self.put_raw(&trees::GLOBAL, b"version".to_vec(), version.to_be_bytes().to_vec())?;
         self.flush()?;
         Ok(self.store.finish()?)

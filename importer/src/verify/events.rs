@@ -16,6 +16,7 @@ use super::{
     found::Found,
     numbers::Numbers,
     rows::public_key,
+    since::Since,
     sum::{Sum, hash},
 };
 use crate::conduit::{
@@ -32,6 +33,7 @@ pub(super) fn check(
     store: &dyn KvStore,
     server_name: &str,
     rows: &BTreeMap<&'static str, u64>,
+    since: Since,
     found: &mut Found,
 ) -> Result<Events, VerifyError> {
     let rules = room_rules(store)?;
@@ -43,7 +45,7 @@ pub(super) fn check(
         one_in: in_timelines.checked_div(SIGNATURES).unwrap_or(0).max(1),
     };
     let mut events = Events::of(in_timelines.saturating_add(outside));
-    timeline(store, &rules, &own, &mut events, found)?;
+    timeline(store, &rules, &own, since, &mut events, found)?;
     let look = |_: &[u8], value: &[u8]| event(value, &rules, &own);
     batches::scan(store, &trees::EVENTID_OUTLIERPDU, &[], look, |key, _, (read, of_event)| {
         found.merge(of_event);
@@ -73,6 +75,7 @@ fn timeline(
     store: &dyn KvStore,
     rules: &BTreeMap<String, RoomVersionRules>,
     own: &Own<'_>,
+    since: Since,
     events: &mut Events,
     found: &mut Found,
 ) -> Result<(), VerifyError> {
@@ -90,8 +93,13 @@ fn timeline(
         if count.is_some_and(|count| !counts.insert(count)) {
             found.error("V107", &read.id, "has the count of another event");
         }
-        if read.kind != "m.room.create" && places.before(&read.id, count)?.is_none() {
-            found.error("V112", &read.id, "has no state before it");
+        if places.before(&read.id, count)?.is_none() {
+            let is_imported = since.is_imported() && !count.is_none_or(|count| since.is_new(count));
+            if is_imported || read.kind != "m.room.create" && !since.has_run() {
+                found.error("V112", &read.id, "has no state before it");
+            } else {
+                found.note("V152", &read.id, "has no state before it");
+            }
         }
         read.remember(events);
         Ok(())

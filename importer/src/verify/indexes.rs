@@ -52,8 +52,8 @@ static PAIRS: [Pair; 18] = [
         let value = trees::ROOMUSERTYPE_ROOMUSERDATAID.value(&k.parts());
         Some((trees::ROOMUSERTYPE_ROOMUSERDATAID.key(&key), Some(value)))
     }),
-    (&trees::USERROOMID_JOINED, &trees::ROOMUSERID_JOINED, swapped),
-    (&trees::ROOMUSERID_JOINED, &trees::USERROOMID_JOINED, swapped),
+    (&trees::USERROOMID_JOINED, &trees::ROOMUSERID_JOINED, joined),
+    (&trees::ROOMUSERID_JOINED, &trees::USERROOMID_JOINED, joined),
     (&trees::USERROOMID_INVITESTATE, &trees::ROOMUSERID_INVITECOUNT, swapped),
     (&trees::ROOMUSERID_INVITECOUNT, &trees::USERROOMID_INVITESTATE, swapped),
     (&trees::USERROOMID_LEFTSTATE, &trees::ROOMUSERID_LEFTCOUNT, swapped),
@@ -80,6 +80,12 @@ fn swapped(key: &Fields<'_>, _: &Fields<'_>) -> Option<(Vec<u8>, Option<Vec<u8>>
     let mut parts = key.parts();
     parts.reverse();
     Some((trees::USERROOMID_JOINED.key(&parts), None))
+}
+
+/// The same for joined users, whose two rows have the same value.
+fn joined(key: &Fields<'_>, value: &Fields<'_>) -> Option<(Vec<u8>, Option<Vec<u8>>)> {
+    let (key, _) = swapped(key, value)?;
+    Some((key, Some(trees::USERROOMID_JOINED.value(&value.parts()))))
 }
 
 /// Checks all pairs, and that no short id is 0.

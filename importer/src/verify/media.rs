@@ -6,7 +6,7 @@ mod files;
 
 use std::path::PathBuf;
 
-use super::{Verified, VerifyError, found::Found};
+use super::{Verified, VerifyError, found::Found, since::Since};
 use crate::{
     conduit::{
         kv::KvStore,
@@ -50,7 +50,8 @@ pub fn media(
         let source = import::media_store(dump, &records.head().stores, files.store);
         dump::compare(store, dump, &source, skipped, *progress, &mut found)?;
     }
-    Ok(Verified { findings: found.finish(), ..Verified::default() })
+    let findings = Since::read(store)?.judge(found.finish());
+    Ok(Verified { findings, ..Verified::default() })
 }
 
 /// Seconds of the year 5138; a time above is in milliseconds, of which Conduit makes a huge age.

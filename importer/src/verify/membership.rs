@@ -10,6 +10,7 @@ use super::{
     events::{Events, Known, value_of},
     found::Found,
     layers::State,
+    since::Since,
     states,
 };
 use crate::conduit::{
@@ -43,13 +44,18 @@ pub(super) fn check(
     id: &str,
     state: &State,
     events: &Events,
+    since: Since,
     found: &mut Found,
 ) -> Result<(), VerifyError> {
+    let mut joins = BTreeMap::new();
     let mut members = BTreeMap::new();
     for (key, event) in state.entries() {
         let Some((kind, user)) = states::key_name(store, key)? else { continue };
         if kind == "m.room.member" {
             let membership = events.get_short(event).map(Known::membership);
+            if membership == Some("join") && since.is_imported() && !since.is_new(event) {
+                joins.insert(user.clone(), event);
+            }
             members.extend(membership.map(|membership| (user, membership)));
         }
     }
@@ -65,6 +71,7 @@ pub(super) fn check(
     let rows = room.rows()?;
     room.compare(&rows, found);
     room.counts(&rows, found)?;
+    room.joined(&joins, since, found)?;
     room.servers(&rows, found)
 }
 
@@ -136,6 +143,34 @@ impl Room<'_> {
                 found.warning("V113", subject, text);
             }
         }
+    }
+
+    /// The rows of those who are joined have the count of the join that the import wrote, which other servers read.
+    fn joined(
+        &self,
+        joins: &BTreeMap<String, u64>,
+        since: Since,
+        found: &mut Found,
+    ) -> Result<(), VerifyError> {
+        for (user, short) in joins {
+            let key = [Part::Text(self.id), Part::Text(user)];
+            let Some(row) = value_of(self.store, &trees::ROOMUSERID_JOINED, &key)? else {
+                continue;
+            };
+            // Conduit writes nothing there.
+            if row.is_empty() && since.has_run() {
+                continue;
+            }
+            let id = self.store.get(&trees::SHORTEVENTID_EVENTID, &short.to_be_bytes())?;
+            let place = self.store.get(&trees::EVENTID_PDUID, &id.unwrap_or_default())?;
+            let count = place
+                .and_then(|place| Some(trees::PDUID_PDU.decode_key(&place).ok()?.u64("count")));
+            if row != count.filter(|count| *count > 0).unwrap_or(*short).to_be_bytes() {
+                let text = "its row has not the count of the user's join";
+                found.error("V154", format!("{user} in {}", self.id), text);
+            }
+        }
+        Ok(())
     }
 
     fn counts(

@@ -1,12 +1,13 @@
 //! Rooms: state, extremities, and who is in them.
 
-use super::{VerifyError, events::Events, found::Found, membership, states};
+use super::{VerifyError, events::Events, found::Found, membership, since::Since, states};
 use crate::conduit::{kv::KvStore, layout::Part, trees};
 
 pub(super) fn check(
     store: &dyn KvStore,
     server_name: &str,
     events: &Events,
+    since: Since,
     found: &mut Found,
 ) -> Result<(), VerifyError> {
     for row in store.scan(&trees::ROOMID_SHORTROOMID, &[])? {
@@ -21,7 +22,7 @@ pub(super) fn check(
             found.error("V111", &room, "its state has no create event");
         }
         leaves(store, &room, events, found)?;
-        membership::check(store, server_name, &room, &state, events, found)?;
+        membership::check(store, server_name, &room, &state, events, since, found)?;
     }
     membership::check_rooms_exist(store, found)?;
     for row in store.scan(&trees::ROOMID_SHORTSTATEHASH, &[])? {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ruma::signatures::Ed25519KeyPair;
 
-use super::{VerifyError, batches, found::Found};
+use super::{VerifyError, batches, found::Found, since::Since};
 use crate::conduit::{
     kv::KvStore,
     layout::{Fields, Part, Value},
@@ -37,6 +37,7 @@ pub(super) struct Trees {
 pub(super) fn check(
     store: &dyn KvStore,
     server_name: &str,
+    since: Since,
     found: &mut Found,
 ) -> Result<Trees, VerifyError> {
     let known = |name: &String| trees::PATCHED.contains(&name.as_str());
@@ -44,6 +45,15 @@ pub(super) fn check(
         found.note("V102", name, "Conduit does not know this tree and leaves it alone");
     }
     let counter = global(store, found)?;
+    if since.has_run() {
+        let text = "Conduit has run on it since the import; what is new is named as such";
+        found.note("V161", "the database", text);
+    }
+    for key in trees::REPAIRED.iter().filter(|_| since.is_imported()) {
+        if store.get(&trees::GLOBAL, key)?.is_none() {
+            found.error("V153", format!("global {}", String::from_utf8_lossy(key)), "is missing");
+        }
+    }
     let mut trees = Trees::default();
     for tree in TREES {
         let (mut number, mut bytes): (u64, u64) = (0, 0);

@@ -22,6 +22,9 @@ struct Known {
     room: Option<u64>,
     /// Whether it has one event a key.
     is_sound: bool,
+    /// Whether it is made to hide events and never to be put together: at the place of its create event it has a number that
+    /// no event has.
+    hides: bool,
 }
 
 pub(super) fn check(
@@ -42,6 +45,11 @@ pub(super) fn check(
             let Ok(fields) = tree.decode_value(&key, &value) else { continue };
             let hash = fields.u64("short_state_hash");
             let state = known(hash);
+            if state.is_some_and(|state| state.hides) && !is_outside(store, tree, &key, &mut ids)? {
+                let text =
+                    "hides events and can't be put together, and a room or a timeline uses it";
+                found.error("V151", format!("{tree} state {hash}"), text);
+            }
             if !state.is_some_and(|state| state.is_sound) && done.insert(hash) {
                 let text = "does not expand, or has two events for a key";
                 found.error("V111", format!("{tree} state {hash}"), text);
@@ -65,6 +73,19 @@ pub(super) fn check(
     Ok(())
 }
 
+/// Whether a row says the state of an event outside of the timelines.
+fn is_outside(
+    store: &dyn KvStore,
+    tree: &Tree,
+    key: &[u8],
+    ids: &mut Cursor<'_>,
+) -> Result<bool, VerifyError> {
+    let short = <[u8; 8]>::try_from(key).map_or(0, u64::from_be_bytes);
+    let is_state_of_event = tree == &trees::SHORTEVENTID_SHORTSTATEHASH;
+    let Some(id) = ids.get(short)?.filter(|_| is_state_of_event) else { return Ok(false) };
+    Ok(store.get(&trees::EVENTID_OUTLIERPDU, &id)?.is_some())
+}
+
 /// Each difference by itself: its parent is there, its entries resolve to the events they say, all of one room, one event
 /// a key. In order.
 fn differences(
@@ -73,6 +94,7 @@ fn differences(
     found: &mut Found,
 ) -> Result<Vec<Known>, VerifyError> {
     let keys = keys(store)?;
+    let create = short_key(store, "m.room.create", "")?;
     let mut layers = Layers::new(store);
     let mut states: Vec<Known> = Vec::new();
     for row in store.scan(&trees::SHORTSTATEHASH_STATEDIFF, &[])? {
@@ -93,6 +115,7 @@ fn differences(
         }
         let removed: BTreeSet<_> = diff.removed.iter().collect();
         let mut room = parent.and_then(|parent| parent.room);
+        let mut hides = false;
         for (key, event) in &diff.added {
             if removed.contains(&(*key, *event)) {
                 // Conduit removes last (src/service/rooms/state_compressor/mod.rs:39-90).
@@ -101,6 +124,7 @@ fn differences(
             let known = events.get_short(*event);
             let fits = |known: &events::Known| keys.get(key).is_some_and(|k| known.is_at(*k));
             match known.filter(fits) {
+                None if Some(*key) == create && !is_named(store, *event)? => hides = true,
                 None => found.error("V111", subject(), problem(store, *key, *event, events)?),
                 Some(known) if room.is_none_or(|room| room == known.room()) => {
                     room = Some(known.room());
@@ -111,15 +135,24 @@ fn differences(
                 }
             }
         }
+        if parent.is_some_and(|parent| parent.hides) {
+            let text = format!("builds on {}, which hides events", diff.parent);
+            found.error("V151", subject(), text);
+        }
         layers.offer(hash, diff);
         let is_sound = match parent {
             Some(parent) if !parent.is_sound => false,
             Some(_) => layers.state(hash)?.is_some_and(|state| state.is_sound()),
             None => layers.sound(hash)?.is_some(),
         };
-        states.push(Known { hash, room, is_sound });
+        states.push(Known { hash, room, is_sound, hides });
     }
     Ok(states)
+}
+
+/// Whether a short id is an event's.
+fn is_named(store: &dyn KvStore, short: u64) -> Result<bool, VerifyError> {
+    Ok(store.get(&trees::SHORTEVENTID_EVENTID, &short.to_be_bytes())?.is_some())
 }
 
 /// Hashes of types and state keys by their short ids.

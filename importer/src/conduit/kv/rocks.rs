@@ -250,6 +250,8 @@ fn read_error(tree: &Tree, cause: rocksdb::Error) -> KvError {
 /// compacted at the end, and then once.
 fn options(mode: Mode) -> Options {
     let mut table = BlockBasedOptions::default();
+    // The newest that Conduit's release and those descended from it read; a later crate may have another default.
+    table.set_format_version(6);
     table.set_bloom_filter(10.0, false);
     table.set_block_size(4 * 1024);
     table.set_cache_index_and_filter_blocks(true);

@@ -1,6 +1,6 @@
 //! Questions to the database.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use conduit_backfill::{host::StateMap, verdict::Verdict};
 use ruma::{CanonicalJsonObject, CanonicalJsonValue, EventId, OwnedEventId, RoomId, RoomVersionId};
@@ -104,11 +104,41 @@ impl Lookup<'_> {
 
     /// The state before an event of the timeline; `None` if there is none.
     pub(super) fn state_before(&self, event: &EventId) -> Result<Option<State>, PastError> {
+        self.short_state(event)?.map(|hash| self.state(hash)).transpose()
+    }
+
+    /// The short state hash of an event.
+    pub(super) fn short_state(&self, event: &EventId) -> Result<Option<u64>, PastError> {
         let short = self.number(&trees::EVENTID_SHORTEVENTID, event.as_str().as_bytes())?;
         let Some(short) = short else { return Ok(None) };
-        let hash = self.number(&trees::SHORTEVENTID_SHORTSTATEHASH, &short.to_be_bytes())?;
-        let Some(hash) = hash else { return Ok(None) };
-        self.state(hash).map(Some)
+        self.number(&trees::SHORTEVENTID_SHORTSTATEHASH, &short.to_be_bytes())
+    }
+
+    /// The present state of a room.
+    pub(super) fn current(&self, room: &RoomId) -> Result<State, PastError> {
+        let damaged = || PastError::Damaged { what: format!("the present state of {room}") };
+        let hash = self.number(&trees::ROOMID_SHORTSTATEHASH, room.as_str().as_bytes())?;
+        self.state(hash.ok_or_else(damaged)?)
+    }
+
+    /// The short state keys at which a state has member events of a server's users.
+    pub(super) fn members_of(
+        &self,
+        state: &State,
+        server_name: &str,
+    ) -> Result<BTreeSet<u64>, PastError> {
+        let tree = &trees::SHORTSTATEKEY_STATEKEY;
+        let mut members = BTreeSet::new();
+        for key in state.entries().into_keys() {
+            let damaged = || PastError::Damaged { what: format!("the state key {key}") };
+            let value = self.0.get(tree, &key.to_be_bytes())?.ok_or_else(damaged)?;
+            let fields = tree.decode_value(&[], &value).map_err(|_| damaged())?;
+            let server = fields.text("state_key").split_once(':').map(|(_, server)| server);
+            if fields.text("type") == "m.room.member" && server == Some(server_name) {
+                members.insert(key);
+            }
+        }
+        Ok(members)
     }
 
     pub(super) fn state(&self, hash: u64) -> Result<State, PastError> {

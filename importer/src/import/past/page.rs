@@ -20,6 +20,7 @@ use crate::{
     },
     import::{
         event::Event,
+        hidden::{Hidden, Place, hide},
         room::{additions::unknown_redaction, relations},
         rows::Rows,
         state::State,
@@ -49,7 +50,7 @@ struct Writer<'a, 'b> {
 
 /// Stores events outside of the timeline, those that are nowhere yet.
 pub(super) fn outliers(
-    room_id: &RoomId,
+    place: &Place<'_>,
     room: &mut Room,
     events: Vec<Pdu>,
     rows: &mut Rows<'_>,
@@ -59,8 +60,10 @@ pub(super) fn outliers(
         if Lookup(rows.store()).is_stored(&pdu.event_id)? {
             continue;
         }
+        let room_id = place.room;
         let (event, mut json) = parse(room_id, room, pdu)?;
-        known(room_id, &event, rows)?;
+        let short = known(room_id, &event, rows)?;
+        hide(short, hidden(place, room, rows)?, rows)?;
         if event.state_key.is_some() {
             json.insert("unsigned".into(), CanonicalJsonValue::Object(CanonicalJsonObject::new()));
         }
@@ -73,6 +76,26 @@ pub(super) fn outliers(
         rows.put_raw(&trees::EVENTID_OUTLIERPDU, event.id.as_bytes().to_vec(), write(&json))?;
     }
     Ok(Removed::new())
+}
+
+/// The state of a room that hides events: the one that its import wrote, or else a new one.
+fn hidden(place: &Place<'_>, room: &mut Room, rows: &mut Rows<'_>) -> Result<u64, PastError> {
+    if let Some(hidden) = room.hidden {
+        return Ok(hidden);
+    }
+    let (event, _) = place.event()?;
+    rows.flush()?;
+    let lookup = Lookup(rows.store());
+    let hidden = match lookup.short_state(&event)? {
+        Some(hidden) => hidden,
+        None => {
+            let current = lookup.current(place.room)?;
+            let own_members = lookup.members_of(&current, place.server_name)?;
+            Hidden::write(place, &current, &own_members, rows)?.outside
+        }
+    };
+    room.hidden = Some(hidden);
+    Ok(hidden)
 }
 
 /// Puts a page before the timeline.
@@ -196,10 +219,12 @@ impl Writer<'_, '_> {
         } else if let Some(before) = before {
             unsigned = self.replaced(entry, before, older)?;
         }
-        if let Some(before) = before {
-            let hash = [Part::U64(before.short_state_hash())];
-            self.rows.put(&trees::SHORTEVENTID_SHORTSTATEHASH, &[Part::U64(*short)], &hash)?;
-        }
+        // The state before a room's first event is empty.
+        let hash = match before {
+            Some(before) => before.short_state_hash(),
+            None => State::default().change(&BTreeMap::new(), self.rows)?.short_state_hash(),
+        };
+        hide(*short, hash, self.rows)?;
         let has_unsigned = !unsigned.is_empty() || event.state_key.is_some();
         let mut json = json.clone();
         if has_unsigned {

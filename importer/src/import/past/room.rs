@@ -39,6 +39,8 @@ pub(super) struct Room {
     /// What relates to events that are not in the timeline, newest last.
     pub(super) awaited: BTreeMap<OwnedEventId, Vec<Relating>>,
     given_up: BTreeMap<OwnedEventId, Verdict>,
+    /// The state that hides events outside of the timeline, once it was needed.
+    pub(super) hidden: Option<u64>,
 }
 
 impl Room {
@@ -63,6 +65,7 @@ impl Room {
             redactions: BTreeMap::new(),
             awaited: BTreeMap::new(),
             given_up: lookup.given_up(id)?,
+            hidden: None,
         };
         for row in lookup.0.scan(&trees::PDUID_PDU, &short.to_be_bytes())? {
             let (key, value) = row?;

@@ -55,8 +55,8 @@ pub(super) struct Members<'a> {
     server_name: &'a str,
     /// Local users by Synapse's table.
     local: BTreeMap<&'a UserId, &'a DumpMember>,
-    /// Local users who are joined by the present state.
-    joined_in_state: BTreeSet<OwnedUserId>,
+    /// Local users who are joined by the present state, with the counts of their joins.
+    joined_in_state: BTreeMap<OwnedUserId, u64>,
     /// Local users of the present state, some of whom may have accounts that nobody knows of.
     in_state: BTreeSet<OwnedUserId>,
     /// Present state that goes into invites, by type.
@@ -78,7 +78,7 @@ impl<'a> Members<'a> {
             room: &head.room_id,
             server_name,
             local,
-            joined_in_state: BTreeSet::new(),
+            joined_in_state: BTreeMap::new(),
             in_state: BTreeSet::new(),
             stripped: BTreeMap::new(),
             invites: BTreeMap::new(),
@@ -89,14 +89,14 @@ impl<'a> Members<'a> {
         }
     }
 
-    /// Looks at an event of the room; `is_current` if it is in the present state.
+    /// Looks at an event of the room; `current` is its count if it is in the present state.
     pub(super) fn event(
         &mut self,
         event: &Event,
-        is_current: bool,
+        current: Option<u64>,
         rows: &mut Rows<'_>,
     ) -> Result<(), ImportError> {
-        if is_current && event.state_key.as_deref() == Some("") {
+        if current.is_some() && event.state_key.as_deref() == Some("") {
             let kind = STRIPPED.into_iter().find(|kind| *kind == event.kind);
             self.stripped.extend(kind.map(|kind| (kind, event.stripped())));
         }
@@ -106,18 +106,16 @@ impl<'a> Members<'a> {
             rows.mark(&trees::ROOMUSERONCEJOINEDIDS, &key)?;
         }
         self.invite(&event.id, &user, || Some(event.stripped()));
-        if !is_current {
-            return Ok(());
-        }
+        let Some(count) = current else { return Ok(()) };
         if user.server_name() != self.server_name {
             rows.put(&trees::USERID_PASSWORD, &[Part::Text(user.as_str())], &[Part::Text("")])?;
-            return self.write(&user, membership, &Value::Array(Vec::new()), rows);
+            return self.write(&user, membership, count, &Value::Array(Vec::new()), rows);
         }
         if membership == "join" {
-            self.joined_in_state.insert(user.clone());
+            self.joined_in_state.insert(user.clone(), count);
         }
         if !self.local.contains_key(&*user) {
-            self.write(&user, membership, &Value::Array(Vec::new()), rows)?;
+            self.write(&user, membership, count, &Value::Array(Vec::new()), rows)?;
         }
         self.in_state.insert(user);
         Ok(())
@@ -185,8 +183,9 @@ impl<'a> Members<'a> {
         rows: &mut Rows<'_>,
     ) -> Result<Option<(&'static str, &'static str)>, ImportError> {
         let membership = member.membership.as_str();
+        let joined = self.joined_in_state.get(&member.user_id).copied();
         let state = match membership {
-            "join" if !self.joined_in_state.contains(&member.user_id) => {
+            "join" if joined.is_none() => {
                 let detail = "the room's state does not say that the user is joined; join again";
                 return Ok(Some(("not-joined-in-state", detail)));
             }
@@ -211,7 +210,8 @@ impl<'a> Members<'a> {
             "join" | "leave" | "ban" => Vec::new(),
             _ => return Ok(Some(("membership-unknown", "Conduit has no such membership"))),
         };
-        self.write(&member.user_id, membership, &Value::Array(state), rows)?;
+        let joined = joined.unwrap_or_default();
+        self.write(&member.user_id, membership, joined, &Value::Array(state), rows)?;
         Ok(None)
     }
 
@@ -254,11 +254,13 @@ impl<'a> Members<'a> {
         state.iter().any(own).then_some(state)
     }
 
-    /// Writes the rows of one membership.
+    /// Writes the rows of one membership. `joined` is the count of the join: Conduit does not read it, but Tuwunel takes it
+    /// for the moment since when the room is the user's (src/service/rooms/state_cache/mod.rs:405-420 there).
     fn write(
         &mut self,
         user: &UserId,
         membership: &str,
+        joined: u64,
         state: &Value,
         rows: &mut Rows<'_>,
     ) -> Result<(), ImportError> {
@@ -268,8 +270,9 @@ impl<'a> Members<'a> {
             "join" => {
                 self.joined.insert(user.to_owned());
                 self.servers.insert(user.server_name().to_string());
-                rows.mark(&trees::USERROOMID_JOINED, &user_room)?;
-                return rows.mark(&trees::ROOMUSERID_JOINED, &room_user);
+                let joined = [Part::U64(joined)];
+                rows.put(&trees::USERROOMID_JOINED, &user_room, &joined)?;
+                return rows.put(&trees::ROOMUSERID_JOINED, &room_user, &joined);
             }
             "invite" => {
                 self.invited = self.invited.saturating_add(1);

@@ -2,29 +2,17 @@
 
 use ruma::UserId;
 
-use super::{
-    Item, RoomSource, Sections, ahead,
-    known::{Known, Parser},
-    membership::Members,
-};
+use super::{Item, RoomSource, Sections, membership::Members};
 use crate::{
-    conduit::{layout::Part, trees},
     dump::format::{DumpEvent, DumpMember},
-    import::{
-        Import, ImportError,
-        event::{self, Event, Unsigned},
-    },
+    import::{Import, ImportError, event},
     tally::Kind,
 };
 
 impl Import<'_> {
     /// Writes who is invited and what came with the invite. Conduit knows such a room by these rows alone
     /// (src/api/server_server.rs:2164-2230); it has no short room id.
-    pub(super) fn outside(
-        &mut self,
-        source: &dyn RoomSource,
-        parser: &Parser<'_>,
-    ) -> Result<(), ImportError> {
+    pub(super) fn outside(&mut self, source: &dyn RoomSource) -> Result<(), ImportError> {
         let head = source.head();
         if !head.local_members.iter().any(remains) {
             self.left_out(head, "state-missing", "nobody is in it and its state is not known");
@@ -34,43 +22,27 @@ impl Import<'_> {
         self.attachments_left_out(head, "state-missing", detail);
         let server_name = self.server_name.clone();
         let mut members = Members::new(head, &server_name);
-        let prepare = |event: &Known| event.parse(parser);
-        ahead::read(source, Sections::Events, prepare, |item| {
+        source.read(Sections::Events, &mut |item| {
             let event = match item {
                 Item::Outlier(event) => event,
                 Item::Receipt(receipt) => {
                     self.tally.read(Kind::Receipt, 1);
                     let item = format!("m.read of {} in {}", receipt.user_id, head.room_id);
                     self.tally.skip(Kind::Receipt, item, "room-left-out", detail);
-                    return Ok(());
+                    return Ok(true);
                 }
-                Item::State(_) | Item::Timeline(_) => return Ok(()),
+                Item::State(_) | Item::Timeline(_) => return Ok(true),
             };
             remember_invite(&event, &mut members);
             self.tally.read(Kind::Outlier, 1);
-            let id = event.event_id.as_str();
-            match event.parsed(parser) {
-                Ok(parsed) => {
-                    self.lone_outlier(parsed)?;
-                    self.tally.written(Kind::Outlier, 1);
-                }
-                Err((reason, detail)) => {
-                    self.tally.skip(Kind::Outlier, id, reason, detail.as_str());
-                }
-            }
-            Ok(())
+            // Nothing in Conduit reads it, and its `/event` would show it to everybody who knows its id.
+            let detail = "it goes into what the user is shown of the invite, as Conduit keeps it";
+            self.tally.skip(Kind::Outlier, event.event_id.as_str(), "in-the-membership", detail);
+            Ok(true)
         })?;
         members.finish(&mut self.rows, &mut self.tally)?;
         self.tally.written(Kind::Room, 1);
         Ok(())
-    }
-
-    fn lone_outlier(&mut self, event: &Event) -> Result<(), ImportError> {
-        let (id, short) = (Part::Text(event.id.as_str()), Part::U64(self.rows.next()));
-        self.rows.put(&trees::EVENTID_SHORTEVENTID, &[id], &[short])?;
-        self.rows.put(&trees::SHORTEVENTID_EVENTID, &[short], &[id])?;
-        let tree = &trees::EVENTID_OUTLIERPDU;
-        self.rows.put_raw(tree, tree.key(&[id]), event.stored(&Unsigned::default()))
     }
 }
 

@@ -25,8 +25,11 @@ struct Live {
 #[derive(Debug)]
 pub(super) struct States {
     current_id: Option<u64>,
+    server_name: String,
     create_key: u64,
     visibility_key: u64,
+    /// Keys of member events of this server's users, of all states.
+    pub(super) own_members: BTreeSet<u64>,
     live: BTreeMap<u64, Live>,
     /// The state added last.
     last: Live,
@@ -43,9 +46,15 @@ pub(super) struct States {
 }
 
 impl States {
-    pub(super) fn new(current_id: Option<u64>, rows: &mut Rows<'_>) -> Result<Self, ImportError> {
+    pub(super) fn new(
+        current_id: Option<u64>,
+        server_name: &str,
+        rows: &mut Rows<'_>,
+    ) -> Result<Self, ImportError> {
         Ok(Self {
             current_id,
+            server_name: server_name.to_owned(),
+            own_members: BTreeSet::new(),
             create_key: rows.short_state_key("m.room.create", "")?,
             visibility_key: rows.short_state_key("m.room.history_visibility", "")?,
             live: BTreeMap::new(),
@@ -84,6 +93,11 @@ impl States {
         for (kind, state_key, event) in &dumped.set {
             let key = rows.short_state_key(kind, state_key)?;
             let slot = survey.index.get_at(event, kind, state_key);
+            if kind == "m.room.member"
+                && state_key.split_once(':').is_some_and(|(_, name)| name == self.server_name)
+            {
+                self.own_members.insert(key);
+            }
             if key == self.visibility_key {
                 visibility_lost = slot.is_none();
             }

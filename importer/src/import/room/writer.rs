@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ruma::{EventId, OwnedEventId, OwnedRoomId};
+use ruma::{EventId, OwnedEventId, OwnedRoomId, room_version_rules::RoomVersionRules};
 
 use super::{
     Item, RoomSource, Sections,
@@ -23,6 +23,8 @@ use crate::{
     import::{
         Import, ImportError,
         event::{Event, Unsigned, text},
+        hidden::{Hidden, Place, hide},
+        state::State,
     },
     tally::Kind,
 };
@@ -35,16 +37,19 @@ pub(super) fn write(
     mut survey: Survey,
 ) -> Result<Option<OwnedRoomId>, ImportError> {
     let head = source.head();
+    let Some(rules) = &parser.rules else { return Ok(None) };
+    let server_name = import.server_name.clone();
     let rows = &mut import.rows;
-    let states = States::new(head.current_state, rows)?;
+    let states = States::new(head.current_state, &server_name, rows)?;
     let short_room = rows.next();
     rows.reserve(survey.missing(head));
     let first_timeline = rows.take(survey.index.timeline().saturating_mul(2));
     let first_outlier = rows.take(survey.index.outliers());
     survey.index.number(first_outlier, first_timeline);
-    let server_name = import.server_name.clone();
     let mut writer = Writer {
         head,
+        rules,
+        hidden: None,
         short_room,
         members: Members::new(head, &server_name),
         extremities: head.forward_extremities.iter().map(|id| &**id).collect(),
@@ -85,6 +90,9 @@ pub(super) fn write(
 /// A room under way.
 struct Writer<'a> {
     head: &'a DumpRoom,
+    rules: &'a RoomVersionRules,
+    /// States that hide events; none until there is something to hide.
+    hidden: Option<Hidden>,
     short_room: u64,
     members: Members<'a>,
     extremities: BTreeSet<&'a EventId>,
@@ -215,7 +223,9 @@ impl Writer<'_> {
         if let Some(state_key) = &event.state_key {
             let key = rows.short_state_key(&event.kind, state_key)?;
             let is_current = self.states.is_current(key, slot, &self.survey);
-            self.members.event(event, is_current, rows)?;
+            // What is outside of the timeline has no count; its short id is a number of the same counter.
+            let count = self.survey.index.count_of_short(short).unwrap_or(short);
+            self.members.event(event, is_current.then_some(count), rows)?;
             if self.states.replacements.contains_key(&short) {
                 let kept = (event.content().to_owned(), event.sender.to_string());
                 self.kept.insert(short, kept);
@@ -234,7 +244,9 @@ impl Writer<'_> {
         if let Slot::Outlier(number) = slot {
             self.next_outlier = number.saturating_add(1);
         }
-        self.write_known(event, dumped, slot, import)?;
+        let short = self.write_known(event, dumped, slot, import)?;
+        let state = self.hidden_state(event, slot, import)?;
+        hide(short, state, &mut import.rows)?;
         let mut unsigned = Unsigned::default();
         if let Some(because) = self.additions.redaction(dumped)? {
             unsigned.add("redacted_because", because);
@@ -246,6 +258,34 @@ impl Writer<'_> {
             import.rows.mark(&trees::SOFTFAILEDEVENTIDS, &key)?;
         }
         Ok(())
+    }
+
+    /// The state that keeps an event outside of the timeline from being read.
+    fn hidden_state(
+        &mut self,
+        event: &Event,
+        slot: Slot,
+        import: &mut Import<'_>,
+    ) -> Result<u64, ImportError> {
+        let rows = &mut import.rows;
+        let hidden = match self.hidden {
+            Some(hidden) => hidden,
+            None => {
+                let place = Place {
+                    room: &self.head.room_id,
+                    rules: self.rules,
+                    server_name: &import.server_name,
+                    key: &import.signer,
+                };
+                let (current, own_members) = (&self.states.current, &self.states.own_members);
+                *self.hidden.insert(Hidden::write(&place, current, own_members, rows)?)
+            }
+        };
+        let Some(state_key) = event.state_key.as_deref() else { return Ok(hidden.outside) };
+        let key = rows.short_state_key(&event.kind, state_key)?;
+        let is_own_member = self.states.own_members.contains(&key)
+            && self.states.is_current(key, slot, &self.survey);
+        Ok(if is_own_member { hidden.own_members } else { hidden.outside })
     }
 
     fn write_timeline(
@@ -264,10 +304,12 @@ impl Writer<'_> {
         if let Some(thread) = self.additions.thread(short, &event.sender, &pdu_id, rows)? {
             unsigned.add("m.relations", thread);
         }
-        if let Some(before) = before {
-            let tree = &trees::SHORTEVENTID_SHORTSTATEHASH;
-            rows.put(tree, &[Part::U64(short)], &[Part::U64(before)])?;
-        }
+        // The state before a room's first event is empty. With none, everybody could read it.
+        let before = match before {
+            Some(before) => before,
+            None => State::default().change(&BTreeMap::new(), rows)?.short_state_hash(),
+        };
+        hide(short, before, rows)?;
         let room = Part::Text(self.head.room_id.as_str());
         let tree = &trees::PDUID_PDU;
         rows.put_raw(tree, tree.key(&pdu_id), event.stored(&unsigned))?;

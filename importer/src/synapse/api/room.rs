@@ -35,7 +35,7 @@ use crate::{
         format::{DumpEvent, DumpMember, DumpRemoteReceipt, DumpRoom},
     },
     synapse::{
-        History, SourceError,
+        History, SOFT_FAILED, SourceError,
         erased::{Erased, Pruning},
     },
     tally::{Kind, Tally},
@@ -144,6 +144,8 @@ struct ReadRoom {
     /// States that are dumped, with their ids in the dump.
     numbers: BTreeMap<u64, u64>,
     outliers: Spool<DumpEvent>,
+    /// Events that something refers to.
+    needed: BTreeSet<OwnedEventId>,
     timeline: Spool<DumpEvent>,
     /// The events of the timeline: what was spooled as an outlier before it turned up there is none.
     after: BTreeMap<OwnedEventId, u64>,
@@ -158,7 +160,7 @@ impl ReadRoom {
         writer: &DumpWriter,
         tally: &mut Tally,
     ) -> Result<(), SourceError> {
-        let mut prune = |kind, event: DumpEvent| {
+        let prune = |tally: &mut Tally, kind, event: DumpEvent| {
             let event_id = event.event_id.clone();
             let pruned = erased.prune(event, &self.pruning);
             pruned.map_err(|why| tally.revoke(kind, event_id, why.reason(), why.to_string())).ok()
@@ -169,14 +171,18 @@ impl ReadRoom {
         }
         for event in self.outliers.read()? {
             let event = event?;
+            if event.soft_failed && !self.needed.contains(&event.event_id) {
+                tally.revoke(Kind::Outlier, event.event_id, "soft-failed", SOFT_FAILED);
+                continue;
+            }
             if (event.soft_failed || !self.after.contains_key(&event.event_id))
-                && let Some(event) = prune(Kind::Outlier, event)
+                && let Some(event) = prune(tally, Kind::Outlier, event)
             {
                 file.outlier(&event)?;
             }
         }
         for event in self.timeline.read()? {
-            let Some(mut event) = prune(Kind::TimelineEvent, event?) else { continue };
+            let Some(mut event) = prune(tally, Kind::TimelineEvent, event?) else { continue };
             event.state_before = event.state_before.and_then(|id| self.numbers.get(&id).copied());
             file.timeline(&event)?;
         }
@@ -376,7 +382,7 @@ impl<'a> Room<'a> {
         self.needed.extend(self.states.event_ids(&numbers).cloned());
         self.needed
             .extend(head.local_members.iter().map(|DumpMember { event_id, .. }| event_id.clone()));
-        self.read_outliers(listed).await?;
+        let needed = self.read_outliers(listed).await?;
         self.counter.kept(Kind::State, numbers.len());
         let spooled =
             self.known.iter().filter(|(id, known)| known.outlier && !self.after.contains_key(*id));
@@ -387,6 +393,7 @@ impl<'a> Room<'a> {
             states: self.states,
             numbers,
             outliers: self.outliers,
+            needed,
             timeline: self.timeline,
             after: self.after,
             pruning,

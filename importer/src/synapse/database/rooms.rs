@@ -15,6 +15,8 @@ mod redactions;
 mod states;
 mod timeline;
 
+use std::collections::BTreeSet;
+
 use ruma::{OwnedEventId, OwnedRoomId, RoomId};
 
 use self::{
@@ -49,6 +51,8 @@ struct Room {
     timeline: Timeline,
     states: States,
     needed: Needed,
+    /// Events that failed softly.
+    soft_failed: BTreeSet<OwnedEventId>,
     /// State groups of the page of events that was read last.
     recent: Groups,
     bans: Vec<BanRedaction>,
@@ -109,6 +113,7 @@ impl DatabaseSource {
             timeline,
             states: States::default(),
             needed: Needed::default(),
+            soft_failed: BTreeSet::new(),
             recent: Groups::new(),
             bans: self.ban_redactions(room_id).await?,
             pruning: self.erased.room(head.room_version.as_deref(), std::iter::empty()),
@@ -186,9 +191,9 @@ impl DatabaseSource {
             }
             let read = placed.event.as_ref().map_err(Clone::clone).and_then(Record::read);
             match read {
-                // Nobody has seen it. A later event may refer to it.
+                // Nobody has seen it, but a later event may name it as what authorises it.
                 Ok(event) if event.record.metadata.soft_failed.0 => {
-                    room.needed.need(&event.record.event_id);
+                    room.soft_failed.insert(event.record.event_id.clone());
                 }
                 Ok(event) => events.push(event),
                 Err(broken) => {

@@ -2,7 +2,7 @@
 
 mod timeline;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ruma::{RoomVersionId, room_version_rules::RoomVersionRules};
 use serde_json::Value;
@@ -25,6 +25,7 @@ use crate::{
     verify::{
         StateComparison,
         events::{self, value_of},
+        since::Since,
         states,
         users::account_data,
     },
@@ -45,7 +46,17 @@ pub(super) fn compare(
     let Ongoing { reading, seen, places } = ongoing;
     let head = reader.head().clone();
     let id = head.room_id.as_str();
-    let room = Room { store, skipped, head: &head, rules: rules(&head) };
+    // Of a room that the server is not in, the memberships hold the invites, and the events are nowhere else.
+    let mut invites = BTreeMap::new();
+    if head.current_state.is_none() {
+        for event in reader.outliers()? {
+            let event = event?;
+            let pdu = serde_json::from_str::<Value>(event.pdu.get()).unwrap_or_default();
+            let sender = pdu.get("sender").and_then(Value::as_str).unwrap_or_default();
+            invites.insert(event.event_id.to_string(), sender.to_owned());
+        }
+    }
+    let room = Room { store, skipped, head: &head, rules: rules(&head), invites };
     room.memberships(found)?;
     let there = value_of(store, &trees::ROOMID_SHORTROOMID, &[Part::Text(id)])?.is_some();
     let expected =
@@ -65,24 +76,24 @@ pub(super) fn compare(
         }
         seen.aliases.extend(head.aliases.iter().map(|alias| alias.alias.alias().to_owned()));
     }
-    if head.current_state.is_none() {
-        // Invites and knocks of rooms that the server is not in.
-        return room.outliers(&mut reader, seen, found);
-    }
     if !there || !expected {
         return Ok(());
     }
     let mut states = DumpStates::read(store, how, &mut reader)?;
     room.outliers(&mut reader, seen, found)?;
-    if let Some(first) = room.timeline(&mut reader, &mut states, places, seen, found)? {
+    let timeline = room.timeline(&mut reader, &mut states, places, seen, found)?;
+    if let Some(first) = timeline.first {
         reading.begins(store, id, &first)?;
     }
-    if let Some(state) = head.current_state {
-        let stored = states::number(store, &trees::ROOMID_SHORTSTATEHASH, id.as_bytes())?;
+    let since = Since::read(store)?;
+    let stored = states::number(store, &trees::ROOMID_SHORTSTATEHASH, id.as_bytes())?;
+    if let Some(state) = head.current_state.filter(|_| !stored.is_some_and(|s| since.is_new(s))) {
         states.compare(id, state, stored, skipped, found)?;
     }
     reading.remote(store, id, reader.receipts()?, found)?;
-    extremities(store, &head, found)?;
+    if !timeline.is_new {
+        extremities(store, &head, found)?;
+    }
     let encrypted = states::current_event(store, id, "m.room.encryption", "")?.is_some();
     encryption::room_key_changes(store, id, encrypted, found)?;
     directory::compare(store, &head, skipped, found)
@@ -101,6 +112,8 @@ struct Room<'a> {
     skipped: &'a Skipped<'a>,
     head: &'a DumpRoom,
     rules: Option<RoomVersionRules>,
+    /// Senders of the invites and knocks of a room that the server is not in, by event.
+    invites: BTreeMap<String, String>,
 }
 
 impl Room<'_> {
@@ -181,6 +194,9 @@ impl Room<'_> {
         if self.skipped.known {
             return Ok(false);
         }
+        if self.invites.contains_key(member.event_id.as_str()) {
+            return Ok(false);
+        }
         if value_of(self.store, &trees::EVENTID_SHORTEVENTID, &event)?.is_none() {
             return Ok(true);
         }
@@ -204,6 +220,7 @@ impl Room<'_> {
         });
         let ignored = list.pointer("/content/ignored_users").and_then(Value::as_object);
         let sender = event.get("sender").and_then(Value::as_str);
+        let sender = sender.or_else(|| self.invites.get(id).map(String::as_str));
         Ok(ignored.zip(sender).is_some_and(|(ignored, sender)| ignored.contains_key(sender)))
     }
 }

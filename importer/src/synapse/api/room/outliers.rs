@@ -3,6 +3,8 @@
 //! From `fetch_event` of the admin API, which gives every event in its original form; from federation where that is
 //! missing, which gives redacted events in their redacted form.
 
+use std::collections::BTreeSet;
+
 use ruma::{EventId, OwnedEventId};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -29,10 +31,13 @@ pub(super) struct Known {
 }
 
 impl Room<'_> {
-    /// Fetches what is needed and not in the timeline, with auth chains.
-    pub(super) async fn read_outliers(&mut self, listed: bool) -> Result<(), ApiError> {
+    /// Fetches what is needed and not in the timeline, with auth chains. Gives the ids of all that is needed.
+    pub(super) async fn read_outliers(
+        &mut self,
+        listed: bool,
+    ) -> Result<BTreeSet<OwnedEventId>, ApiError> {
         let mut waiting = std::mem::take(&mut self.needed);
-        let mut done = std::collections::BTreeSet::new();
+        let mut done = BTreeSet::new();
         while let Some(id) = waiting.pop_first() {
             if !done.insert(id.clone()) || self.is_dumped_timeline(&id) {
                 continue;
@@ -44,7 +49,7 @@ impl Room<'_> {
                 waiting.extend(new.cloned());
             }
         }
-        Ok(())
+        Ok(done)
     }
 
     /// In the timeline; its auth events have been noted as needed.

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     dump::RoomWriter,
-    synapse::SourceError,
+    synapse::{SOFT_FAILED, SourceError},
     tally::{Kind, Tally},
 };
 
@@ -35,6 +35,7 @@ impl DatabaseSource {
     ) -> Result<(), SourceError> {
         let mut waiting = room.needed.take();
         let mut seen = waiting.clone();
+        let soft_failed = std::mem::take(&mut room.soft_failed);
         let mut items = Items::new(tally, Kind::Outlier, room.id.as_str());
         while !waiting.is_empty() {
             let batch: Vec<OwnedEventId> =
@@ -63,6 +64,11 @@ impl DatabaseSource {
                     waiting.extend(new.map(std::borrow::Cow::into_owned));
                 }
             }
+        }
+        // Synapse shows them to nobody. A server that builds on one sends it again, and Conduit judges it anew.
+        for event_id in soft_failed.difference(&seen) {
+            items.read(1);
+            items.skip(event_id.as_str(), "soft-failed", SOFT_FAILED);
         }
         Ok(())
     }

@@ -9,9 +9,10 @@ use crate::{
     tally::Kind,
     verify::{
         VerifyError,
-        dump::{extra::Seen, states::States},
+        dump::{extra, states::States},
         events::{Places, value_of},
         found::Found,
+        since::Since,
     },
 };
 
@@ -24,6 +25,9 @@ struct Stored<'a> {
     next: Option<Event>,
     /// How many there were so far.
     number: u64,
+    since: Since,
+    /// How many came after the import.
+    new: u64,
 }
 
 /// A stored event.
@@ -41,17 +45,30 @@ impl Stored<'_> {
             event_id: String,
         }
         self.next = None;
-        if let Some(row) = self.rows.next() {
+        for row in self.rows.by_ref() {
             let (key, pdu) = row?;
-            self.number = self.number.saturating_add(1);
             let fields = trees::PDUID_PDU.decode_key(&key).ok();
             let count = fields.filter(|fields| fields.get("count").is_some());
             let count = count.map(|fields| fields.u64("count"));
+            if self.since.has_run() && count.is_none_or(|count| self.since.is_new(count)) {
+                self.new = self.new.saturating_add(1);
+                continue;
+            }
+            self.number = self.number.saturating_add(1);
             let id = serde_json::from_slice::<Id>(&pdu).map_or(String::new(), |id| id.event_id);
             self.next = Some(Event { key, id, count, pdu });
+            break;
         }
         Ok(())
     }
+}
+
+/// What was seen of a room's timeline.
+pub(super) struct Seen {
+    /// The first event of the dump that should be there.
+    pub(super) first: Option<String>,
+    /// Whether something is new in it.
+    pub(super) is_new: bool,
 }
 
 /// Where the two timelines are.
@@ -69,20 +86,20 @@ struct Compared<'a, 'p> {
 }
 
 impl Room<'_> {
-    /// Compares events and their order. Gives the first event of the dump that should be there.
+    /// Compares events and their order.
     pub(super) fn timeline(
         &self,
         reader: &mut RoomReader,
         states: &mut States<'_>,
         places: &mut Places<'_>,
-        seen: &mut Seen,
+        seen: &mut extra::Seen,
         found: &mut Found,
-    ) -> Result<Option<String>, VerifyError> {
+    ) -> Result<Seen, VerifyError> {
         let room = self.head.room_id.as_str();
         let short = value_of(self.store, &trees::ROOMID_SHORTROOMID, &[Part::Text(room)])?;
         let rows = self.store.scan(&trees::PDUID_PDU, &short.unwrap_or_default())?;
         let mut compared = Compared {
-            stored: Stored { rows, next: None, number: 0 },
+            stored: Stored { rows, next: None, number: 0, since: Since::read(self.store)?, new: 0 },
             places,
             // What the dump left out at the beginning may have been fetched since.
             has_begun: self.head.earlier_events == Some(0),
@@ -119,7 +136,11 @@ impl Room<'_> {
             );
             found.error("V203", room, text);
         }
-        Ok(compared.first)
+        if compared.stored.new > 0 {
+            let text = format!("{} events are new in its timeline", compared.stored.new);
+            found.note("V161", room, text);
+        }
+        Ok(Seen { first: compared.first, is_new: compared.stored.new > 0 })
     }
 
     fn batch(
@@ -127,7 +148,7 @@ impl Room<'_> {
         batch: &[DumpEvent],
         compared: &mut Compared<'_, '_>,
         states: &mut States<'_>,
-        seen: &mut Seen,
+        seen: &mut extra::Seen,
         found: &mut Found,
     ) -> Result<(), VerifyError> {
         let kept: Vec<bool> = if self.skipped.known {
