@@ -35,6 +35,7 @@ import history
 import hostile
 import past
 import predecessor
+import secrecy
 import snapshot
 import synapse
 import talk
@@ -78,6 +79,8 @@ def much_talk(lab: Notes, _args: argparse.Namespace) -> None:
 
 def look(lab: Notes, args: argparse.Namespace) -> None:
     snapshot.write(lab, args.homeserver, args.output)
+    if not args.homeserver:
+        secrecy.write(lab, args.output.with_suffix(".refused.json"))
 
 
 def remember(lab: Notes, args: argparse.Namespace) -> int:

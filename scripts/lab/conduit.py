@@ -11,6 +11,7 @@ import requests
 import bridge
 import compare
 import encryption
+import secrecy
 import snapshot
 from api import Client, Refused
 from notes import Notes
@@ -27,6 +28,7 @@ def try_out(lab: Notes, binary: Path, database: Path, before: Path, after: Path)
     with bridge.receiver(lab) as received, running(lab, binary, database, ["allow_registration = true"]) as base_url:
         snapshot.write(lab, base_url, after)
         unexplained = compare.report(before, after)
+        unexplained += secrecy.compare(lab, base_url, before.with_suffix(".refused.json"))
         queued = len(received)
         sent = send(lab, base_url)
         mute = try_bridge(lab, base_url, sent["bridged"][1], received)

@@ -39,6 +39,13 @@ pub(super) fn imported(dump: &DumpReader) -> (MemoryStore, Vec<Skip>) {
     (store, imported.tally.skipped)
 }
 
+/// The event of the dump that is outside of the timeline.
+fn outlier(store: &MemoryStore) -> Vec<u8> {
+    let mut rows = store.scan(&trees::EVENTID_OUTLIERPDU, &[]).unwrap().map(Result::unwrap);
+    let row = rows.find(|(_, json)| !String::from_utf8_lossy(json).contains("@conduit:"));
+    row.unwrap().0.into_vec()
+}
+
 #[test]
 fn an_import_is_clean_with_and_without_the_list_of_what_was_left_out() {
     let (_scratch, dump) = dump();
@@ -49,6 +56,7 @@ fn an_import_is_clean_with_and_without_the_list_of_what_was_left_out() {
         "push-rule-refused",
         "no-state-before",
         "one-receipt-per-room",
+        "in-the-membership",
         "private-thread-receipt",
         "receipt-time-impossible",
         "not-joined",
@@ -327,8 +335,23 @@ fn each_difference_is_reported_by_its_code() {
             remove(s, &trees::USERROOMID_INVITESTATE, b"@alice:dump.test\xff!elsewhere:other.test");
         }),
         ("V201 the event is missing", |s| {
-            let (key, _) = last(s, &trees::EVENTID_OUTLIERPDU, &[]);
+            let key = outlier(s);
             remove(s, &trees::EVENTID_OUTLIERPDU, &key);
+        }),
+        ("V150 has no state", |s| {
+            let short = s.get(&trees::EVENTID_SHORTEVENTID, &outlier(s)).unwrap().unwrap();
+            remove(s, &trees::SHORTEVENTID_SHORTSTATEHASH, &short);
+        }),
+        ("V151 can't be put together", |s| {
+            let short = s.get(&trees::EVENTID_SHORTEVENTID, &outlier(s)).unwrap().unwrap();
+            let hides = s.get(&trees::SHORTEVENTID_SHORTSTATEHASH, &short).unwrap().unwrap();
+            put(s, &trees::ROOMID_SHORTSTATEHASH, ROOM.as_bytes(), &hides);
+        }),
+        ("V153 is missing", |s| remove(s, &trees::GLOBAL, trees::REPAIRED[0])),
+        ("V154 has not the count", |s| {
+            let [user, room] = [b"@alice:dump.test".as_slice(), ROOM.as_bytes()];
+            put(s, &trees::USERROOMID_JOINED, &[user, room].join(&0xff), &[]);
+            put(s, &trees::ROOMUSERID_JOINED, &[room, user].join(&0xff), &[]);
         }),
         ("V202 is an event", |s| put(s, &trees::EVENTID_OUTLIERPDU, b"$extra", b"{}")),
         ("V203 #room:dump.test: does not name", |s| {

@@ -15,6 +15,13 @@ pub(super) fn check(checks: &mut Checks, survey: &Survey) {
         let alias = format!("#admins:{}", survey.server_name);
         checks.found(&codes::ADMINS_ALIAS, alias, format!("is an alias of {room}"));
     }
+    for room in &survey.blocked_rooms {
+        checks.found(&codes::BLOCKED_ROOM, room, "is blocked");
+    }
+    for (room, word) in &survey.unknown_visibility {
+        let text = if word.is_empty() { "has no word".to_owned() } else { format!("says {word}") };
+        checks.found(&codes::VISIBILITY, room, text);
+    }
     for alias in &survey.foreign_aliases {
         checks.found(&codes::FOREIGN_ALIAS, alias, "is another server's alias");
     }
@@ -33,8 +40,10 @@ fn room(checks: &mut Checks, room: &Room) {
     }
     match room.version.as_deref() {
         version if is_supported(version) => {
-            if room.created == Some(false) && room.joined > 0 {
-                let text = format!("{name}{users}");
+            let text = format!("{name}{users}");
+            if room.stateless && room.joined > 0 {
+                checks.found(&codes::ROOM_STATELESS, id, text);
+            } else if room.created == Some(false) && room.joined > 0 {
                 checks.found(&codes::ROOM_BROKEN, id, text);
             }
         }

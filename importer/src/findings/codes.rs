@@ -111,6 +111,9 @@ checks! {
     ROOM_BROKEN = "C304", Blocking, true, "rooms with local users in them whose present state lacks the create event stay behind: Synapse can't use them either", "leave or delete these rooms on Synapse";
     ROOM_VERSION_UNKNOWN = "C305", Note, false, "invites to rooms whose version nobody knows are left out", "";
     FOREIGN_ALIAS = "C306", Note, false, "aliases of other servers are left out", "";
+    BLOCKED_ROOM = "C310", Warning, false, "rooms that an administrator has blocked: Conduit knows no such thing. It refuses what other servers send of them, and nothing else: anybody who may join by the room's own rules can join again", "before the move, delete the room on Synapse (`DELETE /_synapse/admin/v2/rooms/ROOM` with `block` and `purge`), so that nothing of it moves, or set its join rule to `invite` and remove its aliases";
+    VISIBILITY = "C311", Warning, false, "rooms whose `history_visibility` has a word that nobody knows: Synapse takes it for `shared`; on Conduit nobody can read what is said from then on, not even who says it", "set it to `shared` in the room's settings (or `PUT /_matrix/client/v3/rooms/ROOM/state/m.room.history_visibility`) before the move";
+    ROOM_STATELESS = "C312", Warning, false, "rooms with local users in them whose present state Synapse has lost (`current_state_events` has no row): the state after their newest event is taken; if that is lost too, the room stays behind", "look at these rooms in the report";
     MEDIA_STORE = "C401", Blocking, true, "the media directory can't be read", "run the importer where Synapse's media are, or name the directory by `--media-store`";
     MEDIA_MISSING = "C402", Warning, false, "uploaded files are not in the media directory; a storage provider may have them", "copy what is only there into the media directory";
     MEDIA_PROVIDER = "C403", Warning, false, "Synapse keeps media in a storage provider that is no directory; only directories are read", "copy what is only there into the media directory";
@@ -214,7 +217,12 @@ pub const OTHERS: &[Code] = &[
         Warning,
         "a signature of this server is wrong: Synapse's database was damaged, or it once had another key of the same name",
     ),
-    Code::plain("V110", Blocking, "an auth event is missing, or one of another room"),
+    Code::plain("V110", Blocking, "an auth event is of another room"),
+    Code::plain(
+        "V110",
+        Warning,
+        "an auth event is missing, as in Synapse's database or on purpose: Conduit goes on without it, and asks other servers when it needs it",
+    ),
     Code::plain(
         "V111",
         Blocking,

@@ -145,7 +145,15 @@ impl Past {
         let is_untouched = lookup.number(&trees::GLOBAL, trees::IMPORTED)? == Some(counter);
         let server_name = server_name.as_str().into();
         let rooms = BTreeMap::new();
-        Ok(Self { store, server_name, counter, is_untouched, admin_room, rooms, clock: verdict::now })
+        Ok(Self {
+            store,
+            server_name,
+            counter,
+            is_untouched,
+            admin_room,
+            rooms,
+            clock: verdict::now,
+        })
     }
 
     /// Takes the time from `clock`, in milliseconds.

@@ -18,6 +18,10 @@ pub struct Survey {
     pub rooms: Vec<Room>,
     /// Rooms that the alias `#admins:NAME` names.
     pub admins_alias: Option<String>,
+    /// Rooms that an administrator has blocked.
+    pub blocked_rooms: Vec<String>,
+    /// Rooms whose present history visibility is no word that the specification has, with what stands there: JSON.
+    pub unknown_visibility: Vec<(String, String)>,
     /// Aliases of other servers.
     pub foreign_aliases: Vec<String>,
     /// Users with access tokens that will expire, and how many each has.
@@ -127,6 +131,8 @@ pub struct Room {
     pub joined: u64,
     /// Whether Synapse has its create event in its present state; `None` if the source can't tell.
     pub created: Option<bool>,
+    /// Whether Synapse has lost its present state: it has none at all, though local users are in it.
+    pub stateless: bool,
     /// Whether Synapse is still fetching its state.
     pub partial: bool,
 }

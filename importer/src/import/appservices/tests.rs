@@ -27,8 +27,11 @@ namespaces:
 
 fn import(registrations: &[(&str, &str)]) -> (MemoryStore, Tally, Vec<Finding>) {
     let mut store = MemoryStore::default();
+    let der = crate::conduit::keypair::pkcs8("a", &"A".repeat(43)).unwrap();
+    let signer = ruma::signatures::Ed25519KeyPair::from_der(&der, "a".into()).unwrap();
     let mut import = Import {
         rows: Rows::new(&mut store),
+        signer,
         tally: Tally::default(),
         server_name: "family.test".into(),
         created_ts: 0,

@@ -18,6 +18,8 @@ pub(super) struct Survey {
     pub(super) index: Index,
     /// States by id, with the last one that is based on each.
     pub(super) states: BTreeMap<u64, u64>,
+    /// States that have a create event.
+    with_create: BTreeSet<u64>,
     /// For each state event of the timeline: the state before it, its short state key, its slot. Sorted.
     pub(super) before: Vec<(u64, u64, Slot)>,
     /// States before events that are known to be storable; not necessarily all.
@@ -67,6 +69,13 @@ impl Survey {
             None if ascends => {}
             Some(Some(last_child)) if ascends => *last_child = state.id,
             _ => return,
+        }
+        let is_create = |kind: &str, key: &str| kind == "m.room.create" && key.is_empty();
+        let sets = state.set.iter().any(|(kind, key, _)| is_create(kind, key));
+        let unsets = state.unset.iter().any(|(kind, key)| is_create(kind, key));
+        let inherits = state.base.is_some_and(|base| self.with_create.contains(&base)) && !unsets;
+        if sets || inherits {
+            self.with_create.insert(state.id);
         }
         self.states.insert(state.id, 0);
     }
@@ -132,7 +141,11 @@ impl Survey {
         if !self.create {
             return Some(("create-event-missing", "its create event is not in the dump"));
         }
-        if !self.create_in_timeline && self.used_states.is_empty() {
+        // Told before anything of the room is written.
+        if head.current_state.is_none_or(|state| !self.with_create.contains(&state)) {
+            return Some(("state-incomplete", "its present state lacks the create event"));
+        }
+        if !self.create_in_timeline && self.used_states.is_disjoint(&self.with_create) {
             return Some(("no-timeline", "none of its events has a known state"));
         }
         None

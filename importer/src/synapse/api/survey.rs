@@ -141,6 +141,7 @@ impl From<ListedRoom> for Room {
             name: room.name.or(room.canonical_alias),
             version: room.version,
             joined: room.joined_local_members,
+            stateless: false,
             created: None,
             partial: false,
         }

@@ -4,6 +4,7 @@ mod account_data;
 mod duplicates;
 mod signatures;
 mod soundness;
+mod visibility;
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -35,6 +36,8 @@ impl DatabaseSource {
                 )
                 .await?
                 .pop(),
+            blocked_rooms: self.optional_names("blocked_rooms", "room_id").await?,
+            unknown_visibility: self.unknown_visibility().await?,
             foreign_aliases: self
                 .names(
                     "room_aliases",
@@ -269,7 +272,7 @@ impl DatabaseSource {
     }
 
     async fn survey_rooms(&mut self) -> Result<Vec<Room>, DatabaseError> {
-        type Columns = (String, Option<String>, Option<String>, i64, i64, i64);
+        type Columns = (String, Option<String>, Option<String>, i64, i64, i64, i64);
         let name = if self.schema.has_table("room_stats_state") {
             "(SELECT MAX(COALESCE(s.name, s.canonical_alias)) FROM room_stats_state s WHERE s.room_id = m.room_id)"
         } else {
@@ -286,6 +289,7 @@ impl DatabaseSource {
              (SELECT MAX(r.room_version) FROM rooms r WHERE r.room_id = m.room_id), m.joined, \
              (SELECT COUNT(*) FROM current_state_events c \
               WHERE c.room_id = m.room_id AND c.type = 'm.room.create' AND c.state_key = ''), \
+             (SELECT COUNT(*) FROM (SELECT 1 FROM current_state_events c WHERE c.room_id = m.room_id LIMIT 1) AS any_state), \
              {partial} FROM "
         );
         let by_members = "(SELECT room_id, SUM(CASE WHEN membership = 'join' THEN 1 ELSE 0 END) AS joined \
@@ -300,7 +304,8 @@ impl DatabaseSource {
         }
         let mut rooms = Vec::with_capacity(rows.len());
         for row in &rows {
-            let Ok((room_id, name, version, joined, created, partial)) = row.decode::<Columns>()
+            let Ok((room_id, name, version, joined, created, stated, partial)) =
+                row.decode::<Columns>()
             else {
                 rooms.push(Room { room_id: row.label(), ..Room::default() });
                 continue;
@@ -315,6 +320,7 @@ impl DatabaseSource {
                 version,
                 joined: u64::try_from(joined).unwrap_or(0),
                 created: Some(created > 0),
+                stateless: stated == 0,
                 partial: partial > 0,
             });
         }
