@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod backfill;
+mod census;
 mod conduit;
 mod configuration;
 mod contract;

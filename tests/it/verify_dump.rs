@@ -124,7 +124,7 @@ type Damage = fn(&mut MemoryStore);
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn each_difference_is_reported_by_its_code() {
-    let cases: [(&str, Damage); 65] = [
+    let cases: [(&str, Damage); 69] = [
         ("V201 other.test: m.direct_to_device does not wait", |s| {
             let key = queued(s, b"other.test\xff", "m.direct_to_device");
             remove(s, &trees::SERVERCURRENTEVENT_DATA, &key);

@@ -42,13 +42,12 @@ pub(super) fn check(
             found.error("V150", name(), "is outside of the timeline and has no state");
             continue;
         };
-        let sight = match known.get(&state) {
-            Some(sight) => *sight,
-            None => {
-                let sight = sight(store, server_name, state, &mut layers)?;
-                known.insert(state, sight);
-                sight
-            }
+        let sight = if let Some(sight) = known.get(&state) {
+            *sight
+        } else {
+            let sight = sight(store, server_name, state, &mut layers)?;
+            known.insert(state, sight);
+            sight
         };
         match sight {
             Sight::Nobody => {}

@@ -86,13 +86,12 @@ fn hidden(place: &Place<'_>, room: &mut Room, rows: &mut Rows<'_>) -> Result<u64
     let (event, _) = place.event()?;
     rows.flush()?;
     let lookup = Lookup(rows.store());
-    let hidden = match lookup.short_state(&event)? {
-        Some(hidden) => hidden,
-        None => {
-            let current = lookup.current(place.room)?;
-            let own_members = lookup.members_of(&current, place.server_name)?;
-            Hidden::write(place, &current, &own_members, rows)?.outside
-        }
+    let hidden = if let Some(hidden) = lookup.short_state(&event)? {
+        hidden
+    } else {
+        let current = lookup.current(place.room)?;
+        let own_members = lookup.members_of(&current, place.server_name)?;
+        Hidden::write(place, &current, &own_members, rows)?.outside
     };
     room.hidden = Some(hidden);
     Ok(hidden)

@@ -268,18 +268,17 @@ impl Writer<'_> {
         import: &mut Import<'_>,
     ) -> Result<u64, ImportError> {
         let rows = &mut import.rows;
-        let hidden = match self.hidden {
-            Some(hidden) => hidden,
-            None => {
-                let place = Place {
-                    room: &self.head.room_id,
-                    rules: self.rules,
-                    server_name: &import.server_name,
-                    key: &import.signer,
-                };
-                let (current, own_members) = (&self.states.current, &self.states.own_members);
-                *self.hidden.insert(Hidden::write(&place, current, own_members, rows)?)
-            }
+        let hidden = if let Some(hidden) = self.hidden {
+            hidden
+        } else {
+            let place = Place {
+                room: &self.head.room_id,
+                rules: self.rules,
+                server_name: &import.server_name,
+                key: &import.signer,
+            };
+            let (current, own_members) = (&self.states.current, &self.states.own_members);
+            *self.hidden.insert(Hidden::write(&place, current, own_members, rows)?)
         };
         let Some(state_key) = event.state_key.as_deref() else { return Ok(hidden.outside) };
         let key = rows.short_state_key(&event.kind, state_key)?;

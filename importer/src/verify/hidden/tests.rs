@@ -13,9 +13,12 @@ fn put(store: &mut MemoryStore, tree: &'static Tree, key: &[Part<'_>], value: &[
     store.write(vec![Row { tree, key: tree.key(key), value: tree.value(value) }]).unwrap();
 }
 
+/// A history visibility, and a member event: whose, and the membership.
+type Known<'a> = (Option<&'a str>, Option<(&'a str, &'a str)>);
+
 /// An event outside of a timeline, with the short id 11, whose state has a history visibility of that word, and the member
 /// event of a user, if these are given; no state at all if `None`.
-fn findings(state: Option<(Option<&str>, Option<(&str, &str)>)>) -> Vec<String> {
+fn findings(state: Option<Known<'_>>) -> Vec<String> {
     let mut store = MemoryStore::default();
     let user = state.and_then(|(_, member)| member).map_or("@a:own.test", |(user, _)| user);
     for (short, kind, key) in

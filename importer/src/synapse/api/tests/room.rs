@@ -410,8 +410,8 @@ async fn redacted_and_soft_failed_events_are_what_synapse_shows() {
     assert_eq!(pdu, room.events[6].1);
     assert_eq!(dumped.timeline.len(), 8);
     assert_eq!(dumped.before(&last, "m.room.topic"), Some(&secret));
-    let [outlier] = &dumped.outliers[..] else { panic!("{:?}", dumped.outliers) };
-    assert_eq!((&outlier.event_id, outlier.soft_failed), (&failed, true));
+    // Nothing rests on the event that failed softly.
+    assert!(dumped.outliers.iter().all(|outlier| outlier.event_id != failed));
 }
 
 #[tokio::test]
