@@ -200,7 +200,7 @@ fn another_key_than_the_one_that_signed_stops_the_migration() -> anyhow::Result<
     let lab = Lab::stopped()?;
     let [dump, database] = ["dump", "conduit"].map(|name| lab.directory().join(name));
     let migrate = || -> anyhow::Result<Run> {
-        let mut arguments = vec!["migrate".to_owned()];
+        let mut arguments = ["migrate", "--accept", "C301"].map(str::to_owned).to_vec();
         arguments.extend(lab.by_database());
         for (option, path) in [("--dump", &dump), ("--database", &database)] {
             arguments.extend([option.to_owned(), path.display().to_string()]);
@@ -232,6 +232,7 @@ fn another_key_than_the_one_that_signed_stops_the_migration() -> anyhow::Result<
     let mut arguments = vec!["check".to_owned()];
     arguments.extend(lab.by_database());
     arguments.extend(["--synapse-config".to_owned(), config.display().to_string()]);
+    arguments.extend(["--accept", "C301"].map(str::to_owned));
     let Run { code, out, .. } = command::run(arguments)?;
     assert!(code != 10 && !out.contains("C118"), "{code}: {out}");
     Ok(())

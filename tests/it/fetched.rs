@@ -121,11 +121,11 @@ fn what_is_fetched_later_is_what_a_full_import_has() {
         if backend == Backend::Rocksdb {
             refused_if_in_use(&story, &database);
         }
-        let outcome = story.backfill(&database).json().unwrap();
+        let outcome = story.backfill(&database).backfilled().unwrap();
         nothing_is_missing(&outcome);
         story.is_whole(&database, backend);
         // Once more: there is nothing left.
-        let again = story.backfill(&database).json().unwrap();
+        let again = story.backfill(&database).backfilled().unwrap();
         let rooms = again["rooms"].as_array().unwrap();
         assert!(rooms.iter().all(|room| room["fetched"] == 0), "{again:#}");
     }
@@ -165,7 +165,7 @@ fn what_was_ended_in_the_middle_goes_on_later() {
     killed_again_and_again(&story, &killed);
     a_synapse_that_stops_is_named(&story, &stopped);
     story.start_quietly();
-    nothing_is_missing(&story.backfill(&stopped).json().unwrap());
+    nothing_is_missing(&story.backfill(&stopped).backfilled().unwrap());
     story.is_whole(&stopped, Backend::Sqlite);
 }
 
@@ -191,7 +191,7 @@ fn killed_again_and_again(story: &Story, database: &Path) {
         let verified = command::run(server.into_iter().chain([database.as_os_str()])).unwrap();
         assert_eq!(verified.json().unwrap()["findings"], serde_json::json!([]));
     }
-    nothing_is_missing(&story.backfill(database).json().unwrap());
+    nothing_is_missing(&story.backfill(database).backfilled().unwrap());
     let whole = events(Backend::Rocksdb, database);
     assert!(sizes.is_sorted(), "{sizes:?}");
     let is_middle = |size: &usize| sizes.first() < Some(size) && *size < whole;

@@ -33,6 +33,18 @@ impl Run {
         serde_json::from_str(&self.out).context("standard output is no JSON")
     }
 
+    /// What a run of `backfill` printed. It ends with 10 if something was given up for the first time: that is asked for
+    /// once more an hour later.
+    ///
+    /// # Errors
+    ///
+    /// If it failed, or printed no JSON.
+    pub fn backfilled(&self) -> anyhow::Result<Value> {
+        let is_ended = matches!(self.code, 0 | 10 | 11);
+        ensure!(is_ended, "exit code {}: {}{}", self.code, self.err, self.out);
+        serde_json::from_str(&self.out).context("standard output is no JSON")
+    }
+
     /// That the run failed with this exit code, with all these words in its message, and without a panic.
     ///
     /// # Errors

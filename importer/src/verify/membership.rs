@@ -165,7 +165,9 @@ impl Room<'_> {
             let place = self.store.get(&trees::EVENTID_PDUID, &id.unwrap_or_default())?;
             let count = place
                 .and_then(|place| Some(trees::PDUID_PDU.decode_key(&place).ok()?.u64("count")));
-            if row != count.filter(|count| *count > 0).unwrap_or(*short).to_be_bytes() {
+            // A join that was outside of the timeline when it was imported has its short id there, fetched or not.
+            let is_count = |number: u64| number > 0 && row == number.to_be_bytes();
+            if !count.is_some_and(is_count) && !is_count(*short) {
                 let text = "its row has not the count of the user's join";
                 found.error("V154", format!("{user} in {}", self.id), text);
             }

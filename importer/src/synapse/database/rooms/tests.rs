@@ -228,18 +228,34 @@ async fn a_room_is_dumped_with_heads_states_and_redactions() {
             ("$valid", Some(4), None, &empty),
         ]
     );
-    // Nothing rests on `$failed`, which failed softly.
-    assert_eq!(ids(room, "outliers"), Vec::<&str>::new());
+    assert_eq!(ids(room, "outliers"), [""; 0]);
     assert_eq!(
         skipped(&dump),
         [
             ("!room:own.test $broken", "event-unparsable"),
             ("!room:own.test $lost", "state-missing"),
-            ("!room:own.test $failed", "soft-failed"),
             ("!room:own.test $gone", "event-missing"),
+            ("!room:own.test $failed", "soft-failed"),
             ("!room:own.test #a:foreign.test", "foreign-alias"),
         ]
     );
+}
+
+#[tokio::test]
+async fn a_soft_failed_event_that_authorises_another_is_an_outlier() {
+    let mut fixture = Fixture::new();
+    history(&mut fixture);
+    fixture.event(&NewEvent {
+        id: "$follower",
+        prev: &["$topic"],
+        auth: &["$create", "$failed"],
+        group: Some(3),
+        stream: Some(92),
+        ..NewEvent::default()
+    });
+    let dump = fixture.dump(History::Full).await;
+    assert_eq!(ids(&dump.rooms[0], "outliers"), ["$failed"]);
+    assert_eq!(dump.rooms[0]["outliers"][0]["soft_failed"], json!(true));
 }
 
 #[tokio::test]

@@ -262,14 +262,30 @@ async fn each_trap_of_rooms_is_found() {
         fixture.sql("INSERT INTO partial_state_rooms VALUES ('!good:own.test')");
     });
     assert_eq!(partial.await, one("C303", "!good:own.test", "1 local user"));
-    let broken = after(|fixture| fixture.sql("DELETE FROM current_state_events"));
-    assert_eq!(broken.await, one("C312", "!good:own.test", "1 local user"));
-    let headless = after(|fixture| {
-        fixture.sql(
-            "UPDATE current_state_events SET type = 'm.room.topic' WHERE type = 'm.room.create'",
-        );
+    // The state after the newest event is taken instead.
+    let stateless = after(|fixture| fixture.sql("DELETE FROM current_state_events"));
+    assert_eq!(stateless.await, one("C312", "!good:own.test", "1 local user"));
+    let broken = after(|fixture| {
+        fixture.sql("DELETE FROM current_state_events WHERE type = 'm.room.create'");
+        fixture.sql("INSERT INTO current_state_events VALUES ('$join', '!good:own.test', 'm.room.member', '@alice:own.test')");
     });
-    assert_eq!(headless.await, one("C304", "!good:own.test", "1 local user"));
+    assert_eq!(broken.await, one("C304", "!good:own.test", "1 local user"));
+    let blocked = after(|fixture| fixture.sql("INSERT INTO blocked_rooms VALUES ('!b:own.test')"));
+    assert_eq!(blocked.await, one("C310", "!b:own.test", "is blocked"));
+    for (content, said) in
+        [("{\"history_visibility\": \"friends\"}", "says \"friends\""), ("{}", "has no word")]
+    {
+        let unknown = after(|fixture| {
+            let kind = "m.room.history_visibility";
+            fixture.sql(&format!(
+                "INSERT INTO current_state_events VALUES ('$v', '!good:own.test', '{kind}', '')"
+            ));
+            fixture.sql(&format!(
+                "INSERT INTO event_json VALUES ('$v', '{{}}', '{{\"content\": {content}}}', 3)"
+            ));
+        });
+        assert_eq!(unknown.await, one("C311", "!good:own.test", said));
+    }
     let invite = after(|fixture| room(fixture, id, None, "invite"));
     assert_eq!(invite.await, one("C305", id, "an invite or knock"));
     let alias = after(|fixture| {

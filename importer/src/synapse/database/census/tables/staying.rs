@@ -134,6 +134,7 @@ pub(super) const STAYING: &[Table] = &[
     no_place("group_users", GROUPS),
     no_place("groups", GROUPS),
     derived("ignored_users", &[Kind::AccountData], "who ignores whom; it is in the account data"),
+    own("instance_map", "the numbers of Synapse's processes, on PostgreSQL only"),
     derived(
         "insertion_event_edges",
         &[TimelineEvent],
