@@ -234,8 +234,8 @@ async fn a_room_is_dumped_with_heads_states_and_redactions() {
         [
             ("!room:own.test $broken", "event-unparsable"),
             ("!room:own.test $lost", "state-missing"),
-            ("!room:own.test $gone", "event-missing"),
             ("!room:own.test $failed", "soft-failed"),
+            ("!room:own.test $gone", "event-missing"),
             ("!room:own.test #a:foreign.test", "foreign-alias"),
         ]
     );
