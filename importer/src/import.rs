@@ -12,6 +12,7 @@ mod check;
 mod e2ee;
 mod event;
 mod hidden;
+mod lost;
 mod media;
 mod outbox;
 pub mod past;
@@ -180,7 +181,8 @@ pub fn import(
     import.media(dump, media, *progress)?;
     import.server(&server, dump)?;
     import.tell_erased();
-    let Import { tally, findings, .. } = import;
+    let Import { tally, mut findings, .. } = import;
+    findings.extend(lost::findings(&dump.manifest().tally, &tally));
     Ok(Imported { tally, findings })
 }
 

@@ -22,6 +22,9 @@ pub(super) fn check(checks: &mut Checks, survey: &Survey) {
         let text = if word.is_empty() { "has no word".to_owned() } else { format!("says {word}") };
         checks.found(&codes::VISIBILITY, room, text);
     }
+    for (room, text) in &survey.incomplete_events {
+        checks.found(&codes::INCOMPLETE, room, text);
+    }
     for alias in &survey.foreign_aliases {
         checks.found(&codes::FOREIGN_ALIAS, alias, "is another server's alias");
     }

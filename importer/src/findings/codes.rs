@@ -114,6 +114,7 @@ checks! {
     BLOCKED_ROOM = "C310", Warning, false, "rooms that an administrator has blocked: Conduit knows no such thing. It refuses what other servers send of them, and nothing else: anybody who may join by the room's own rules can join again", "before the move, delete the room on Synapse (`DELETE /_synapse/admin/v2/rooms/ROOM` with `block` and `purge`), so that nothing of it moves, or set its join rule to `invite` and remove its aliases";
     VISIBILITY = "C311", Warning, false, "rooms whose `history_visibility` has a word that nobody knows: Synapse takes it for `shared`; on Conduit nobody can read what is said from then on, not even who says it", "set it to `shared` in the room's settings (or `PUT /_matrix/client/v3/rooms/ROOM/state/m.room.history_visibility`) before the move";
     ROOM_STATELESS = "C312", Warning, false, "rooms with local users in them whose present state Synapse has lost (`current_state_events` has no row): the state after their newest event is taken; if that is lost too, the room stays behind", "look at these rooms in the report";
+    INCOMPLETE = "C313", Warning, false, "events of which Synapse's database lacks a part (`event_json`, `event_to_state_groups`) are missing in their rooms after the move: Synapse can't show them either", "restore the rows from a backup before the move, if there is one";
     MEDIA_STORE = "C401", Blocking, true, "the media directory can't be read", "run the importer where Synapse's media are, or name the directory by `--media-store`";
     MEDIA_MISSING = "C402", Warning, false, "uploaded files are not in the media directory; a storage provider may have them", "copy what is only there into the media directory";
     MEDIA_PROVIDER = "C403", Warning, false, "Synapse keeps media in a storage provider that is no directory; only directories are read", "copy what is only there into the media directory";
@@ -191,6 +192,17 @@ pub const OTHERS: &[Code] = &[
     Code::plain("I008", Warning, "events of a room's state are missing"),
     Code::plain("I009", Warning, "an application service can't be registered in Conduit"),
     Code::plain("I010", Warning, "events of erased users moved without their content"),
+    Code::plain(
+        "I011",
+        Warning,
+        "events are not in the timelines of their rooms, for a reason that the subject names: nobody can read them on Conduit",
+    ),
+    Code::plain(
+        "I012",
+        Warning,
+        "events that rooms' states or other events rest on are missing: Conduit goes on without them",
+    ),
+    Code::plain("I013", Warning, "a room with local users in it stays behind"),
     Code::plain("I020", Warning, "a media file is not as long as Synapse noted"),
     Code::plain(
         "I021",

@@ -36,6 +36,7 @@ use crate::{
         RoomReader,
         format::{DumpRemoteReceipt, DumpRoom, DumpState},
     },
+    findings::{Finding, Severity},
     tally::Kind,
 };
 
@@ -43,6 +44,12 @@ use crate::{
 pub(crate) const MARGIN: u64 = 1000;
 /// Most numbers left free for one room. Depths are other servers' words and may be anything.
 const MOST_RESERVED: u64 = 1 << 32;
+
+/// Why a room of a version that Conduit can't hold is left out.
+const UNSUPPORTED: &str = "room-version-unsupported";
+
+/// Why a room is left out whose states turn out not to be good enough while they are written.
+const NOT_SHOWN: &str = "no event has a state before it that can be kept";
 
 /// An item of a room.
 #[derive(Clone, Debug)]
@@ -143,21 +150,17 @@ impl Import<'_> {
             let version = head.room_version.as_deref().unwrap_or("unknown");
             let detail =
                 format!("Conduit can't hold version {version}; upgrade the room on Synapse first");
-            self.left_out(head, "room-version-unsupported", &detail);
-            return self.content_left_out(source, "room-version-unsupported", &detail);
+            self.left_out(head, UNSUPPORTED, &detail);
+            return self.content_left_out(source, Sections::All, UNSUPPORTED, &detail);
         }
         let survey = Survey::of(source, &parser, &mut self.rows)?;
         if let Some((reason, detail)) = survey.obstacle(head) {
             self.left_out(head, reason, detail);
-            return self.content_left_out(source, reason, detail);
+            return self.content_left_out(source, Sections::All, reason, detail);
         }
         let Some(room) = writer::write(self, source, &parser, survey)? else {
-            self.left_out(
-                head,
-                "state-incomplete",
-                "the state of its events lacks the create event",
-            );
-            return Ok(());
+            self.left_out(head, "state-incomplete", NOT_SHOWN);
+            return self.content_left_out(source, Sections::Events, "state-incomplete", NOT_SHOWN);
         };
         self.aliases(head)?;
         if head.published {
@@ -194,15 +197,16 @@ impl Import<'_> {
         Ok(())
     }
 
-    /// Counts what is in a room that is left out, before anything of it was read.
+    /// Counts what is in these sections of a room that is left out, before they were read.
     fn content_left_out(
         &mut self,
         source: &dyn RoomSource,
+        sections: Sections,
         reason: &str,
         detail: &str,
     ) -> Result<(), ImportError> {
         let mut counts: BTreeMap<Kind, u64> = BTreeMap::new();
-        source.read(Sections::All, &mut |item| {
+        source.read(sections, &mut |item| {
             let kind = match item {
                 Item::State(_) => Kind::State,
                 Item::Outlier(_) => Kind::Outlier,
@@ -225,6 +229,17 @@ impl Import<'_> {
         self.attachments_left_out(head, reason, detail);
         let room = head.room_id.as_str();
         self.tally.skip(Kind::Room, room, reason, detail);
+        let joined = head.local_members.iter().filter(|member| member.membership == "join").count();
+        // Versions have a code of their own.
+        if joined > 0 && reason != UNSUPPORTED {
+            self.findings.push(Finding::import(
+                Severity::Warning,
+                "I013",
+                room,
+                format!("stays behind, with local users in it ({joined}): {detail}"),
+                "keep Synapse's database; these users need a new room",
+            ));
+        }
         for member in &head.local_members {
             let item = format!("{} in {room}", member.user_id);
             self.tally.skip(Kind::Membership, item, reason, detail);

@@ -49,6 +49,8 @@ pub struct Survey {
     pub membership_conflicts: Vec<(String, String)>,
     /// Rooms with rows of their present states that can't be read, and what they have.
     pub broken_state: Vec<(String, String)>,
+    /// Events of timelines that lack a part, by room.
+    pub incomplete_events: Vec<(String, String)>,
     /// Local media files: number and bytes.
     pub media: Media,
     /// Rows that are there twice although their table has a unique index.

@@ -15,13 +15,6 @@ pub(super) struct Case {
     pub(super) sql: Vec<String>,
 }
 
-impl Case {
-    /// The table that is changed.
-    pub(super) fn table(&self) -> &str {
-        self.name.split(['.', ' ']).next().unwrap_or_default()
-    }
-}
-
 /// A change without the row that it befalls.
 #[derive(Debug)]
 enum Change<'a> {
@@ -33,7 +26,12 @@ enum Change<'a> {
     Twice,
     /// The row is there twice, with another row's value in one column.
     TwiceWith(&'a Column),
+    /// Synapse has rejected an event that others rest on.
+    Reject,
 }
+
+/// Events that are rejected, one in each case.
+const REJECTED: usize = 12;
 
 /// Numbers that a seed decides (SplitMix64).
 struct Random(u64);
@@ -65,6 +63,9 @@ pub(super) fn all<'a>(
         changes.extend(
             [Change::Delete, Change::DeleteAll, Change::Twice].map(|change| (table, change)),
         );
+        if table.name == "events" {
+            changes.extend([(); REJECTED].map(|()| (table, Change::Reject)));
+        }
         for column in &table.columns {
             changes.extend(
                 [Change::Mix(column), Change::TwiceWith(column)].map(|change| (table, change)),
@@ -97,6 +98,7 @@ fn name(table: &Table, change: &Change<'_>) -> String {
         Change::Mix(column) => format!("{table}.{} of another row", column.name),
         Change::Delete => format!("{table} without a row"),
         Change::DeleteAll => format!("{table} without rows"),
+        Change::Reject => "rejections with an event".to_owned(),
         Change::Twice => format!("{table} with a row twice"),
         Change::TwiceWith(column) => format!("{table} with a row twice, another {}", column.name),
     }
@@ -129,6 +131,9 @@ fn sql(
     Some(match change {
         Change::Delete => vec![format!("DELETE FROM {name} WHERE {is_row}")],
         Change::DeleteAll => vec![format!("DELETE FROM {name}")],
+        Change::Reject => vec![format!(
+            "INSERT INTO rejections (event_id, reason, last_check) SELECT event_id, 'auth_error', '0' FROM {name} WHERE {is_row}"
+        )],
         Change::Twice => twice(None),
         Change::TwiceWith(column) => twice(Some(column)),
         Change::Mix(column) => {

@@ -9,6 +9,7 @@ use std::{
 };
 
 use importer::{
+    census::Census,
     check::{self, Checks},
     conduit::kv::memory::MemoryStore,
     config::synapse::{Surroundings, SynapseConfig},
@@ -103,7 +104,6 @@ fn migrate(
     if findings::exit_code(&found) == 10 {
         return Ok(false);
     }
-    // What a count of all rows finds belongs here: its sums must meet.
     let directory = scratch.join("dump");
     let never = std::future::pending();
     let manifest = runtime.block_on(async {
@@ -113,6 +113,9 @@ fn migrate(
     });
     let manifest = manifest.map_err(|error| format!("dump: {}", chain(&error)))?;
     balanced("dump", &manifest.tally)?;
+    if let Some(census) = manifest.census.as_ref().filter(|census| !census.meets()) {
+        return Err(format!("the census does not meet: {}", unmet(census)));
+    }
     let dump =
         DumpReader::open(&directory, |_| {}).map_err(|error| format!("dump: {}", chain(&error)))?;
     let mut store = MemoryStore::default();
@@ -148,6 +151,13 @@ fn migrate(
 
 fn blocking(findings: &[Finding]) -> impl Iterator<Item = &Finding> {
     findings.iter().filter(|finding| finding.severity == Severity::Blocking)
+}
+
+/// The tables whose rows are not all accounted for.
+fn unmet(census: &Census) -> String {
+    let tables = census.tables.iter().filter(|table| table.unaccounted != 0);
+    let tables = tables.map(|table| format!("{} ({})", table.table, table.unaccounted));
+    tables.collect::<Vec<_>>().join(", ")
 }
 
 /// All that was read was written or listed.

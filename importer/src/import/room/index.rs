@@ -63,6 +63,11 @@ impl Index {
         self.get(id).filter(|_| fits)
     }
 
+    /// Whether an event with this hash of its id has a slot, and this type and state key.
+    pub(super) fn has(&self, id: u64, kind: &str, state_key: &str) -> bool {
+        self.slots.contains_key(&id) && self.keys.get(&id) == Some(&hash_of((kind, state_key)))
+    }
+
     /// An event that turned out not to be storable.
     pub(super) fn remove(&mut self, id: &EventId) {
         self.slots.remove(&hash(id));

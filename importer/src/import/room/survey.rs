@@ -12,14 +12,18 @@ use crate::{
     import::{ImportError, event::Event, rows::Rows},
 };
 
+const VISIBILITY: &str = "m.room.history_visibility";
+
 /// What the first reading found.
 #[derive(Debug, Default)]
 pub(super) struct Survey {
     pub(super) index: Index,
     /// States by id, with the last one that is based on each.
     pub(super) states: BTreeMap<u64, u64>,
-    /// States that have a create event.
-    with_create: BTreeSet<u64>,
+    /// What makes a state one that an event can have before it.
+    needs: BTreeMap<u64, Needs>,
+    /// Whether an event is known that can be shown: it can be stored, and so can what its state needs.
+    shown: bool,
     /// For each state event of the timeline: the state before it, its short state key, its slot. Sorted.
     pub(super) before: Vec<(u64, u64, Slot)>,
     /// States before events that are known to be storable; not necessarily all.
@@ -30,10 +34,17 @@ pub(super) struct Survey {
     pub(super) has_threads: bool,
     /// Whether the create event is in the timeline.
     pub(super) create_in_timeline: bool,
-    /// Whether there is a create event.
-    create: bool,
+    /// Hashes of the ids of create events that can be stored.
+    creates: BTreeSet<u64>,
     /// Depth of the first timeline event, and whether it is the create event.
     first: Option<(u64, bool)>,
+}
+
+/// Hashes of the ids of the events without which a state can't be kept.
+#[derive(Clone, Copy, Debug, Default)]
+struct Needs {
+    create: Option<u64>,
+    visibility: Option<u64>,
 }
 
 impl Survey {
@@ -70,20 +81,26 @@ impl Survey {
             Some(Some(last_child)) if ascends => *last_child = state.id,
             _ => return,
         }
-        let is_create = |kind: &str, key: &str| kind == "m.room.create" && key.is_empty();
-        let sets = state.set.iter().any(|(kind, key, _)| is_create(kind, key));
-        let unsets = state.unset.iter().any(|(kind, key)| is_create(kind, key));
-        let inherits = state.base.is_some_and(|base| self.with_create.contains(&base)) && !unsets;
-        if sets || inherits {
-            self.with_create.insert(state.id);
-        }
+        let base = state.base.and_then(|base| self.needs.get(&base)).copied().unwrap_or_default();
+        let of = |name: &str, base: Option<u64>| {
+            let set = state.set.iter().rfind(|(kind, key, _)| kind == name && key.is_empty());
+            let unset = state.unset.iter().any(|(kind, key)| kind == name && key.is_empty());
+            set.map(|(_, _, id)| hash(id)).or(base.filter(|_| !unset))
+        };
+        let needs = Needs {
+            create: of("m.room.create", base.create),
+            visibility: of(VISIBILITY, base.visibility),
+        };
+        self.needs.insert(state.id, needs);
         self.states.insert(state.id, 0);
     }
 
     fn outlier(&mut self, event: &Known, parser: &Parser<'_>) {
         if event.peeked().is_state {
             let Ok(parsed) = event.parsed(parser) else { return };
-            self.create |= parsed.is_create();
+            if parsed.is_create() {
+                self.creates.insert(hash(&event.event_id));
+            }
             self.note_key(parsed);
         }
         self.redactions.extend(event.redacted_by.as_ref().map(hash));
@@ -104,7 +121,7 @@ impl Survey {
     ) -> Result<(), ImportError> {
         let before = event.state_before.filter(|state| self.states.contains_key(state));
         let is_state = event.peeked().is_state;
-        let wanted = is_state || self.used_states.is_empty();
+        let wanted = is_state || !self.shown;
         let Ok(parsed) = wanted.then(|| event.parsed(parser)).transpose() else { return Ok(()) };
         self.redactions.extend(event.redacted_by.as_ref().map(hash));
         self.has_threads |= event.peeked().may_be_in_thread;
@@ -112,7 +129,9 @@ impl Survey {
             self.note_key(parsed);
         }
         let is_first = parsed.is_some_and(is_first);
-        self.create |= is_first;
+        if parsed.is_some_and(Event::is_create) {
+            self.creates.insert(hash(&event.event_id));
+        }
         if before.is_none() && !is_first {
             if is_state {
                 self.index.add_outlier(&event.event_id);
@@ -125,6 +144,7 @@ impl Survey {
         self.create_in_timeline |= is_first;
         if let Some(before) = before.filter(|_| !is_first) {
             self.used_states.insert(before);
+            self.shown |= self.can_be_before(before);
             if let Some(key) = &parsed.state_key {
                 let key = rows.short_state_key(&parsed.kind, key)?;
                 self.before.push((before, key, slot));
@@ -138,17 +158,30 @@ impl Survey {
         if head.current_state.is_none_or(|state| !self.states.contains_key(&state)) {
             return Some(("state-missing", "its current state is not in the dump"));
         }
-        if !self.create {
+        if self.creates.is_empty() {
             return Some(("create-event-missing", "its create event is not in the dump"));
         }
         // Told before anything of the room is written.
-        if head.current_state.is_none_or(|state| !self.with_create.contains(&state)) {
+        if head.current_state.is_none_or(|state| !self.has_create(state)) {
             return Some(("state-incomplete", "its present state lacks the create event"));
         }
-        if !self.create_in_timeline && self.used_states.is_disjoint(&self.with_create) {
+        let shown = self.shown || self.used_states.iter().any(|state| self.can_be_before(*state));
+        if !self.create_in_timeline && !shown {
             return Some(("no-timeline", "none of its events has a known state"));
         }
         None
+    }
+
+    /// Whether a state has a create event that can be stored.
+    fn has_create(&self, state: u64) -> bool {
+        let create = self.needs.get(&state).and_then(|needs| needs.create);
+        create.is_some_and(|create| self.creates.contains(&create))
+    }
+
+    /// Whether a state can be kept as one before an event, as far as its events are known.
+    fn can_be_before(&self, state: u64) -> bool {
+        let visibility = self.needs.get(&state).and_then(|needs| needs.visibility);
+        self.has_create(state) && visibility.is_none_or(|id| self.index.has(id, VISIBILITY, ""))
     }
 
     /// How many numbers to leave free for events before the first one: all that the source knows of; otherwise as many

@@ -87,6 +87,13 @@ pub(super) fn write(
     Ok(Some(head.room_id.clone()))
 }
 
+/// Where an event is written. Its slot may promise a place in the timeline that its state does not allow.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Written {
+    Outside,
+    InTimeline,
+}
+
 /// A room under way.
 struct Writer<'a> {
     head: &'a DumpRoom,
@@ -212,6 +219,7 @@ impl Writer<'_> {
         event: &Event,
         dumped: &DumpEvent,
         slot: Slot,
+        place: Written,
         import: &mut Import<'_>,
     ) -> Result<u64, ImportError> {
         import.erased = import.erased.saturating_add(u64::from(dumped.erased));
@@ -224,7 +232,7 @@ impl Writer<'_> {
             let key = rows.short_state_key(&event.kind, state_key)?;
             let is_current = self.states.is_current(key, slot, &self.survey);
             // What is outside of the timeline has no count; its short id is a number of the same counter.
-            let count = self.survey.index.count_of_short(short).unwrap_or(short);
+            let count = short.saturating_add(u64::from(place == Written::InTimeline));
             self.members.event(event, is_current.then_some(count), rows)?;
             if self.states.replacements.contains_key(&short) {
                 let kept = (event.content().to_owned(), event.sender.to_string());
@@ -244,7 +252,7 @@ impl Writer<'_> {
         if let Slot::Outlier(number) = slot {
             self.next_outlier = number.saturating_add(1);
         }
-        let short = self.write_known(event, dumped, slot, import)?;
+        let short = self.write_known(event, dumped, slot, Written::Outside, import)?;
         let state = self.hidden_state(event, slot, import)?;
         hide(short, state, &mut import.rows)?;
         let mut unsigned = Unsigned::default();
@@ -295,7 +303,7 @@ impl Writer<'_> {
         before: Option<u64>,
         import: &mut Import<'_>,
     ) -> Result<(), ImportError> {
-        let short = self.write_known(event, dumped, slot, import)?;
+        let short = self.write_known(event, dumped, slot, Written::InTimeline, import)?;
         let count = short.saturating_add(1);
         let pdu_id = [Part::U64(self.short_room), Part::U64(count)];
         let rows = &mut import.rows;

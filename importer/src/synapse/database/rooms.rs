@@ -53,6 +53,8 @@ struct Room {
     needed: Needed,
     /// Events that failed softly.
     soft_failed: BTreeSet<OwnedEventId>,
+    /// State events that have no place in the timeline, as the state before them is lost.
+    stateless: BTreeSet<OwnedEventId>,
     /// State groups of the page of events that was read last.
     recent: Groups,
     bans: Vec<BanRedaction>,
@@ -86,15 +88,18 @@ impl DatabaseSource {
                 }
             }
         }
-        let of_state = self.rooms_of_state().await?;
+        let mut of_state = self.rooms_of_state().await?;
         let mut items = Items::new(tally, Kind::Room, "");
-        for room in &of_state {
+        // Rows of what is no room are nobody's.
+        of_state.retain(|room| {
             items.read(1);
-            match OwnedRoomId::try_from(room.as_str()) {
-                Ok(room_id) => rooms.push(room_id),
-                Err(_) => items.skip(room, "id-invalid", "no room can have this id"),
+            let id = OwnedRoomId::try_from(room.as_str());
+            if id.is_err() {
+                items.skip(room, "id-invalid", "no room can have this id");
             }
-        }
+            rooms.extend(id.as_ref().ok().cloned());
+            id.is_ok()
+        });
         self.owners.rooms_of_state = of_state;
         rooms.sort();
         Ok(rooms)
@@ -114,6 +119,7 @@ impl DatabaseSource {
             states: States::default(),
             needed: Needed::default(),
             soft_failed: BTreeSet::new(),
+            stateless: BTreeSet::new(),
             recent: Groups::new(),
             bans: self.ban_redactions(room_id).await?,
             pruning: self.erased.room(head.room_version.as_deref(), std::iter::empty()),
@@ -218,6 +224,9 @@ impl DatabaseSource {
                 Found::State(id) => Some(id),
                 Found::Missing => {
                     items.skip(event.record.event_id.as_str(), "state-missing", "Synapse's database does not hold the state at the event, so nobody could tell who may see it");
+                    if event.pdu.state_key.is_some() {
+                        room.stateless.insert(event.record.event_id.clone());
+                    }
                     continue;
                 }
             };

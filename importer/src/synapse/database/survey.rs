@@ -2,6 +2,7 @@
 
 mod account_data;
 mod duplicates;
+mod incomplete;
 mod signatures;
 mod soundness;
 mod visibility;
@@ -95,6 +96,7 @@ impl DatabaseSource {
             odd_account_data: self.odd_account_data().await?,
             membership_conflicts: self.membership_conflicts().await?,
             broken_state: self.broken_state().await?,
+            incomplete_events: self.incomplete_events().await?,
             census: Some(self.count_tables(None).await?),
             signatures: self.signatures().await?,
             server_name,
@@ -287,8 +289,9 @@ impl DatabaseSource {
             "SELECT m.room_id, \
              COALESCE({name}, (SELECT MIN(a.room_alias) FROM room_aliases a WHERE a.room_id = m.room_id)), \
              (SELECT MAX(r.room_version) FROM rooms r WHERE r.room_id = m.room_id), m.joined, \
-             (SELECT COUNT(*) FROM current_state_events c \
-              WHERE c.room_id = m.room_id AND c.type = 'm.room.create' AND c.state_key = ''), \
+             (SELECT COUNT(*) FROM current_state_events c JOIN event_json ej ON ej.event_id = c.event_id \
+              WHERE c.room_id = m.room_id AND c.type = 'm.room.create' AND c.state_key = '' \
+              AND NOT EXISTS (SELECT 1 FROM rejections x WHERE x.event_id = c.event_id)), \
              (SELECT COUNT(*) FROM (SELECT 1 FROM current_state_events c WHERE c.room_id = m.room_id LIMIT 1) AS any_state), \
              {partial} FROM "
         );

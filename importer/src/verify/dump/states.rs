@@ -31,6 +31,7 @@ struct Difference {
 /// The states of one dumped room, and their counterparts in the database.
 pub(super) struct States<'a> {
     store: &'a dyn KvStore,
+    room: String,
     how: StateComparison,
     differences: BTreeMap<u64, Difference>,
     stored: Layers<'a>,
@@ -66,6 +67,7 @@ impl<'a> States<'a> {
     ) -> Result<Self, VerifyError> {
         let mut states = Self {
             store,
+            room: room.head().room_id.to_string(),
             how,
             differences: BTreeMap::new(),
             stored: Layers::new(store),
@@ -189,13 +191,15 @@ impl<'a> States<'a> {
         Ok(())
     }
 
-    /// Whether an event, as far as it is there, is one for the key: a damaged state may name any.
+    /// Whether an event, as far as it is there, is one of the room for the key: a damaged state may name any.
     fn belongs(&self, event: u64, key: u64) -> Result<bool, VerifyError> {
         #[derive(serde::Deserialize)]
         struct Event {
             #[serde(rename = "type")]
             kind: String,
             state_key: Option<String>,
+            // Create events of room version 12 have none.
+            room_id: Option<String>,
         }
         let Some(id) = self.store.get(&trees::SHORTEVENTID_EVENTID, &event.to_be_bytes())? else {
             return Ok(true);
@@ -206,6 +210,9 @@ impl<'a> States<'a> {
         };
         let event = json.and_then(|json| serde_json::from_slice::<Event>(&json).ok());
         let Some(event) = event else { return Ok(true) };
+        if event.room_id.is_some_and(|room| room != self.room) {
+            return Ok(false);
+        }
         let name = states::key_name(self.store, key)?;
         Ok(name.is_none_or(|name| {
             event.state_key.is_some_and(|state_key| (event.kind, state_key) == name)

@@ -247,11 +247,12 @@ impl DatabaseSource {
         tally: &mut Tally,
     ) -> Result<Vec<DumpMember>, DatabaseError> {
         type Member = (OwnedUserId, String, OwnedEventId, bool, Known<Box<RawValue>>);
-        let sql = "SELECT l.user_id, l.membership, l.event_id, m.forgotten, \
-                   CASE WHEN l.membership IN ('invite', 'knock') THEN ej.json END \
-                   FROM local_current_membership l \
-                   LEFT JOIN room_memberships m ON m.event_id = l.event_id \
-                   LEFT JOIN event_json ej ON ej.event_id = l.event_id WHERE l.room_id = $1";
+        // Not as joins, which would give a row twice if a broken index lets the other table have two.
+        let sql = "SELECT l.user_id, l.membership, l.event_id, \
+                   (SELECT m.forgotten FROM room_memberships m WHERE m.event_id = l.event_id LIMIT 1), \
+                   CASE WHEN l.membership IN ('invite', 'knock') THEN \
+                   (SELECT ej.json FROM event_json ej WHERE ej.event_id = l.event_id LIMIT 1) END \
+                   FROM local_current_membership l WHERE l.room_id = $1";
         let table = "local_current_membership";
         let rows = self.main.rows(table, sql, &[room_id.as_str().into()]).await?;
         let mut items = Items::new(tally, Kind::Membership, room_id.as_str()).of(table);

@@ -110,7 +110,10 @@ impl DatabaseSource {
                     items.read(1);
                     items.skip(event_id.as_str(), "event-rejected", "Synapse rejected the event");
                 }
-                Some(Found::Event(event)) if room.timeline.contains(&event) => {}
+                // What counts in the room's state does so without a place in the timeline, too.
+                Some(Found::Event(event))
+                    if room.timeline.contains(&event)
+                        && !room.stateless.contains(&event.event_id) => {}
                 Some(Found::Event(event)) => {
                     items.read(1);
                     events.push(*event);

@@ -115,7 +115,8 @@ impl Timeline {
                 limit(seen)
             );
             let params = [room_id, (*topological).into(), (*stream).into()];
-            let page = Page::read(db, &sql, &params, seen).await?;
+            let begin = Position::Backfilled { topological: *topological, stream: *stream };
+            let page = Page::read(db, &sql, &params, begin, seen).await?;
             *cursor = page.end(cursor, Cursor::From(Position::Live { stream: 0 }, Vec::new()));
             if !page.rows.is_empty() {
                 return Ok(page.rows);
@@ -129,7 +130,8 @@ impl Timeline {
              ORDER BY e.stream_ordering LIMIT {}",
             limit(seen)
         );
-        let page = Page::read(db, &sql, &[room_id, (*stream).into()], seen).await?;
+        let begin = Position::Live { stream: *stream };
+        let page = Page::read(db, &sql, &[room_id, (*stream).into()], begin, seen).await?;
         *cursor = page.end(cursor, Cursor::End);
         Ok(page.rows)
     }
@@ -160,19 +162,21 @@ impl Page {
         db: &mut Connection,
         sql: &str,
         params: &[Param<'_>],
+        begin: Position,
         seen: &[String],
     ) -> Result<Self, DatabaseError> {
+        let mut last = begin;
         let mut page = Self { rows: Vec::new(), is_full: false };
         let (mut number, mut bytes) = (0_i64, 0_usize);
         db.each_until("events", sql, params, |row| {
-            if let Some(placed) = placed(row) {
-                if seen.contains(&placed.event_id) {
-                    return ControlFlow::Continue(());
-                }
-                let size = placed.event.as_ref().map_or(0, |event| event.json.len());
-                bytes = bytes.saturating_add(size);
-                page.rows.push(placed);
+            let placed = placed(row, last);
+            last = placed.position;
+            if seen.contains(&placed.event_id) {
+                return ControlFlow::Continue(());
             }
+            let size = placed.event.as_ref().map_or(0, |event| event.json.len());
+            bytes = bytes.saturating_add(size);
+            page.rows.push(placed);
             number = number.saturating_add(1);
             page.is_full = number >= PAGE || bytes >= PAGE_BYTES;
             if page.is_full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -195,14 +199,16 @@ impl Page {
     }
 }
 
-/// Decodes a row, and its place in any case, so that a broken one does not end the reading.
-fn placed(row: Row<'_>) -> Option<Placed> {
+/// Decodes a row, and its place in any case, so that a broken one does not end the reading. A place that is no number, which
+/// SQLite takes, is that of the row before.
+fn placed(row: Row<'_>, before: Position) -> Placed {
     let event = Record::decode(row);
-    let position = match &event {
-        Ok(event) => event.position,
-        Err(_) => Position::new(row.integer(1)?, row.integer(2).unwrap_or(0)),
+    let position = match (&event, row.integer(1)) {
+        (Ok(event), _) => event.position,
+        (Err(_), Some(stream)) => Position::new(stream, row.integer(2).unwrap_or(0)),
+        (Err(_), None) => before,
     };
-    Some(Placed { position, event_id: row.label(), event })
+    Placed { position, event_id: row.label(), event }
 }
 
 /// Places of the newest events, newest first; at most [`RECENT`].

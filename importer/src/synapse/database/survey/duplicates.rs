@@ -12,7 +12,7 @@ use crate::{dump::format::SourceKind, synapse::survey::Duplicate};
 const NAMED: usize = 20;
 
 /// Rows up to which a table is looked through. In larger ones, rows that are there twice are found when they are read.
-const LARGEST: i64 = 2_000_000;
+pub(super) const LARGEST: i64 = 2_000_000;
 
 /// A table with a unique index.
 struct Unique {
@@ -110,7 +110,7 @@ impl Unique {
 }
 
 /// About how many rows a table has.
-async fn rows(db: &mut Connection, table: &'static str) -> Result<i64, DatabaseError> {
+pub(super) async fn rows(db: &mut Connection, table: &'static str) -> Result<i64, DatabaseError> {
     let sql = match db.kind() {
         SourceKind::Sqlite => format!("SELECT MAX(rowid) FROM {table}"),
         SourceKind::Postgres | SourceKind::Api => {

@@ -41,8 +41,9 @@ fn room(fixture: &mut Fixture, id: &str, version: Option<&str>, membership: &str
         "INSERT INTO local_current_membership VALUES ('{id}', '@alice:own.test', '$member', '{membership}')"
     ));
     fixture.sql(&format!(
-        "INSERT INTO current_state_events VALUES ('$create', '{id}', 'm.room.create', '')"
+        "INSERT INTO current_state_events VALUES ('$create{id}', '{id}', 'm.room.create', '')"
     ));
+    fixture.sql(&format!("INSERT INTO event_json VALUES ('$create{id}', '{{}}', '{{}}', 3)"));
 }
 
 async fn survey(config: &SynapseConfig) -> Survey {
@@ -216,7 +217,7 @@ async fn events_of_erased_users_are_counted_but_not_the_present_state() {
             ("$apart", "@alice:own.test", true),
             ("$of-bob", "@bob:own.test", false),
         ] {
-            fixture.event(&NewEvent { id, sender, outlier, ..NewEvent::default() });
+            fixture.event(&NewEvent { id, sender, outlier, group: Some(1), ..NewEvent::default() });
         }
         fixture.sql("INSERT INTO current_state_events VALUES ('$current', '!room:own.test', 'm.room.topic', '')");
     });
@@ -271,6 +272,13 @@ async fn each_trap_of_rooms_is_found() {
         );
     });
     assert_eq!(broken.await, one("C304", "!good:own.test", "1 local user"));
+    for lost in ["DELETE FROM event_json", "INSERT INTO rejections SELECT event_id FROM event_json"]
+    {
+        assert_eq!(
+            after(|fixture| fixture.sql(lost)).await,
+            one("C304", "!good:own.test", "1 local user")
+        );
+    }
     let blocked = after(|fixture| fixture.sql("INSERT INTO blocked_rooms VALUES ('!b:own.test')"));
     assert_eq!(blocked.await, one("C310", "!b:own.test", "is blocked"));
     for (content, said) in

@@ -89,6 +89,16 @@ async fn state_groups_that_lack_their_beginning_are_missing_states() {
 }
 
 #[tokio::test]
+async fn a_state_event_without_the_state_before_it_still_counts_in_later_states() {
+    let mut fixture = long_room(1);
+    fixture.sql("DELETE FROM event_to_state_groups WHERE event_id IN ('$create', '$join')");
+    let dump = fixture.dump(History::Full).await;
+    assert_eq!(ids(&dump.rooms[0], "timeline"), ["$create", "$m000"]);
+    assert_eq!(ids(&dump.rooms[0], "outliers"), ["$join"]);
+    assert_eq!(skipped(&dump), [("!room:own.test $join", "state-missing")]);
+}
+
+#[tokio::test]
 async fn events_at_one_place_are_all_there() {
     let mut fixture = long_room(1100);
     // Around the end of a page of a thousand.

@@ -1,0 +1,126 @@
+//! What a migration has lost of rooms: events that are in no timeline, events that states and other events rest on. The report
+//! names each of them; here they are counted, so that no run ends as if nothing were missing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    findings::{Finding, Severity},
+    tally::{Kind, Skip, Tally},
+};
+
+/// Reasons for which nothing is lost: the event is there already, or Synapse shows it to nobody.
+const NO_LOSS: [&str; 5] =
+    ["event-twice", "row-twice", "duplicate-event", "also-in-timeline", "soft-failed"];
+/// The same for events outside of timelines: the membership has what was in them.
+const IN_THE_MEMBERSHIP: &str = "in-the-membership";
+/// Events left out for one reason.
+struct Lost<'a> {
+    number: u64,
+    rooms: BTreeSet<&'a str>,
+    first: &'a Skip,
+}
+
+/// Findings about what the dump (`dumped`) and the import (`imported`) have left out of rooms.
+pub(super) fn findings(dumped: &Tally, imported: &Tally) -> Vec<Finding> {
+    let skips = || dumped.skipped.iter().chain(&imported.skipped);
+    let mut findings = Vec::new();
+    let of = |kind: Kind| skips().filter(move |skip| skip.kind == kind);
+    for (reason, lost) in by_reason(of(Kind::TimelineEvent)) {
+        findings.push(lost.finding("I011", reason, "not in the timelines of their rooms"));
+    }
+    for (reason, lost) in by_reason(of(Kind::Outlier)) {
+        findings.push(lost.finding("I012", reason, "that rooms' states or other events rest on"));
+    }
+    findings
+}
+
+/// Events by the reason for which they are lost; not those of rooms that are left out whole.
+fn by_reason<'a>(skips: impl Iterator<Item = &'a Skip>) -> BTreeMap<&'a str, Lost<'a>> {
+    let mut lost = BTreeMap::new();
+    for skip in skips {
+        let reason = skip.reason.as_str();
+        let is_event = skip.item.contains('$');
+        if !is_event || NO_LOSS.contains(&reason) || reason == IN_THE_MEMBERSHIP {
+            continue;
+        }
+        let lost =
+            lost.entry(reason).or_insert(Lost { number: 0, rooms: BTreeSet::new(), first: skip });
+        lost.number = lost.number.saturating_add(skip.number);
+        lost.rooms.extend(skip.item.split_once(' ').map(|(room, _)| room));
+    }
+    lost
+}
+
+impl Lost<'_> {
+    fn finding(&self, code: &'static str, reason: &str, what: &str) -> Finding {
+        let of =
+            |number: u64, what| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
+        let rooms = match u64::try_from(self.rooms.len()) {
+            Ok(0) | Err(_) => String::new(),
+            Ok(rooms) => format!(" of {}", of(rooms, "room")),
+        };
+        Finding::import(
+            Severity::Warning,
+            code,
+            reason,
+            format!(
+                "{}{rooms} {what}: {}; the first is {}",
+                of(self.number, "event"),
+                self.first.detail,
+                self.first.item
+            ),
+            "the report names each; keep Synapse's database, or restore what is missing there and migrate again",
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(dumped: &Tally, imported: &Tally) -> Vec<(&'static str, String, String)> {
+        let findings = findings(dumped, imported);
+        findings.into_iter().map(|found| (found.code, found.subject, found.text)).collect()
+    }
+
+    #[test]
+    fn lost_events_are_counted_by_reason() {
+        let mut dumped = Tally::default();
+        dumped.skip(Kind::TimelineEvent, "!a:s $1", "state-missing", "no state");
+        dumped.skip(Kind::TimelineEvent, "!b:s $2", "state-missing", "no state");
+        dumped.skip(Kind::TimelineEvent, "!b:s $2", "event-twice", "twice");
+        dumped.skip(Kind::Outlier, "!b:s $3", "event-missing", "not there");
+        dumped.skip(Kind::Outlier, "!b:s $4", "soft-failed", "nobody saw it");
+        let mut imported = Tally::default();
+        imported.skip(Kind::TimelineEvent, "$5", "no-state-before", "unknown");
+        imported.skip(Kind::Room, "!c:s", "no-timeline", "nothing in it");
+        imported.leave_out(Kind::TimelineEvent, 9, "!c:s", "no-timeline", "nothing in it");
+        imported.skip(Kind::Room, "!d:s", "room-version-unsupported", "version 1");
+        let expected = [
+            (
+                "I011",
+                "no-state-before",
+                "1 event not in the timelines of their rooms: unknown; the first is $5",
+            ),
+            (
+                "I011",
+                "state-missing",
+                "2 events of 2 rooms not in the timelines of their rooms: no state; the first is !a:s $1",
+            ),
+            (
+                "I012",
+                "event-missing",
+                "1 event of 1 room that rooms' states or other events rest on: not there; the first is !b:s $3",
+            ),
+        ];
+        let expected = expected.map(|(code, subject, text)| (code, subject.into(), text.into()));
+        assert_eq!(said(&dumped, &imported), expected);
+    }
+
+    #[test]
+    fn nothing_lost_says_nothing() {
+        let mut tally = Tally::default();
+        tally.skip(Kind::TimelineEvent, "$1", "duplicate-event", "twice");
+        assert_eq!(said(&tally, &tally), []);
+    }
+}
