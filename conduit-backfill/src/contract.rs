@@ -61,6 +61,15 @@ pub trait Factory: Send + Sync {
         host: &Arc<dyn Host>,
         room: &RoomId,
     ) -> Result<Vec<OwnedEventId>, HostError>;
+
+    /// Whether users of the host can be shown an event of a room that they ask for by its id, if only those who were in the room
+    /// from its beginning to its end.
+    async fn is_shown(
+        &self,
+        host: &Arc<dyn Host>,
+        room: &RoomId,
+        event: &EventId,
+    ) -> Result<bool, HostError>;
 }
 
 /// A sentence that does not hold.
@@ -392,6 +401,8 @@ pub async fn outliers(factory: &dyn Factory) -> Outcome {
     same("the place of a shown event", &host.place(room, &had).await?, &Place::Timeline)?;
     let expected = scene.pdu(&had)?.json;
     same("a shown event that comes again", &bare(host.event(room, &had).await?), &Some(expected))?;
+    same("whether an outlier is shown", &factory.is_shown(&host, room, &id).await?, &false)?;
+    same("whether an event is shown", &factory.is_shown(&host, room, &had).await?, &true)?;
     let timeline = factory.timeline(&host, room).await?;
     same("the timeline beside outliers", &timeline, &scene.had().to_vec())?;
     let expected: BTreeSet<_> = scene.older().last().cloned().into_iter().collect();
@@ -425,6 +436,7 @@ pub async fn prepend(factory: &dyn Factory) -> Outcome {
     same("the timeline", &factory.timeline(&host, room).await?, &scene.all)?;
     for id in &scene.all {
         same("the place of an event", &host.place(room, id).await?, &Place::Timeline)?;
+        same("whether an event is shown", &factory.is_shown(&host, room, id).await?, &true)?;
         let expected = Some(scene.pdu(id)?.json);
         same("an event", &bare(host.event(room, id).await?), &expected)?;
         same("a state", &host.state_before(room, id).await?, &Some(scene.state(id)))?;

@@ -149,7 +149,8 @@ pub trait Host: Send + Sync {
     /// The keys of a server that the host knows or can get, also those that have expired; its own server's as well.
     async fn verify_keys(&self, server: &ServerName) -> Result<Vec<VerifyKey>, HostError>;
 
-    /// Stores events outside of the timeline. One that is there already stays as it is.
+    /// Stores events outside of the timeline. One that is there already stays as it is. No user is shown one, whoever asks for
+    /// it by its id: nothing says who may see it. Other servers in the room may have it.
     async fn add_outliers(&self, room: &RoomId, events: Vec<Pdu>) -> Result<(), HostError>;
 
     /// Puts a page before all events of the room's timeline, in its order, with the state before each event. Afterwards

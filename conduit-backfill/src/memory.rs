@@ -306,7 +306,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use async_trait::async_trait;
-    use ruma::{OwnedEventId, RoomId};
+    use ruma::{EventId, OwnedEventId, RoomId};
 
     use super::MemoryHost;
     use crate::{
@@ -347,6 +347,15 @@ mod tests {
             room: &RoomId,
         ) -> Result<Vec<OwnedEventId>, HostError> {
             Ok(self.0.lock().unwrap().last().unwrap().timeline(room))
+        }
+
+        async fn is_shown(
+            &self,
+            host: &Arc<dyn Host>,
+            room: &RoomId,
+            event: &EventId,
+        ) -> Result<bool, HostError> {
+            Ok(self.timeline(host, room).await?.iter().any(|id| id == event))
         }
     }
 

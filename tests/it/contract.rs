@@ -25,7 +25,7 @@ use importer::{
     import::{self, past::Past},
     progress::Progress,
 };
-use ruma::{OwnedEventId, RoomId, server_name};
+use ruma::{EventId, OwnedEventId, RoomId, server_name};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -109,6 +109,27 @@ impl Factory for Databases {
                 events.push(id);
             }
             Ok(events)
+        };
+        self.of(host).0.with(read).await
+    }
+
+    /// Events outside of the timeline have a state that hides them; which ones do is the business of `verify`, V150.
+    async fn is_shown(
+        &self,
+        host: &Arc<dyn Host>,
+        _: &RoomId,
+        event: &EventId,
+    ) -> Result<bool, HostError> {
+        let event = event.to_owned();
+        let read = move |past: &mut Past| {
+            let store = past.store();
+            let short = store.get(&trees::EVENTID_SHORTEVENTID, event.as_bytes())?;
+            let state = match &short {
+                Some(short) => store.get(&trees::SHORTEVENTID_SHORTSTATEHASH, short)?,
+                None => None,
+            };
+            let is_in_timeline = store.get(&trees::EVENTID_PDUID, event.as_bytes())?.is_some();
+            Ok(is_in_timeline || state.is_none())
         };
         self.of(host).0.with(read).await
     }
