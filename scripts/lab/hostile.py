@@ -10,6 +10,7 @@ import requests
 import conduit
 import liar
 import past
+import secrecy
 from api import TIMEOUT_SECONDS, Client, Refused, q
 from notes import Notes
 from people import Family, picture
@@ -20,6 +21,8 @@ WAIT_SECONDS = 3
 # What is done at once, even on a busy machine.
 AT_ONCE_SECONDS = 5
 STRANGERS = 6
+# Who was never in most rooms, who came late, and who left.
+KEPT_OUT = ("eve", "cleo", "hana")
 
 
 def try_out(lab: Notes, binary: Path, database: Path) -> None:
@@ -29,10 +32,13 @@ def try_out(lab: Notes, binary: Path, database: Path) -> None:
     unfetched = past.everything(before["ada"], long_story)[-100]["id"]
     expected = {(nickname, name): past.shown_by_both(past.everything(before[name], room), before.id(name))
                 for nickname, room in lab["past"].items() for name in ("ada", "cleo", "dan", "eve")}
+    secrets = secrecy.refused(lab, secretive(lab), *KEPT_OUT)
     with liar.between(lab["base_url"]) as upstream:
         section = ["[global.predecessor]", f'url = "{upstream.url}"', f"backfill_wait = {WAIT_SECONDS}"]
         with conduit.running(lab, binary, database, section, federation=True) as base_url:
             family = Family(lab, base_url)
+            past.scroll(family["ada"], long_story, {}, [], pages=3)
+            no_secret(lab, upstream, base_url, secrets, "what was fetched of a room begins in the middle")
             for mood in MOODS:
                 upstream.be(mood)
                 wrong(family["ada"], long_story, unfetched, mood)
@@ -47,7 +53,35 @@ def try_out(lab: Notes, binary: Path, database: Path) -> None:
                 if (nickname, name) == ("long", "ada"):
                     counted(events, seen, lab["root"])
             say(f"after all that, {len(expected)} views of {len(lab['past'])} rooms are the same as on Synapse")
+            no_secret(lab, upstream, base_url, secrets, "all rooms are there")
             finished(family, upstream, hidden)
+
+
+def secretive(lab: Notes) -> list:
+    """Events that are asked for by their ids: all states, which are stored before their place in a timeline is known, and some
+    of what was said."""
+    rooms = ", ".join(f"'{room}'" for room in lab["past"].values())
+    there = f"room_id IN ({rooms})"
+    return secrecy.events(lab, f"{there} AND state_key IS NOT NULL") + secrecy.events(lab, f"{there} AND state_key IS NULL")[::10]
+
+
+def no_secret(lab: Notes, upstream: liar.Liar, base_url: str, secrets: dict, when: str) -> None:
+    """Nobody is given what Synapse refused him, whatever Synapse does now."""
+    settle(upstream)
+    upstream.be("resets")
+    answered, asked = secrecy.given(lab, base_url, secrets)
+    assert asked and not answered, answered[:secrecy.SHOWN]
+    upstream.be("honest")
+    time.sleep(11)
+    say(f"{when}: none of {asked} requests for events that Synapse refuses is answered")
+
+
+def settle(upstream: liar.Liar) -> None:
+    """Waits until Synapse is no longer asked."""
+    asked = -1
+    while asked != upstream.asked:
+        asked = upstream.asked
+        time.sleep(2)
 
 
 def counted(before: list, after: list, root: str) -> None:

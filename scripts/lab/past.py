@@ -83,7 +83,7 @@ def of_version(family: Family, version: str) -> str:
 
 
 def seen_by_some(family: Family, visibility: str) -> str:
-    """Cleo is invited, joins, leaves and comes back."""
+    """Cleo is invited, joins, leaves and comes back; Hana comes and leaves."""
     room = create(family, "10", "ben", name=visibility,
                   initial_state=[{"type": "m.room.history_visibility", "content": {"history_visibility": visibility}}])
     ada, cleo = family["ada"], family["cleo"]
@@ -96,8 +96,10 @@ def seen_by_some(family: Family, visibility: str) -> str:
     ada.invite(room, cleo.user_id)
     chat()
     cleo.join(room)
+    come(family, room, "hana")
     chat()
     cleo.leave(room)
+    family["hana"].leave(room)
     chat()
     come(family, room, "cleo")
     chat()
