@@ -7,6 +7,7 @@ from pathlib import Path
 
 import conduit
 import synapse
+import tokens
 from api import Client, Refused, q
 from notes import Notes
 from people import Family
@@ -123,6 +124,8 @@ def try_out(lab: Notes, binary: Path, database: Path) -> None:
     expected = {(nickname, name): shown_by_both(everything(Family(lab)[name], room), Family(lab).id(name))
                 for nickname, room in lab["past"].items() for name in ("ada", "cleo", "dan")}
     long_story = lab["past"]["long"]
+    root = next(event["id"] for event in expected["long", "ada"] if event["replies"])
+    kept = tokens.kept(Family(lab)["ada"], long_story, root)
     shown = interrupted(lab, binary, database, long_story)
     same("long, interrupted", shown_by_both(shown, Family(lab).id("ada")), expected["long", "ada"])
     say(f"{len(shown)} events to the create event, with Conduit and Synapse killed meanwhile")
@@ -138,6 +141,8 @@ def try_out(lab: Notes, binary: Path, database: Path) -> None:
         seen = shown_by_both(everything(family["ada"], long_story), family.id("ada"))
         same("without Synapse", seen, expected["long", "ada"])
         say("the events are there without Synapse and without the configuration")
+        tried = tokens.try_out(family["ada"], long_story, root, kept)
+        say(f"{tried} tokens of Synapse's are taken for none, by all that has pages")
 
 
 def section(lab: Notes, **more) -> list[str]:
