@@ -25,6 +25,9 @@ use crate::{
 #[expect(clippy::disallowed_types, reason = "the type that ruma takes; nothing is iterated")]
 type IdSet = std::collections::HashSet<OwnedEventId>;
 
+/// Until when the key is valid: the last moment that JSON can name.
+const ALWAYS: u64 = (1 << 53) - 1;
+
 /// A room's whole history, as the homeserver has it on which everything happened.
 #[derive(Clone, Debug)]
 pub struct Story {
@@ -118,7 +121,7 @@ impl Story {
     pub fn keys(&self) -> Vec<VerifyKey> {
         let key: Result<Base64, _> = Base64::parse(self.key.public_key());
         let key = key.map(Base64::into_inner).unwrap_or_default();
-        vec![VerifyKey { key_id: self.key.id().to_owned(), key, valid_until_ts: u64::MAX }]
+        vec![VerifyKey { key_id: self.key.id().to_owned(), key, valid_until_ts: ALWAYS }]
     }
 
     /// All events, in the order in which they happened.
