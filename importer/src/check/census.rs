@@ -12,6 +12,9 @@ use crate::{
 /// A table that has a finding of its own.
 const TOLD: &str = "delayed_events";
 
+/// Tables whose rows move although their owners are no accounts.
+const MEMBERSHIPS: [&str; 2] = ["local_current_membership", "room_memberships"];
+
 /// Findings about a census; with that of a dump, about its sums as well.
 pub fn findings(census: &Census) -> Vec<Finding> {
     let mut checks = Checks::default();
@@ -21,8 +24,15 @@ pub fn findings(census: &Census) -> Vec<Finding> {
 
 /// The codes of [`findings`].
 pub(crate) fn is_code(code: &str) -> bool {
-    let own =
-        [codes::OWNERS, codes::CENSUS, codes::UNKNOWN_TABLE, codes::NO_PLACE, codes::EMPTY_ROOM];
+    let own = [
+        codes::OWNERS,
+        codes::CENSUS,
+        codes::UNKNOWN_TABLE,
+        codes::NO_PLACE,
+        codes::EMPTY_ROOM,
+        codes::MEMBERS,
+        codes::ORPHANS,
+    ];
     own.iter().any(|own| own.code == code)
 }
 
@@ -40,6 +50,7 @@ pub(super) fn survey(checks: &mut Checks, survey: &Survey) {
 
 fn check(checks: &mut Checks, census: &Census) {
     let mut owners: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    let mut members: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for table in &census.tables {
         let rows = table.rows.unwrap_or(0);
         let name = format!("`{}`", table.table);
@@ -52,21 +63,31 @@ fn check(checks: &mut Checks, census: &Census) {
             let why = crate::synapse::database::whereabouts(&table.table).unwrap_or_default();
             checks.found(&codes::NO_PLACE, &name, format!("{} rows: {why}", number(table)));
         }
+        if let ("event_json", [first, ..]) = (table.table.as_str(), table.owners.as_slice()) {
+            let orphans: u64 = table.left_out.values().sum();
+            let text = format!("{orphans} rows, for example {}", first.owner);
+            checks.found(&codes::ORPHANS, &name, text);
+            continue;
+        }
         for owner in &table.owners {
             match table.table.as_str() {
                 "room_aliases" => {
                     let text = format!("{} aliases", owner.rows);
                     checks.found(&codes::EMPTY_ROOM, &owner.owner, text);
                 }
-                name => owners
-                    .entry(&owner.owner)
-                    .or_default()
-                    .push(format!("{} in `{name}`", owner.rows)),
+                name => {
+                    let all = if MEMBERSHIPS.contains(&name) { &mut members } else { &mut owners };
+                    let tables: &mut Vec<_> = all.entry(&owner.owner).or_default();
+                    tables.push(format!("{} in `{name}`", owner.rows));
+                }
             }
         }
     }
     for (owner, tables) in owners {
         checks.found(&codes::OWNERS, owner, format!("rows: {}", tables.join(", ")));
+    }
+    for (member, tables) in members {
+        checks.found(&codes::MEMBERS, member, format!("rows: {}", tables.join(", ")));
     }
 }
 

@@ -3,13 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use serde::Serialize;
 
 use super::{
-    Global, block_on, exit, interrupted, now_ms, output,
+    Global, block_on, interrupted, now_ms, output,
     source::{Configuration, SourceArguments},
 };
 use crate::{
+    check::census,
     dump::{DumpReader, dump, format::Manifest},
+    findings::{self, Finding},
     progress::Progress,
 };
 
@@ -22,11 +25,22 @@ pub(super) struct Arguments {
     dump: PathBuf,
 }
 
+/// What a dump printed.
+#[derive(Debug, Serialize)]
+struct Dumped {
+    #[serde(flatten)]
+    manifest: Manifest,
+    /// What the census of the source's tables says.
+    findings: Vec<Finding>,
+}
+
 impl Arguments {
     pub(super) fn run(&self, global: Global) -> anyhow::Result<u8> {
         let configuration = self.source.configuration(None)?;
         let manifest = write(&self.source, configuration.as_ref(), &self.dump, global.progress())?;
-        output::print(global.format, &manifest, |out, manifest| {
+        let findings = manifest.census.as_ref().map(census::findings).unwrap_or_default();
+        let dumped = Dumped { manifest, findings };
+        output::print(global.format, &dumped, |out, Dumped { manifest, findings }| {
             writeln!(
                 out,
                 "dumped {} ({} files) to {}\n",
@@ -35,6 +49,10 @@ impl Arguments {
                 self.dump.display()
             )?;
             output::tally(out, &manifest.tally, "dumped")?;
+            if !findings.is_empty() {
+                writeln!(out)?;
+                output::findings(out, findings)?;
+            }
             writeln!(
                 out,
                 "\nThe dump holds passwords' hashes, access tokens and the signing key: keep it as you \
@@ -42,7 +60,7 @@ impl Arguments {
                 self.dump.display()
             )
         })?;
-        Ok(exit::CLEAN)
+        Ok(findings::exit_code(&dumped.findings))
     }
 }
 

@@ -151,10 +151,12 @@ checks! {
     OWNERS = "C601", Warning, false, "rows whose owner is no account of Synapse's (no row in `users`, no application service's user) stay behind", "if the owner is somebody's, register the account on Synapse again; else nobody misses them";
     CENSUS = "C602", Warning, false, "rows of a table that the importer neither moved nor named: something may be missing after the move", "keep Synapse's database, see what the rows are, and report it";
     UNKNOWN_TABLE = "C603", Warning, false, "a table that the importer does not know holds rows, which stay behind: a module's, or that of a newer Synapse", "see what it is for, and whether you can do without";
-    MEMBERSHIPS = "C604", Warning, false, "the table of memberships (`local_current_membership`) and a room's present state disagree: memberships that only the state knows move with it; otherwise a local user is joined if both say so", "look at these rooms after the move";
+    MEMBERSHIPS = "C604", Warning, false, "the table of memberships (`local_current_membership`) lacks what a room's present state or its member events say, or names another event: what only these know moves as they say; otherwise a local user is joined if both say so", "look at these rooms after the move";
     STATE_ROW = "C605", Warning, false, "rows of a room's present state (`current_state_events`) that can't be read are left out: the room loses these settings or members", "set them again on Synapse, or on Conduit after the move";
     NO_PLACE = "C607", Note, false, "rows for which Conduit has no place stay behind", "";
     EMPTY_ROOM = "C608", Warning, false, "aliases of rooms that no local user is, was or is asked to be in stay behind", "if somebody needs the alias, join the room on Synapse first";
+    MEMBERS = "C609", Warning, false, "users of this server without an account (no row in `users`, no application service's user) are or were in rooms: they move as members, and whoever registers such a name on Conduit gets their memberships", "register the account on Synapse and deactivate it before the move: that takes it out of its rooms, and Conduit then gives the name to nobody";
+    ORPHANS = "C610", Warning, false, "events whose row in `events` is gone stay behind: only their content is left (`event_json`), and Synapse shows them to nobody either", "restore the rows from a backup before the move, if there is one";
 }
 
 /// Codes of the import that say of a dump what checks have said of Synapse.

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ruma::OwnedUserId;
 
-pub(super) use self::tables::find;
+pub(super) use self::{membership::How, tables::find};
 use self::{
     owners::Counted,
     table::{Of, Table},
@@ -47,6 +47,8 @@ pub(super) struct Owners {
     pub(super) rooms_of_state: BTreeSet<String>,
     /// Rooms in the table of memberships that can't move.
     pub(super) rooms_left_out: BTreeSet<String>,
+    /// Which room has an alias that the table gives to several.
+    pub(super) aliases: BTreeMap<String, String>,
 }
 
 impl DatabaseSource {
@@ -89,6 +91,10 @@ impl DatabaseSource {
         match (name, tally) {
             ("events", Some(tally)) => self.count_events(&mut rows, tally).await?,
             ("events", None) => count(&mut self.main, name, &mut rows).await?,
+            ("event_json", tally) => {
+                count(&mut self.main, name, &mut rows).await?;
+                self.count_orphans(&mut rows, tally).await?;
+            }
             (_, tally) if table.fate == Fate::Moves || !table.owners.is_empty() => {
                 let counted = self.count_owners(table).await?;
                 rows.rows = Some(counted.rows);
@@ -159,6 +165,11 @@ fn take(rows: &mut TableRows, counted: Counted) -> Vec<(Of, Vec<Stranger>)> {
             }
             Of::Room | Of::RoomOfOthers => (&mut rows.left_out, "nobody-here"),
             Of::User | Of::Localpart | Of::AnyUser => (&mut rows.left_out, "owner-missing"),
+            // They move as members of their rooms.
+            Of::Member => {
+                rows.owners.extend(owners.iter().cloned());
+                continue;
+            }
         };
         if number > 0 {
             add(list, reason, number);
@@ -182,7 +193,7 @@ fn tell(table: &Table, owners: &[(Of, Vec<Stranger>)], tally: &mut Tally) {
             Of::Room if kind == Kind::Alias => {
                 ("nobody-here", "no local user is, was or is asked to be in the alias's room")
             }
-            Of::Room | Of::RoomOfOthers => continue,
+            Of::Room | Of::RoomOfOthers | Of::Member => continue,
             Of::User | Of::Localpart | Of::AnyUser => (
                 "owner-missing",
                 "the owner has no row in `users` that could be read, and is no application service's user",

@@ -19,6 +19,7 @@ use std::collections::BTreeSet;
 
 use ruma::{OwnedEventId, OwnedRoomId, RoomId};
 
+pub(super) use self::head::stripped_state;
 use self::{
     before::Groups,
     event::{Form, Record, StoredEvent},
@@ -102,6 +103,10 @@ impl DatabaseSource {
         });
         self.owners.rooms_of_state = of_state;
         rooms.sort();
+        self.owners.aliases = self.aliases_of_several(&rooms).await?;
+        if let Some(second) = &mut self.second {
+            second.owners.aliases.clone_from(&self.owners.aliases);
+        }
         Ok(rooms)
     }
 

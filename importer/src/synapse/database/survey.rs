@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use ruma::RoomId;
 
-use super::{DatabaseError, DatabaseSource, connection::Param, row::Known};
+use super::{DatabaseError, DatabaseSource, census::How, connection::Param, row::Known};
 use crate::{
     config::synapse::DatabaseConfig,
     dump::format::SourceKind,
@@ -131,17 +131,26 @@ impl DatabaseSource {
     }
 
     async fn membership_conflicts(&mut self) -> Result<Vec<(String, String)>, DatabaseError> {
-        let mut rooms: BTreeMap<String, (u64, u64, String)> = BTreeMap::new();
+        let mut rooms: BTreeMap<String, ([u64; 3], String)> = BTreeMap::new();
         for one in self.disagreements().await? {
-            let (missing, other, user) = rooms.entry(one.room).or_default();
-            let count = if one.is_missing { missing } else { other };
+            let ([of_state, of_events, other], user) = rooms.entry(one.room).or_default();
+            let count = match one.how {
+                How::OnlyState => of_state,
+                How::OnlyEvents => of_events,
+                How::OtherEvent => other,
+            };
             *count = count.saturating_add(1);
             *user = one.user;
         }
-        let text = |(missing, other, user): (u64, u64, String)| {
-            format!(
-                "{missing} memberships are only in the state, {other} are of other events, for example that of {user}"
-            )
+        let text = |([of_state, of_events, other], user): ([u64; 3], String)| {
+            let all = [
+                (of_state, "only in the state"),
+                (of_events, "only in member events (an invite, or a room that was left)"),
+                (other, "of another event than the state's"),
+            ];
+            let told = all.iter().filter(|(number, _)| *number > 0);
+            let told: Vec<_> = told.map(|(number, what)| format!("{number} {what}")).collect();
+            format!("memberships {}, for example that of {user}", told.join(", "))
         };
         Ok(rooms.into_iter().map(|(room, counts)| (room, text(counts))).collect())
     }
@@ -301,9 +310,14 @@ impl DatabaseSource {
         let mut rows = self.main.rows(table, &format!("{sql}{by_members}"), &[]).await?;
         // Rooms that only their states know have somebody in them.
         let one =
-            format!("{sql}(SELECT CAST($1 AS TEXT) AS room_id, CAST(1 AS BIGINT) AS joined) m");
+            format!("{sql}(SELECT CAST($1 AS TEXT) AS room_id, CAST($2 AS BIGINT) AS joined) m");
         for room in self.rooms_of_state().await? {
-            rows.extend(self.main.rows(table, &one, &[room.as_str().into()]).await?);
+            let is_joined = match <&RoomId>::try_from(room.as_str()) {
+                Ok(id) => self.has_state(id).await? || self.is_joined_by_events(id).await?,
+                Err(_) => true,
+            };
+            let params = [room.as_str().into(), i64::from(is_joined).into()];
+            rows.extend(self.main.rows(table, &one, &params).await?);
         }
         let mut rooms = Vec::with_capacity(rows.len());
         for row in &rows {
@@ -329,6 +343,12 @@ impl DatabaseSource {
         }
         rooms.sort();
         Ok(rooms)
+    }
+
+    async fn has_state(&mut self, room_id: &RoomId) -> Result<bool, DatabaseError> {
+        let (table, id) = ("current_state_events", room_id.as_str().into());
+        let sql = "SELECT 1 FROM current_state_events WHERE room_id = $1 LIMIT 1";
+        Ok(!self.main.rows(table, sql, &[id]).await?.is_empty())
     }
 
     async fn survey_media(&mut self) -> Result<Media, DatabaseError> {

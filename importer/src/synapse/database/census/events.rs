@@ -1,17 +1,19 @@
 //! The events, of which there are too many to be counted twice. How many a room has, an index tells.
 
-use super::{ENOUGH, Fate, OUTSIDE, accounted, add, difference};
+use super::{ENOUGH, Fate, NAMED, OUTSIDE, accounted, add, difference};
 use crate::{
-    census::TableRows,
+    census::{Stranger, TableRows},
     synapse::{
         History,
         database::{DatabaseError, DatabaseSource},
     },
-    tally::{Met, Tally},
+    tally::{Kind, Met, Tally},
 };
 
-/// Rooms that are named where rows were not met.
+/// Rooms that are named where rows were not met, and events that are named for all of their kind.
 const EXAMPLES: usize = 5;
+/// Why an event is left out of which only the content is there.
+const NO_ROW: &str = "row-missing";
 
 impl DatabaseSource {
     /// Events by their rooms: those of timelines, those outside that something needs, and those that nothing does. Where there
@@ -62,6 +64,41 @@ impl DatabaseSource {
             add(&mut rows.never, "not-needed", unneeded);
         }
         rows.unaccounted = difference(all, accounted(rows));
+        Ok(())
+    }
+
+    /// Rows of `event_json` without their row in `events`. Both indexes are compared, not the tables; where they are large, in a
+    /// dump only.
+    pub(super) async fn count_orphans(
+        &mut self,
+        rows: &mut TableRows,
+        tally: Option<&mut Tally>,
+    ) -> Result<(), DatabaseError> {
+        if rows.more && tally.is_none() {
+            return Ok(());
+        }
+        let sql = "SELECT ej.event_id FROM event_json ej \
+                   WHERE NOT EXISTS (SELECT 1 FROM events e WHERE e.event_id = ej.event_id)";
+        let (mut orphans, mut named) = (0_u64, Vec::new());
+        self.main
+            .each("event_json", sql, &[], |row| {
+                orphans = orphans.saturating_add(1);
+                if named.len() < NAMED {
+                    named.push(row.label());
+                }
+            })
+            .await?;
+        if orphans == 0 {
+            return Ok(());
+        }
+        named.sort();
+        let examples = named.iter().take(EXAMPLES).cloned().collect::<Vec<_>>().join(", ");
+        if let Some(tally) = tally {
+            let detail = "`event_json` has the event, and `events` does not: nobody can tell its place, or whether Synapse had accepted it";
+            tally.leave_out(Kind::TimelineEvent, orphans, examples, NO_ROW, detail);
+        }
+        add(&mut rows.left_out, NO_ROW, orphans);
+        rows.owners = named.into_iter().map(|owner| Stranger { owner, rows: 1 }).collect();
         Ok(())
     }
 

@@ -1,25 +1,49 @@
-//! Rooms of which the table of memberships does not know all that their present state says.
+//! Rooms of which the table of memberships does not know all that their present state or their member events say.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ruma::{OwnedEventId, OwnedUserId};
+use ruma::{OwnedEventId, OwnedUserId, RoomId};
 use serde::Deserialize;
 
-use crate::synapse::database::{DatabaseError, DatabaseSource, row::KeptRow};
+use crate::{
+    dump::format::DumpMember,
+    synapse::database::{
+        DatabaseError, DatabaseSource,
+        rooms::stripped_state,
+        row::{KeptRow, Known},
+    },
+};
 
-/// A local user of whom the table of memberships says another thing than the state of a room.
+/// A local user of whom the table of memberships says another thing than a room's state or events.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::synapse::database) struct Disagreement {
     pub(in crate::synapse::database) room: String,
     pub(in crate::synapse::database) user: String,
-    /// The table says nothing; else it names another event.
-    pub(in crate::synapse::database) is_missing: bool,
+    pub(in crate::synapse::database) how: How,
+}
+
+/// How the table of memberships differs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::synapse::database) enum How {
+    /// It names another event than the state.
+    OtherEvent,
+    /// It says nothing, and the state does.
+    OnlyState,
+    /// It says nothing, the room has no present state, and there is a member event: an invite, or a room that was left.
+    OnlyEvents,
 }
 
 const COLUMNS: &str =
     "SELECT c.room_id, c.state_key, CASE WHEN l.user_id IS NULL THEN 1 ELSE 0 END";
 const CONDITION: &str = "LEFT JOIN local_current_membership l ON l.room_id = c.room_id AND l.user_id = c.state_key \
                          WHERE (l.user_id IS NULL OR l.event_id <> c.event_id)";
+
+/// Accepted member events `m` of rooms without a present state, of users of whom the table of memberships says nothing. Events
+/// that came as part of an earlier state have negative numbers; who is not in the present state of a room is not in the room.
+const UNTOLD: &str = "JOIN events e ON e.event_id = m.event_id LEFT JOIN rejections r ON r.event_id = m.event_id \
+                      WHERE r.event_id IS NULL AND e.stream_ordering > 0 \
+                      AND NOT EXISTS (SELECT 1 FROM local_current_membership l WHERE l.room_id = m.room_id AND l.user_id = m.user_id) \
+                      AND NOT EXISTS (SELECT 1 FROM current_state_events c WHERE c.room_id = m.room_id)";
 
 impl DatabaseSource {
     /// Where the table of memberships and the states of rooms disagree about accounts, sorted.
@@ -39,20 +63,37 @@ impl DatabaseSource {
         let mut all: Vec<_> = rows
             .iter()
             .filter_map(|row| row.decode::<(String, String, bool)>().ok())
-            .map(|(room, user, is_missing)| Disagreement { room, user, is_missing })
+            .map(|(room, user, is_missing)| {
+                let how = if is_missing { How::OnlyState } else { How::OtherEvent };
+                Disagreement { room, user, how }
+            })
             .collect();
+        let of_accounts = format!(
+            "SELECT m.room_id, m.user_id FROM users u JOIN room_memberships m ON m.user_id = u.name {UNTOLD}"
+        );
+        let of_senders = format!(
+            "SELECT m.room_id, m.user_id FROM room_memberships m {UNTOLD} AND m.user_id IN ($IDS)"
+        );
+        let table = "room_memberships";
+        let mut rows = self.main.rows(table, &of_accounts, &[]).await?;
+        rows.extend(self.main.rows_in(table, &of_senders, &senders).await?);
+        all.extend(
+            rows.iter()
+                .filter_map(|row| row.decode::<(String, String)>().ok())
+                .map(|(room, user)| Disagreement { room, user, how: How::OnlyEvents }),
+        );
         all.sort();
         all.dedup();
         Ok(all)
     }
 
-    /// Rooms that no local user has to do with but by their states.
+    /// Rooms that no local user has to do with but by their states and member events.
     pub(in crate::synapse::database) async fn rooms_of_state(
         &mut self,
     ) -> Result<BTreeSet<String>, DatabaseError> {
         let all = self.disagreements().await?;
-        let rooms: BTreeSet<String> =
-            all.into_iter().filter(|one| one.is_missing).map(|one| one.room).collect();
+        let missing = all.into_iter().filter(|one| one.how != How::OtherEvent);
+        let rooms: BTreeSet<String> = missing.map(|one| one.room).collect();
         let ids: Vec<&str> = rooms.iter().map(String::as_str).collect();
         let sql = "SELECT DISTINCT room_id FROM local_current_membership WHERE room_id IN ($IDS)";
         let known = self.main.rows_in("local_current_membership", sql, &ids).await?;
@@ -60,11 +101,34 @@ impl DatabaseSource {
         Ok(rooms.difference(&known).cloned().collect())
     }
 
+    /// Whether somebody is in such a room by the member events.
+    pub(in crate::synapse::database) async fn is_joined_by_events(
+        &mut self,
+        room_id: &RoomId,
+    ) -> Result<bool, DatabaseError> {
+        let events: Vec<_> = self.members_of_events(room_id).await?.into_iter().collect();
+        let members = self.memberships(&events).await?;
+        let is_own = |user: &OwnedUserId| user.server_name() == self.config.server_name;
+        Ok(members.iter().any(|member| member.membership == "join" && is_own(&member.user_id)))
+    }
+
+    /// The newest member events of users in a room without a present state of whom the table of memberships says nothing.
+    pub(in crate::synapse::database) async fn members_of_events(
+        &mut self,
+        room_id: &RoomId,
+    ) -> Result<BTreeMap<OwnedUserId, OwnedEventId>, DatabaseError> {
+        let sql = format!(
+            "SELECT m.user_id, m.event_id FROM room_memberships m {UNTOLD} AND m.room_id = $1 ORDER BY e.stream_ordering"
+        );
+        let rows = self.main.rows("room_memberships", &sql, &[room_id.as_str().into()]).await?;
+        Ok(rows.iter().filter_map(|row| row.decode().ok()).collect())
+    }
+
     /// What member events say.
     pub(in crate::synapse::database) async fn memberships(
         &mut self,
         events: &[(OwnedUserId, OwnedEventId)],
-    ) -> Result<Vec<(OwnedUserId, OwnedEventId, String)>, DatabaseError> {
+    ) -> Result<Vec<DumpMember>, DatabaseError> {
         #[derive(Deserialize)]
         struct Event {
             content: Content,
@@ -74,17 +138,21 @@ impl DatabaseSource {
             membership: String,
         }
         let ids: Vec<&str> = events.iter().map(|(_, event_id)| event_id.as_str()).collect();
-        let sql = "SELECT event_id, json FROM event_json WHERE event_id IN ($IDS)";
+        let sql = "SELECT ej.event_id, ej.json, m.forgotten FROM event_json ej \
+                   LEFT JOIN room_memberships m ON m.event_id = ej.event_id WHERE ej.event_id IN ($IDS)";
         let rows = self.main.rows_in("event_json", sql, &ids).await?;
         let memberships = rows.iter().filter_map(|row| {
-            let (event_id, json) = row.decode::<(String, String)>().ok()?;
-            let event: Event = serde_json::from_str(&json).ok()?;
-            Some((event_id, event.content.membership))
+            let (event_id, json, forgotten) = row.decode::<(String, String, Known<bool>)>().ok()?;
+            let membership = serde_json::from_str::<Event>(&json).ok()?.content.membership;
+            let stripped_state = stripped_state(&membership, &json);
+            Some((event_id, (membership, forgotten.0.unwrap_or(false), stripped_state)))
         });
-        let memberships: BTreeMap<String, String> = memberships.collect();
+        let memberships: BTreeMap<_, _> = memberships.collect();
         let known = |(user_id, event_id): &(OwnedUserId, OwnedEventId)| {
-            let membership = memberships.get(event_id.as_str())?;
-            Some((user_id.clone(), event_id.clone(), membership.clone()))
+            let (membership, forgotten, stripped_state) =
+                memberships.get(event_id.as_str())?.clone();
+            let (user_id, event_id) = (user_id.clone(), event_id.clone());
+            Some(DumpMember { user_id, membership, event_id, forgotten, stripped_state })
         };
         Ok(events.iter().filter_map(known).collect())
     }

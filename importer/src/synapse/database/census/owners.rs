@@ -43,7 +43,7 @@ impl DatabaseSource {
             Of::Localpart => {
                 extra.senders.keys().any(|user| user.localpart() == name || *user == name)
             }
-            Of::User | Of::AnyUser => extra.senders.keys().any(|user| *user == name),
+            Of::User | Of::AnyUser | Of::Member => extra.senders.keys().any(|user| *user == name),
         };
         self.main
             .each(table.name, &sql, &[], |row| {
@@ -79,10 +79,13 @@ impl DatabaseSource {
         for (owner, (_, found)) in table.owners.iter().zip(&mut counted.owners) {
             let names = match owner.of {
                 Of::Room | Of::RoomOfOthers => &self.owners.rooms_left_out,
-                Of::User | Of::Localpart | Of::AnyUser => &self.owners.users_left_out,
+                Of::User | Of::Localpart | Of::AnyUser | Of::Member => &self.owners.users_left_out,
             };
             // Memberships of such rooms were counted with the rooms.
-            if names.is_empty() || table.name == "local_current_membership" {
+            if names.is_empty()
+                || owner.of == Of::Member
+                || table.name == "local_current_membership"
+            {
                 continue;
             }
             let mut ids: Vec<&str> = names.iter().map(String::as_str).collect();

@@ -45,6 +45,8 @@ pub(super) enum Of {
     Localpart,
     /// A user of this server or of another one; those of others own nothing here.
     AnyUser,
+    /// The same of members of rooms: they move without an account.
+    Member,
     /// A room that a local user is, was or is asked to be in.
     Room,
     /// The same, of rows of other servers' users in the column `user_id`.
@@ -103,7 +105,9 @@ impl Owner {
                 no_user(&format!("'@' || t.{column} || $1")),
                 no_user(&format!("t.{column}"))
             ),
-            Of::AnyUser => format!("{} AND {}", is_local(column), no_user(&format!("t.{column}"))),
+            Of::AnyUser | Of::Member => {
+                format!("{} AND {}", is_local(column), no_user(&format!("t.{column}")))
+            }
             Of::Room => no_room(column),
             Of::RoomOfOthers => format!("NOT ({}) AND {}", is_local("user_id"), no_room(column)),
         }

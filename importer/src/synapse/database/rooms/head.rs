@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ruma::{OwnedEventId, OwnedRoomAliasId, OwnedUserId, RoomId};
+use ruma::{OwnedEventId, OwnedRoomAliasId, OwnedRoomId, OwnedUserId, RoomId};
 use serde_json::value::RawValue;
 
 use super::{
@@ -34,6 +34,15 @@ struct Current {
     entries: Option<Entries>,
     /// Whether it is what Synapse takes for the present state; else the server has left.
     is_present: bool,
+}
+
+/// What somebody who is invited or knocks was shown of the room.
+pub(in crate::synapse::database) fn stripped_state(
+    membership: &str,
+    json: &str,
+) -> Option<Vec<Box<RawValue>>> {
+    matches!(membership, "invite" | "knock")
+        .then(|| Pdu::unsigned_list(json, &format!("{membership}_room_state")))?
 }
 
 impl DatabaseSource {
@@ -171,34 +180,31 @@ impl DatabaseSource {
         Ok(Current { entries, is_present })
     }
 
-    /// Local users whom only the present state knows.
-    async fn members_of_state(
+    /// Local users whom only the present state knows; in a room without one, those whom only their events know.
+    async fn other_members(
         &mut self,
+        room_id: &RoomId,
         members: &BTreeMap<OwnedUserId, DumpMember>,
         current: &Current,
     ) -> Result<Vec<DumpMember>, DatabaseError> {
-        let Some(entries) = current.entries.as_ref().filter(|_| current.is_present) else {
-            return Ok(Vec::new());
-        };
         let first = ("m.room.member".to_owned(), String::new());
-        let of_users = entries.range(first..).take_while(|((kind, _), _)| kind == "m.room.member");
-        let missing: Vec<(OwnedUserId, OwnedEventId)> = of_users
-            .filter_map(|((_, user), event)| {
-                Some((OwnedUserId::try_from(user.as_str()).ok()?, event.clone()))
-            })
+        let found: BTreeMap<OwnedUserId, OwnedEventId> = match &current.entries {
+            Some(entries) if current.is_present => entries
+                .range(first..)
+                .take_while(|((kind, _), _)| kind == "m.room.member")
+                .filter_map(|((_, user), event)| {
+                    Some((OwnedUserId::try_from(user.as_str()).ok()?, event.clone()))
+                })
+                .collect(),
+            _ => self.members_of_events(room_id).await?,
+        };
+        let missing: Vec<_> = found
+            .into_iter()
             .filter(|(user, _)| {
                 user.server_name() == self.config.server_name && !members.contains_key(user)
             })
             .collect();
-        let memberships = self.memberships(&missing).await?;
-        let member = |(user_id, event_id, membership)| DumpMember {
-            user_id,
-            membership,
-            event_id,
-            forgotten: false,
-            stripped_state: None,
-        };
-        Ok(memberships.into_iter().map(member).collect())
+        self.memberships(&missing).await
     }
 
     async fn newest_group(&mut self, room_id: &RoomId) -> Result<Option<i64>, DatabaseError> {
@@ -208,6 +214,23 @@ impl DatabaseSource {
         );
         let rows = self.main.rows("events", &sql, &[room_id.as_str().into()]).await?;
         Ok(rows.first().and_then(|row| row.decode().ok()).map(|(group,)| group))
+    }
+
+    /// Aliases that are there twice, for several rooms: one of those that move has each.
+    pub(super) async fn aliases_of_several(
+        &mut self,
+        rooms: &[OwnedRoomId],
+    ) -> Result<BTreeMap<String, String>, DatabaseError> {
+        // As an expression, so that PostgreSQL does not read it from the index that may be broken.
+        let sql = "SELECT room_alias, room_id FROM room_aliases WHERE (room_alias || '') IN \
+                   (SELECT (room_alias || '') FROM room_aliases GROUP BY (room_alias || '') HAVING COUNT(*) > 1) \
+                   ORDER BY room_id";
+        let mut all = self.main.rows("room_aliases", sql, &[]).await?;
+        all.retain(|row| {
+            row.decode::<(String, OwnedRoomId)>()
+                .is_ok_and(|(_, room)| rooms.binary_search(&room).is_ok())
+        });
+        Ok(all.iter().filter_map(|row| row.decode().ok()).collect())
     }
 
     async fn aliases(
@@ -222,7 +245,10 @@ impl DatabaseSource {
         for (alias, creator) in items.decode::<(OwnedRoomAliasId, Known<String>)>(&rows) {
             if alias.server_name() == self.config.server_name {
                 let creator = creator.0.and_then(|creator| OwnedUserId::try_from(creator).ok());
-                if aliases.iter().any(|known: &DumpAlias| known.alias == alias) {
+                let other = self.owners.aliases.get(alias.as_str());
+                if other.is_some_and(|room| room != room_id.as_str())
+                    || aliases.iter().any(|known: &DumpAlias| known.alias == alias)
+                {
                     items.twice(alias.as_str());
                 } else {
                     aliases.push(DumpAlias { alias, creator });
@@ -267,13 +293,12 @@ impl DatabaseSource {
                 );
                 continue;
             }
-            let key = format!("{membership}_room_state");
-            let stripped_state = json.and_then(|json| Pdu::unsigned_list(json.get(), &key));
+            let stripped_state = json.and_then(|json| stripped_state(&membership, json.get()));
             let id = user_id.clone();
             let member = DumpMember { user_id, membership, event_id, forgotten, stripped_state };
             items.put(&mut members, id, member, ToString::to_string);
         }
-        let missing = self.members_of_state(&members, current).await?;
+        let missing = self.other_members(room_id, &members, current).await?;
         let mut items = Items::new(tally, Kind::Membership, room_id.as_str());
         items.read(missing.len());
         items.written(missing.len());

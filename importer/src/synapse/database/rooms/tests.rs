@@ -81,7 +81,7 @@ fn room(fixture: &mut Fixture) {
     });
     fixture.group(2, Some(1), &[JOIN]);
     fixture.sql("INSERT INTO local_current_membership VALUES ('!room:own.test', '@alice:own.test', '$join', 'join')");
-    fixture.sql("INSERT INTO room_memberships VALUES ('$join', 0)");
+    fixture.sql("INSERT INTO room_memberships (event_id, forgotten) VALUES ('$join', 0)");
 }
 
 fn current(fixture: &mut Fixture, entries: &[(&str, &str, &str)]) {
@@ -361,7 +361,7 @@ async fn a_pending_remote_invite_is_an_outlier_with_its_stripped_state() {
     );
     fixture.sql(&format!("INSERT INTO local_current_membership VALUES ('{room}', '@alice:own.test', '$invite', 'invite')"));
     fixture.sql(&format!("INSERT INTO local_current_membership VALUES ('{room}', '@eve:foreign.test', '$invite', 'invite')"));
-    fixture.sql("INSERT INTO room_memberships VALUES ('$invite', 1)");
+    fixture.sql("INSERT INTO room_memberships (event_id, forgotten) VALUES ('$invite', 1)");
     let dump = fixture.dump(History::Recent).await;
     let room = &dump.rooms[0];
     assert_eq!(

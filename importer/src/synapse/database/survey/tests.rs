@@ -292,6 +292,9 @@ async fn each_trap_of_rooms_is_found() {
             fixture.sql(&format!(
                 "INSERT INTO event_json VALUES ('$v', '{{}}', '{{\"content\": {content}}}', 3)"
             ));
+            fixture.sql(&format!(
+                "INSERT INTO events VALUES (9, 9, '$v', '{kind}', '!good:own.test', FALSE, 1, '@alice:own.test')"
+            ));
         });
         assert_eq!(unknown.await, one("C311", "!good:own.test", said));
     }

@@ -50,7 +50,7 @@ CREATE TABLE state_groups_state (state_group BIGINT NOT NULL, type TEXT NOT NULL
 CREATE TABLE current_state_events (event_id TEXT NOT NULL, room_id TEXT NOT NULL, type TEXT NOT NULL, state_key TEXT NOT NULL);
 CREATE TABLE event_forward_extremities (event_id TEXT NOT NULL, room_id TEXT NOT NULL);
 CREATE TABLE local_current_membership (room_id TEXT NOT NULL, user_id TEXT NOT NULL, event_id TEXT NOT NULL, membership TEXT NOT NULL);
-CREATE TABLE room_memberships (event_id TEXT NOT NULL, forgotten INTEGER DEFAULT 0);
+CREATE TABLE room_memberships (event_id TEXT NOT NULL, user_id TEXT, room_id TEXT, forgotten INTEGER DEFAULT 0);
 CREATE TABLE local_media_repository (media_id TEXT, media_type TEXT, media_length INTEGER, created_ts BIGINT, upload_name TEXT, user_id TEXT, quarantined_by TEXT, url_cache TEXT, last_access_ts BIGINT, authenticated BOOLEAN DEFAULT FALSE, sha256 TEXT);
 CREATE TABLE local_media_repository_thumbnails (media_id TEXT);
 CREATE TABLE remote_media_cache (media_origin TEXT, media_id TEXT, media_type TEXT, created_ts BIGINT, upload_name TEXT, media_length INTEGER, filesystem_id TEXT, last_access_ts BIGINT, quarantined_by TEXT, authenticated BOOLEAN DEFAULT FALSE, sha256 TEXT);

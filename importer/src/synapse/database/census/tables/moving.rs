@@ -1,7 +1,7 @@
 //! Tables whose rows move, or are read for what moves.
 
 use super::super::table::{
-    Of::{AnyUser, Localpart, Room, RoomOfOthers, User},
+    Of::{AnyUser, Localpart, Member, Room, RoomOfOthers, User},
     Owner, Part, Table,
 };
 use crate::{
@@ -12,6 +12,8 @@ use crate::{
 const USER_ID: &[Owner] = &[Owner { column: "user_id", of: User }];
 const USER_NAME: &[Owner] = &[Owner { column: "user_name", of: User }];
 const LOCALPART: &[Owner] = &[Owner { column: "user_id", of: Localpart }];
+const MEMBER: Owner = Owner { column: "user_id", of: Member };
+const MEMBERS: &[Owner] = &[Owner { column: "room_id", of: Room }, MEMBER];
 const ROOM_ID: &[Owner] = &[Owner { column: "room_id", of: Room }];
 
 const fn moves(name: &'static str, kinds: &'static [Kind], why: &'static str) -> Table {
@@ -85,7 +87,7 @@ pub(super) const MOVING: &[Table] = &[
     feeds(
         "event_json",
         &[Kind::TimelineEvent, Kind::Outlier],
-        "the events themselves, one for each row of `events`, read with it",
+        "the events themselves, one for each row of `events`, read with it; rows without one are left out (C610)",
     ),
     feeds("event_push_actions", &[Kind::UnreadCount], "what is unread, counted"),
     feeds("event_push_summary", &[Kind::UnreadCount], "what is unread, older events counted"),
@@ -101,7 +103,7 @@ pub(super) const MOVING: &[Table] = &[
         "the timelines, and what states and auth chains need besides",
     ),
     moves("local_current_membership", &[Kind::Membership], "who is in which room, invited, banned")
-        .of(ROOM_ID),
+        .of(MEMBERS),
     moves("local_media_repository", &[Kind::Media], "uploaded files").but(&[Part::new(
         "preview",
         "t.url_cache IS NOT NULL",
@@ -134,8 +136,9 @@ pub(super) const MOVING: &[Table] = &[
     feeds(
         "room_memberships",
         &[Kind::Membership],
-        "which rooms users have forgotten; the rest is in the events",
-    ),
+        "which rooms users have forgotten, and memberships that `local_current_membership` lacks; the rest is in the events",
+    )
+    .of(&[MEMBER]),
     moves("room_tags", &[Kind::RoomAccountData], "tags of rooms").of(USER_ID),
     feeds(
         "rooms",
