@@ -26,6 +26,7 @@ mod predecessor;
 mod proxy;
 mod reading;
 mod sources;
+mod twice;
 mod unexpected;
 mod vendoring;
 mod verify_dump;

@@ -5,6 +5,10 @@ use std::collections::{BTreeMap, btree_map::Entry};
 use super::row::{BrokenRow, FromRow, KeptRow, Row};
 use crate::tally::{Kind, Tally};
 
+/// What is said of a row that another one has the key of.
+pub(super) const ROW_TWICE: &str =
+    "the table has two such rows, as its index is broken; one is taken";
+
 /// Items of one kind that belong to one user or room, or to nobody (`owner` is empty).
 pub(super) struct Items<'a> {
     tally: &'a mut Tally,
@@ -80,8 +84,7 @@ impl<'a> Items<'a> {
 
     /// Counts an item that was read as left out, as there is another one with its key.
     pub(super) fn twice(&mut self, item: &str) {
-        let detail = "the table has two such rows, as its index is broken; one is taken";
-        self.skip(item, "row-twice", detail);
+        self.skip(item, "row-twice", ROW_TWICE);
     }
 
     /// Counts an item that is a row as read.

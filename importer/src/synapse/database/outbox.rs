@@ -2,7 +2,7 @@
 //!
 //! Of each destination, the newest [`MOST`] items of a table are dumped; older ones are counted as left out.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use ruma::{OwnedEventId, OwnedRoomId, OwnedServerName, OwnedUserId, ServerName};
 use serde_json::value::RawValue;
@@ -140,6 +140,15 @@ fn transaction(row: Row<'_>) -> Result<(String, Vec<DumpOutgoing>), BrokenRow> {
     Ok((appservice, items))
 }
 
+fn event_of(item: &DumpOutgoing) -> Option<&OwnedEventId> {
+    match item {
+        DumpOutgoing::Event { event_id, .. } | DumpOutgoing::Appservice { event_id, .. } => {
+            Some(event_id)
+        }
+        _ => None,
+    }
+}
+
 /// Writes the newest items of each destination. Rows must come by destination, oldest first.
 struct Newest<'a> {
     outbox: &'a mut OutboxWriter,
@@ -147,14 +156,16 @@ struct Newest<'a> {
     kind: Kind,
     destination: String,
     items: VecDeque<DumpOutgoing>,
+    /// Events that wait for the destination: a table whose index is broken has some twice.
+    events: BTreeSet<OwnedEventId>,
     older: u64,
     written: Result<(), WriteError>,
 }
 
 impl<'a> Newest<'a> {
     fn new(outbox: &'a mut OutboxWriter, tally: &'a mut Tally, kind: Kind) -> Self {
-        let (destination, items) = (String::new(), VecDeque::new());
-        Self { outbox, tally, kind, destination, items, older: 0, written: Ok(()) }
+        let (destination, items, events) = (String::new(), VecDeque::new(), BTreeSet::new());
+        Self { outbox, tally, kind, destination, items, events, older: 0, written: Ok(()) }
     }
 
     fn row(&mut self, row: Row<'_>, decode: Decode) {
@@ -165,7 +176,16 @@ impl<'a> Newest<'a> {
                     self.end_destination();
                     self.destination = destination;
                 }
-                self.items.extend(items);
+                for item in items {
+                    if event_of(&item).is_none_or(|event| self.events.insert(event.to_owned())) {
+                        self.items.push_back(item);
+                    } else {
+                        let name = format!("an event for {}", self.destination);
+                        let mut items = Items::new(self.tally, self.kind, "");
+                        items.read(1);
+                        items.twice(&name);
+                    }
+                }
                 let older = self.items.len().saturating_sub(MOST);
                 self.items.drain(..older);
                 self.older = self.older.saturating_add(count(older));
@@ -174,6 +194,7 @@ impl<'a> Newest<'a> {
     }
 
     fn end_destination(&mut self) {
+        self.events.clear();
         let older = std::mem::take(&mut self.older);
         leave_out_older(self.tally, self.kind, older, &self.destination);
         for item in self.items.drain(..) {

@@ -15,8 +15,9 @@ use crate::{
 pub(super) struct Known(BTreeSet<u64>);
 
 impl Known {
-    pub(super) fn insert(&mut self, path: &str) {
-        self.0.insert(hash(path));
+    /// Whether it is new.
+    pub(super) fn insert(&mut self, path: &str) -> bool {
+        self.0.insert(hash(path))
     }
 
     fn has(&self, path: &str) -> bool {

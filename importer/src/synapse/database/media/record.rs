@@ -60,11 +60,14 @@ impl Rows {
     }
 }
 
+/// Of rows that are there twice, one that keeps its file from everybody is taken.
+const TAKEN: &str = "CASE WHEN quarantined_by IS NULL THEN 1 ELSE 0 END";
+
 pub(super) fn local_sql(schema: &Schema, rows: Rows) -> String {
     let column = |name, default| schema.column(LOCAL.table, name, default);
     format!(
         "SELECT media_id, media_type, media_length, created_ts, upload_name, user_id, quarantined_by, \
-         last_access_ts, {}, {} {} {} ORDER BY media_id",
+         last_access_ts, {}, {} {} {} ORDER BY media_id, {TAKEN}",
         column("authenticated", "NULL"),
         column("sha256", "NULL"),
         LOCAL.from,
@@ -76,7 +79,7 @@ pub(super) fn remote_sql(schema: &Schema, rows: Rows) -> String {
     let column = |name, default| schema.column(REMOTE.table, name, default);
     format!(
         "SELECT media_id, media_type, media_length, created_ts, upload_name, media_origin, quarantined_by, \
-         last_access_ts, {}, {}, filesystem_id {} {} ORDER BY media_origin, media_id",
+         last_access_ts, {}, {}, filesystem_id {} {} ORDER BY media_origin, media_id, {TAKEN}",
         column("authenticated", "NULL"),
         column("sha256", "NULL"),
         REMOTE.from,

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::{
-    super::row::Row,
+    super::{items::ROW_TWICE, row::Row},
     Known,
     record::{LOCAL, NoRecord, REMOTE},
 };
@@ -52,10 +52,14 @@ impl<'a, 'b> Sink<'a, 'b> {
         self.tally.rows.met(table(kind), "", 1);
         let (reason, detail) = match record {
             Ok(media) => {
+                let is_new = self.known.insert(&media.uri());
                 if let Some(path) = &media.path {
                     self.known.insert(path);
                 }
-                return self.push(Some(kind), media);
+                if is_new {
+                    return self.push(Some(kind), media);
+                }
+                ("row-twice", ROW_TWICE.into())
             }
             Err(NoRecord::NotUploaded) => {
                 ("not-uploaded", "a client reserved the id and uploaded nothing".into())
