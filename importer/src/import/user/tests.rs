@@ -151,3 +151,20 @@ fn one_bad_entry_costs_no_other_one_and_is_named() {
         assert!(rows.contains(kept), "{kept}: {rows}");
     }
 }
+
+#[test]
+fn push_rules_that_nobody_would_use_are_counted_and_named() {
+    let rules = r#""push_rules":{"global":{"override":[]}}"#;
+    let left_out = [("m.push_rules of @alice:own.test", "account-without-rights")];
+    for (state, expected) in [
+        (r#""deactivated":true"#, left_out.as_slice()),
+        (r#""guest":true"#, &left_out),
+        (r#""deactivated":false"#, &[]),
+    ] {
+        let (store, imported) = imported(&format!("{rules},{state}"));
+        assert_eq!(skipped(&imported), expected, "{state}");
+        let stored = rows(&store, &trees::ROOMUSERDATAID_ACCOUNTDATA);
+        let has_own = stored.lines().any(|row| row.contains("@alice:own.test"));
+        assert_eq!(has_own, expected.is_empty(), "{state}: {stored}");
+    }
+}
