@@ -122,18 +122,30 @@ impl Timeline {
                 return Ok(page.rows);
             }
         }
-        let Cursor::From(Position::Live { stream }, seen) = &*cursor else {
+        if let Cursor::From(Position::Live { stream }, seen) = &*cursor {
+            let sql = format!(
+                "SELECT {COLUMNS} FROM {TABLES} WHERE e.room_id = $1 AND {ACCEPTED} AND e.stream_ordering >= $2 \
+                 ORDER BY e.stream_ordering LIMIT {}",
+                limit(seen)
+            );
+            let begin = Position::Live { stream: *stream };
+            let params = [room_id, (*stream).into()];
+            let page = Page::read(db, &sql, &params, begin, seen).await?;
+            *cursor = page.end(cursor, Cursor::Nowhere);
+            if !page.rows.is_empty() {
+                return Ok(page.rows);
+            }
+        }
+        if !matches!(cursor, Cursor::Nowhere) {
             return Ok(Vec::new());
-        };
+        }
+        *cursor = Cursor::End;
         let sql = format!(
-            "SELECT {COLUMNS} FROM {TABLES} WHERE e.room_id = $1 AND {ACCEPTED} AND e.stream_ordering >= $2 \
-             ORDER BY e.stream_ordering LIMIT {}",
-            limit(seen)
+            "SELECT {COLUMNS} FROM {TABLES} WHERE e.room_id = $1 AND {ACCEPTED} \
+             AND (e.stream_ordering IS NULL OR e.stream_ordering < 0 AND e.topological_ordering IS NULL)"
         );
-        let begin = Position::Live { stream: *stream };
-        let page = Page::read(db, &sql, &[room_id, (*stream).into()], begin, seen).await?;
-        *cursor = page.end(cursor, Cursor::End);
-        Ok(page.rows)
+        let begin = Position::Live { stream: i64::MAX };
+        Ok(Page::read(db, &sql, &[room_id], begin, &[]).await?.rows)
     }
 }
 
@@ -142,6 +154,8 @@ impl Timeline {
 pub(super) enum Cursor {
     /// At a place, of whose rows these have been read: their ids.
     From(Position, Vec<String>),
+    /// At rows without a place, which are damage.
+    Nowhere,
     End,
 }
 
@@ -191,7 +205,7 @@ impl Page {
         let Some(last) = self.rows.last().filter(|_| self.is_full) else { return next };
         let mut seen = match begin {
             Cursor::From(place, seen) if *place == last.position => seen.clone(),
-            Cursor::From(..) | Cursor::End => Vec::new(),
+            Cursor::From(..) | Cursor::Nowhere | Cursor::End => Vec::new(),
         };
         let there = self.rows.iter().rev().take_while(|row| row.position == last.position);
         seen.extend(there.map(|row| row.event_id.clone()));
