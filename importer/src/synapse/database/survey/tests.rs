@@ -44,6 +44,9 @@ fn room(fixture: &mut Fixture, id: &str, version: Option<&str>, membership: &str
         "INSERT INTO current_state_events VALUES ('$create{id}', '{id}', 'm.room.create', '')"
     ));
     fixture.sql(&format!("INSERT INTO event_json VALUES ('$create{id}', '{{}}', '{{}}', 3)"));
+    fixture.sql(&format!(
+        "INSERT INTO events VALUES (-1, 1, '$create{id}', 'm.room.create', '{id}', TRUE, 1, '@alice:own.test')"
+    ));
 }
 
 async fn survey(config: &SynapseConfig) -> Survey {
@@ -293,7 +296,7 @@ async fn each_trap_of_rooms_is_found() {
                 "INSERT INTO event_json VALUES ('$v', '{{}}', '{{\"content\": {content}}}', 3)"
             ));
             fixture.sql(&format!(
-                "INSERT INTO events VALUES (9, 9, '$v', '{kind}', '!good:own.test', FALSE, 1, '@alice:own.test')"
+                "INSERT INTO events VALUES (9, 9, '$v', '{kind}', '!good:own.test', TRUE, 1, '@alice:own.test')"
             ));
         });
         assert_eq!(unknown.await, one("C311", "!good:own.test", said));
