@@ -21,7 +21,10 @@ pub use self::{
 };
 use crate::{
     config::synapse::{Surroundings, SynapseConfig},
-    findings::{Finding, codes::Code},
+    findings::{
+        Finding,
+        codes::{self, Code},
+    },
     synapse::{History, survey::Survey},
 };
 
@@ -96,6 +99,10 @@ impl Checks {
             if let Some(more) = count.checked_sub(KEPT).filter(|more| *more > 0) {
                 self.findings.push(code.of("further ones", format!("{more} more")));
             }
+        }
+        // What blocks says it, too.
+        if self.findings.iter().any(|finding| finding.code == codes::MEDIA_ELSEWHERE.code) {
+            self.findings.retain(|finding| finding.code != codes::OTHER_MEDIA.code);
         }
         self.findings.sort();
         self.findings

@@ -14,7 +14,7 @@ use crate::{
     synapse::{
         Extent, History, MediaFiles,
         database::DatabaseError,
-        survey::{Account, Database, Survey},
+        survey::{Account, Database, Media, Survey},
     },
 };
 
@@ -264,6 +264,24 @@ fn what_conduit_does_otherwise_is_found() {
     let media = "media_retention: {remote_media_lifetime: 90d}";
     assert_eq!(of(media, &|service| service.media_retention = true), [""; 0]);
     assert_eq!(of("public_baseurl: https://OWN.test/", same), [""; 0]);
+}
+
+#[test]
+fn media_that_another_program_keeps_is_told_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let of = |store: &Path| {
+        let text = format!("enable_media_repo: false\nmedia_store_path: {}", store.display());
+        let (config, surroundings) = read(&text).unwrap();
+        let mut checks = Checks::default();
+        checks.configuration(&config, &surroundings);
+        let media = Media { files: 3, ..Media::default() };
+        checks.survey(&Survey { media, ..survey() }, Some(&config));
+        let mut found = codes(checks);
+        found.retain(|code| matches!(*code, "C124" | "C401" | "C404"));
+        found
+    };
+    assert_eq!(of(directory.path()), ["C404"]);
+    assert_eq!(of(&directory.path().join("nowhere")), ["C124"]);
 }
 
 const EXTENT: Extent = Extent {
