@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeSet, fs};
 
+use importer::dump::DumpReader;
 use migration_tests::{
     command::{self, Run},
     lab::Lab,
@@ -229,4 +230,52 @@ fn an_event_that_a_state_names_for_another_key_is_left_out_of_the_state() {
                       FROM state_groups_state WHERE NAMED";
     let told = [misnamed(&[twice]), misnamed(&[wrong, right_last])].concat();
     assert!(told.len() <= 1, "{told:?}");
+}
+
+/// What users have read and what they have not, in a dump.
+fn read_marks(lab: &Lab, name: &str) -> Vec<Value> {
+    let dump = lab.path(name);
+    command::dump(&lab.by_database(), &dump).unwrap();
+    let reader = DumpReader::open(&dump, |_| {}).unwrap();
+    let users = reader.users().map(|user| serde_json::to_value(user.unwrap()).unwrap());
+    users.map(|user| json!([user["user_id"], user["receipts"], user["unread"]])).collect()
+}
+
+#[test]
+fn schema_72_as_synapse_before_1_68_left_it_is_read() {
+    let lab = Lab::stopped().unwrap();
+    let database = Connection::open(lab.path("homeserver.db")).unwrap();
+    let without = "PRAGMA foreign_keys = off; DELETE FROM receipts_linearized WHERE thread_id IS NOT NULL; \
+                   DELETE FROM event_push_summary WHERE thread_id <> 'main'; \
+                   DELETE FROM event_push_actions WHERE thread_id <> 'main'";
+    database.execute_batch(without).unwrap();
+    let before = read_marks(&lab, "before");
+    assert!(
+        before.iter().any(|user| user[1].is_array())
+            && before.iter().any(|user| user[2].is_array())
+    );
+    // These came with 72/03 to 72/07 of Synapse 1.68.
+    for (table, columns) in [
+        ("receipts_linearized", ["thread_id", "event_stream_ordering"].as_slice()),
+        ("receipts_graph", &["thread_id"]),
+        ("event_push_summary", &["thread_id", "last_receipt_stream_ordering"]),
+        ("event_push_actions", &["thread_id"]),
+        ("event_push_actions_staging", &["thread_id"]),
+    ] {
+        database
+            .execute_batch(&format!(
+                "CREATE TABLE old AS SELECT * FROM {table}; DROP TABLE {table}; ALTER TABLE old RENAME TO {table}"
+            ))
+            .unwrap();
+        for column in columns {
+            database.execute_batch(&format!("ALTER TABLE {table} DROP COLUMN {column}")).unwrap();
+        }
+    }
+    let deltas = "DELETE FROM applied_schema_deltas WHERE version > 72 OR file GLOB '72/0[3-9]*'; \
+                  UPDATE schema_version SET version = 72";
+    database.execute_batch(deltas).unwrap();
+    drop(database);
+    assert_eq!(read_marks(&lab, "after"), before);
+    let (outcome, _) = migrated(&lab, "moved");
+    assert_eq!(verified(&outcome), BTreeSet::new());
 }
