@@ -1,6 +1,6 @@
 //! Key backups.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ruma::UserId;
 use serde::Serialize;
@@ -9,7 +9,12 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::batch::OneUser;
 use crate::{
     dump::format::DumpKeyBackup,
-    synapse::database::{DatabaseError, connection::Connection, items::Items, row::Known},
+    synapse::database::{
+        DatabaseError,
+        connection::Connection,
+        items::Items,
+        row::{Known, Row},
+    },
     tally::{Kind, Tally},
 };
 
@@ -36,10 +41,18 @@ pub(super) async fn read(
     let mut items =
         Items::new(tally, Kind::KeyBackup, one.id.as_str()).of("e2e_room_keys_versions");
     let mut versions = BTreeMap::new();
-    for (version, algorithm, auth_data, etag) in
-        items.decode::<(i64, String, Box<RawValue>, Known<u64>)>(&rows)
-    {
-        items.put(&mut versions, version, (algorithm, auth_data, etag), ToString::to_string);
+    let mut broken = BTreeSet::new();
+    for row in &rows {
+        match items.one::<(i64, String, Box<RawValue>, Known<u64>)>(Row::Kept(row)) {
+            Some((version, algorithm, auth_data, etag)) => {
+                let backup = (algorithm, auth_data, etag);
+                items.put(&mut versions, version, backup, ToString::to_string);
+            }
+            None => broken.extend(row.integer(0)),
+        }
+    }
+    for version in broken.into_iter().filter(|version| !versions.contains_key(version)) {
+        leave_out(one.db, one.id, version, tally).await?;
     }
     let mut backups = Vec::with_capacity(versions.len());
     for (version, (algorithm, auth_data, etag)) in versions {
@@ -52,6 +65,29 @@ pub(super) async fn read(
         });
     }
     Ok(backups)
+}
+
+/// Counts the sessions of a backup that can't be read as left out.
+async fn leave_out(
+    db: &mut Connection,
+    user_id: &UserId,
+    version: i64,
+    tally: &mut Tally,
+) -> Result<(), DatabaseError> {
+    const REASON: &str = "backup-left-out";
+    let table = "e2e_room_keys";
+    let sql = "SELECT COUNT(*) FROM e2e_room_keys WHERE user_id = $1 AND version = $2";
+    let rows = db.rows(table, sql, &[user_id.as_str().into(), version.into()]).await?;
+    let number = rows.first().and_then(|row| row.integer(0));
+    let number = number.and_then(|number| u64::try_from(number).ok()).unwrap_or(0);
+    if number > 0 {
+        let item = format!("{user_id} version {version}");
+        let detail = "the backup that they are in can't be read";
+        tally.leave_out(Kind::KeyBackupSession, number, item, REASON, detail);
+        tally.rows.met(table, user_id.as_str(), number);
+        tally.rows.left_out(table, REASON, number);
+    }
+    Ok(())
 }
 
 async fn sessions(

@@ -299,6 +299,26 @@ async fn logins(
 }
 
 #[tokio::test]
+async fn sessions_of_a_backup_that_cannot_be_read_are_counted() {
+    let mut fixture = Fixture::new();
+    for statement in [
+        "INSERT INTO e2e_room_keys_versions VALUES ('@alice:own.test', 2, 'm.new', 'no json', 0, 3)",
+        "INSERT INTO e2e_room_keys VALUES ('@alice:own.test', '!r:own.test', 'a', 2, 1, 0, TRUE, '{}')",
+        "INSERT INTO e2e_room_keys VALUES ('@alice:own.test', '!r:own.test', 'b', 2, 1, 0, TRUE, '{}')",
+    ] {
+        fixture.sql(statement);
+    }
+    let dump = fixture.dump(History::Full).await;
+    assert_eq!(dump.users[0].get("key_backups"), None);
+    let reasons: Vec<_> =
+        dump.skipped.iter().map(|(_, item, reason)| (&**item, &**reason)).collect();
+    let version = "@alice:own.test version 2";
+    assert_eq!(reasons, [("@alice:own.test 2", "json-invalid"), (version, "backup-left-out")]);
+    let sessions = dump.census.tables.iter().find(|table| table.table == "e2e_room_keys").unwrap();
+    assert_eq!((sessions.left_out["backup-left-out"], sessions.unaccounted), (2, 0));
+}
+
+#[tokio::test]
 async fn tokens_that_can_be_refreshed_last_if_asked_for() {
     let until = 1_800_000_000_000_u64;
     let usual =
