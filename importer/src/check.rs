@@ -21,11 +21,12 @@ pub use self::{
 };
 use crate::{
     config::synapse::{Surroundings, SynapseConfig},
+    dump::History,
     findings::{
         Finding,
         codes::{self, Code},
     },
-    synapse::{History, survey::Survey},
+    synapse::survey::Survey,
 };
 
 /// Findings of one code that are kept; the rest is counted.

@@ -5,6 +5,7 @@
 //! three engines.
 
 pub(crate) mod account_data;
+pub(crate) mod appservice;
 pub mod canonical;
 pub mod compare;
 pub mod inspect;
@@ -14,5 +15,6 @@ pub mod kv;
 pub mod layout;
 pub(crate) mod members;
 pub mod pdu_id;
+pub(crate) mod room_versions;
 pub mod state_diff;
 pub mod trees;

@@ -21,8 +21,8 @@ pub use self::{
     users::{Tokens, TokensError},
 };
 use crate::{
+    conduit::room_versions::is_supported,
     dump::format::DumpRoom,
-    import::is_supported,
     progress::{Phase, Progress},
 };
 

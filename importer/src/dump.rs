@@ -3,15 +3,15 @@
 //! `docs/dump-format.md` describes it for readers; [`mod@format`] is the same in types. [`DumpWriter`] writes a dump (the
 //! manifest last), [`DumpReader`] reads one (checksums first).
 
+mod extent;
 pub mod format;
 pub mod names;
 mod reader;
-mod run;
 mod writer;
 
 #[cfg(test)]
 mod tests;
 
+pub use extent::{Extent, History, MediaFiles, MediaOptions};
 pub use reader::{DumpReader, MediaReader, MessageReader, OutboxReader, ReadError, RoomReader};
-pub use run::{DumpError, dump};
 pub use writer::{DumpWriter, MediaWriter, MessageWriter, OutboxWriter, RoomWriter, WriteError};

@@ -61,11 +61,7 @@ pub fn accept(findings: &mut [Finding], accepted: &BTreeSet<String>) {
     findings.sort();
 }
 
-/// The exit code that a set of findings asks for.
-pub fn exit_code(findings: &[Finding]) -> u8 {
-    match findings.iter().map(|finding| finding.severity).min() {
-        Some(Severity::Blocking) => crate::cli::exit::BLOCKING,
-        Some(Severity::Warning) => crate::cli::exit::WARNINGS,
-        Some(Severity::Note) | None => crate::cli::exit::CLEAN,
-    }
+/// The gravest severity among findings.
+pub fn gravest(findings: &[Finding]) -> Option<Severity> {
+    findings.iter().map(|finding| finding.severity).min()
 }

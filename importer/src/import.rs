@@ -26,11 +26,8 @@ mod user;
 
 use std::{collections::BTreeSet, path::PathBuf};
 
-pub(crate) use appservices::registrations;
 pub use check::check;
-pub(crate) use check::is_supported;
 pub use media::MediaTarget;
-pub(crate) use media::{content_type, file_name, store as media_store, uploader};
 pub(crate) use room::MARGIN;
 use rows::Rows;
 use ruma::{OwnedRoomId, OwnedUserId, signatures::Ed25519KeyPair};

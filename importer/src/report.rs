@@ -26,12 +26,11 @@ pub use self::{
 use crate::{
     census::Census,
     dump::{
-        DumpReader, ReadError,
+        DumpReader, History, ReadError,
         format::{Manifest, SourceInfo},
     },
     findings::Finding,
     partial, remedy,
-    synapse::History,
     tally::{Kind, Skip, Tally},
 };
 

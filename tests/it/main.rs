@@ -32,3 +32,4 @@ mod vendoring;
 mod verify_dump;
 mod verify_encryption;
 mod verify_fixture;
+mod walls;

@@ -2,8 +2,8 @@
 
 use super::Checks;
 use crate::{
+    conduit::room_versions::is_supported,
     findings::codes,
-    import::is_supported,
     synapse::survey::{Room, Survey},
 };
 

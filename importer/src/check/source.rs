@@ -1,11 +1,12 @@
 //! Synapse itself: configuration, database, media.
 
+use secrecy::ExposeSecret as _;
+
 use super::{Checks, services};
 use crate::{
-    conduit::keypair,
+    conduit::{appservice::registrations, keypair},
     config::synapse::{ConfigError, Surroundings, SynapseConfig},
     findings::{Finding, codes},
-    import::registrations,
     synapse::{
         SourceError,
         database::DatabaseError,
@@ -77,7 +78,8 @@ pub(super) fn configuration(
     for key in &surroundings.other_logins {
         checks.found(&codes::OTHER_LOGINS, format!("`{key}`"), "is configured");
     }
-    for (id, registration) in registrations(&config.appservices, config.server_name.as_str()) {
+    let texts = config.appservices.iter().map(|one| (&*one.id, one.registration.expose_secret()));
+    for (id, registration) in registrations(texts, config.server_name.as_str()) {
         if let Err((_, detail)) = registration {
             checks.found(&codes::APPSERVICE, id, detail);
         }

@@ -4,10 +4,7 @@ use std::{collections::BTreeMap, os::unix::fs::MetadataExt as _, path::Path};
 
 use super::{Checks, Dump, Target};
 use crate::{
-    findings::codes,
-    partial::nearest,
-    size::size,
-    synapse::{History, survey::Survey},
+    dump::History, findings::codes, partial::nearest, size::size, synapse::survey::Survey,
 };
 
 /// Bytes of an event in a dump, its share of indexes included. Most are smaller.

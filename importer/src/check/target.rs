@@ -9,10 +9,10 @@ use std::{
 use super::{Checks, chain, services};
 use crate::{
     config::{conduit::ConduitService, synapse::Surroundings},
-    dump::DumpReader,
+    dump::{DumpReader, Extent},
     findings::codes,
     partial::{self, PartialError, nearest},
-    synapse::{Extent, survey::Survey},
+    synapse::survey::Survey,
 };
 
 /// A dump in the plan of a migration.

@@ -9,10 +9,9 @@ use crate::{
         conduit::ConduitService,
         synapse::{ConfigError, Service, Surroundings, SynapseConfig},
     },
-    dump::format::DumpAppservice,
+    dump::{Extent, History, MediaFiles, format::DumpAppservice},
     findings::{self, Severity},
     synapse::{
-        Extent, History, MediaFiles,
         database::DatabaseError,
         survey::{Account, Database, Media, Survey},
     },
@@ -413,8 +412,8 @@ fn many_findings_are_counted_and_accepted_ones_are_warnings() {
     let foreign: Vec<_> = found.iter().filter(|finding| finding.code == "C205").collect();
     assert_eq!(foreign.len(), 1001);
     assert_eq!((foreign[1000].subject.as_str(), &*foreign[1000].text), ("further ones", "2 more"));
-    assert_eq!(findings::exit_code(&found), 10);
+    assert_eq!(findings::gravest(&found), Some(Severity::Blocking));
     findings::accept(&mut found, &["C205".to_owned(), "C204".to_owned()].into());
     assert!(found.iter().all(|finding| finding.severity >= Severity::Warning));
-    assert_eq!(findings::exit_code(&found), 11);
+    assert_eq!(findings::gravest(&found), Some(Severity::Warning));
 }

@@ -88,7 +88,7 @@ pub(super) struct Looked {
 
 /// The exit code of checks: a Synapse that can't be read is not one of which something was found.
 pub(super) fn exit_code(findings: &[Finding], is_unreadable: bool) -> u8 {
-    if is_unreadable { exit::SOURCE } else { findings::exit_code(findings) }
+    if is_unreadable { exit::SOURCE } else { exit::of_findings(findings) }
 }
 
 impl Accepted {

@@ -6,14 +6,15 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{
-    Global, block_on, interrupted, now_ms, output,
+    Global, block_on, exit, interrupted, now_ms, output,
     source::{Configuration, SourceArguments},
 };
 use crate::{
     check::census,
-    dump::{DumpReader, dump, format::Manifest},
-    findings::{self, Finding},
+    dump::{DumpReader, format::Manifest},
+    findings::Finding,
     progress::Progress,
+    synapse::dump::dump,
 };
 
 #[derive(Debug, Args)]
@@ -60,7 +61,7 @@ impl Arguments {
                 self.dump.display()
             )
         })?;
-        Ok(findings::exit_code(&dumped.findings))
+        Ok(exit::of_findings(&dumped.findings))
     }
 }
 

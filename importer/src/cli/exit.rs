@@ -5,10 +5,11 @@ use crate::{
     backfill::{ConnectError, FetchError},
     config::{conduit::ConduitConfigError, synapse::ConfigError},
     drain::{ConduitError, DrainError},
-    dump::{DumpError, ReadError, WriteError},
+    dump::{ReadError, WriteError},
+    findings::{self, Finding, Severity},
     import::{ImportError, past::PastError},
     report::ReportError,
-    synapse::SourceError,
+    synapse::{SourceError, dump::DumpError},
     verify::VerifyError,
 };
 
@@ -28,6 +29,15 @@ pub const TARGET: u8 = 5;
 pub const BLOCKING: u8 = 10;
 /// Warnings only.
 pub const WARNINGS: u8 = 11;
+
+/// The exit code that a set of findings asks for.
+pub fn of_findings(findings: &[Finding]) -> u8 {
+    match findings::gravest(findings) {
+        Some(Severity::Blocking) => BLOCKING,
+        Some(Severity::Warning) => WARNINGS,
+        Some(Severity::Note) | None => CLEAN,
+    }
+}
 
 /// The exit code of an error that ended a command: that of the first error in its chain that has one.
 pub fn of_error(error: &anyhow::Error) -> u8 {

@@ -17,7 +17,7 @@ use crate::{
     check::{census, chain},
     conduit::kv::{KvStore, Mode, Open},
     dump::DumpReader,
-    findings::{self, Finding, codes},
+    findings::{Finding, codes},
     import::{self, ImportError, Imported},
     partial::{Partial, normal, unfinished},
     progress::{Progress, Stopwatch},
@@ -129,7 +129,7 @@ impl Outcome {
 
     /// What was accepted is a warning if the database is in its place; if it is not, something blocks.
     pub(super) fn exit_code(&self) -> u8 {
-        findings::exit_code(&self.findings)
+        exit::of_findings(&self.findings)
     }
 }
 
@@ -167,7 +167,7 @@ impl Run<'_> {
             everything(store.as_ref(), &dump, files, skipped, StateComparison::Sample, progress)?;
         drop(store);
         watch.lap("verify");
-        let passed = findings::exit_code(&verified.findings) != exit::BLOCKING;
+        let passed = exit::of_findings(&verified.findings) != exit::BLOCKING;
         let mut findings = imported.findings;
         if let Some(checked) = checked {
             findings.retain(|finding| !codes::SAID_BY_CHECKS.contains(&finding.code));

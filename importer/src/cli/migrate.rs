@@ -81,7 +81,7 @@ impl Arguments {
         }
         let mut found = checks.finish();
         findings::accept(&mut found, &accepted);
-        if findings::exit_code(&found) == exit::BLOCKING {
+        if exit::of_findings(&found) == exit::BLOCKING {
             let code = check::exit_code(&found, is_unreadable);
             let nothing = Refused { findings: found };
             output::print(global.format, &nothing, |out, nothing| {

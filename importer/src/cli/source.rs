@@ -11,8 +11,9 @@ use super::now_ms;
 pub(super) use crate::config::synapse::Configuration;
 use crate::{
     config::synapse::{ConfigError, Conninfo, ConninfoError, Given, MappedPath, PathMap},
+    dump::{Extent, History, MediaFiles, MediaOptions},
     synapse::{
-        Extent, History, MediaFiles, MediaOptions, Source, SourceError,
+        Source, SourceError,
         api::{ApiOptions, ApiSource},
         database::DatabaseSource,
     },

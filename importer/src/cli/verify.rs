@@ -4,11 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Global, dump, import::ReportArguments, output, target::TargetArguments};
+use super::{Global, dump, exit, import::ReportArguments, output, target::TargetArguments};
 use crate::{
     conduit::kv::{self, KvStore, Mode},
     dump::DumpReader,
-    findings,
     progress::Progress,
     report,
     tally::Skip,
@@ -67,7 +66,7 @@ impl Arguments {
             writeln!(out, "verified {} rows of {} trees", rows, verified.rows.len())?;
             output::findings(out, &verified.findings)
         })?;
-        Ok(findings::exit_code(&verified.findings))
+        Ok(exit::of_findings(&verified.findings))
     }
 }
 

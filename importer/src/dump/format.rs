@@ -16,7 +16,8 @@ pub use self::{
     media::{DumpMedia, DumpMediaHead},
     outbox::DumpOutgoing,
 };
-use crate::{census::Census, secret, synapse::Extent, tally::Tally};
+use super::Extent;
+use crate::{census::Census, secret, tally::Tally};
 
 /// The version of the format this code reads and writes.
 pub const VERSION: u32 = 3;

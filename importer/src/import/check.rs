@@ -2,13 +2,10 @@
 
 use super::ImportError;
 use crate::{
-    conduit::keypair,
+    conduit::{keypair, room_versions::is_supported},
     dump::DumpReader,
     findings::{Finding, Severity},
 };
-
-/// Room versions that Conduit can hold (src/service/globals/mod.rs:182-193).
-pub(crate) const ROOM_VERSIONS: [&str; 10] = ["3", "4", "5", "6", "7", "8", "9", "10", "11", "12"];
 
 /// Findings that make the import impossible or are worth a warning. Codes and meanings are in the module's head.
 ///
@@ -126,11 +123,6 @@ fn check_rooms(
         }
     }
     Ok(())
-}
-
-/// Whether Conduit can hold rooms of this version.
-pub(crate) fn is_supported(version: Option<&str>) -> bool {
-    version.is_some_and(|version| ROOM_VERSIONS.contains(&version))
 }
 
 #[cfg(test)]

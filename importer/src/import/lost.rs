@@ -8,9 +8,15 @@ use crate::{
     tally::{Kind, Skip, Tally},
 };
 
-/// Reasons for which nothing is lost: the event is there already, or Synapse shows it to nobody.
-const NO_LOSS: [&str; 5] =
-    ["event-twice", "row-twice", "duplicate-event", "also-in-timeline", "soft-failed"];
+/// Reasons for which nothing is lost, as the event is there already or Synapse shows it to nobody, or that the census tells.
+const NO_LOSS: [&str; 6] = [
+    "event-twice",
+    "row-twice",
+    "duplicate-event",
+    "also-in-timeline",
+    "soft-failed",
+    "row-missing",
+];
 /// The same for events outside of timelines: the membership has what was in them.
 const IN_THE_MEMBERSHIP: &str = "in-the-membership";
 /// Events left out for one reason.

@@ -14,7 +14,7 @@ use std::{
 
 use rayon::prelude::*;
 
-pub(crate) use self::carry::{content_type, file_name, uploader};
+use self::carry::{content_type, file_name, uploader};
 use self::{
     carry::{Carried, NotCarried},
     notes::Notes,
@@ -40,19 +40,6 @@ pub struct MediaTarget {
     pub store: Option<PathBuf>,
     /// Hard links rather than copies, where that can be.
     pub link: bool,
-}
-
-/// Where the files of a dump's media are. `moved` is Synapse's media store if it is elsewhere than the dump says; storage
-/// providers, which follow it, stay where they are.
-pub(crate) fn store(dump: &DumpReader, stores: &[String], moved: Option<&PathBuf>) -> Store {
-    match (moved, stores) {
-        (_, []) => Store::of_dump(dump.media_directory()),
-        (Some(moved), [_, providers @ ..]) => {
-            let providers = providers.iter().map(PathBuf::from);
-            Store::of_synapse(std::iter::once(moved.clone()).chain(providers).collect())
-        }
-        (None, stores) => Store::of_synapse(stores.iter().map(PathBuf::from).collect()),
-    }
 }
 
 /// What is written of one content.
@@ -88,7 +75,8 @@ impl Import<'_> {
             }
             return Ok(());
         };
-        let store = store(dump, &records.head().stores, target.store.as_ref());
+        let (folder, stores) = (dump.media_directory(), &records.head().stores);
+        let store = Store::of_records(folder, stores, target.store.as_ref());
         target.directory.create()?;
         let read = dump.manifest().tally.written.get(&Kind::Media).copied().unwrap_or(0);
         let phase = progress.phase("media", usize::try_from(read).unwrap_or(usize::MAX));

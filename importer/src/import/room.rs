@@ -29,9 +29,9 @@ use self::{
 };
 use ruma::{RoomVersionId, room_version_rules::RoomVersionRules};
 
-use super::{Import, ImportError, check};
+use super::{Import, ImportError};
 use crate::{
-    conduit::{layout::Part, trees},
+    conduit::{layout::Part, room_versions::is_supported, trees},
     dump::{
         RoomReader,
         format::{DumpRemoteReceipt, DumpRoom, DumpState},
@@ -142,11 +142,11 @@ impl Import<'_> {
         self.tally.read(Kind::PublishedRoom, u64::from(head.published));
         self.tally.read(Kind::Membership, len(&head.local_members));
         let parser = Parser::of(head);
-        let is_supported = parser.rules.is_some();
-        if head.current_state.is_none() && (is_supported || head.room_version.is_none()) {
+        let is_known = parser.rules.is_some();
+        if head.current_state.is_none() && (is_known || head.room_version.is_none()) {
             return self.outside(source);
         }
-        if !is_supported {
+        if !is_known {
             let version = head.room_version.as_deref().unwrap_or("unknown");
             let detail =
                 format!("Conduit can't hold version {version}; upgrade the room on Synapse first");
@@ -260,10 +260,8 @@ impl Import<'_> {
 
 /// The rules of the room's version, if Conduit can hold it.
 fn rules(head: &DumpRoom) -> Option<RoomVersionRules> {
-    let version = head
-        .room_version
-        .as_deref()
-        .filter(|_| check::is_supported(head.room_version.as_deref()))?;
+    let version =
+        head.room_version.as_deref().filter(|_| is_supported(head.room_version.as_deref()))?;
     RoomVersionId::try_from(version).ok()?.rules()
 }
 

@@ -90,6 +90,19 @@ impl NotUsable {
 }
 
 impl Store {
+    /// Where the files of a dump's media are: in the dump's own `folder`, or in the `stores` that it names. `moved` is Synapse's
+    /// media store if it is elsewhere than the dump says; storage providers, which follow it, stay where they are.
+    pub fn of_records(folder: PathBuf, stores: &[String], moved: Option<&PathBuf>) -> Self {
+        match (moved, stores) {
+            (_, []) => Self::of_dump(folder),
+            (Some(moved), [_, providers @ ..]) => {
+                let providers = providers.iter().map(PathBuf::from);
+                Self::of_synapse(std::iter::once(moved.clone()).chain(providers).collect())
+            }
+            (None, stores) => Self::of_synapse(stores.iter().map(PathBuf::from).collect()),
+        }
+    }
+
     /// Synapse's media store: `media_store_path`, then the directories of storage providers.
     pub fn of_synapse(roots: Vec<PathBuf>) -> Self {
         Self { roots, synapse: true }

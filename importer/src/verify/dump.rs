@@ -51,13 +51,26 @@ use crate::{
 /// Items that the import left out, by kind.
 pub(super) struct Skipped<'a> {
     items: BTreeSet<(Kind, &'a str)>,
+    /// Timeline events that were left out as they were there already.
+    twice: BTreeSet<&'a str>,
     known: bool,
 }
 
 impl<'a> Skipped<'a> {
     pub(super) fn of(skips: &'a [Skip]) -> Self {
-        let items = skips.iter().map(|skip| (skip.kind, skip.item.as_str())).collect();
-        Self { items, known: !skips.is_empty() }
+        let (twice, left_out): (Vec<_>, Vec<_>) = skips
+            .iter()
+            .partition(|skip| skip.kind == Kind::TimelineEvent && skip.reason == "duplicate-event");
+        Self {
+            items: left_out.into_iter().map(|skip| (skip.kind, skip.item.as_str())).collect(),
+            twice: twice.into_iter().map(|skip| skip.item.as_str()).collect(),
+            known: !skips.is_empty(),
+        }
+    }
+
+    /// Whether the dump has an event twice, of which the first one was taken.
+    pub(super) fn is_twice(&self, event: &str) -> bool {
+        self.twice.contains(event)
     }
 
     /// Whether an absence is explained.

@@ -14,8 +14,7 @@ use crate::{
         trees,
     },
     dump::DumpReader,
-    import,
-    media::ContentDirectory,
+    media::{ContentDirectory, Store},
     progress::Progress,
     tally::Skip,
 };
@@ -47,7 +46,8 @@ pub fn media(
     if let Some(dump) = dump
         && let Some(records) = dump.media()?
     {
-        let source = import::media_store(dump, &records.head().stores, files.store);
+        let (folder, stores) = (dump.media_directory(), &records.head().stores);
+        let source = Store::of_records(folder, stores, files.store);
         dump::compare(store, dump, &source, skipped, *progress, &mut found)?;
     }
     let findings = Since::read(store)?.judge(found.finish());

@@ -98,7 +98,7 @@ impl Database {
             ORDER BY contype = 'f' DESC LOOP \
             EXECUTE format('ALTER TABLE %s DROP CONSTRAINT IF EXISTS %I CASCADE', c.place, c.conname); END LOOP; \
             FOR c IN SELECT indexrelid::regclass AS place FROM pg_index JOIN pg_class r ON r.oid = indrelid \
-            WHERE indisunique AND r.relnamespace = 'public'::regnamespace LOOP \
+            WHERE r.relnamespace = 'public'::regnamespace LOOP \
             EXECUTE format('DROP INDEX %s', c.place); END LOOP; \
             FOR c IN SELECT tgrelid::regclass AS place, tgname FROM pg_trigger WHERE NOT tgisinternal LOOP \
             EXECUTE format('DROP TRIGGER %I ON %s', c.tgname, c.place); END LOOP; \

@@ -11,14 +11,15 @@ use std::{
 use importer::{
     census::Census,
     check::{self, Checks},
+    cli::exit,
     conduit::kv::memory::MemoryStore,
     config::synapse::{Surroundings, SynapseConfig},
-    dump::{self, DumpReader},
+    dump::{DumpReader, History},
     findings::{self, Finding, Severity, codes},
     import::{self, MediaTarget},
     media::{ContentDirectory, Layout},
     progress::Progress,
-    synapse::{History, Source as _, SourceError, database::DatabaseSource},
+    synapse::{Source as _, SourceError, database::DatabaseSource, dump::dump},
     tally::Tally,
     verify::{self, Files, StateComparison},
 };
@@ -93,15 +94,15 @@ fn migrate(
         Err(error) => checks.add(check::source_error(error)),
     }
     let mut found = checks.finish();
-    if ![0, 10, 11].contains(&findings::exit_code(&found)) {
-        return Err(format!("exit code {} of check", findings::exit_code(&found)));
+    if ![0, 10, 11].contains(&exit::of_findings(&found)) {
+        return Err(format!("exit code {} of check", exit::of_findings(&found)));
     }
-    if blocking(&found).any(|finding| findings::exit_code(std::slice::from_ref(finding)) != 10) {
+    if blocking(&found).any(|finding| exit::of_findings(std::slice::from_ref(finding)) != 10) {
         return Err("an error does not stop".into());
     }
     let all = codes::CHECKS.iter().filter(|code| code.acceptable).map(|code| code.code.to_owned());
     findings::accept(&mut found, &all.collect());
-    if findings::exit_code(&found) == 10 {
+    if exit::of_findings(&found) == 10 {
         return Ok(false);
     }
     let directory = scratch.join("dump");
@@ -109,7 +110,7 @@ fn migrate(
     let manifest = runtime.block_on(async {
         let mut source =
             DatabaseSource::open(config, History::Full, NOW).await.map_err(SourceError::from)?;
-        dump::dump(&mut source, &directory, NOW, &Progress::Hidden, never).await
+        dump(&mut source, &directory, NOW, &Progress::Hidden, never).await
     });
     let manifest = manifest.map_err(|error| format!("dump: {}", chain(&error)))?;
     balanced("dump", &manifest.tally)?;

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::{
     conduit::kv::{KvStore as _, memory::MemoryStore},
@@ -98,15 +100,4 @@ fn two_with_one_id_or_token_become_one() {
     let reasons: Vec<_> = tally.skipped.iter().map(|skip| skip.reason.as_str()).collect();
     assert_eq!(reasons, ["duplicate-id", "duplicate-token"]);
     assert!(tally.unbalanced().is_empty());
-}
-
-#[test]
-fn expressions_fit_from_the_beginning_only() {
-    let regex = |text: &str| {
-        let mut namespace = Namespace::new(true, text.into());
-        anchor(&mut namespace);
-        regex::Regex::new(&namespace.regex).unwrap()
-    };
-    assert!(regex("@irc_.*").is_match("@irc_a:x") && !regex("@irc_.*").is_match("@a:x@irc_"));
-    assert!(!regex("^@a|@b").is_match("x@b") && regex("^@a|@b").is_match("@b"));
 }

@@ -50,19 +50,19 @@ pub(super) fn carry(
 }
 
 /// The file name as Conduit keeps it; empty if there is none.
-pub(crate) fn file_name(record: &DumpMedia) -> &str {
+pub(super) fn file_name(record: &DumpMedia) -> &str {
     record.upload_name.as_deref().unwrap_or_default()
 }
 
 /// The content type as Conduit keeps it. Conduit sends it as a header, and answers with an error if it can't be one; so
 /// one with control characters is left out, which leaves it to the client to look.
-pub(crate) fn content_type(record: &DumpMedia) -> &str {
+pub(super) fn content_type(record: &DumpMedia) -> &str {
     let kind = record.content_type.as_deref().unwrap_or_default();
     if kind.chars().any(char::is_control) { "" } else { kind }
 }
 
 /// The local user who uploaded it, if Conduit can know: a user of this server.
-pub(crate) fn uploader(record: &DumpMedia, server_name: &str) -> Option<OwnedUserId> {
+pub(super) fn uploader(record: &DumpMedia, server_name: &str) -> Option<OwnedUserId> {
     let user = UserId::parse(record.uploader.as_deref()?).ok()?;
     (user.server_name() == server_name && record.server == server_name).then_some(user)
 }

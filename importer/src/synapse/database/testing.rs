@@ -13,12 +13,12 @@ use crate::{
     census::Census,
     config::synapse::{DatabaseConfig, PostgresConfig, SynapseConfig},
     dump::{
-        DumpReader, dump,
+        DumpReader,
         format::{DumpSigningKey, Manifest},
         names,
     },
     progress::Progress,
-    synapse::History,
+    synapse::{History, dump::dump},
 };
 
 const SCHEMA: &str = include_str!("testing/schema.sql");

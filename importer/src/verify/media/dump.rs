@@ -6,6 +6,7 @@ use std::{
 };
 
 use rayon::prelude::*;
+use ruma::UserId;
 
 use super::{Found, KvStore, VerifyError};
 use crate::{
@@ -14,7 +15,6 @@ use crate::{
         trees::{self, Tree},
     },
     dump::{DumpReader, format::DumpMedia},
-    import::{content_type, file_name, uploader},
     media::{ContentHash, Store, hash},
     progress::Progress,
     tally::{Kind, Skip},
@@ -125,8 +125,8 @@ impl Compare<'_> {
         let tree = &trees::SERVERNAMEMEDIAID_METADATA;
         let parts = [
             Part::Bytes(value.get(..32).unwrap_or(&[0; 32])),
-            Part::Text(file_name(record)),
-            Part::Text(content_type(record)),
+            Part::Text(record.upload_name.as_deref().unwrap_or_default()),
+            Part::Text(header(record.content_type.as_deref())),
         ];
         let mut described = tree.value(&parts);
         if record.unauthenticated {
@@ -171,8 +171,12 @@ impl Compare<'_> {
         found: &mut Found,
     ) -> Result<(), VerifyError> {
         let stored = self.store.get(&trees::SERVERNAMEMEDIAID_USERLOCALPART, key)?;
-        let user = uploader(record, self.server_name);
-        let expected = user.as_ref().map(|user| user.localpart());
+        let own = |user: &&str| {
+            <&UserId>::try_from(*user).is_ok_and(|user| user.server_name() == self.server_name)
+        };
+        let is_own = record.server == self.server_name;
+        let user = record.uploader.as_deref().filter(|user| is_own && own(user));
+        let expected = user.and_then(|user| user.strip_prefix('@')?.split(':').next());
         if stored.as_deref() != expected.map(str::as_bytes) {
             found.error("V203", record.uri(), "its uploader is another one");
         }
@@ -220,4 +224,9 @@ fn extra(
         }
     }
     Ok(())
+}
+
+/// A content type that can be a header; Conduit answers with an error if it can't.
+fn header(kind: Option<&str>) -> &str {
+    kind.filter(|kind| !kind.contains(char::is_control)).unwrap_or_default()
 }

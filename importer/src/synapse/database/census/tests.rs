@@ -156,7 +156,7 @@ async fn dumped_unmet(fixture: &Fixture, directory: &std::path::Path) -> Census 
     )
     .await
     .unwrap();
-    let manifest = crate::dump::dump(
+    let manifest = crate::synapse::dump::dump(
         &mut source,
         &directory.join("dump"),
         0,

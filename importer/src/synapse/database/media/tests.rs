@@ -4,11 +4,12 @@ use serde_json::json;
 
 use super::super::testing::{Dumped, Fixture, NOW, config};
 use crate::{
-    dump::{DumpError, DumpReader, dump},
+    dump::DumpReader,
     progress::Progress,
     synapse::{
         History, MediaFiles, MediaOptions, SourceError,
         database::{DatabaseError, DatabaseSource},
+        dump::{DumpError, dump},
     },
     tally::{Kind, Tally},
 };

@@ -143,6 +143,12 @@ impl Record {
     pub(super) fn read(&self) -> Result<StoredEvent<'_>, BrokenRow> {
         let pdu = Pdu::parse(&self.json);
         let pdu = pdu.ok_or_else(|| BrokenRow::new("json", "json-invalid", "an event"))?;
+        if pdu.room_id().is_some_and(|room| room != self.room_id) {
+            return Err(BrokenRow::whole(
+                "event-foreign",
+                "the event's row says another room than the event itself, whose room has it if it has another row",
+            ));
+        }
         Ok(StoredEvent { record: self, pdu })
     }
 

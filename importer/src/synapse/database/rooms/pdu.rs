@@ -32,6 +32,11 @@ impl<'a> Pdu<'a> {
         })
     }
 
+    /// The room that it says it is of. Create events of room version 12 say none.
+    pub(super) fn room_id(&self) -> Option<Cow<'a, str>> {
+        Some(self.fields.get::<Text<'a>>("room_id")?.0)
+    }
+
     /// The events before this one.
     pub(super) fn prev_events(&self) -> Vec<OwnedEventId> {
         self.references("prev_events").filter_map(|id| id.as_ref().try_into().ok()).collect()

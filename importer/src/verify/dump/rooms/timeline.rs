@@ -1,5 +1,7 @@
 //! The timeline of a room, in the dump and in the database side by side: both have the same order.
 
+use std::collections::BTreeSet;
+
 use rayon::prelude::*;
 
 use super::{Room, is_create, same_event};
@@ -83,6 +85,8 @@ struct Compared<'a, 'p> {
     expected: u64,
     /// The number of the first that is not in its place.
     differs_from: Option<u64>,
+    /// Events that the dump has twice, and that were met.
+    twice: BTreeSet<String>,
 }
 
 impl Room<'_> {
@@ -106,6 +110,7 @@ impl Room<'_> {
             first: None,
             expected: 0,
             differs_from: None,
+            twice: BTreeSet::new(),
         };
         compared.stored.advance()?;
         let mut events = reader.timeline()?;
@@ -162,7 +167,8 @@ impl Room<'_> {
             let has_place = self.skipped.known
                 || event.state_before.is_some_and(|state| states.contains(state))
                 || is_create(event);
-            if !kept || !has_place {
+            let is_second = self.skipped.is_twice(id) && !compared.twice.insert(id.to_owned());
+            if !kept || !has_place || is_second {
                 seen.event(id);
                 continue;
             }

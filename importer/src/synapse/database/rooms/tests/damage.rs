@@ -126,3 +126,18 @@ async fn an_event_that_is_there_twice_is_dumped_once() {
         [("!room:own.test $m000", "event-twice"), ("!room:own.test $m001", "event-twice")]
     );
 }
+
+#[tokio::test]
+async fn an_event_whose_row_says_another_room_is_left_out_there() {
+    let mut fixture = long_room(1);
+    fixture.sql(
+        "INSERT INTO events SELECT stream_ordering + 100, topological_ordering, event_id, type, '!other:own.test', outlier, received_ts, sender \
+         FROM events WHERE event_id = '$m000'",
+    );
+    fixture.sql("INSERT INTO local_current_membership VALUES ('!other:own.test', '@alice:own.test', '$x', 'join')");
+    let dump = fixture.dump(History::Full).await;
+    let timelines: Vec<_> = dump.rooms.iter().map(|room| ids(room, "timeline")).collect();
+    let whole = ["$create", "$join", "$m000"].map(ToOwned::to_owned).to_vec();
+    assert_eq!(timelines, [vec![], whole]);
+    assert!(skipped(&dump).contains(&("!other:own.test $m000", "event-unparsable")));
+}

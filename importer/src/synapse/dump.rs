@@ -11,14 +11,14 @@ use std::{
 use ruma::OwnedRoomId;
 use tokio::task::JoinSet;
 
-use super::{
-    DumpWriter, WriteError,
-    format::{self, Manifest},
-};
+use super::{Source, SourceError};
 use crate::{
     census::Census,
+    dump::{
+        DumpWriter, WriteError,
+        format::{self, Manifest},
+    },
     progress::{Phase, Progress},
-    synapse::{Source, SourceError},
     tally::{Kind, Tally},
 };
 

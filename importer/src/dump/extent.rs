@@ -1,0 +1,65 @@
+//! How much of a Synapse a dump holds: what an operator chooses, and what the manifest says.
+
+use clap::ValueEnum as _;
+use serde::{Deserialize, Serialize};
+
+/// How much of each room's timeline is dumped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum History {
+    /// The newest events of each room, 50 at least; the rest is left for later.
+    Recent,
+    /// Everything.
+    Full,
+}
+
+/// What becomes of media files in a dump.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum MediaFiles {
+    /// They stay in Synapse's media store; the dump says where each is.
+    Refer,
+    /// They are copied into the dump.
+    Copy,
+    /// Media is left out.
+    None,
+}
+
+/// Which media is dumped, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MediaOptions {
+    /// What becomes of the files.
+    pub files: MediaFiles,
+    /// Whether files of other servers that this one keeps are dumped as well.
+    pub remote: bool,
+}
+
+/// How much of a Synapse is dumped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Extent {
+    /// Of each timeline.
+    pub history: History,
+    /// Of the media files.
+    pub media: MediaFiles,
+    /// Whether media of other servers is there.
+    #[serde(default)]
+    pub remote_media: bool,
+    /// Whether newest access tokens that a client would refresh are kept and last.
+    #[serde(default)]
+    pub keep_expiring_tokens: bool,
+}
+
+impl std::fmt::Display for Extent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = |value: Option<clap::builder::PossibleValue>| {
+            value.map(|value| value.get_name().to_owned()).unwrap_or_default()
+        };
+        let (history, media) =
+            (name(self.history.to_possible_value()), name(self.media.to_possible_value()));
+        write!(f, "--history {history} --media {media}")?;
+        if self.remote_media {
+            f.write_str(" --remote-media")?;
+        }
+        if self.keep_expiring_tokens { f.write_str(" --keep-expiring-tokens") } else { Ok(()) }
+    }
+}
