@@ -47,8 +47,8 @@ fn run(engine: Engine) {
     }
     let seed = number("MUTATION_SEED", 1);
     let only = env::var("MUTATION_ONLY").unwrap_or_default();
-    let cases = cases::all(&database, seed, &only);
-    let wanted = cases.skip(number("MUTATION_FROM", 0)).take(number("MUTATION_CASES", CASES));
+    let cases = cases::all(&database, seed, &only, number("MUTATION_FROM", 0));
+    let wanted = cases.take(number("MUTATION_CASES", CASES));
     let [mut moved, mut refused, mut impossible] = [0_usize; 3];
     let mut failed = Vec::new();
     for Case { number, name, sql } in wanted {

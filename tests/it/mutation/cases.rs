@@ -51,11 +51,13 @@ impl Random {
     }
 }
 
-/// Every change of every table and column, each of a row that chance picks; those whose name has `only` in it.
+/// Every change of every table and column, each of a row that chance picks; those whose name has `only` in it, from number
+/// `from` on. Numbers of changes that can't be are passed over.
 pub(super) fn all<'a>(
     database: &'a Database,
     seed: usize,
     only: &'a str,
+    from: usize,
 ) -> impl Iterator<Item = Case> + 'a {
     let mut random = Random(u64::try_from(seed).unwrap());
     let mut changes = Vec::new();
@@ -77,15 +79,17 @@ pub(super) fn all<'a>(
     for last in (1..changes.len()).rev() {
         changes.swap(last, random.below(last.saturating_add(1)));
     }
-    let cases = changes.into_iter().filter_map(move |(table, change)| {
+    let chosen = changes.into_iter().map(move |(table, change)| {
         let [row, other] = [(); 2].map(|()| table.rows[random.below(table.rows.len())].as_str());
-        let chance = random.next();
-        let name = name(table, &change);
-        let sql = sql(database, table, &change, (row, other), chance)?;
-        Some((name, sql))
+        (name(table, &change), table, change, [row, other], random.next())
     });
-    let cases = cases.filter(move |(name, _)| name.contains(only));
-    cases.enumerate().map(|(number, (name, sql))| Case { number, name, sql })
+    let chosen = chosen.filter(move |(name, ..)| name.contains(only));
+    chosen.enumerate().skip(from).filter_map(
+        |(number, (name, table, change, [row, other], luck))| {
+            let sql = sql(database, table, &change, (row, other), luck)?;
+            Some(Case { number, name, sql })
+        },
+    )
 }
 
 fn name(table: &Table, change: &Change<'_>) -> String {
@@ -114,9 +118,9 @@ fn sql(
     let name = &table.name;
     let is_row = database.is_row(row);
     let is_another = database.is_row(other);
-    let every = database.all_columns(name);
     let twice = |change: Option<&Column>| {
-        let columns: Vec<_> = every
+        let columns: Vec<_> = table
+            .all
             .iter()
             .map(|column| match change {
                 Some(changed) if changed.name == *column => {
@@ -125,7 +129,7 @@ fn sql(
                 _ => column.clone(),
             })
             .collect();
-        let (into, from) = (every.join(", "), columns.join(", "));
+        let (into, from) = (table.all.join(", "), columns.join(", "));
         vec![format!("INSERT INTO {name} ({into}) SELECT {from} FROM {name} WHERE {is_row}")]
     };
     Some(match change {

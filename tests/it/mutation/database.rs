@@ -90,7 +90,7 @@ impl Database {
 
     fn postgres(&self) {
         let whole = self.server().unwrap().database.clone().unwrap();
-        self.psql("postgres", &format!("CREATE DATABASE {SMALL} TEMPLATE {whole}")).unwrap();
+        self.psql("postgres", &[&format!("CREATE DATABASE {SMALL} TEMPLATE {whole}")]).unwrap();
         let plain = "\
             DO $$ DECLARE c record; BEGIN \
             FOR c IN SELECT conrelid::regclass AS place, conname FROM pg_constraint \
@@ -106,12 +106,12 @@ impl Database {
             WHERE r.relkind = 'r' AND r.relnamespace = 'public'::regnamespace AND attnum > 0 AND attnotnull \
             AND NOT attisdropped AND attidentity = '' LOOP \
             EXECUTE format('ALTER TABLE %s ALTER %I DROP NOT NULL', c.place, c.attname); END LOOP; END $$";
-        self.psql(SMALL, plain).unwrap();
-        self.psql(SMALL, &smaller().join(";")).unwrap();
+        self.psql(SMALL, &[plain]).unwrap();
+        self.psql(SMALL, &[&smaller().join(";")]).unwrap();
     }
 
-    /// Runs SQL by `psql`; gives lines, or what went wrong.
-    fn psql(&self, database: &str, sql: &str) -> Result<Vec<String>, String> {
+    /// Runs SQL by `psql`, each in a transaction of its own; gives lines, or what went wrong.
+    fn psql(&self, database: &str, sql: &[&str]) -> Result<Vec<String>, String> {
         let server = self.server().unwrap();
         let output = Command::new("psql")
             .args([
@@ -127,7 +127,8 @@ impl Database {
                 "--username",
                 server.user.as_deref().unwrap(),
             ])
-            .args(["--command", sql, database])
+            .args(sql.iter().flat_map(|sql| ["--command", sql]))
+            .arg(database)
             .output()
             .unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -140,7 +141,7 @@ impl Database {
     /// One column of a query, on either engine.
     fn query(&self, sql: &str) -> Vec<String> {
         if self.server().is_some() {
-            return self.psql(SMALL, sql).unwrap();
+            return self.psql(SMALL, &[sql]).unwrap();
         }
         column(&Connection::open(self.file()).unwrap(), sql)
     }
@@ -177,7 +178,8 @@ impl Database {
         let tables = columns.into_iter().map(|(name, columns)| {
             let rows =
                 self.query(&format!("SELECT CAST({row} AS TEXT) FROM {name} ORDER BY {row}"));
-            Table { name, columns, rows }
+            let all = self.all_columns(&name);
+            Table { name, columns, all, rows }
         });
         let tables: Vec<_> = tables.filter(|table| !table.rows.is_empty()).collect();
         assert!(tables.iter().any(|table| table.name == "users"));
@@ -189,8 +191,8 @@ impl Database {
         if self.server().is_some() { format!("ctid = '{row}'") } else { format!("rowid = {row}") }
     }
 
-    /// The names of all columns of a table.
-    pub(super) fn all_columns(&self, table: &str) -> Vec<String> {
+    /// The names of all columns of a table that can be written.
+    fn all_columns(&self, table: &str) -> Vec<String> {
         let sql = if self.server().is_some() {
             format!(
                 "SELECT column_name FROM information_schema.columns WHERE table_schema = 'public' \
@@ -264,14 +266,11 @@ impl Database {
     pub(super) fn with(&self, sql: &[String]) -> Result<SynapseConfig, String> {
         let mut config = self.config.clone();
         config.database = if let Some(server) = self.server() {
-            let begin = format!("DROP DATABASE IF EXISTS {CASE} WITH (FORCE)");
-            self.psql("postgres", &begin)?;
-            self.psql(
-                "postgres",
-                &format!("CREATE DATABASE {CASE} TEMPLATE {SMALL} STRATEGY file_copy"),
-            )?;
+            let drop = format!("DROP DATABASE IF EXISTS {CASE} WITH (FORCE)");
+            let create = format!("CREATE DATABASE {CASE} TEMPLATE {SMALL} STRATEGY file_copy");
+            self.psql("postgres", &[&drop, &create])?;
             if !sql.is_empty() {
-                self.psql(CASE, &sql.join(";"))?;
+                self.psql(CASE, &[&sql.join(";")])?;
             }
             DatabaseConfig::Postgres(PostgresConfig {
                 database: Some(CASE.into()),

@@ -7,6 +7,8 @@ use std::{collections::BTreeSet, fs, path::Path};
 pub(super) struct Table {
     pub(super) name: String,
     pub(super) columns: Vec<Column>,
+    /// The names of all its columns that can be written.
+    pub(super) all: Vec<String>,
     /// Rows, by what names them in SQL.
     pub(super) rows: Vec<String>,
 }
