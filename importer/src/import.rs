@@ -39,6 +39,7 @@ use crate::{
         layout::Part,
         trees,
     },
+    counted::count,
     dump::{DumpReader, ReadError},
     findings::{Finding, Severity},
     media::PutError,
@@ -247,7 +248,7 @@ impl Import<'_> {
                 Severity::Warning,
                 "I010",
                 self.server_name.as_str(),
-                format!("{} events", self.erased),
+                count(self.erased, "event"),
                 "",
             ));
         }

@@ -11,6 +11,7 @@ pub mod check;
 pub mod cli;
 pub mod conduit;
 pub mod config;
+mod counted;
 pub mod drain;
 pub mod dump;
 pub mod findings;

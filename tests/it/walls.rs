@@ -7,7 +7,8 @@ use std::{
 };
 
 /// The ground, which knows nobody above it.
-const GROUND: [&str; 7] = ["findings", "tally", "census", "progress", "remedy", "secret", "size"];
+const GROUND: [&str; 8] =
+    ["findings", "tally", "census", "counted", "progress", "remedy", "secret", "size"];
 /// All that is above the ground.
 const ABOVE: [&str; 13] = [
     "backfill", "check", "cli", "conduit", "config", "drain", "dump", "import", "media", "partial",

@@ -8,6 +8,7 @@ use super::Checks;
 use crate::{
     conduit::account_data::{Readable, readable},
     config::synapse::SynapseConfig,
+    counted::{count, counted},
     findings::codes::{self, Code},
     synapse::survey::{Account, OddAccountData, Survey},
 };
@@ -39,34 +40,30 @@ pub(super) fn check(checks: &mut Checks, survey: &Survey, config: Option<&Synaps
         checks.found(&codes::NO_ADMIN, &survey.server_name, "no active server administrator");
     }
     if passwords > 0 {
-        checks.found(
-            &codes::PASSWORDS,
-            &survey.server_name,
-            number(passwords, "password", "passwords"),
-        );
+        checks.found(&codes::PASSWORDS, &survey.server_name, count(passwords, "password"));
     }
     if erased > 0 {
-        let events = survey.erased_events.map(|events| number(events, "event", "events"));
+        let events = survey.erased_events.map(|events| count(events, "event"));
         let events = events.map(|events| format!(", {events} of theirs")).unwrap_or_default();
-        let text = format!("{}{events}", number(erased, "erased user", "erased users"));
+        let text = format!("{}{events}", count(erased, "erased user"));
         checks.found(&codes::ERASED, &survey.server_name, text);
     }
     for user in &survey.pending_deactivations {
         checks.found(&codes::DEACTIVATING, user, "is being deactivated");
     }
-    counted(
+    by_user(
         checks,
         &codes::EXPIRING_TOKENS,
         &survey.expiring_tokens,
         ["access token", "access tokens"],
     );
-    counted(
+    by_user(
         checks,
         &codes::TOKEN_WITHOUT_DEVICE,
         &survey.tokens_without_device,
         ["access token", "access tokens"],
     );
-    counted(checks, &codes::PUSHERS, &survey.other_pushers, ["pusher", "pushers"]);
+    by_user(checks, &codes::PUSHERS, &survey.other_pushers, ["pusher", "pushers"]);
     account_data(checks, survey);
     total(checks, &codes::OUTSIDE_IDS, survey, survey.outside_ids, ["id", "ids"]);
     total(
@@ -139,19 +136,14 @@ fn account_data(checks: &mut Checks, survey: &Survey) {
     }
 }
 
-fn counted(checks: &mut Checks, code: &Code, users: &[(String, u64)], [one, many]: [&str; 2]) {
-    for (user, count) in users {
-        checks.found(code, user, number(*count, one, many));
+fn by_user(checks: &mut Checks, code: &Code, users: &[(String, u64)], nouns: [&str; 2]) {
+    for (user, number) in users {
+        checks.found(code, user, counted(*number, nouns));
     }
 }
 
-fn total(checks: &mut Checks, code: &Code, survey: &Survey, count: u64, [one, many]: [&str; 2]) {
-    if count > 0 {
-        checks.found(code, &survey.server_name, number(count, one, many));
+fn total(checks: &mut Checks, code: &Code, survey: &Survey, number: u64, nouns: [&str; 2]) {
+    if number > 0 {
+        checks.found(code, &survey.server_name, counted(number, nouns));
     }
-}
-
-/// `1 id`, `2 ids`.
-fn number(count: u64, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::Checks;
 use crate::{
     census::{Census, Fate, TableRows},
+    counted::{count, counted},
     findings::{Finding, codes},
     synapse::survey::Survey,
 };
@@ -55,24 +56,24 @@ fn check(checks: &mut Checks, census: &Census) {
         let rows = table.rows.unwrap_or(0);
         let name = format!("`{}`", table.table);
         if table.fate == Fate::Unknown && rows > 0 {
-            checks.found(&codes::UNKNOWN_TABLE, &name, format!("{} rows", number(table)));
+            checks.found(&codes::UNKNOWN_TABLE, &name, number(table));
         } else if table.unaccounted != 0 {
             checks.found(&codes::CENSUS, &name, unaccounted(table));
         }
         if table.fate == Fate::NoPlace && rows > 0 && table.table != TOLD {
             let why = crate::synapse::database::whereabouts(&table.table).unwrap_or_default();
-            checks.found(&codes::NO_PLACE, &name, format!("{} rows: {why}", number(table)));
+            checks.found(&codes::NO_PLACE, &name, format!("{}: {why}", number(table)));
         }
         if let ("event_json", [first, ..]) = (table.table.as_str(), table.owners.as_slice()) {
             let orphans: u64 = table.left_out.values().sum();
-            let text = format!("{orphans} rows, for example {}", first.owner);
+            let text = format!("{}, for example {}", count(orphans, "row"), first.owner);
             checks.found(&codes::ORPHANS, &name, text);
             continue;
         }
         for owner in &table.owners {
             match table.table.as_str() {
                 "room_aliases" => {
-                    let text = format!("{} aliases", owner.rows);
+                    let text = counted(owner.rows, ["alias", "aliases"]);
                     checks.found(&codes::EMPTY_ROOM, &owner.owner, text);
                 }
                 name => {
@@ -93,14 +94,15 @@ fn check(checks: &mut Checks, census: &Census) {
 
 fn number(table: &TableRows) -> String {
     let more = if table.more { "more than " } else { "" };
-    format!("{more}{}", table.rows.unwrap_or(0))
+    format!("{more}{}", count(table.rows.unwrap_or(0), "row"))
 }
 
 fn unaccounted(table: &TableRows) -> String {
     let mut text = if table.unaccounted > 0 {
-        format!("{} of {} rows were not read", table.unaccounted, number(table))
+        format!("of {}, {} not read", number(table), counted(table.unaccounted, ["was", "were"]))
     } else {
-        format!("{} rows were read twice", table.unaccounted.unsigned_abs())
+        let twice = counted(table.unaccounted.unsigned_abs(), ["row was", "rows were"]);
+        format!("{twice} read twice")
     };
     if !table.examples.is_empty() {
         text = format!("{text}; for example of {}", table.examples.join(", "));

@@ -3,6 +3,7 @@
 use super::Checks;
 use crate::{
     conduit::room_versions::is_supported,
+    counted::count,
     findings::codes,
     synapse::survey::{Room, Survey},
 };
@@ -33,11 +34,7 @@ pub(super) fn check(checks: &mut Checks, survey: &Survey) {
 fn room(checks: &mut Checks, room: &Room) {
     let id = &room.room_id;
     let name = room.name.as_deref().map(|name| format!("{name:?}, ")).unwrap_or_default();
-    let users = if room.joined == 1 {
-        "1 local user".into()
-    } else {
-        format!("{} local users", room.joined)
-    };
+    let users = count(room.joined, "local user");
     if room.partial {
         checks.found(&codes::ROOM_PARTIAL, id, format!("{name}{users}"));
     }

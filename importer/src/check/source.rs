@@ -6,6 +6,7 @@ use super::{Checks, services};
 use crate::{
     conduit::{appservice::registrations, keypair},
     config::synapse::{ConfigError, Surroundings, SynapseConfig},
+    counted::{count, counted},
     findings::{Finding, codes},
     synapse::{
         SourceError,
@@ -116,9 +117,9 @@ pub(super) fn signatures(checks: &mut Checks, survey: &Survey) {
         return;
     };
     let (id, key) = signatures.example.clone().unwrap_or_default();
+    let events = counted(signatures.events, ["newest event", "newest events"]);
     let text = format!(
-        "of {} newest events of this server, none is signed by a configured key: `{id}` names `{key}`",
-        signatures.events
+        "of {events} of this server, none is signed by a configured key: `{id}` names `{key}`"
     );
     checks.found(&codes::WRONG_KEY, &survey.server_name, text);
 }
@@ -132,7 +133,11 @@ pub(super) fn database(checks: &mut Checks, survey: &Survey) {
         checks.found(&codes::UPDATES, format!("`{update}`"), "is pending");
     }
     for Duplicate { table, key, rows } in &survey.duplicates {
-        checks.found(&codes::DUPLICATES, format!("`{table}`"), format!("{key}: {rows} rows"));
+        checks.found(
+            &codes::DUPLICATES,
+            format!("`{table}`"),
+            format!("{key}: {}", count(*rows, "row")),
+        );
     }
     let Some(locale) = &database.locale else { return };
     if locale.encoding != "UTF8" {
@@ -161,7 +166,8 @@ pub(super) fn media(
     if let Err(error) = config.media_store_path.read_dir()
         && !(has_provider && error.kind() == std::io::ErrorKind::NotFound)
     {
-        let text = format!("{error}; {} files are missed", survey.media.files);
+        let files = counted(survey.media.files, ["file is", "files are"]);
+        let text = format!("{error}; {files} missed");
         let code = if elsewhere { &codes::MEDIA_ELSEWHERE } else { &codes::MEDIA_STORE };
         checks.found(code, path, text);
         return;

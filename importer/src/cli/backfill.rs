@@ -14,6 +14,7 @@ use super::{
 use crate::{
     backfill::{DatabaseHost, FetchError, Keys, Outcome, RoomOutcome, fetch},
     conduit::kv::{self, Backend, Mode},
+    counted::{count, counted},
     import::past::Past,
 };
 
@@ -125,10 +126,14 @@ fn text(out: &mut dyn io::Write, outcome: &Outcome, error: Option<&FetchError>) 
             writeln!(out, "{:>34}{problem}", "")?;
         }
     }
-    let rooms = outcome.rooms.len();
-    writeln!(out, "\n{} events of {rooms} rooms were fetched.", outcome.fetched())?;
+    let rooms = count(outcome.rooms.len(), "room");
+    writeln!(out, "\nFetched: {} of {rooms}.", count(outcome.fetched(), "event"))?;
     if error.is_some() || outcome.not_reached > 0 {
-        writeln!(out, "{} rooms are left. Synapse is still needed.", outcome.not_reached)
+        writeln!(
+            out,
+            "{} left. Synapse is still needed.",
+            counted(outcome.not_reached, ["room is", "rooms are"])
+        )
     } else if !outcome.is_complete() {
         writeln!(
             out,

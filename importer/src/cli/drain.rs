@@ -9,6 +9,7 @@ use secrecy::ExposeSecret as _;
 
 use super::{Global, block_on, dump, exit, interrupted, output, source::read_secret};
 use crate::{
+    counted::{count, counted},
     drain::{Conduit, DrainError, Outcome, Reached, Room, RoomOutcome, Tokens, drain},
     progress::Progress,
 };
@@ -91,9 +92,18 @@ fn text(out: &mut dyn io::Write, outcome: &Outcome, error: Option<&DrainError>) 
             writeln!(out, "{:>26}{line}", "")?;
         }
     }
-    writeln!(out, "\n{} events of {} rooms were read.", outcome.events(), outcome.rooms.len())?;
+    writeln!(
+        out,
+        "\nRead: {} of {}.",
+        count(outcome.events(), "event"),
+        count(outcome.rooms.len(), "room")
+    )?;
     if error.is_some() || outcome.not_reached > 0 {
-        writeln!(out, "{} rooms are left. Synapse is still needed.", outcome.not_reached)
+        writeln!(
+            out,
+            "{} left. Synapse is still needed.",
+            counted(outcome.not_reached, ["room is", "rooms are"])
+        )
     } else if !outcome.is_complete() {
         writeln!(
             out,

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     check::census,
+    counted::count,
     dump::{DumpReader, format::Manifest},
     findings::Finding,
     progress::Progress,
@@ -44,9 +45,9 @@ impl Arguments {
         output::print(global.format, &dumped, |out, Dumped { manifest, findings }| {
             writeln!(
                 out,
-                "dumped {} ({} files) to {}\n",
+                "dumped {} ({}) to {}\n",
                 manifest.server_name,
-                manifest.files.len(),
+                count(manifest.files.len(), "file"),
                 self.dump.display()
             )?;
             output::tally(out, &manifest.tally, "dumped")?;

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::Format;
 use crate::{
+    counted,
     findings::{Finding, Severity, codes},
     tally::{Kind, Tally},
 };
@@ -76,7 +77,7 @@ pub(super) fn findings(out: &mut dyn Write, findings: &[Finding]) -> io::Result<
     }
     let count = |severity: Severity| {
         let number = findings.iter().filter(|finding| finding.severity == severity).count();
-        format!("{number} {severity}{}", if number == 1 { "" } else { "s" })
+        counted::count(number, &severity.to_string())
     };
     let [errors, warnings, notes] =
         [Severity::Blocking, Severity::Warning, Severity::Note].map(count);

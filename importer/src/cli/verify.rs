@@ -7,6 +7,7 @@ use clap::Args;
 use super::{Global, dump, exit, import::ReportArguments, output, target::TargetArguments};
 use crate::{
     conduit::kv::{self, KvStore, Mode},
+    counted::count,
     dump::DumpReader,
     progress::Progress,
     report,
@@ -63,7 +64,12 @@ impl Arguments {
         };
         output::print(global.format, &verified, |out, verified| {
             let rows: u64 = verified.rows.values().sum();
-            writeln!(out, "verified {} rows of {} trees", rows, verified.rows.len())?;
+            writeln!(
+                out,
+                "verified {} of {}",
+                count(rows, "row"),
+                count(verified.rows.len(), "tree")
+            )?;
             output::findings(out, &verified.findings)
         })?;
         Ok(exit::of_findings(&verified.findings))

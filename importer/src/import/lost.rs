@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
+    counted::count,
     findings::{Finding, Severity},
     tally::{Kind, Skip, Tally},
 };
@@ -59,11 +60,9 @@ fn by_reason<'a>(skips: impl Iterator<Item = &'a Skip>) -> BTreeMap<&'a str, Los
 
 impl Lost<'_> {
     fn finding(&self, code: &'static str, reason: &str, what: &str) -> Finding {
-        let of =
-            |number: u64, what| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
-        let rooms = match u64::try_from(self.rooms.len()) {
-            Ok(0) | Err(_) => String::new(),
-            Ok(rooms) => format!(" of {}", of(rooms, "room")),
+        let rooms = match self.rooms.len() {
+            0 => String::new(),
+            rooms => format!(" of {}", count(rooms, "room")),
         };
         Finding::import(
             Severity::Warning,
@@ -71,7 +70,7 @@ impl Lost<'_> {
             reason,
             format!(
                 "{}{rooms} {what}: {}; the first is {}",
-                of(self.number, "event"),
+                count(self.number, "event"),
                 self.first.detail,
                 self.first.item
             ),

@@ -166,7 +166,7 @@ fn tables_say_what_the_dump_holds_and_what_moved() {
         assert!(page.contains(told), "{told}");
     }
     assert!(
-        report.todo.iter().any(|item| item.starts_with("1 rooms stayed behind")),
+        report.todo.iter().any(|item| item.starts_with("1 room stayed behind")),
         "{:?}",
         report.todo
     );
@@ -215,7 +215,7 @@ fn history_that_is_left_for_later_is_told_and_how_to_fetch_it() {
         assert!(some.contains(told), "{told}: {some}");
     }
     let left = list(&[(0, Some(5))]);
-    assert!(left.contains("5 older events of 1 rooms that all of your users have left"), "{left}");
+    assert!(left.contains("5 older events of 1 room that all of your users have left"), "{left}");
     assert!(left.contains("--history full") && left.contains("only copy"), "{left}");
     // The APIs don't say how much there is.
     let unknown = list(&[(1, None)]);

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{Later, Outcome};
-use crate::{partial::unfinished, tally::Kind};
+use crate::{counted::count, partial::unfinished, tally::Kind};
 
 /// The list, for the end of a run.
 pub(super) fn list(outcome: &Outcome<'_>, dump: &Path, later: &Later) -> Vec<String> {
@@ -36,8 +36,9 @@ pub(super) fn list(outcome: &Outcome<'_>, dump: &Path, later: &Later) -> Vec<Str
     add(
         rooms > 0,
         format!(
-            "{rooms} rooms stayed behind (see the table of rooms). If anybody needs them: start Synapse instead, \
-             upgrade them, and migrate again."
+            "{} stayed behind (see the table of rooms, which says why). If anybody needs them: start Synapse instead, \
+             mend them there (those of old versions: upgrade them), and migrate again.",
+            count(rooms, "room")
         ),
     );
     add(
@@ -61,13 +62,17 @@ pub(super) fn list(outcome: &Outcome<'_>, dump: &Path, later: &Later) -> Vec<Str
     add(
         services > 0,
         format!(
-            "Register {services} application services in Conduit's admin room: `register-appservice`."
+            "Register {} in Conduit's admin room: `register-appservice`.",
+            count(services, "application service")
         ),
     );
     let tokens = skipped(Kind::AccessToken, "token-expires");
     add(
         tokens > 0,
-        format!("Tell the owners of {tokens} devices with expiring logins to log in again."),
+        format!(
+            "Tell who uses {} with an expiring login to log in again.",
+            count(tokens, "device")
+        ),
     );
     let passwords = outcome.imported.written.get(&Kind::PasswordHash).copied().unwrap_or(0);
     add(
@@ -102,8 +107,9 @@ fn fetch(later: &Later) -> String {
         "The dump was made with `--history recent`: what is older than the newest events of each room".to_owned()
     } else {
         format!(
-            "The dump was made with `--history recent`: {} older events of {} rooms (see the table of rooms)",
-            later.events, later.rooms
+            "The dump was made with `--history recent`: {} of {} (see the table of rooms)",
+            count(later.events, "older event"),
+            count(later.rooms, "room")
         )
     };
     format!(
@@ -116,8 +122,9 @@ fn fetch(later: &Later) -> String {
 /// What can't be fetched.
 fn lost(later: &Later) -> String {
     format!(
-        "{} older events of {} rooms that all of your users have left can't be fetched later: Synapse serves them to nobody. If \
-         anybody needs them, migrate again with `--history full`.",
-        later.lost_events, later.lost_rooms
+        "{} of {} that all of your users have left can't be fetched later: Synapse serves that to nobody. If \
+         anybody needs it, migrate again with `--history full`.",
+        count(later.lost_events, "older event"),
+        count(later.lost_rooms, "room")
     )
 }

@@ -13,10 +13,13 @@ use super::{
     since::Since,
     states,
 };
-use crate::conduit::{
-    kv::KvStore,
-    layout::Part,
-    trees::{self, Tree},
+use crate::{
+    conduit::{
+        kv::KvStore,
+        layout::Part,
+        trees::{self, Tree},
+    },
+    counted::counted,
 };
 
 /// Rows that say a membership, by room. Those by user are their other direction, which `indexes` checks.
@@ -187,7 +190,10 @@ impl Room<'_> {
             let count = value_of(self.store, tree, &[Part::Text(self.id)])?;
             let count = count.and_then(|count| count.try_into().ok()).map_or(0, u64::from_be_bytes);
             if u64::try_from(users).ok() != Some(count) {
-                let text = format!("`{tree}` is {count}, {users} users have a row");
+                let text = format!(
+                    "`{tree}` is {count}; {} a row",
+                    counted(users, ["user has", "users have"])
+                );
                 found.error("V113", self.id, text);
             }
         }

@@ -14,7 +14,10 @@ use super::{
     states,
     sum::{Sum, hash},
 };
-use crate::conduit::{kv::KvStore, layout::Part, trees};
+use crate::{
+    conduit::{kv::KvStore, layout::Part, trees},
+    counted::count,
+};
 
 /// Longest word of the search index, in bytes (src/database/key_value/rooms/search.rs:9-14).
 const LONGEST_WORD: usize = 50;
@@ -144,7 +147,8 @@ fn words_one_by_one(store: &dyn KvStore, found: &mut Found) -> Result<(), Verify
         rows = rows.saturating_add(1);
     }
     if rows > words {
-        let text = format!("has {rows} rows, the messages have {words} words");
+        let text =
+            format!("has {}, the messages have {}", count(rows, "row"), count(words, "word"));
         found.warning("V120", trees::TOKENIDS.name, text);
     }
     Ok(())

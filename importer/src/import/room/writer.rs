@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     conduit::{layout::Part, pdu_id::PduCount, trees},
+    counted::counted,
     dump::format::{DumpEvent, DumpRoom, DumpState},
     findings::{Finding, Severity},
     import::{
@@ -399,8 +400,8 @@ impl Writer<'_> {
                 "I008",
                 self.head.room_id.as_str(),
                 format!(
-                    "{} events of its state are not in the dump, can't be stored, or belong to another key, {first} among them",
-                    self.states.missing.len()
+                    "{} not in the dump, can't be stored, or not of its key, {first} among them",
+                    counted(self.states.missing.len(), ["event of its state is", "events of its state are"])
                 ),
                 "the state goes without them; if that matters, look for the events in the report and dump again",
             ));

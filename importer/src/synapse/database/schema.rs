@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{DatabaseError, connection::Connection};
-use crate::dump::format::SourceKind;
+use crate::{counted::count, dump::format::SourceKind};
 
 /// The schema versions that can be read: Synapse 1.62 (2022) to 1.163. Between them tables only gained columns, as far as
 /// this reader is concerned; what an older one lacks is read as NULL or its default.
@@ -143,7 +143,7 @@ async fn rights(connection: &mut Connection, place: &str) -> Result<(), Database
     let others = refused.len().saturating_sub(1);
     let tables = match others {
         0 => format!("the table `{first}`"),
-        _ => format!("the table `{first}` and {others} others"),
+        _ => format!("the table `{first}` and {}", count(others, "other")),
     };
     Err(DatabaseError::Rights { role, schema, tables })
 }

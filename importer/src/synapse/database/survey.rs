@@ -14,6 +14,7 @@ use ruma::RoomId;
 use super::{DatabaseError, DatabaseSource, census::How, connection::Param, row::Known};
 use crate::{
     config::synapse::DatabaseConfig,
+    counted::count,
     dump::format::SourceKind,
     synapse::survey::{Account, Database, Locale, Media, Room, Survey},
 };
@@ -168,7 +169,7 @@ impl DatabaseSource {
              OR event_id IS NULL OR type IS NULL OR state_key IS NULL GROUP BY room_id"
         );
         let rows = self.by_user("current_state_events", &sql, &[]).await?;
-        Ok(rows.into_iter().map(|(room, rows)| (room, format!("{rows} rows"))).collect())
+        Ok(rows.into_iter().map(|(room, rows)| (room, count(rows, "row"))).collect())
     }
 
     /// When Synapse last wrote something that a user did.

@@ -5,6 +5,7 @@ use rayon::prelude::*;
 use super::{Found, KvStore, VerifyError};
 use crate::{
     conduit::trees,
+    counted::count,
     media::{ContentDirectory, ContentHash, files_below, hash},
     progress::Progress,
 };
@@ -30,7 +31,7 @@ pub(super) fn check(
         found.error(
             "V140",
             path,
-            format!("the media directory is not there; it has {total} files"),
+            format!("the media directory is not there; it should have {}", count(total, "file")),
         );
         return Ok(());
     }

@@ -143,7 +143,7 @@ async fn an_unknown_table_with_rows_is_told() {
         .into_iter()
         .map(|finding| (finding.code, finding.subject, finding.text))
         .collect();
-    assert_eq!(findings, [("C603", "`pizzas`".to_owned(), "1 rows".to_owned())]);
+    assert_eq!(findings, [("C603", "`pizzas`".to_owned(), "1 row".to_owned())]);
 }
 
 /// The census of a dump that does not meet.

@@ -4,6 +4,7 @@ use super::{
     super::{DatabaseError, DatabaseSource},
     duplicates::{LARGEST, rows},
 };
+use crate::counted::counted;
 
 impl DatabaseSource {
     /// How many events of timelines lack a part, by room. In databases of more than [`LARGEST`] events, they are found when
@@ -27,8 +28,10 @@ impl DatabaseSource {
                 let parts = [(1, "`event_json`"), (2, "`event_to_state_groups`")];
                 let parts = parts.map(|(column, table)| match row.integer(column) {
                     Some(0) | None => None,
-                    Some(1) => Some(format!("1 event has no row in {table}")),
-                    Some(number) => Some(format!("{number} events have no row in {table}")),
+                    Some(number) => {
+                        let events = counted(number, ["event has", "events have"]);
+                        Some(format!("{events} no row in {table}"))
+                    }
                 });
                 let parts: Vec<_> = parts.into_iter().flatten().collect();
                 found.push((

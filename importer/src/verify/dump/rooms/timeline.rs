@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use super::{Room, is_create, same_event};
 use crate::{
     conduit::{kv::Entries, layout::Part, trees},
+    counted::{count, counted},
     dump::{RoomReader, format::DumpEvent},
     tally::Kind,
     verify::{
@@ -136,13 +137,17 @@ impl Room<'_> {
         }
         if let Some(number) = compared.differs_from {
             let text = format!(
-                "the timeline has {} events, the dump {}; they differ from number {number} on",
-                compared.stored.number, compared.expected,
+                "the timeline has {}, the dump {}; they differ from number {number} on",
+                count(compared.stored.number, "event"),
+                compared.expected,
             );
             found.error("V203", room, text);
         }
         if compared.stored.new > 0 {
-            let text = format!("{} events are new in its timeline", compared.stored.new);
+            let text = format!(
+                "{} new in its timeline",
+                counted(compared.stored.new, ["event is", "events are"])
+            );
             found.note("V161", room, text);
         }
         Ok(Seen { first: compared.first, is_new: compared.stored.new > 0 })
