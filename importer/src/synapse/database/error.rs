@@ -47,6 +47,17 @@ pub enum DatabaseError {
         #[source]
         source: sqlx::Error,
     },
+    /// PostgreSQL answers, and takes no connection: it has too many, or it starts.
+    #[error(
+        "PostgreSQL at {address} answers, but takes no connection now; see what it says, and try again when that is over"
+    )]
+    Refused {
+        /// Host or socket, and port.
+        address: String,
+        /// What PostgreSQL said.
+        #[source]
+        source: sqlx::Error,
+    },
     /// PostgreSQL refuses the role or its password.
     #[error(
         "PostgreSQL at {address} does not let `{user}` in; correct `user` and `password` under `database.args`, or run the importer as the system user that Synapse runs as"
@@ -145,6 +156,14 @@ pub enum DatabaseError {
         /// The file.
         path: PathBuf,
     },
+    /// Another program writes to the SQLite file.
+    #[error(
+        "Synapse's database `{}` is locked: another program writes to it, Synapse itself perhaps; try again, or stop it", path.display()
+    )]
+    Locked {
+        /// The file.
+        path: PathBuf,
+    },
     /// The database is not Synapse's.
     #[error("{place} is not a Synapse database: {missing}; correct `database` in homeserver.yaml")]
     NotSynapse {
@@ -218,9 +237,20 @@ pub enum DatabaseError {
 }
 
 impl DatabaseError {
+    /// The same, with the servers that were tried after it.
+    pub(super) fn nor_at(mut self, others: &[&str]) -> Self {
+        if let Self::Unreachable { address, .. } = &mut self {
+            for other in others {
+                address.push_str(", nor at ");
+                address.push_str(other);
+            }
+        }
+        self
+    }
+
     /// Whether another server may do where this one failed.
     pub(super) fn is_unreachable(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::Tls { .. })
+        matches!(self, Self::Unreachable { .. } | Self::Refused { .. } | Self::Tls { .. })
     }
 }
 

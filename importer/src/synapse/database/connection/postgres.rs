@@ -103,6 +103,8 @@ pub(super) async fn open(config: &PostgresConfig) -> Result<PgConnection, Databa
             }
         }
     }
+    let others: Vec<_> = places.iter().skip(1).map(|place| place.address.as_str()).collect();
+    let failed = failed.map(|error| error.nor_at(&others));
     Err(failed.unwrap_or(DatabaseError::NoneFits { attributes: attributes.to_owned() }))
 }
 
@@ -185,7 +187,8 @@ fn of_connecting(source: sqlx::Error, address: &str, options: &PgConnectOptions)
         (_, sqlx::Error::Io(error)) if error.kind() == std::io::ErrorKind::InvalidData => {
             DatabaseError::Tls { address, source }
         }
-        _ => DatabaseError::Unreachable { address, source },
+        (Some(_), _) => DatabaseError::Refused { address, source },
+        (None, _) => DatabaseError::Unreachable { address, source },
     }
 }
 

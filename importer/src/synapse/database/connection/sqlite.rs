@@ -1,6 +1,7 @@
 //! Synapse's SQLite database.
 
 use std::{
+    fs::File,
     ops::ControlFlow,
     path::{Path, PathBuf},
 };
@@ -27,7 +28,13 @@ pub(super) fn open_two(path: &Path) -> Result<(Connection, Option<Connection>), 
             missing: "it is not even an SQLite database",
         },
         Some(ErrorCode::DatabaseCorrupt) => DatabaseError::CutOff { path: path.to_owned(), source },
-        _ if journal(path).exists() => DatabaseError::Unfinished { path: path.to_owned() },
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            DatabaseError::Locked { path: path.to_owned() }
+        }
+        // Whoever may not read the file learns nothing from what is beside it.
+        _ if journal(path).exists() && File::open(path).is_ok() => {
+            DatabaseError::Unfinished { path: path.to_owned() }
+        }
         _ => DatabaseError::Open { path: path.to_owned(), source },
     })
 }

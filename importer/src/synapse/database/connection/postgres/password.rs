@@ -4,16 +4,22 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
+    sync::Once,
 };
 
 use tracing::warn;
+
+/// There are several connections, and one file.
+static TOLD: Once = Once::new();
 
 /// The password of the first line that fits host, port, database and role. The file must be nobody else's to read.
 pub(super) fn find(file: Option<&Path>, wanted: [&str; 4]) -> Option<String> {
     let file = file.map(Path::to_owned).or_else(default_file)?;
     let metadata = file.metadata().ok()?;
     if metadata.permissions().mode() & 0o077 != 0 {
-        warn!("passing over `{}`: others may read it (`chmod 600`)", file.display());
+        TOLD.call_once(|| {
+            warn!("passing over `{}`: others may read it (`chmod 600`)", file.display());
+        });
         return None;
     }
     let text = fs::read_to_string(&file).ok()?;

@@ -11,6 +11,8 @@ use crate::{
     synapse::database::{DatabaseError, connection::STATEMENTS},
 };
 
+/// Where distributions let PostgreSQL have its socket.
+const SOCKETS: &str = "/var/run/postgresql";
 /// PostgreSQL's port.
 const PORT: u16 = 5432;
 
@@ -112,9 +114,9 @@ fn system_user() -> Option<String> {
 
 /// Where PostgreSQL's own library looks without a host.
 fn default_host(port: u16) -> String {
-    let directories = ["/var/run/postgresql", "/run/postgresql", "/tmp"];
+    let directories = [SOCKETS, "/run/postgresql", "/tmp"];
     let socket = |directory: &&&str| Path::new(directory).join(format!(".s.PGSQL.{port}")).exists();
-    directories.iter().find(socket).map_or("localhost", |directory| directory).to_owned()
+    directories.iter().find(socket).unwrap_or(&SOCKETS).to_owned().to_owned()
 }
 
 /// Settings among options for the server: `-c NAME=VALUE` or `--NAME=VALUE`, with `\` before a blank that belongs to it.
@@ -235,8 +237,8 @@ mod tests {
         assert_eq!(of("a", None, "1,2"), None);
         assert_eq!(of("a", Some("x,y"), "1"), None);
         assert_eq!(of("a", None, "x"), None);
-        // Nobody listens there, so the name that stands for this machine is left.
-        assert_eq!(of("", None, "9"), list(&["localhost, port 9"]));
+        // Nobody listens there, and PostgreSQL's library tries no network then.
+        assert_eq!(of("", None, "9"), list(&["/var/run/postgresql, port 9"]));
     }
 
     #[test]

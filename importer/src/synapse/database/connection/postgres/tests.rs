@@ -157,6 +157,25 @@ async fn hosts_are_tried_until_one_answers_and_fits() {
     }
 }
 
+#[tokio::test]
+async fn a_server_that_takes_no_connection_is_told_from_one_that_is_not_there() {
+    let Some(server) = Server::start() else { return };
+    server.execute("CREATE ROLE late LOGIN CONNECTION LIMIT 0".into()).await;
+    let socket = server.socket().display().to_string();
+    let at = |host: String, port: &str| PostgresConfig {
+        host: Some(host),
+        port: Some(port.into()),
+        user: Some("late".into()),
+        database: Some("postgres".into()),
+        ..PostgresConfig::default()
+    };
+    let error = open(&at(socket, "5432")).await.unwrap_err();
+    assert!(matches!(error, DatabaseError::Refused { .. }), "{error:?}");
+    let nobody = open(&at("127.0.0.1,127.0.0.2".into(), "1,2")).await.unwrap_err().to_string();
+    let all = "PostgreSQL does not answer at 127.0.0.1, port 1, nor at 127.0.0.2, port 2; ";
+    assert!(nobody.starts_with(all), "{nobody}");
+}
+
 /// The configuration of a role on a socket.
 fn role(server: &Server, user: &str, options: Option<&str>) -> DatabaseConfig {
     DatabaseConfig::Postgres(PostgresConfig {

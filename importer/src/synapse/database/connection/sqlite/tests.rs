@@ -92,6 +92,18 @@ fn a_write_that_was_not_finished_is_named() {
     assert!(matches!(error, DatabaseError::Unfinished { .. }), "{error:?}");
 }
 
+#[test]
+fn a_program_that_writes_is_told_from_one_that_was_ended() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("locked.db");
+    let connection = Connection::open(&path).unwrap();
+    fill(&connection);
+    connection.execute_batch("BEGIN EXCLUSIVE; UPDATE t SET x = x || 'y'").unwrap();
+    assert!(journal(&path).exists());
+    let error = open_two(&path).map(drop).unwrap_err();
+    assert!(matches!(error, DatabaseError::Locked { .. }), "{error:?}");
+}
+
 /// A hundred pages.
 fn fill(connection: &Connection) {
     connection
