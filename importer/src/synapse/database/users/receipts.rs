@@ -11,6 +11,9 @@ use crate::{
     tally::{Kind, Tally},
 };
 
+/// What Synapse 1.62 to 1.66 call a private receipt, if `msc2285_enabled` is on.
+pub(super) const UNSTABLE: &str = "org.matrix.msc2285.read.private";
+
 #[derive(Deserialize)]
 struct Data {
     ts: u64,
@@ -31,6 +34,8 @@ pub(super) async fn read(
     let mut items = Items::new(tally, Kind::Receipt, one.id.as_str()).of("receipts_linearized");
     let mut receipts = std::collections::BTreeMap::new();
     for (event_id, room_id, receipt_type, thread_id, data) in items.decode::<Receipt>(&rows) {
+        let receipt_type =
+            if receipt_type == UNSTABLE { "m.read.private".into() } else { receipt_type };
         if !matches!(receipt_type.as_str(), "m.read" | "m.read.private") {
             items.skip(
                 event_id.as_str(),

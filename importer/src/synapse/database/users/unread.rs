@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ruma::OwnedRoomId;
 
-use super::batch::OneUser;
+use super::{batch::OneUser, receipts};
 use crate::{
     dump::format::DumpUnread,
     synapse::database::{DatabaseError, items::Items, row::Row, schema::Schema},
@@ -23,7 +23,7 @@ const RECEIPTS: &str = "\
     WITH receipts AS (\
     SELECT user_id, room_id, $RECEIPT_THREAD AS thread_id, event_id, $RECEIPT_POSITION AS event_stream_ordering \
     FROM receipts_linearized \
-    WHERE user_id IN ($IDS) AND receipt_type IN ('m.read', 'm.read.private')), \
+    WHERE user_id IN ($IDS) AND receipt_type IN ('m.read', 'm.read.private', '$UNSTABLE')), \
     unthreaded AS (\
     SELECT r.user_id, r.room_id, MAX(e.stream_ordering) AS position FROM receipts r \
     JOIN events e ON e.event_id = r.event_id AND e.room_id = r.room_id \
@@ -65,6 +65,7 @@ const ACTIONS: &str = "\
 fn receipts_sql(schema: &Schema) -> String {
     let table = "receipts_linearized";
     RECEIPTS
+        .replace("$UNSTABLE", receipts::UNSTABLE)
         .replace("$RECEIPT_THREAD", schema.thread_id(table))
         .replace("$RECEIPT_POSITION", schema.column(table, "event_stream_ordering", NO_NUMBER))
 }
@@ -190,6 +191,16 @@ mod tests {
         let thread = receipt("$25", "25", "'$root'");
         statements.push(&thread);
         assert_eq!(unread(&statements).await, json!(null));
+    }
+
+    #[tokio::test]
+    async fn a_private_receipt_counts_by_its_name_of_before_too() {
+        let action = action(15, 1, 0, "main");
+        let read = receipt("$read", "20", "NULL");
+        let unstable = read.replace("m.read.private", super::receipts::UNSTABLE);
+        assert_ne!(read, unstable);
+        assert_eq!(unread(&[&action]).await, counts(1, 0));
+        assert_eq!(unread(&[&action, &unstable]).await, json!(null));
     }
 
     #[tokio::test]
