@@ -169,7 +169,11 @@ async fn by_device<T: FromRow>(
                     give(device, item, &mut items);
                 }
                 None => {
-                    items.skip(&device_id, "device-missing", "the device does not exist any more");
+                    items.skip(
+                        &device_id,
+                        "device-missing",
+                        "its device is not there, or was left out",
+                    );
                 }
             }
         }

@@ -40,7 +40,7 @@ pub(super) async fn device_keys(
     let mut items = Items::new(tally, Kind::DeviceKeys, one.id.as_str()).of("e2e_device_keys_json");
     for (device_id, keys) in items.decode::<(String, Box<RawValue>)>(&rows) {
         let Some(device) = devices.get_mut(&device_id) else {
-            items.skip(&device_id, "device-missing", "the device does not exist any more");
+            items.skip(&device_id, "device-missing", "its device is not there, or was left out");
             continue;
         };
         let own = signatures.iter().filter(|signature| signature.target == device_id);

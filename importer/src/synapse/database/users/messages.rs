@@ -43,7 +43,11 @@ impl DatabaseSource {
                     return;
                 };
                 if !devices.contains(&device_id) {
-                    items.skip(&device_id, "device-missing", "the device does not exist any more");
+                    items.skip(
+                        &device_id,
+                        "device-missing",
+                        "its device is not there, or was left out",
+                    );
                 } else if written.is_ok() {
                     written = file.message(&DumpMessage { device_id, message });
                     items.written(1);

@@ -252,6 +252,36 @@ async fn what_an_older_schema_lacks_has_its_default() {
     assert_eq!(dump.skipped, []);
 }
 
+/// A device that was left out is there, on Synapse.
+#[tokio::test]
+async fn what_belongs_to_a_device_that_was_left_out_does_not_say_that_there_was_none() {
+    let mut fixture = Fixture::new();
+    for statement in [
+        "INSERT INTO devices VALUES ('@alice:own.test', CAST('BLOB' AS BLOB), NULL, NULL, NULL, FALSE)",
+        "INSERT INTO access_tokens VALUES (1, '@alice:own.test', 'BLOB', 't', NULL, NULL, NULL, NULL)",
+        "INSERT INTO e2e_device_keys_json VALUES ('@alice:own.test', 'BLOB', '{}')",
+        "INSERT INTO e2e_one_time_keys_json VALUES ('@alice:own.test', 'BLOB', 'a', 'b', '{}')",
+        "INSERT INTO device_inbox VALUES ('@alice:own.test', 'BLOB', 7, '{}')",
+    ] {
+        fixture.sql(statement);
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let config = config(fixture.sqlite(directory.path()));
+    let mut source = DatabaseSource::open(&config, History::Full, NOW).await.unwrap();
+    let mut tally = Tally::default();
+    source.users(&mut tally).await.unwrap();
+    source.user(&"@alice:own.test".try_into().unwrap(), &mut tally).await.unwrap();
+    let told: Vec<_> = tally
+        .skipped
+        .iter()
+        .filter(|skip| skip.kind != crate::tally::Kind::Device)
+        .map(|skip| skip.detail.as_str())
+        .collect();
+    assert!(told.len() > 2, "{told:?}");
+    let all = told.iter().all(|told| told.starts_with("its device is not there, or was left out"));
+    assert!(all, "{told:?}");
+}
+
 /// What of a user's logins is in the dump: administrator, password, tokens; and the reasons for what is not.
 async fn logins(
     change: impl FnOnce(DatabaseSource) -> DatabaseSource,
