@@ -35,8 +35,14 @@ pub(super) struct OldKey {
 /// A number, or a text of one: Synapse publishes either as it stands.
 fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     let value = Value::deserialize(deserializer)?;
-    let text = scalar(&value).and_then(|text| text.trim().parse().ok());
-    text.ok_or_else(|| D::Error::custom("no number"))
+    let text = scalar(&value).unwrap_or_default();
+    let text = text.trim();
+    // A number with a fraction, or one that is written with an exponent, is a float to YAML.
+    let whole = text.parse().ok().or_else(|| {
+        let fraction: f64 = text.parse().ok()?;
+        format!("{:.0}", fraction.trunc()).parse().ok()
+    });
+    whole.ok_or_else(|| D::Error::custom("no number"))
 }
 
 impl OldKey {

@@ -48,7 +48,7 @@ fn a_whole_configuration_is_read_with_the_files_it_names() {
             "server_name: own.test\n\
              database: {name: sqlite3, args: {database: homeserver.db}}\n\
              signing_key_path: signing.key\n\
-             old_signing_keys: {'ed25519:b': {key: 'cHVi=', expired_ts: 7}, 'ed25519:a': {key: cHVi, expired_ts: 8}}\n\
+             old_signing_keys: {'ed25519:b': {key: 'cHVi=', expired_ts: '7'}, 'ed25519:a': {key: cHVi, expired_ts: 8}, 'ed25519:c': {key: cHVi, expired_ts: 1.5767e+12}}\n\
              password_config: {pepper: P}\n\
              media_store_path: media\n\
              app_service_config_files: [bridge.yaml]\n\
@@ -75,7 +75,12 @@ fn a_whole_configuration_is_read_with_the_files_it_names() {
         .iter()
         .map(|key| (key.key_id.as_str(), key.public_key.as_str(), key.expired_ts))
         .collect();
-    assert_eq!(old, [("ed25519:a", "cHVi", 8), ("ed25519:b", "cHVi", 7)]);
+    let expected = [
+        ("ed25519:a", "cHVi", 8),
+        ("ed25519:b", "cHVi", 7),
+        ("ed25519:c", "cHVi", 1_576_700_000_000),
+    ];
+    assert_eq!(old, expected);
     assert_eq!(config.password_pepper.unwrap().expose_secret(), "P");
     assert_eq!(config.media_store_path, files.path("media"));
     let [bridge] = config.appservices.as_slice() else { panic!("one application service") };
