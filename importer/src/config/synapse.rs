@@ -216,7 +216,10 @@ fn appservices(document: &Document) -> Result<Vec<DumpAppservice>, ConfigError> 
 /// Reads one registration. Its text is kept as it stands, comments included.
 fn appservice(document: &Document, key: &str, path: &Path) -> Result<DumpAppservice, ConfigError> {
     let text = document.read_named(key, path)?;
-    let registration = document::yaml(path, &text)?;
+    let registration = document::yaml(path, &text).map_err(|error| match error {
+        ConfigError::Syntax { path, line } => ConfigError::RegistrationSyntax { path, line },
+        error => error,
+    })?;
     let id = registration.get("id").and_then(scalar);
     match id {
         Some(id) => Ok(DumpAppservice { id, registration: text.into() }),

@@ -109,6 +109,17 @@ pub enum ConfigError {
         /// The line, counted from 1.
         line: usize,
     },
+    /// Not YAML, in the registration of an application service.
+    #[error(
+        "`{}`, line {line}: this is no YAML that Synapse's reader takes, so it is no registration of an application service",
+        path.display()
+    )]
+    RegistrationSyntax {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1; 0 if unknown.
+        line: u64,
+    },
     /// Not the registration of an application service.
     #[error("`{}` has no `id`: it is no registration of an application service", path.display())]
     Registration {

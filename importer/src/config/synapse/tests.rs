@@ -176,6 +176,24 @@ fn delegated_logins_and_workers_are_noticed() {
     assert_eq!(flags("instance_map: {main: {host: h, port: 1}}"), (false, true));
 }
 
+/// `python -m synapse.config` reads configurations, not registrations.
+#[test]
+fn a_registration_that_is_no_yaml_is_named_as_one() {
+    let files = Files::new(&[
+        (
+            "homeserver.yaml",
+            "server_name: own.test\ndatabase: {name: sqlite3, args: {database: homeserver.db}}\n\
+             signing_key_path: signing.key\napp_service_config_files: [bridge.yaml]\n",
+        ),
+        ("signing.key", &format!("ed25519 a {SEED}\n")),
+        ("bridge.yaml", "id: bridge\n{\n"),
+        ("homeserver.db", ""),
+    ]);
+    let error = files.read(&["homeserver.yaml"]).unwrap_err();
+    assert!(matches!(error, ConfigError::RegistrationSyntax { .. }), "{error}");
+    assert!(!error.to_string().contains("synapse.config"), "{error}");
+}
+
 #[test]
 fn what_is_wrong_is_named_and_no_value_is_shown() {
     for (text, error) in [
