@@ -19,7 +19,9 @@ use crate::{
 pub fn configuration_error(error: &ConfigError) -> Finding {
     let code = match error {
         ConfigError::SigningKey { .. } => codes::SIGNING_KEY,
-        ConfigError::Registration { .. } => codes::REGISTRATION,
+        ConfigError::Registration { .. } | ConfigError::RegistrationSyntax { .. } => {
+            codes::REGISTRATION
+        }
         _ => codes::CONFIG,
     };
     told(code.of("Synapse's configuration", chain(error)))
@@ -170,6 +172,11 @@ pub(super) fn media(
         let text = format!("{error}; {files} missed");
         let code = if elsewhere { &codes::MEDIA_ELSEWHERE } else { &codes::MEDIA_STORE };
         checks.found(code, path, text);
+        return;
+    }
+    if elsewhere && u64::try_from(survey.media.missing.len()) == Ok(survey.media.files) {
+        let text = format!("of {}, none is there", count(survey.media.files, "file"));
+        checks.found(&codes::MEDIA_ELSEWHERE, path, text);
         return;
     }
     for id in &survey.media.missing {

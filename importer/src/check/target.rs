@@ -10,7 +10,7 @@ use super::{Checks, chain, services};
 use crate::{
     config::{conduit::ConduitService, synapse::Surroundings},
     dump::{DumpReader, Extent},
-    findings::codes,
+    findings::{Finding, codes},
     partial::{self, PartialError, nearest},
     synapse::survey::Survey,
 };
@@ -83,12 +83,20 @@ fn place(checks: &mut Checks, path: &Path, used: &codes::Code) {
     let subject = path.display().to_string();
     match partial::check(path) {
         Ok(()) => {}
-        Err(error @ PartialError::NotEmpty { .. }) => {
-            checks.found(used, subject, error.to_string());
+        Err(PartialError::NotEmpty { .. }) => {
+            // The code says what to do; so do the error's words.
+            checks.found(used, subject, "is not empty");
             return;
         }
+        Err(PartialError::Foreign { path }) => {
+            let text = format!("`{}` was not made by the importer", path.display());
+            checks.found(&codes::TARGET_IN_THE_WAY, subject, text);
+            return;
+        }
+        // Its own words say what to do, which is not to move something.
         Err(error) => {
-            checks.found(&codes::TARGET_IN_THE_WAY, subject, error.to_string());
+            let finding = codes::TARGET_IN_THE_WAY.of(subject, error.to_string());
+            checks.add(Finding { remedy: String::new(), ..finding });
             return;
         }
     }

@@ -1,7 +1,10 @@
 //! What needs no database: configurations, places, the end of the list. Databases are looked at in
 //! `synapse/database/survey/tests.rs`.
 
-use std::{net::TcpListener, path::Path};
+use std::{
+    net::TcpListener,
+    path::{Path, PathBuf},
+};
 
 use super::{Checks, Dump, Target, configuration_error, source_error};
 use crate::{
@@ -11,6 +14,7 @@ use crate::{
     },
     dump::{Extent, History, MediaFiles, format::DumpAppservice},
     findings::{self, Severity},
+    partial::Partial,
     synapse::{
         database::DatabaseError,
         survey::{Account, Database, Media, Survey},
@@ -113,6 +117,8 @@ fn what_ends_the_reading_is_a_finding() {
     assert_eq!(configuration_error(&key).code, "C102");
     let registration = ConfigError::Registration { path: "file".into() };
     assert_eq!(configuration_error(&registration).code, "C103");
+    let registration = ConfigError::RegistrationSyntax { path: "file".into(), line: 1 };
+    assert_eq!(configuration_error(&registration).code, "C103");
     for (error, code) in [
         (DatabaseError::FileMissing { path: "x".into() }, "C104"),
         (DatabaseError::Setting { key: "sslmode" }, "C104"),
@@ -208,6 +214,37 @@ fn each_trap_of_the_target_is_found() {
     assert_eq!(of(&|target| target.media = path("elsewhere")), [""; 0]);
 }
 
+/// A code says once what to do, and what another importer writes is not to be moved.
+#[test]
+fn what_to_do_about_a_target_is_said_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let told = |database: PathBuf| {
+        let mut checks = Checks::default();
+        let target = Target {
+            database,
+            media: directory.path().join("media"),
+            dump: Dump::New(directory.path().join("dump")),
+            report: directory.path().join("report"),
+            server_name: None,
+            service: None,
+        };
+        checks.target(&target, None, None, History::Full);
+        let found = checks.finish();
+        let [finding] = found.as_slice() else { panic!("{found:?}") };
+        (finding.code, finding.text.clone(), finding.remedy.clone())
+    };
+    let used = directory.path().join("used");
+    std::fs::create_dir_all(used.join("x")).unwrap();
+    let (code, text, remedy) = told(used);
+    assert_eq!((code, text.as_str()), ("C503", "is not empty"));
+    assert!(remedy.starts_with("name a new directory"));
+    let busy = directory.path().join("busy");
+    let _running = Partial::create(&busy).unwrap();
+    let (code, text, remedy) = told(busy);
+    assert_eq!((code, remedy.as_str()), ("C504", ""));
+    assert!(text.ends_with("wait for its end, or stop it"), "{text}");
+}
+
 /// What people notice after the move, as Conduit does not do it.
 #[test]
 fn what_conduit_does_otherwise_is_found() {
@@ -268,19 +305,22 @@ fn what_conduit_does_otherwise_is_found() {
 #[test]
 fn media_that_another_program_keeps_is_told_once() {
     let directory = tempfile::tempdir().unwrap();
-    let of = |store: &Path| {
+    let of = |store: &Path, missing: &[&str]| {
         let text = format!("enable_media_repo: false\nmedia_store_path: {}", store.display());
         let (config, surroundings) = read(&text).unwrap();
         let mut checks = Checks::default();
         checks.configuration(&config, &surroundings);
-        let media = Media { files: 3, ..Media::default() };
+        let missing = missing.iter().map(|id| (*id).to_owned()).collect();
+        let media = Media { files: 3, missing, ..Media::default() };
         checks.survey(&Survey { media, ..survey() }, Some(&config));
         let mut found = codes(checks);
-        found.retain(|code| matches!(*code, "C124" | "C401" | "C404"));
+        found.retain(|code| matches!(*code, "C124" | "C401" | "C402" | "C404"));
         found
     };
-    assert_eq!(of(directory.path()), ["C404"]);
-    assert_eq!(of(&directory.path().join("nowhere")), ["C124"]);
+    assert_eq!(of(directory.path(), &[]), ["C404"]);
+    assert_eq!(of(directory.path(), &["a"]), ["C402", "C404"]);
+    assert_eq!(of(directory.path(), &["a", "b", "c"]), ["C124"]);
+    assert_eq!(of(&directory.path().join("nowhere"), &[]), ["C124"]);
 }
 
 const EXTENT: Extent = Extent {
