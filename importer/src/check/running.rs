@@ -4,6 +4,7 @@ use std::{fs, net::TcpStream, path::Path, time::Duration};
 
 use crate::{
     config::synapse::{DatabaseConfig, Surroundings, SynapseConfig},
+    counted::counted,
     findings::{Finding, codes},
     in_use,
 };
@@ -42,7 +43,8 @@ pub(super) fn running(
         }
     }
     if sessions > 0 {
-        let text = format!("{sessions} other sessions are on it");
+        let others = counted(sessions, ["other session is", "other sessions are"]);
+        let text = format!("{others} on it");
         found.push(codes::RUNNING.of("the PostgreSQL database", text));
     }
     found
