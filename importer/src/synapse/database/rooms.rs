@@ -277,7 +277,12 @@ impl DatabaseSource {
 }
 
 fn skip_broken(items: &mut Items<'_>, event_id: &str, broken: &BrokenRow) {
-    items.skip(event_id, "event-unparsable", broken.to_string());
+    // What is not there, or is another room's, is not unreadable.
+    let reason = match broken.reason {
+        event::JSON_MISSING | event::FOREIGN => broken.reason,
+        _ => "event-unparsable",
+    };
+    items.skip(event_id, reason, broken.to_string());
 }
 
 #[cfg(test)]

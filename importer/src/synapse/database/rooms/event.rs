@@ -22,6 +22,10 @@ pub(super) const COLUMNS: &str = "e.event_id, e.stream_ordering, e.topological_o
     r.event_id IS NOT NULL, sg.state_group, \
     (SELECT x.redacts FROM redactions x WHERE x.redacts = e.event_id LIMIT 1) IS NOT NULL, \
     ej.internal_metadata, ej.format_version, ej.json";
+/// The reason of an event without a row in `event_json`.
+pub(super) const JSON_MISSING: &str = "event-json-missing";
+/// The reason of a row that says another room than its event.
+pub(super) const FOREIGN: &str = "event-foreign";
 /// Where to select it from.
 pub(super) const TABLES: &str = "events e LEFT JOIN event_json ej ON ej.event_id = e.event_id \
     LEFT JOIN rejections r ON r.event_id = e.event_id \
@@ -107,7 +111,7 @@ impl Record {
         // Both are of a table that may have no row for the event.
         if row.is_null(8) && row.is_null(10) {
             return Err(BrokenRow::whole(
-                "event-json-missing",
+                JSON_MISSING,
                 "the event has no row in `event_json`; Synapse can't show it either",
             ));
         }
@@ -145,7 +149,7 @@ impl Record {
         let pdu = pdu.ok_or_else(|| BrokenRow::new("json", "json-invalid", "an event"))?;
         if pdu.room_id().is_some_and(|room| room != self.room_id) {
             return Err(BrokenRow::whole(
-                "event-foreign",
+                FOREIGN,
                 "the event's row says another room than the event itself, whose room has it if it has another row",
             ));
         }
