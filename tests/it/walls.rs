@@ -79,14 +79,14 @@ fn known(text: &str) -> BTreeSet<String> {
             names.insert(first(path));
             continue;
         };
-        let mut depth = 1;
+        let mut depth = 1_u32;
         let mut begins = true;
         for (place, letter) in group.char_indices() {
             match letter {
-                '{' => depth += 1,
-                '}' => depth -= 1,
+                '{' => depth = depth.saturating_add(1),
+                '}' => depth = depth.saturating_sub(1),
                 _ if begins && depth == 1 && is_name(letter) => {
-                    names.insert(first(&group[place..]));
+                    names.extend(group.get(place..).map(first));
                 }
                 _ => {}
             }
