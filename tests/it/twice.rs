@@ -94,6 +94,8 @@ fn rows_that_are_there_twice_are_named_in_every_table_that_is_read_and_one_of_th
     }
     let mut unique = read(&lab);
     unique.retain(|table| is_unique(&database, table));
+    // A background update drops its unique index, and may not have come that far when Synapse was stopped.
+    unique.remove("e2e_cross_signing_signatures");
     assert!(unique.len() > 35, "{unique:?}");
     // Where a column of an index is NULL, it holds nothing back.
     database.execute_batch("UPDATE event_push_actions SET profile_tag = ''").unwrap();

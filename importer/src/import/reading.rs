@@ -56,9 +56,11 @@ impl Import<'_> {
         receipts: &[&DumpReceipt],
     ) -> Result<bool, ImportError> {
         let (mut public, mut private) = (None, None);
+        let short_room = self.rows.stored(&trees::ROOMID_SHORTROOMID, room.as_bytes())?;
+        let short_room = short_room.as_deref().unwrap_or_default();
         for receipt in receipts {
             self.tally.read(Kind::Receipt, 1);
-            let kept = match self.candidate(room, receipt)? {
+            let kept = match self.candidate(room, short_room, receipt)? {
                 Ok(candidate) if receipt.receipt_type == "m.read" => {
                     keep(&mut public, (candidate, *receipt))
                 }
@@ -89,6 +91,7 @@ impl Import<'_> {
     fn candidate(
         &mut self,
         room: &OwnedRoomId,
+        short_room: &[u8],
         receipt: &DumpReceipt,
     ) -> Result<Result<Candidate, Refusal>, ImportError> {
         if !self.rooms.contains(room) {
@@ -99,7 +102,7 @@ impl Import<'_> {
             "m.read.private" => true,
             _ => return Ok(Err(("receipt-type-unknown", "Conduit knows no such receipts"))),
         };
-        let count = self.count(&receipt.event_id)?;
+        let count = self.count(short_room, &receipt.event_id)?;
         let thread = receipt.thread_id.as_deref();
         let candidate = match Candidate::new(&receipt.event_id, thread, receipt.ts, count) {
             Ok(candidate) => candidate,
@@ -117,11 +120,17 @@ impl Import<'_> {
         })
     }
 
-    /// The count of an event in the timeline.
-    fn count(&mut self, event: &ruma::EventId) -> Result<Option<u64>, ImportError> {
+    /// The count of an event in the timeline of this room; a damaged table may name any event.
+    fn count(
+        &mut self,
+        short_room: &[u8],
+        event: &ruma::EventId,
+    ) -> Result<Option<u64>, ImportError> {
         let stored = self.rows.stored(&trees::EVENTID_PDUID, event.as_bytes())?;
-        let fields =
-            stored.as_deref().map(|value| trees::EVENTID_PDUID.decode_value(&[], value).ok());
+        let fields = stored
+            .as_deref()
+            .filter(|value| value.starts_with(short_room))
+            .map(|value| trees::EVENTID_PDUID.decode_value(&[], value).ok());
         Ok(fields.flatten().and_then(|fields| match fields.get("count") {
             Some(Value::U64(count)) => Some(*count),
             _ => None,

@@ -61,7 +61,7 @@ impl Reading {
         room: &str,
         event: &str,
     ) -> Result<(), VerifyError> {
-        let first = count(store, event)?;
+        let first = count(store, room, event)?;
         self.begins.extend(first.map(|first| (room.to_owned(), first)));
         Ok(())
     }
@@ -84,7 +84,8 @@ impl Reading {
             let thread = receipt.thread_id.as_deref();
             let receipt_type = receipt.receipt_type.as_str();
             let begins = self.begins.get(room).copied();
-            let receipt = Receipt::new(store, &receipt.event_id, thread, receipt.ts, begins)?;
+            let place = (room, &*receipt.event_id);
+            let receipt = Receipt::new(store, place, thread, receipt.ts, begins)?;
             let Some(receipt) =
                 receipt.filter(|_| ["m.read", "m.read.private"].contains(&receipt_type))
             else {
@@ -141,7 +142,7 @@ impl Reading {
             let DumpRemoteReceipt { user_id, thread_id, event_id, ts } = receipt?;
             let thread = thread_id.as_deref();
             let begins = self.begins.get(room).copied();
-            let receipt = Receipt::new(store, &event_id, thread, ts, begins)?;
+            let receipt = Receipt::new(store, (room, &event_id), thread, ts, begins)?;
             let Some(receipt) =
                 receipt.filter(|_| user_id.server_name() != self.server_name.as_str())
             else {
@@ -193,7 +194,7 @@ struct Receipt<'a> {
 impl<'a> Receipt<'a> {
     fn new(
         store: &dyn KvStore,
-        event: &'a EventId,
+        (room, event): (&str, &'a EventId),
         thread: Option<&'a str>,
         ts: u64,
         begins: Option<u64>,
@@ -206,7 +207,7 @@ impl<'a> Receipt<'a> {
         }
         let event = event.as_str();
         let count =
-            count(store, event)?.filter(|count| begins.is_none_or(|begins| *count >= begins));
+            count(store, room, event)?.filter(|count| begins.is_none_or(|begins| *count >= begins));
         Ok(Some(Self { of_room, count, ts, unthreaded: thread.is_none(), event, thread }))
     }
 
@@ -215,10 +216,12 @@ impl<'a> Receipt<'a> {
     }
 }
 
-/// The count of an event in the timeline.
-fn count(store: &dyn KvStore, event: &str) -> Result<Option<u64>, VerifyError> {
+/// The count of an event in the timeline of a room.
+fn count(store: &dyn KvStore, room: &str, event: &str) -> Result<Option<u64>, VerifyError> {
+    let short_room = value_of(store, &trees::ROOMID_SHORTROOMID, &[Part::Text(room)])?;
     let id = value_of(store, &trees::EVENTID_PDUID, &[Part::Text(event)])?;
-    let fields = id.as_deref().and_then(|id| trees::EVENTID_PDUID.decode_value(&[], id).ok());
+    let of_room = short_room.zip(id).filter(|(room, id)| id.starts_with(room)).map(|(_, id)| id);
+    let fields = of_room.as_deref().and_then(|id| trees::EVENTID_PDUID.decode_value(&[], id).ok());
     Ok(fields.and_then(|fields| match fields.get("count") {
         Some(Value::U64(count)) => Some(*count),
         _ => None,
