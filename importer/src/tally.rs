@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 
 pub use self::rows::{Met, Rows};
 
+/// The reason of an event that the dump has twice: the first one is taken. `verify` counts such an event once.
+pub(crate) const DUPLICATE_EVENT: &str = "duplicate-event";
+
 /// What an item is; the rows of every report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

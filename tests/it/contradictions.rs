@@ -1,4 +1,5 @@
-//! Synapse's table of memberships against the room's state: the lesser holds, for `import` and for `verify`.
+//! Dumps that contradict themselves: Synapse's table of memberships against the room's state, of which the lesser holds, and an
+//! event that is there twice. For `import` and for `verify`.
 
 use importer::{
     conduit::{
@@ -60,6 +61,11 @@ fn event(
 /// A room whose state joins Alice and Bob, and a table that has Alice, Carol, and `bob` for Bob. Those of `accounts` are users
 /// of the dump.
 fn dump(bob: &str, accounts: &[&str]) -> (TempDir, DumpReader) {
+    dump_in_order(bob, accounts, &[0, 1, 2, 3])
+}
+
+/// The same with the four events of its timeline in another order.
+fn dump_in_order(bob: &str, accounts: &[&str], order: &[usize]) -> (TempDir, DumpReader) {
     let scratch = tempfile::tempdir().unwrap();
     let directory = scratch.path().join("dump");
     let writer = DumpWriter::create(&directory).unwrap();
@@ -94,8 +100,9 @@ fn dump(bob: &str, accounts: &[&str]) -> (TempDir, DumpReader) {
     ] {
         room.state(&from::<DumpState>(state)).unwrap();
     }
-    for event in [create, alice, rules, bobs] {
-        room.timeline(&event).unwrap();
+    let events = [create, alice, rules, bobs];
+    for place in order {
+        room.timeline(&events[*place]).unwrap();
     }
     writer.finish_room(room).unwrap();
     writer
@@ -147,4 +154,12 @@ fn a_member_without_an_account_is_a_member() {
     // Synapse's accounts can be broken, or deleted by hand.
     let (_scratch, dump) = dump("join", &[ALICE]);
     assert_eq!(outcome(&dump), (vec![], vec![ALICE.into(), BOB.into()], 2));
+}
+
+#[test]
+fn an_event_that_is_there_twice_moves_once() {
+    for order in [[0, 1, 2, 1, 3], [0, 1, 2, 3, 3]] {
+        let (_scratch, dump) = dump_in_order("join", &[ALICE, BOB, CAROL], &order);
+        assert_eq!(outcome(&dump), (vec![], vec![ALICE.into(), BOB.into()], 2), "{order:?}");
+    }
 }

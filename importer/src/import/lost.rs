@@ -6,20 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     counted::count,
     findings::{Finding, Severity},
-    tally::{Kind, Skip, Tally},
+    tally::{DUPLICATE_EVENT, Kind, Skip, Tally},
 };
 
 /// Reasons for which nothing is lost, as the event is there already or Synapse shows it to nobody, or that the census tells.
-const NO_LOSS: [&str; 6] = [
-    "event-twice",
-    "row-twice",
-    "duplicate-event",
-    "also-in-timeline",
-    "soft-failed",
-    "row-missing",
-];
+const NO_LOSS: [&str; 6] =
+    ["event-twice", "row-twice", DUPLICATE_EVENT, "also-in-timeline", "soft-failed", "row-missing"];
 /// The same for events outside of timelines: the membership has what was in them.
 const IN_THE_MEMBERSHIP: &str = "in-the-membership";
+
 /// Events left out for one reason.
 struct Lost<'a> {
     number: u64,
@@ -125,7 +120,7 @@ mod tests {
     #[test]
     fn nothing_lost_says_nothing() {
         let mut tally = Tally::default();
-        tally.skip(Kind::TimelineEvent, "$1", "duplicate-event", "twice");
+        tally.skip(Kind::TimelineEvent, "$1", DUPLICATE_EVENT, "twice");
         assert_eq!(said(&tally, &tally), []);
     }
 }

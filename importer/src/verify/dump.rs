@@ -45,7 +45,7 @@ use crate::{
     conduit::{kv::KvStore, trees},
     dump::DumpReader,
     progress::Progress,
-    tally::{Kind, Skip},
+    tally::{DUPLICATE_EVENT, Kind, Skip},
 };
 
 /// Items that the import left out, by kind.
@@ -60,7 +60,7 @@ impl<'a> Skipped<'a> {
     pub(super) fn of(skips: &'a [Skip]) -> Self {
         let (twice, left_out): (Vec<_>, Vec<_>) = skips
             .iter()
-            .partition(|skip| skip.kind == Kind::TimelineEvent && skip.reason == "duplicate-event");
+            .partition(|skip| skip.kind == Kind::TimelineEvent && skip.reason == DUPLICATE_EVENT);
         Self {
             items: left_out.into_iter().map(|skip| (skip.kind, skip.item.as_str())).collect(),
             twice: twice.into_iter().map(|skip| skip.item.as_str()).collect(),

@@ -27,7 +27,7 @@ use crate::{
         hidden::{Hidden, Place, hide},
         state::State,
     },
-    tally::Kind,
+    tally::{DUPLICATE_EVENT, Kind},
 };
 
 /// Writes a room; `None` if its states turn out not to be good enough, with nothing written that makes it a room.
@@ -160,7 +160,7 @@ impl Writer<'_> {
                 import.tally.written(Kind::Outlier, 1);
                 Ok(())
             }
-            _ => skip(import, "duplicate-event", "the dump has it twice"),
+            _ => skip(import, DUPLICATE_EVENT, "the dump has it twice"),
         }
     }
 
@@ -203,7 +203,7 @@ impl Writer<'_> {
                 self.write_outlier(parsed, event, slot, import)?;
             }
             Some(Slot::Timeline(_)) => {
-                return skip(import, "duplicate-event", "the dump has it twice");
+                return skip(import, DUPLICATE_EVENT, "the dump has it twice");
             }
             Some(Slot::Outlier(_)) | None => {}
         }
