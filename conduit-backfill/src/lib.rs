@@ -62,6 +62,7 @@ pub mod links;
 pub mod memory;
 pub mod password;
 pub mod redaction;
+pub mod refresh;
 mod state;
 pub mod story;
 #[cfg(test)]

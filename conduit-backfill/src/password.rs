@@ -25,7 +25,7 @@ pub fn matches_bcrypt(password: &str, pepper: &str, hash: &str) -> bool {
     is_bcrypt(hash) && bcrypt::verify(&salted, hash).unwrap_or(false)
 }
 
-/// Why the old server gave no verdict on a password. Tells nothing of the password.
+/// Why the old server gave no verdict on a password or a refresh token. Tells nothing of either.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AskError {
@@ -35,8 +35,8 @@ pub enum AskError {
     /// It has been asked too often.
     #[error("the old server asks to wait; raise `rc_login` in its configuration")]
     RateLimited,
-    /// Another status, or an answer that is not a login's.
-    #[error("the old server's answer to a login is of no use (status {0})")]
+    /// Another status, or an answer of another form.
+    #[error("the old server's answer is of no use (status {0})")]
     Unexpected(StatusCode),
 }
 
@@ -99,10 +99,11 @@ fn verdict(answer: &Answer) -> Result<Option<String>, AskError> {
     }
 }
 
-fn endpoint(base: &Url, name: &str) -> Url {
+/// `/_matrix/client/v3/NAME` of the old server; `name` may have several segments.
+pub(crate) fn endpoint(base: &Url, name: &str) -> Url {
     let mut url = base.clone();
     if let Ok(mut segments) = url.path_segments_mut() {
-        segments.pop_if_empty().extend(["_matrix", "client", "v3", name]);
+        segments.pop_if_empty().extend(["_matrix", "client", "v3"]).extend(name.split('/'));
     }
     url.set_query(None);
     url.set_fragment(None);

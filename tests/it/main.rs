@@ -3,6 +3,7 @@
 
 mod backfill;
 mod census;
+mod columns;
 mod conduit;
 mod configuration;
 mod contract;
@@ -25,6 +26,7 @@ mod past;
 mod predecessor;
 mod proxy;
 mod reading;
+mod receipts;
 mod sources;
 mod twice;
 mod unexpected;

@@ -1,6 +1,7 @@
 //! A real Synapse with a family in it: see `scripts/lab`.
 
 use std::{
+    collections::BTreeMap,
     fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
@@ -9,6 +10,7 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
 /// A database that Synapse uses.
@@ -328,32 +330,33 @@ fn template(
     Ok(directory)
 }
 
-/// Scripts that look at what was told, or at what became of it.
-const LISTENERS: [&str; 9] = [
-    "__main__.py",
-    "compare.py",
-    "conduit.py",
-    "drained.py",
-    "history.py",
-    "past.py",
-    "postgres.py",
-    "predecessor.py",
-    "snapshot.py",
-];
+/// The scripts of `scripts/lab` that make a laboratory what it is. What they import does so, too; the others look at it.
+const TELLERS: [&str; 4] = ["empty", "fill", "homeserver", "talk"];
 
 /// Hash of the scripts that tell the story.
 fn story() -> anyhow::Result<String> {
-    let mut files: Vec<_> = fs::read_dir(repository().join("scripts/lab"))?
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<Result<_, _>>()?;
-    let listens = |path: &Path| LISTENERS.iter().any(|name| path.ends_with(name));
-    files.retain(|path| path.is_file() && !listens(path));
-    files.sort();
-    let output = Command::new("sh")
-        .args(["-c", "cat \"$@\" | sha256sum", "sh"])
-        .args(files)
-        .output()
-        .context("hashing the scripts")?;
-    let hash = String::from_utf8(output.stdout)?;
-    Ok(hash)
+    let scripts = repository().join("scripts/lab");
+    let mut files = BTreeMap::new();
+    let mut next: Vec<_> = TELLERS.map(ToOwned::to_owned).into();
+    while let Some(name) = next.pop() {
+        let file = scripts.join(format!("{name}.py"));
+        if files.contains_key(&file) || !file.exists() {
+            continue;
+        }
+        let text = fs::read_to_string(&file)?;
+        let imports = text.lines().filter_map(|line| {
+            let name = line.strip_prefix("import ").or_else(|| line.strip_prefix("from "))?;
+            name.split_whitespace().next().map(ToOwned::to_owned)
+        });
+        next.extend(imports);
+        files.insert(file, text);
+    }
+    let requirements = scripts.join("requirements.txt");
+    let text = fs::read_to_string(&requirements)?;
+    files.insert(requirements, text);
+    let mut hasher = Sha256::new();
+    for text in files.values() {
+        hasher.update(text);
+    }
+    Ok(hex::encode(hasher.finalize()))
 }

@@ -161,6 +161,11 @@ pub(super) fn media(
     config: Option<&SynapseConfig>,
     elsewhere: bool,
 ) {
+    if !elsewhere {
+        for (uri, owner) in &survey.media.unknown {
+            checks.found(&codes::AVATARS_ELSEWHERE, uri, format!("is the avatar of {owner}"));
+        }
+    }
     let Some(config) = config.filter(|_| survey.media.files > 0) else { return };
     let path = config.media_store_path.display().to_string();
     // A storage provider that is a directory may have everything that Synapse's own directory lost.

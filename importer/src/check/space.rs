@@ -73,7 +73,7 @@ mod tests {
         let mut survey = Survey {
             accounts: vec![Account::default(); 3],
             rooms: vec![Room::default(); 2],
-            media: Media { files: 1, bytes: 7, missing: Vec::new() },
+            media: Media { files: 1, bytes: 7, ..Media::default() },
             ..Survey::default()
         };
         assert_eq!(dump(&survey, History::Full), 460_000);

@@ -119,6 +119,7 @@ checks! {
     MEDIA_MISSING = "C402", Warning, false, "uploaded files are not in the media directory; a storage provider may have them", "copy what is only there into the media directory";
     MEDIA_PROVIDER = "C403", Warning, false, "Synapse keeps media in a storage provider that is no directory; only directories are read", "copy what is only there into the media directory";
     OTHER_MEDIA = "C404", Warning, false, "this Synapse serves no media itself: what a program of another kind (matrix-media-repo) holds stays behind", "if one of Synapse's own workers serves it, nothing is lost; otherwise export it from that program, or go on passing `/_matrix/media` and `/_matrix/client/v1/media` to it";
+    AVATARS_ELSEWHERE = "C405", Warning, false, "an avatar of a user or room is a file of this server of which Synapse's tables know nothing: it was deleted, or a program of another kind (matrix-media-repo) keeps this server's files", "if Synapse's clients show the avatar, another program has it and all other files: export them from there, or go on passing `/_matrix/media` and `/_matrix/client/v1/media` to it";
     CONDUIT_CONFIG = "C501", Blocking, false, "Conduit's configuration can't be used", "correct it";
     CONDUIT_NAME = "C502", Blocking, false, "Conduit's configuration is for another server name", "set `server_name` to Synapse's";
     TARGET_USED = "C503", Blocking, false, "the database directory holds something: a Conduit that ran there, or an earlier import", "name a new directory, or remove what is there if nobody needs it";

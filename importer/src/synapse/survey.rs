@@ -172,4 +172,6 @@ pub struct Media {
     pub bytes: u64,
     /// Those that are not in the media directory.
     pub missing: Vec<String>,
+    /// Avatars that are files of this server of which Synapse's tables know nothing, and the user or room of each.
+    pub unknown: Vec<(String, String)>,
 }

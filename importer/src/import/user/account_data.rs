@@ -33,9 +33,11 @@ impl Import<'_> {
         } else {
             let rules =
                 push_rules::content(&user.user_id, user.push_rules.as_deref(), &mut self.tally);
-            self.tally.read(Kind::AccountData, 1);
             self.put_account_data("", id, "m.push_rules", &rules.to_string())?;
-            self.tally.written(Kind::AccountData, 1);
+            // Without them in the dump they are the defaults, which are nothing that moved.
+            let moved = u64::from(user.push_rules.is_some());
+            self.tally.read(Kind::AccountData, moved);
+            self.tally.written(Kind::AccountData, moved);
         }
         Ok(())
     }

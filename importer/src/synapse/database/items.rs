@@ -18,16 +18,30 @@ pub(super) struct Items<'a> {
     table: Option<&'static str>,
     /// Whose rows they are.
     row_owner: &'a str,
+    /// Rows are parts of an item: only what is left out of it is counted.
+    parts: bool,
 }
 
 impl<'a> Items<'a> {
     pub(super) fn new(tally: &'a mut Tally, kind: Kind, owner: &'a str) -> Self {
-        Self { tally, kind, owner, table: None, row_owner: owner }
+        Self { tally, kind, owner, table: None, row_owner: owner, parts: false }
     }
 
     /// The same where each item is a row of `table`, which is counted for the census, too.
     pub(super) fn of(self, table: &'static str) -> Self {
         Self { table: Some(table), ..self }
+    }
+
+    /// The same where the rows of `table` are parts of an item, which [`Items::whole`] counts. A part that is left out is
+    /// counted by itself.
+    pub(super) fn parts_of(self, table: &'static str) -> Self {
+        Self { table: Some(table), parts: true, ..self }
+    }
+
+    /// Counts an item that was put together from its parts.
+    pub(super) fn whole(&mut self) {
+        self.read(1);
+        self.written(1);
     }
 
     /// The same with rows of an owner who is told in other words.
@@ -72,7 +86,9 @@ impl<'a> Items<'a> {
         match items.entry(key) {
             Entry::Vacant(entry) => {
                 entry.insert(value);
-                self.written(1);
+                if !self.parts {
+                    self.written(1);
+                }
             }
             Entry::Occupied(mut entry) => {
                 let name = name(entry.key());
@@ -89,7 +105,9 @@ impl<'a> Items<'a> {
 
     /// Counts an item that is a row as read.
     pub(super) fn row(&mut self) {
-        self.read(1);
+        if !self.parts {
+            self.read(1);
+        }
         if let Some(table) = self.table {
             self.tally.rows.met(table, self.row_owner, 1);
         }
@@ -128,6 +146,9 @@ impl<'a> Items<'a> {
     /// Skips an item, named by its owner and itself.
     pub(super) fn skip(&mut self, item: &str, reason: &str, detail: impl Into<String>) {
         let item = format!("{} {item}", self.owner);
+        if self.parts {
+            self.read(1);
+        }
         self.tally.skip(self.kind, item.trim_start(), reason, detail);
         if let Some(table) = self.table {
             self.tally.rows.left_out(table, reason, 1);

@@ -3,11 +3,12 @@
 mod account_data;
 mod duplicates;
 mod incomplete;
+mod media;
 mod signatures;
 mod soundness;
 mod visibility;
 
-use std::{collections::BTreeMap, path::Path};
+use std::collections::BTreeMap;
 
 use ruma::RoomId;
 
@@ -16,7 +17,7 @@ use crate::{
     config::synapse::DatabaseConfig,
     counted::count,
     dump::format::SourceKind,
-    synapse::survey::{Account, Database, Locale, Media, Room, Survey},
+    synapse::survey::{Account, Database, Locale, Room, Survey},
 };
 
 impl DatabaseSource {
@@ -352,31 +353,6 @@ impl DatabaseSource {
         Ok(!self.main.rows(table, sql, &[id]).await?.is_empty())
     }
 
-    async fn survey_media(&mut self) -> Result<Media, DatabaseError> {
-        let mut media = Media::default();
-        if !self.schema.has_table("local_media_repository") {
-            return Ok(media);
-        }
-        let roots =
-            std::iter::once(&self.config.media_store_path).chain(&self.config.media_providers);
-        let stores: Vec<_> = roots.map(|root| root.join("local_content")).collect();
-        // Without a length: the id was given out, and nothing was uploaded. Previews of other sites are made again.
-        let sql = "SELECT media_id, media_length FROM local_media_repository \
-                   WHERE media_length IS NOT NULL AND url_cache IS NULL";
-        self.main
-            .each("local_media_repository", sql, &[], |row| {
-                let (id, bytes) = row.decode::<(String, u64)>().unwrap_or((row.label(), 0));
-                media.files = media.files.saturating_add(1);
-                media.bytes = media.bytes.saturating_add(bytes);
-                if !stores.iter().any(|store| is_stored(store, &id)) {
-                    media.missing.push(id);
-                }
-            })
-            .await?;
-        media.missing.sort();
-        Ok(media)
-    }
-
     async fn names(
         &mut self,
         table: &'static str,
@@ -435,14 +411,6 @@ async fn bytes_of(
             Ok(bytes.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0))
         }
     }
-}
-
-/// Whether `local_content/AB/CD/rest` is there. An id that leads elsewhere is not.
-fn is_stored(store: &Path, id: &str) -> bool {
-    let parts = (id.get(..2), id.get(2..4), id.get(4..));
-    let (Some(first), Some(second), Some(rest)) = parts else { return false };
-    let is_plain = id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
-    is_plain && store.join(first).join(second).join(rest).is_file()
 }
 
 #[cfg(test)]

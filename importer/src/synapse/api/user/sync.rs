@@ -207,7 +207,7 @@ impl Owner<'_> {
 
         for event in data.events.into_iter().filter(|event| event.kind == "m.tag") {
             let Tags { tags } = serde_json::from_str(event.content.get()).unwrap_or_default();
-            self.counter.kept(Kind::RoomAccountData, tags.len());
+            self.counter.kept(Kind::RoomAccountData, usize::from(!tags.is_empty()));
             if !tags.is_empty() {
                 let room = user.account_data.rooms.entry(room_id.clone()).or_default();
                 room.insert(event.kind, event.content);

@@ -339,6 +339,30 @@ async fn media_that_are_not_where_they_should_be_are_found() {
 }
 
 #[tokio::test]
+async fn avatars_that_synapse_has_no_row_of_are_found() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut fixture = sound();
+    for sql in [
+        "INSERT INTO local_media_repository (media_id) VALUES ('here')",
+        "INSERT INTO profiles VALUES ('alice', NULL, 'mxc://own.test/here', NULL)",
+        "INSERT INTO profiles VALUES ('bob', NULL, 'mxc://own.test/gone', NULL)",
+        "INSERT INTO profiles VALUES ('carl', NULL, 'mxc://other.test/gone', NULL)",
+        "INSERT INTO profiles VALUES ('dora', NULL, NULL, NULL)",
+        "ALTER TABLE room_stats_state ADD COLUMN avatar TEXT",
+        "INSERT INTO room_stats_state (room_id, avatar) VALUES ('!good:own.test', 'mxc://own.test/away')",
+    ] {
+        fixture.sql(sql);
+    }
+    let config = config(fixture.sqlite(directory.path()));
+    let found = found(&survey(&config).await, &config);
+    let found: Vec<_> = found.into_iter().filter(|finding| finding.0 == "C405").collect();
+    let avatar = |uri: &str, of: &str| ("C405", uri.to_owned(), format!("is the avatar of {of}"));
+    let expected =
+        [avatar("mxc://own.test/away", "!good:own.test"), avatar("mxc://own.test/gone", "bob")];
+    assert_eq!(found, expected);
+}
+
+#[tokio::test]
 async fn both_engines_are_seen_alike() {
     let Some(server) = Server::start() else { return };
     let mut fixture = sound();
@@ -352,7 +376,7 @@ async fn both_engines_are_seen_alike() {
         "INSERT INTO background_updates VALUES ('some_index')",
         "INSERT INTO dehydrated_devices VALUES ('@alice:own.test', 'D', '{}')",
         "INSERT INTO profiles VALUES ('alice', NULL, NULL, '{\"org.pronouns\": []}')",
-        "INSERT INTO profiles VALUES ('bob', NULL, NULL, '{}')",
+        "INSERT INTO profiles VALUES ('bob', NULL, 'mxc://own.test/gone', '{}')",
         "INSERT INTO local_media_repository (media_id, media_length) VALUES ('abcdefgh', 3)",
     ] {
         fixture.sql(sql);

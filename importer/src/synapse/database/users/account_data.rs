@@ -9,7 +9,7 @@ use super::batch::OneUser;
 use crate::{
     dump::format::DumpAccountData,
     synapse::{
-        database::{DatabaseError, items::Items, row::Row},
+        database::{DatabaseError, items::Items},
         push_rules::{UserRule, UserRules},
     },
     tally::{Kind, Tally},
@@ -17,7 +17,7 @@ use crate::{
 
 type Rooms = BTreeMap<OwnedRoomId, BTreeMap<String, Box<RawValue>>>;
 
-/// Global and room account data; tags as `m.tag` of their room.
+/// Global and room account data; the tags of a room are one item, its `m.tag`.
 ///
 /// With the experimental feature MSC3391 an empty object is a deleted entry, which Synapse's API does not show;
 /// without it, it is a value like any other.
@@ -68,7 +68,7 @@ async fn tags(
 ) -> Result<(), DatabaseError> {
     let sql = "SELECT tag, room_id, content, user_id FROM room_tags WHERE user_id IN ($IDS)";
     let rows = one.rows("room_tags", sql).await?;
-    let mut items = Items::new(tally, Kind::RoomAccountData, one.id.as_str()).of("room_tags");
+    let mut items = Items::new(tally, Kind::RoomAccountData, one.id.as_str()).parts_of("room_tags");
     let mut by_room: BTreeMap<OwnedRoomId, BTreeMap<String, Box<RawValue>>> = BTreeMap::new();
     for (tag, room_id, content) in items.decode::<(String, OwnedRoomId, Box<RawValue>)>(&rows) {
         let name = |tag: &String| format!("tag {tag} in {room_id}");
@@ -77,12 +77,13 @@ async fn tags(
     for (room_id, tags) in by_room {
         if let Ok(content) = serde_json::value::to_raw_value(&BTreeMap::from([("tags", tags)])) {
             rooms.entry(room_id).or_default().insert("m.tag".into(), content);
+            items.whole();
         }
     }
     Ok(())
 }
 
-/// The user's own rules and changes of default rules. Counted with the tree that they become, as account data.
+/// The user's own rules and changes of default rules: together one item of account data.
 pub(super) async fn push_rules(
     one: &mut OneUser<'_>,
     tally: &mut Tally,
@@ -90,7 +91,7 @@ pub(super) async fn push_rules(
     let sql = "SELECT rule_id, priority_class, conditions, actions, user_name FROM push_rules \
                WHERE user_name IN ($IDS) ORDER BY priority_class DESC, priority DESC";
     let rows = one.rows("push_rules", sql).await?;
-    let mut items = Items::new(tally, Kind::AccountData, one.id.as_str()).of("push_rules");
+    let mut items = Items::new(tally, Kind::AccountData, one.id.as_str()).parts_of("push_rules");
     let mut rules = Vec::new();
     let mut known = BTreeSet::new();
     for (rule_id, class, conditions, actions) in
@@ -108,10 +109,7 @@ pub(super) async fn push_rules(
             _ => None,
         };
         match rule {
-            Some(rule) => {
-                rules.push(rule);
-                items.written(1);
-            }
+            Some(rule) => rules.push(rule),
             None => items.skip(
                 &rule_id,
                 "push-rule-invalid",
@@ -119,27 +117,14 @@ pub(super) async fn push_rules(
             ),
         }
     }
-    // The tree itself, which every user has.
-    items.read(1);
-    items.written(1);
+    // All of them are one item, which every user has.
+    items.whole();
 
     let sql = "SELECT rule_id, enabled, user_name FROM push_rules_enable WHERE user_name IN ($IDS)";
     let rows = one.rows("push_rules_enable", sql).await?;
-    let table = "push_rules_enable";
-    let mut items = Items::new(tally, Kind::AccountData, one.id.as_str());
-    items.rows(table, rows.len());
-    let mut enabled = BTreeMap::new();
-    for row in &rows {
-        match row.decode::<(String, bool)>() {
-            Ok((rule, on)) => {
-                enabled.insert(rule, on);
-            }
-            Err(broken) => {
-                items.broken(Row::Kept(row), &broken);
-                items.row_left_out(table, broken.reason);
-            }
-        }
-    }
+    let mut items =
+        Items::new(tally, Kind::AccountData, one.id.as_str()).parts_of("push_rules_enable");
+    let enabled = items.decode::<(String, bool)>(&rows).into_iter().collect();
     Ok(UserRules { rules, enabled })
 }
 
