@@ -31,7 +31,9 @@ fn unequal(dump: &Path) -> BTreeMap<Kind, (u64, u64)> {
     let number = |counts: &BTreeMap<Kind, u64>, kind| counts.get(&kind).copied().unwrap_or(0);
     let kinds = dumped.keys().chain(imported.read.keys()).copied();
     kinds
-        .map(|kind| (kind, (number(dumped, kind), number(&imported.read, kind) - parts(kind))))
+        .map(|kind| {
+            (kind, (number(dumped, kind), number(&imported.read, kind).saturating_sub(parts(kind))))
+        })
         .filter(|(_, (written, read))| written != read)
         .collect()
 }
