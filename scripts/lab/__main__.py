@@ -10,6 +10,7 @@
     python scripts/lab compare BEFORE AFTER
     python scripts/lab conduit --dir DIR --bin CONDUIT --database DIR --before FILE --after FILE
     python scripts/lab encryption --dir DIR --bin CONDUIT --database DIR
+    python scripts/lab expire --dir DIR
     python scripts/lab predecessor --dir DIR --bin PATCHED-CONDUIT --database DIR --database-by-api DIR
     python scripts/lab live-long --dir DIR
     python scripts/lab past --dir DIR --bin PATCHED-CONDUIT --database DIR
@@ -98,6 +99,10 @@ def replace(lab: Notes, args: argparse.Namespace) -> None:
     predecessor.try_out(lab, args.bin, args.database.resolve(), args.database_by_api.resolve())
 
 
+def expire(lab: Notes, _args: argparse.Namespace) -> None:
+    predecessor.expire(lab)
+
+
 def live_long(lab: Notes, _args: argparse.Namespace) -> None:
     past.tell(lab)
 
@@ -153,6 +158,8 @@ def main() -> int:
     sub = command("conduit", move_in, "start Conduit on a migrated database and compare; exit code 1 if it differs")
     for option in ("bin", "database", "before", "after"):
         sub.add_argument(f"--{option}", type=Path, required=True)
+
+    command("expire", expire, "log somebody in whose access token will expire")
 
     sub = command("predecessor", replace, "start a patched Conduit in front of the Synapse that it replaced")
     for option in ("bin", "database", "database-by-api"):

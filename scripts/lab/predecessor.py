@@ -18,15 +18,17 @@ EXPIRED = 1_600_000_000_000
 
 
 def try_out(lab: Notes, binary: Path, database: Path, database_by_api: Path) -> None:
-    """Synapse runs; the databases were made from its database and from its APIs. Raises at what is wrong."""
+    """Synapse runs; after `expire`, the databases were made from its database and from its APIs. Raises at what is wrong."""
     with running(lab, binary, database) as base_url:
         password(lab, base_url, "ada")
         confirmation(lab, base_url, "ben")
         old_keys(base_url)
         missing_file(lab, base_url)
+        renewal(lab, base_url)
     with running(lab, binary, database, url=None) as base_url:
         password(lab, base_url, "ada")
         say("without Synapse: ada's password still works")
+        expect_refusal(401, lambda: Client(base_url).post("/refresh", refresh_token="syr_unknown"))
     with running(lab, binary, database_by_api) as base_url:
         soft_logout(lab, base_url, "ada")
 
@@ -78,6 +80,32 @@ def confirmation(lab: Notes, base_url: str, name: str) -> None:
     refused = expect_refusal(401, lambda: Client(base_url, last["access_token"]).get("/account/whoami"))
     assert not refused.body.get("soft_logout"), refused.body
     say("the deleted device is told to forget its keys")
+
+
+def expire(lab: Notes) -> None:
+    """Ben logs in on Synapse with a client that wants a token that expires."""
+    lab["expiring"] = login(lab["base_url"], "ben", lab["users"]["ben"]["password"], refresh_token=True)
+    assert lab["expiring"]["expires_in_ms"] > 0, lab["expiring"]
+    lab.save()
+
+
+def renewal(lab: Notes, base_url: str) -> None:
+    session = lab["expiring"]
+    expect_refusal(401, lambda: Client(base_url, session["access_token"]).get("/account/whoami"))
+
+    def refresh(token: str) -> dict:
+        return Client(base_url).post("/refresh", refresh_token=token)
+
+    renewed = refresh(session["refresh_token"])
+    assert "expires_in_ms" not in renewed and "refresh_token" not in renewed, renewed.keys()
+    owner = Client(base_url, renewed["access_token"]).get("/account/whoami")
+    assert (owner["user_id"], owner["device_id"]) == (session["user_id"], session["device_id"]), owner
+    for token in [session["refresh_token"], "syr_unknown"]:
+        refused = expect_refusal(401, lambda token=token: refresh(token))
+        assert refused.body["errcode"] == "M_UNKNOWN_TOKEN" and refused.body["soft_logout"] is True, refused.body
+    assert Client(base_url, renewed["access_token"]).get("/account/whoami") == owner
+    Client(base_url, renewed["access_token"]).post("/logout")
+    say("a session whose token would have expired is renewed, for good")
 
 
 def old_keys(base_url: str) -> None:

@@ -22,6 +22,7 @@ pub(crate) fn patched() -> Option<String> {
 fn passwords_devices_keys_and_files_of_the_old_synapse() {
     let Some(binary) = patched() else { return };
     let mut lab = Lab::start(Engine::Sqlite).unwrap();
+    lab.run("expire", &[]).unwrap();
     let [dump, by_api] = ["dump", "dump-api"].map(|name| lab.directory().join(name));
     command::dump(&lab.by_api(), &by_api).unwrap();
     lab.stop().unwrap();
