@@ -44,6 +44,9 @@ use crate::{
     tally::{Kind, Tally},
 };
 
+/// Why a row of an event is left out that another one has the id of.
+pub(super) const EVENT_TWICE: &str = "event-twice";
+
 /// A room while it is read.
 struct Room {
     id: OwnedRoomId,
@@ -195,7 +198,7 @@ impl DatabaseSource {
                 items.read(1);
                 items.skip_twin(
                     &placed.event_id,
-                    "event-twice",
+                    EVENT_TWICE,
                     "a table has the event's row twice; the first one is taken",
                 );
                 continue;

@@ -1,6 +1,6 @@
 //! The events, of which there are too many to be counted twice. How many a room has, an index tells.
 
-use super::{ENOUGH, Fate, NAMED, OUTSIDE, accounted, add, difference};
+use super::{super::rooms::EVENT_TWICE, ENOUGH, Fate, NAMED, OUTSIDE, accounted, add, difference};
 use crate::{
     census::{Stranger, TableRows},
     synapse::{
@@ -59,11 +59,19 @@ impl DatabaseSource {
         } else {
             rest.min(0)
         };
+        let twice =
+            if unmet > 0 { self.events_twice().await?.min(unmet.unsigned_abs()) } else { 0 };
+        if twice > 0 {
+            add(&mut rows.left_out, EVENT_TWICE, twice);
+        }
         let unneeded = u64::try_from(rest.saturating_sub(unmet)).unwrap_or(0);
         if unneeded > 0 {
             add(&mut rows.never, "not-needed", unneeded);
         }
         rows.unaccounted = difference(all, accounted(rows));
+        if rows.unaccounted == 0 {
+            rows.examples.clear();
+        }
         Ok(())
     }
 
@@ -100,6 +108,19 @@ impl DatabaseSource {
         add(&mut rows.left_out, NO_ROW, orphans);
         rows.owners = named.into_iter().map(|owner| Stranger { owner, rows: 1 }).collect();
         Ok(())
+    }
+
+    /// Rows of events that have another one, of which the dump takes one.
+    async fn events_twice(&mut self) -> Result<u64, DatabaseError> {
+        let sql = "SELECT event_id, COUNT(*) FROM events GROUP BY event_id HAVING COUNT(*) > 1";
+        let mut twice = 0_u64;
+        self.main
+            .each("events", sql, &[], |row| {
+                let number = row.integer(1).and_then(|rows| u64::try_from(rows).ok()).unwrap_or(0);
+                twice = twice.saturating_add(number.saturating_sub(1));
+            })
+            .await?;
+        Ok(twice)
     }
 
     /// How many events of timelines were not met, or too many.

@@ -339,3 +339,20 @@ async fn events_of_which_only_the_content_is_left_are_counted() {
         dump.skipped.iter().map(|(kind, item, reason)| [kind.as_str(), item, reason]).collect();
     assert_eq!(skipped, [["timeline-event", "$a, $b", "row-missing"]]);
 }
+
+#[tokio::test]
+async fn rows_of_events_that_have_a_twin_are_counted() {
+    let mut fixture = Fixture::new();
+    fixture.sql("INSERT INTO local_current_membership VALUES ('!room:own.test', '@alice:own.test', '$a', 'join')");
+    for id in ["$a", "$b"] {
+        fixture.event(&NewEvent { id, group: Some(1), ..NewEvent::default() });
+    }
+    fixture.sql("CREATE TABLE twin AS SELECT * FROM events WHERE event_id = '$a'");
+    fixture.sql("INSERT INTO events SELECT * FROM twin");
+    fixture.sql("DROP TABLE twin");
+    let dump = dumps(&fixture).await;
+    let events = of(&dump.census, "events");
+    assert_eq!((events.rows, events.unaccounted), (Some(3), 0));
+    assert_eq!(events.left_out.get("event-twice"), Some(&1));
+    assert!(events.examples.is_empty());
+}

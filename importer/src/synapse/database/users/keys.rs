@@ -121,7 +121,8 @@ pub(super) async fn signed_keys(
     type Columns = (String, OwnedUserId, String, String);
     let table = "e2e_cross_signing_signatures";
     let sql = "SELECT key_id, target_user_id, target_device_id, signature, user_id \
-               FROM e2e_cross_signing_signatures WHERE user_id IN ($IDS) AND target_user_id <> user_id";
+               FROM e2e_cross_signing_signatures WHERE user_id IN ($IDS) \
+               AND (target_user_id <> user_id OR target_user_id IS NULL)";
     let rows = one.rows(table, sql).await?;
     let mut items = Items::new(tally, Kind::KeySignature, one.id.as_str()).of(table);
     let mut by_owner: BTreeMap<OwnedUserId, Vec<Signature>> = BTreeMap::new();
