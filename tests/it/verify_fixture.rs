@@ -256,7 +256,7 @@ fn each_kind_of_damage_is_reported_by_its_code() {
 }
 
 #[test]
-fn a_wrong_signature_is_a_warning_and_a_pruned_event_is_none() {
+fn a_wrong_signature_or_content_hash_is_a_warning_and_a_pruned_event_is_none() {
     let mut store = fixture_in_memory();
     let row = |store: &MemoryStore| {
         let rows = store.scan(&trees::PDUID_PDU, &[]).unwrap().map(Result::unwrap);
@@ -289,7 +289,7 @@ fn a_wrong_signature_is_a_warning_and_a_pruned_event_is_none() {
     event.as_object_mut().unwrap().remove("origin");
     assert_eq!(put(&event), []);
     event["content"] = json!({"body": "another"});
-    assert_eq!(put(&event), [Severity::Blocking]);
+    assert_eq!(put(&event), [Severity::Warning]);
 }
 
 /// How often a code is noted.

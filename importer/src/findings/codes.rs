@@ -226,11 +226,11 @@ pub const OTHERS: &[Code] = &[
     Code::plain("V106", Blocking, "two rows that should point at each other don't"),
     Code::plain("V107", Blocking, "a short id is 0, or names two things"),
     Code::plain("V108", Blocking, "an event is not what Conduit can read"),
-    Code::plain("V109", Blocking, "an event's id or content hash is not that of its content"),
+    Code::plain("V109", Blocking, "an event's id is not the hash of its content"),
     Code::plain(
         "V109",
         Warning,
-        "a signature of this server is wrong: Synapse's database was damaged, or it once had another key of the same name",
+        "a signature of this server, or the hash of a content, is wrong: Synapse's database was damaged, or it once had another key of the same name",
     ),
     Code::plain("V110", Blocking, "an auth event is of another room"),
     Code::plain(
