@@ -12,6 +12,6 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use extent::{Extent, History, MediaFiles, MediaOptions};
+pub use extent::{Extent, History, MediaFiles, MediaOptions, REACH_BACK};
 pub use reader::{DumpReader, MediaReader, MessageReader, OutboxReader, ReadError, RoomReader};
 pub use writer::{DumpWriter, MediaWriter, MessageWriter, OutboxWriter, RoomWriter, WriteError};

@@ -8,6 +8,7 @@ pub mod dump;
 mod erased;
 pub mod push_rules;
 pub mod quiet;
+mod relations;
 pub mod survey;
 
 use async_trait::async_trait;

@@ -9,6 +9,7 @@
     python scripts/lab history --dir DIR --output FILE [--bin CONDUIT --database DIR --before FILE]
     python scripts/lab compare BEFORE AFTER
     python scripts/lab conduit --dir DIR --bin CONDUIT --database DIR --before FILE --after FILE
+    python scripts/lab threads --dir DIR --bin CONDUIT --database DIR --without DIR
     python scripts/lab encryption --dir DIR --bin CONDUIT --database DIR
     python scripts/lab expire --dir DIR
     python scripts/lab predecessor --dir DIR --bin PATCHED-CONDUIT --database DIR --database-by-api DIR
@@ -40,6 +41,7 @@ import secrecy
 import snapshot
 import synapse
 import talk
+import threads
 from notes import Notes
 
 
@@ -119,6 +121,10 @@ def drain(lab: Notes, args: argparse.Namespace) -> None:
     print(drained.try_out(lab, args.bin, args.database.resolve(), args.importer, args.dump))
 
 
+def reply(lab: Notes, args: argparse.Namespace) -> None:
+    threads.try_out(lab, args.bin, args.database.resolve(), args.without.resolve())
+
+
 def talk_on(lab: Notes, args: argparse.Namespace) -> int:
     return conduit.talk_on(lab, args.bin, args.database.resolve())
 
@@ -177,6 +183,10 @@ def main() -> int:
 
     sub = command("drain", drain, "start a patched Conduit and run `importer drain` on it")
     for option in ("bin", "database", "importer", "dump"):
+        sub.add_argument(f"--{option}", type=Path, required=True)
+
+    sub = command("threads", reply, "start Conduit on what is recent, with and without the first events of its threads, and reply")
+    for option in ("bin", "database", "without"):
         sub.add_argument(f"--{option}", type=Path, required=True)
 
     sub = command("encryption", talk_on, "start Conduit on a migrated database and talk on; exit code 1 if a client can't")

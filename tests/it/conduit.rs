@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use importer::dump::REACH_BACK;
 use migration_tests::{
     command,
     lab::{Engine, Lab},
@@ -56,4 +57,20 @@ fn a_family_moves_by_conduits_own_importer() {
         let arguments = command::import_arguments(dump, database, "rocksdb");
         command::run_other(&program, arguments).unwrap().json().unwrap();
     });
+}
+
+/// Threads that began before what is recent go on, as the dump goes back to their first events.
+#[test]
+fn threads_go_on_after_a_move_of_what_is_recent() {
+    let Some(binary) = skip::conduit() else { return };
+    let lab = Lab::long_ago().unwrap();
+    let database = |name: &str, reach: u32| {
+        let [dump, database] = [lab.path(&format!("{name}-dump")), lab.path(name)];
+        command::dump_recent(&lab.by_database(), &dump, reach).unwrap();
+        command::import(&dump, &database, "rocksdb").unwrap();
+        database.to_string_lossy().into_owned()
+    };
+    let (database, without) = (database("conduit", REACH_BACK), database("without", 0));
+    let arguments = ["--bin", &binary, "--database", &database, "--without", &without];
+    lab.run("threads", &arguments).unwrap();
 }

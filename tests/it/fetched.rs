@@ -20,37 +20,47 @@ use migration_tests::{
 use serde_json::{Value, json};
 
 use crate::{
-    named::{content, same},
+    named::{Content, content, same},
     predecessor::patched,
 };
 
-/// A stopped Synapse, dumped whole and with its newest events.
-struct Story {
+/// A stopped Synapse, dumped whole, with its newest events, and with these and what some of them relate to.
+pub(crate) struct Story {
     lab: Lab,
     full: PathBuf,
-    recent: PathBuf,
+    pub(crate) recent: PathBuf,
+    reaching: PathBuf,
 }
+
+/// Enough for some rooms' newest events to have what they relate to, and not for others.
+const REACH: u32 = 80;
 
 impl Story {
     fn tell() -> Self {
-        let lab = Lab::long_ago().unwrap();
-        let [full, recent] = ["full", "recent"].map(|history| {
-            let dump = lab.path(history);
-            command::dump_history(&lab.by_database(), &dump, history).unwrap();
-            dump
-        });
-        Self { lab, full, recent }
+        Self::of(Lab::long_ago().unwrap())
+    }
+
+    pub(crate) fn of(lab: Lab) -> Self {
+        let [full, recent, reaching] = ["full", "recent", "reaching"].map(|name| lab.path(name));
+        command::dump(&lab.by_database(), &full).unwrap();
+        command::dump_recent(&lab.by_database(), &recent, 0).unwrap();
+        command::dump_recent(&lab.by_database(), &reaching, REACH).unwrap();
+        Self { lab, full, recent, reaching }
     }
 
     /// A database with the newest events.
-    fn database(&self, name: &str, backend: &str) -> PathBuf {
+    pub(crate) fn database(&self, name: &str, backend: &str) -> PathBuf {
+        self.database_of(&self.recent, name, backend)
+    }
+
+    fn database_of(&self, dump: &Path, name: &str, backend: &str) -> PathBuf {
         let database = self.lab.path(name);
-        command::import(&self.recent, &database, backend).unwrap();
+        command::import(dump, &database, backend).unwrap();
         database
     }
 
     /// Starts Synapse so that it does nothing but answer; Conduit's side can't be the one that makes it behave.
-    fn start_quietly(&mut self) {
+    pub(crate) fn start_quietly(&mut self) {
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let config = self.lab.note("config").to_owned();
         let printed = command::new()
@@ -72,32 +82,35 @@ impl Story {
             .to_vec()
     }
 
-    fn backfill(&self, database: &Path) -> Run {
+    pub(crate) fn backfill(&self, database: &Path) -> Run {
         command::run(self.arguments(database)).unwrap()
     }
 
     /// That the database has all that a full import of the same Synapse has, and is in order.
-    fn is_whole(&self, database: &Path, backend: Backend) {
+    fn is_whole(&self, database: &Path, backend: Backend, dump: &Path) {
+        let [expected, found] = self.contents(database, backend);
+        assert!(expected["timeline"].len() > 1000, "only {} events", expected["timeline"].len());
+        same(&expected, &found);
+        is_of_dump(dump, database);
+    }
+
+    /// What a full import of the same Synapse has, and what the database has.
+    pub(crate) fn contents(&self, database: &Path, backend: Backend) -> [Content; 2] {
         let expected = self.lab.path("expected");
         if !expected.exists() {
             command::import(&self.full, &expected, "rocksdb").unwrap();
         }
-        let [expected, found] = [(Backend::Rocksdb, &*expected), (backend, database)]
-            .map(|(backend, path)| content(kv::open(backend, path, Mode::Read).unwrap().as_ref()));
-        assert!(expected["timeline"].len() > 1000, "only {} events", expected["timeline"].len());
-        same(&expected, &found);
-        // Receipts for what came later are left out by the import, so it is the recent dump that must be satisfied.
-        let dump = &*self.recent;
-        let verified = command::run([
-            "verify".as_ref(),
-            "--dump".as_ref(),
-            dump,
-            "--database".as_ref(),
-            database,
-        ]);
-        let verified = verified.unwrap().json().unwrap();
-        assert_eq!(verified["findings"], serde_json::json!([]));
+        [(Backend::Rocksdb, &*expected), (backend, database)]
+            .map(|(backend, path)| content(kv::open(backend, path, Mode::Read).unwrap().as_ref()))
     }
+}
+
+/// That `verify` accepts a database. Receipts for what came later are left out by the import, so it is its own dump that
+/// must be satisfied.
+pub(crate) fn is_of_dump(dump: &Path, database: &Path) {
+    let arguments = ["verify".as_ref(), "--dump".as_ref(), dump, "--database".as_ref(), database];
+    let verified = command::run(arguments).unwrap().json().unwrap();
+    assert_eq!(verified["findings"], serde_json::json!([]));
 }
 
 /// Only rooms of the other server have a past that this Synapse never had, or gives to nobody as nobody is in it any more.
@@ -116,14 +129,16 @@ fn nothing_is_missing(outcome: &Value) {
 fn what_is_fetched_later_is_what_a_full_import_has() {
     let mut story = Story::tell();
     story.start_quietly();
-    for (backend, name) in [(Backend::Rocksdb, "rocksdb"), (Backend::Sqlite, "sqlite")] {
-        let database = story.database(name, name);
+    let dumps = [&story.recent, &story.reaching].map(Clone::clone);
+    let backends = [(Backend::Rocksdb, "rocksdb"), (Backend::Sqlite, "sqlite")];
+    for ((backend, name), dump) in backends.into_iter().zip(&dumps) {
+        let database = story.database_of(dump, name, name);
         if backend == Backend::Rocksdb {
             refused_if_in_use(&story, &database);
         }
         let outcome = story.backfill(&database).backfilled().unwrap();
         nothing_is_missing(&outcome);
-        story.is_whole(&database, backend);
+        story.is_whole(&database, backend, dump);
         // Once more: there is nothing left.
         let again = story.backfill(&database).backfilled().unwrap();
         let rooms = again["rooms"].as_array().unwrap();
@@ -166,7 +181,7 @@ fn what_was_ended_in_the_middle_goes_on_later() {
     a_synapse_that_stops_is_named(&story, &stopped);
     story.start_quietly();
     nothing_is_missing(&story.backfill(&stopped).backfilled().unwrap());
-    story.is_whole(&stopped, Backend::Sqlite);
+    story.is_whole(&stopped, Backend::Sqlite, &story.recent);
 }
 
 fn killed_again_and_again(story: &Story, database: &Path) {
@@ -196,7 +211,7 @@ fn killed_again_and_again(story: &Story, database: &Path) {
     assert!(sizes.is_sorted(), "{sizes:?}");
     let is_middle = |size: &usize| sizes.first() < Some(size) && *size < whole;
     assert!(sizes.iter().any(is_middle), "it was never in the middle: {sizes:?}, {whole}");
-    story.is_whole(database, Backend::Rocksdb);
+    story.is_whole(database, Backend::Rocksdb, &story.recent);
 }
 
 /// Stops Synapse.

@@ -152,18 +152,22 @@ pub fn fails<S: AsRef<OsStr>>(
 ///
 /// If the dump fails.
 pub fn dump(source: &[String], directory: &Path) -> anyhow::Result<Value> {
-    dump_history(source, directory, "full")
+    dump_with(source, directory, &[])
 }
 
-/// Dumps a Synapse with so much history: `full` or `recent`.
+/// Dumps the newest events of a Synapse's rooms, and so many more where these relate to earlier ones.
 ///
 /// # Errors
 ///
 /// If the dump fails.
-pub fn dump_history(source: &[String], directory: &Path, history: &str) -> anyhow::Result<Value> {
-    let directory = directory.to_string_lossy().into_owned();
-    let end = ["--dump".to_owned(), directory, "--history".to_owned(), history.to_owned()];
-    run(["dump".to_owned()].iter().chain(source).chain(&end))?.json()
+pub fn dump_recent(source: &[String], directory: &Path, reach: u32) -> anyhow::Result<Value> {
+    dump_with(source, directory, &["--history", "recent", "--reach-back", &reach.to_string()])
+}
+
+fn dump_with(source: &[String], directory: &Path, more: &[&str]) -> anyhow::Result<Value> {
+    let directory = directory.to_string_lossy();
+    let end = ["--dump", &directory].into_iter().chain(more.iter().copied());
+    run(["dump"].into_iter().chain(source.iter().map(String::as_str)).chain(end))?.json()
 }
 
 /// Imports a dump; returns what was printed.

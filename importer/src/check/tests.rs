@@ -325,6 +325,7 @@ fn media_that_another_program_keeps_is_told_once() {
 
 const EXTENT: Extent = Extent {
     history: History::Recent,
+    reach_back: 0,
     media: MediaFiles::Refer,
     remote_media: false,
     keep_expiring_tokens: false,

@@ -11,7 +11,7 @@ use super::now_ms;
 pub(super) use crate::config::synapse::Configuration;
 use crate::{
     config::synapse::{ConfigError, Conninfo, ConninfoError, Given, MappedPath, PathMap},
-    dump::{Extent, History, MediaFiles, MediaOptions},
+    dump::{Extent, History, MediaFiles, MediaOptions, REACH_BACK},
     synapse::{
         Source, SourceError,
         api::{ApiOptions, ApiSource},
@@ -41,6 +41,10 @@ pub(super) struct SourceArguments {
     /// How much of each room's timeline to read
     #[arg(long, value_enum, default_value = "full")]
     pub(super) history: History,
+    /// With `--history recent`: the most events that a room is dumped with beyond its newest ones, to have what these
+    /// answer, edit or react to. A stock Conduit refuses replies in a thread whose first event it does not have
+    #[arg(long, value_name = "EVENTS", default_value_t = REACH_BACK)]
+    reach_back: u32,
     /// Where media files are to be [default: refer for a database, copy for APIs, which know no other]
     #[arg(long, value_enum)]
     media: Option<MediaFiles>,
@@ -121,6 +125,7 @@ impl SourceArguments {
                 signing_key: read_secret("--signing-key", key)?,
                 server_name: None,
                 history: self.history,
+                reach_back: self.extent().reach_back,
                 now_ts: now_ms(),
                 http: HttpOptions::default(),
             };
@@ -135,8 +140,9 @@ impl SourceArguments {
         let source = DatabaseSource::open(config, self.history, now_ms())
             .await
             .map_err(SourceError::from)?;
-        let Extent { media: files, remote_media: remote, keep_expiring_tokens, .. } = self.extent();
-        let source = source.with_media(MediaOptions { files, remote });
+        let Extent { reach_back, media: files, remote_media: remote, keep_expiring_tokens, .. } =
+            self.extent();
+        let source = source.reaching_back(reach_back).with_media(MediaOptions { files, remote });
         Ok(Box::new(if keep_expiring_tokens { source.keeping_expiring_tokens() } else { source }))
     }
 
@@ -153,6 +159,7 @@ impl SourceArguments {
         let default = if self.homeserver.is_some() { MediaFiles::Copy } else { MediaFiles::Refer };
         Extent {
             history: self.history,
+            reach_back: if self.history == History::Recent { self.reach_back } else { 0 },
             media: self.media.unwrap_or(default),
             remote_media: self.remote_media,
             keep_expiring_tokens: self.keep_expiring_tokens,

@@ -3,6 +3,9 @@
 use clap::ValueEnum as _;
 use serde::{Deserialize, Serialize};
 
+/// How many events more than the newest ones a room is dumped with, if it must be and nothing else is said.
+pub const REACH_BACK: u32 = 1000;
+
 /// How much of each room's timeline is dumped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
@@ -39,6 +42,9 @@ pub struct MediaOptions {
 pub struct Extent {
     /// Of each timeline.
     pub history: History,
+    /// With [`History::Recent`]: how many events more a room may have, to begin with what the newest ones relate to.
+    #[serde(default)]
+    pub reach_back: u32,
     /// Of the media files.
     pub media: MediaFiles,
     /// Whether media of other servers is there.
@@ -57,6 +63,9 @@ impl std::fmt::Display for Extent {
         let (history, media) =
             (name(self.history.to_possible_value()), name(self.media.to_possible_value()));
         write!(f, "--history {history} --media {media}")?;
+        if self.reach_back > 0 {
+            write!(f, " --reach-back {}", self.reach_back)?;
+        }
         if self.remote_media {
             f.write_str(" --remote-media")?;
         }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ruma::{OwnedEventId, OwnedUserId};
+use ruma::{EventId, OwnedEventId, OwnedUserId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -28,6 +28,8 @@ pub struct RoomFacts {
     /// Events from before these, which are left for later, if the dump says how many.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub older: Option<u64>,
+    /// Threads whose first event is among those that are left for later.
+    pub unbegun_threads: u64,
     /// Entries of its present state.
     pub state: u64,
     /// Why it was left out, if it was.
@@ -48,6 +50,8 @@ pub struct Later {
     pub lost_rooms: u64,
     /// Whether there may be more, which the dump does not count.
     pub uncounted: bool,
+    /// Threads of which the dump has replies and not the event that they begin with.
+    pub unbegun_threads: u64,
 }
 
 impl Later {
@@ -55,6 +59,7 @@ impl Later {
     pub(super) fn of(rooms: &[RoomFacts], recent: bool) -> Self {
         let mut later = Self::default();
         for room in rooms.iter().filter(|room| room.left_out.is_none()) {
+            later.unbegun_threads = later.unbegun_threads.saturating_add(room.unbegun_threads);
             let Some(older) = room.older else {
                 later.uncounted |= recent && room.joined > 0;
                 continue;
@@ -115,9 +120,15 @@ fn facts(
         look(&event?, name, &mut title);
     }
     let mut events: u64 = 0;
+    let is_cut = head.earlier_events != Some(0);
+    let mut threads = Threads::default();
     for event in room.timeline()? {
+        let event = event?;
         events = events.saturating_add(1);
-        look(&event?, name, &mut title);
+        look(&event, name, &mut title);
+        if is_cut {
+            threads.see(&event);
+        }
     }
     let head = room.head();
     let alias = head.aliases.first().map(|alias| alias.alias.to_string());
@@ -128,9 +139,36 @@ fn facts(
         joined: members,
         events,
         older: head.earlier_events,
+        unbegun_threads: threads.unbegun(),
         state: state.entries,
         left_out: None,
     })
+}
+
+/// The threads of a timeline that may lack its beginning.
+#[derive(Default)]
+struct Threads {
+    seen: BTreeSet<OwnedEventId>,
+    roots: BTreeSet<OwnedEventId>,
+}
+
+impl Threads {
+    fn see(&mut self, event: &DumpEvent) {
+        self.seen.insert(event.event_id.clone());
+        if !event.pdu.get().contains("m.thread") {
+            return;
+        }
+        let pdu = serde_json::from_str::<serde_json::Value>(event.pdu.get()).unwrap_or_default();
+        let relation = pdu.get("content").and_then(|content| content.get("m.relates_to"));
+        let field = |name| relation?.get(name)?.as_str();
+        let root = field("event_id").and_then(|id| EventId::parse(id).ok());
+        self.roots.extend(root.filter(|_| field("rel_type") == Some("m.thread")));
+    }
+
+    /// How many begin with an event that is not there.
+    fn unbegun(self) -> u64 {
+        u64::try_from(self.roots.difference(&self.seen).count()).unwrap_or(u64::MAX)
+    }
 }
 
 /// A room's present state: how many entries, and the events of types that have one state key, the empty one.
@@ -199,5 +237,30 @@ fn look(event: &DumpEvent, name: Option<&OwnedEventId>, title: &mut Option<Strin
     if Some(&event.event_id) == name {
         let pdu: Option<Pdu> = serde_json::from_str(event.pdu.get()).ok();
         *title = pdu.and_then(|pdu| pdu.content.name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{from_value, json};
+
+    use super::*;
+
+    #[test]
+    fn threads_that_began_earlier_are_counted_once() {
+        let mut threads = Threads::default();
+        for (id, kind, target) in [
+            ("$root", "", ""),
+            ("$a", "m.thread", "$root"),
+            ("$b", "m.thread", "$earlier"),
+            ("$c", "m.thread", "$earlier"),
+            ("$d", "m.annotation", "$other"),
+            ("$e", "m.thread", "$another"),
+        ] {
+            let relates_to = json!({"rel_type": kind, "event_id": target});
+            let pdu = json!({"content": {"m.relates_to": relates_to}});
+            threads.see(&from_value(json!({"event_id": id, "pdu": pdu})).unwrap());
+        }
+        assert_eq!(threads.unbegun(), 2);
     }
 }

@@ -141,8 +141,8 @@ fn tables_say_what_the_dump_holds_and_what_moved() {
     assert_eq!(
         json["rooms"],
         json!([
-            {"room_id": "!room0000:own.test", "name": HOSTILE, "version": "1", "joined": 1, "events": 2, "state": 2, "left_out": HOSTILE},
-            {"room_id": "!room0001:own.test", "name": "#alias1:own.test", "version": "4", "joined": 1, "events": 2, "state": 2},
+            {"room_id": "!room0000:own.test", "name": HOSTILE, "version": "1", "joined": 1, "events": 2, "unbegun_threads": 0, "state": 2, "left_out": HOSTILE},
+            {"room_id": "!room0001:own.test", "name": "#alias1:own.test", "version": "4", "joined": 1, "events": 2, "unbegun_threads": 0, "state": 2},
         ])
     );
     assert_eq!(
@@ -186,6 +186,7 @@ fn history_that_is_left_for_later_is_told_and_how_to_fetch_it() {
             joined,
             events: 1,
             older,
+            unbegun_threads: older.unwrap_or(0),
             state: 1,
             left_out: None,
         };
@@ -210,6 +211,7 @@ fn history_that_is_left_for_later_is_told_and_how_to_fetch_it() {
         "importer backfill",
         "quiet-config",
         "only copy",
+        "replies in 7 threads with an error (400)",
         "until all of that history has been fetched",
     ] {
         assert!(some.contains(told), "{told}: {some}");
@@ -220,6 +222,7 @@ fn history_that_is_left_for_later_is_told_and_how_to_fetch_it() {
     // The APIs don't say how much there is.
     let unknown = list(&[(1, None)]);
     assert!(unknown.contains("what is older than the newest events"), "{unknown}");
+    assert!(!unknown.contains("thread"), "{unknown}");
 }
 
 /// Each step that an operator must not forget.

@@ -112,8 +112,15 @@ fn fetch(later: &Later) -> String {
             count(later.rooms, "room")
         )
     };
+    let refused = match later.unbegun_threads {
+        0 => String::new(),
+        threads => format!(
+            " Until then, a stock Conduit answers replies in {} with an error (400), as the event is missing that began it.",
+            count(threads, "thread")
+        ),
+    };
     format!(
-        "{what} can't be scrolled to yet. Fetch that from the old Synapse: start it, alone and unreachable from outside, with \
+        "{what} can't be scrolled to yet.{refused} Fetch that from the old Synapse: start it, alone and unreachable from outside, with \
          what `importer quiet-config --synapse-config FILE` prints; then `importer backfill --homeserver URL --signing-key FILE` \
          with Conduit stopped, or `importer drain` through a patched one. Run it again until it says that nothing is missing."
     )

@@ -60,6 +60,8 @@ pub struct ApiOptions {
     pub server_name: Option<OwnedServerName>,
     /// How much of each timeline is read.
     pub history: History,
+    /// With [`History::Recent`]: how many events more than the newest ones are read, to begin with what these relate to.
+    pub reach_back: u32,
     /// Now, in milliseconds since the Unix epoch: login tokens end a week later.
     pub now_ts: u64,
     /// Timeouts, limits, tries.
@@ -76,6 +78,7 @@ pub struct ApiSource {
     keys: Keys,
     synapse_version: Option<String>,
     history: History,
+    reach_back: u32,
     media: MediaFiles,
     now_ts: u64,
     logins: Logins,
@@ -100,6 +103,7 @@ impl Source for ApiSource {
             schema_version: None,
             extent: Some(Extent {
                 history: self.history,
+                reach_back: self.reach_back,
                 media: self.media,
                 remote_media: false,
                 keep_expiring_tokens: false,

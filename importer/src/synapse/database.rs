@@ -45,6 +45,8 @@ pub struct DatabaseSource {
     schema: Schema,
     config: SynapseConfig,
     history: History,
+    /// How many events more than the newest ones a timeline may have, to begin with what these relate to.
+    reach_back: u32,
     media: MediaOptions,
     /// Whether newest access tokens that a client would refresh are kept and last.
     keep_expiring_tokens: bool,
@@ -93,6 +95,7 @@ impl DatabaseSource {
             schema,
             config: config.clone(),
             history,
+            reach_back: 0,
             media: MediaOptions { files: MediaFiles::Refer, remote: false },
             keep_expiring_tokens: false,
             erased,
@@ -116,6 +119,7 @@ impl DatabaseSource {
             schema: self.schema.clone(),
             config: self.config.clone(),
             history: self.history,
+            reach_back: self.reach_back,
             media: self.media,
             keep_expiring_tokens: self.keep_expiring_tokens,
             erased: self.erased.clone(),
@@ -125,6 +129,16 @@ impl DatabaseSource {
             owners: self.owners.clone(),
             second: None,
         })
+    }
+
+    /// With [`History::Recent`], lets a timeline have so many events more, to begin with what the newest ones relate to.
+    #[must_use]
+    pub fn reaching_back(mut self, events: u32) -> Self {
+        self.reach_back = events;
+        if let Some(second) = &mut self.second {
+            second.reach_back = events;
+        }
+        self
     }
 
     /// Dumps media as said here, rather than to refer to the files of this server's own.
@@ -192,6 +206,7 @@ impl Source for DatabaseSource {
             schema_version: u32::try_from(self.schema.version).ok(),
             extent: Some(Extent {
                 history: self.history,
+                reach_back: self.reach_back,
                 media: self.media.files,
                 remote_media: self.media.remote,
                 keep_expiring_tokens: self.keep_expiring_tokens,

@@ -8,6 +8,7 @@ mod event;
 mod hidden;
 mod members;
 mod outliers;
+mod recent;
 mod resolve;
 mod sightings;
 mod states;
@@ -254,15 +255,12 @@ impl<'a> Room<'a> {
         let current = self.present_state().await?;
         let extremities = timeline::extremities(&self.source.api, self.id).await?;
         // What nobody is in can only be told by reading it all.
-        let depth = if self.joined && self.source.history == History::Recent {
-            timeline::recent_depth(&self.source.api, self.id, &extremities).await?
-        } else {
-            0
-        };
-        if depth > 0 {
+        if self.joined && self.source.history == History::Recent {
+            self.begin = self.recent_depth(&extremities).await?;
+        }
+        if self.begin > 0 {
             head.earlier_events = None;
         }
-        self.begin = depth;
         self.read_redactions().await?;
         self.read_timeline().await?;
         let ends: Vec<_> = extremities.iter().map(|end| end.event_id.clone()).collect();

@@ -77,6 +77,7 @@ impl ApiSource {
             keys,
             synapse_version,
             history: options.history,
+            reach_back: options.reach_back,
             media: MediaFiles::Copy,
             now_ts: options.now_ts,
             logins: Logins::default(),

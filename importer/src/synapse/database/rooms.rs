@@ -6,11 +6,13 @@
 
 mod before;
 mod event;
+mod gaps;
 mod head;
 mod needed;
 mod outliers;
 mod pdu;
 mod receipts;
+mod recent;
 mod redactions;
 mod states;
 mod timeline;

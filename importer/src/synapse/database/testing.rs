@@ -183,6 +183,14 @@ impl Fixture {
         let database = self.sqlite(directory.path());
         dumped(&config(database), history).await
     }
+
+    /// Dumps the newest events through SQLite, and so many more where these relate to earlier ones.
+    pub(super) async fn dump_reaching(&self, reach_back: u32) -> Dumped {
+        let directory = tempfile::tempdir().unwrap();
+        let config = config(self.sqlite(directory.path()));
+        let source = DatabaseSource::open(&config, History::Recent, NOW).await.unwrap();
+        dumped_from(source.reaching_back(reach_back)).await
+    }
 }
 
 /// A configuration of `own.test`.
@@ -223,9 +231,12 @@ pub(super) struct Dumped {
 
 /// Dumps a database; the tally must be balanced.
 pub(super) async fn dumped(config: &SynapseConfig, history: History) -> Dumped {
+    dumped_from(DatabaseSource::open(config, history, NOW).await.unwrap()).await
+}
+
+async fn dumped_from(mut source: DatabaseSource) -> Dumped {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("dump");
-    let mut source = DatabaseSource::open(config, history, NOW).await.unwrap();
     let manifest: Manifest =
         dump(&mut source, &path, NOW, &Progress::Hidden, std::future::pending()).await.unwrap();
     assert_eq!(manifest.tally.unbalanced(), [], "{:?}", manifest.tally);

@@ -9,12 +9,8 @@ use serde_json::value::RawValue;
 
 use super::super::{ApiError, connection::Connection};
 
-/// How many of the newest events are dumped at least.
-const RECENT: usize = 50;
 /// Events in memory at a time; each can have 64 KiB, and as much again of what is bundled with it.
 const PAGE: &str = "200";
-/// How deep the first look for recent events goes.
-const FIRST_SPAN: u64 = 60;
 
 /// A page of a timeline.
 #[derive(Debug, Deserialize)]
@@ -27,7 +23,7 @@ pub(super) struct Page {
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Extremity {
     pub(super) event_id: OwnedEventId,
-    depth: u64,
+    pub(super) depth: u64,
 }
 
 /// A room's timeline, read page by page.
@@ -78,29 +74,4 @@ pub(super) async fn extremities(
     let mut extremities = api.admin::<Answer>(&path, &[]).await?.results;
     extremities.sort_by(|a, b| a.event_id.cmp(&b.event_id));
     Ok(extremities)
-}
-
-/// A depth from which on there are [`RECENT`] events at least, all extremities among them; 0 if there are fewer.
-pub(super) async fn recent_depth(
-    api: &Connection,
-    room_id: &RoomId,
-    extremities: &[Extremity],
-) -> Result<u64, ApiError> {
-    let depths = || extremities.iter().map(|extremity| extremity.depth);
-    let (Some(newest), Some(oldest)) = (depths().max(), depths().min()) else { return Ok(0) };
-    let mut span = FIRST_SPAN;
-    while span < newest {
-        let depth = newest.saturating_sub(span).min(oldest);
-        let page = Timeline::from_depth(room_id, depth).page(api).await?;
-        let shown = page.map_or(0, |page| page.chunk.iter().filter(|e| !is_soft_failed(e)).count());
-        if shown >= RECENT {
-            return Ok(depth);
-        }
-        span = span.saturating_mul(4);
-    }
-    Ok(0)
-}
-
-fn is_soft_failed(event: &RawValue) -> bool {
-    event.get().contains(r#""io.element.synapse.soft_failed":true"#)
 }

@@ -71,6 +71,7 @@ impl Fake {
             signing_key: KEY.into(),
             server_name: None,
             history: History::Full,
+            reach_back: 0,
             now_ts: 1_000_000,
             http: HttpOptions {
                 body_limit: 1 << 16,
@@ -126,6 +127,14 @@ impl Fake {
                 && request.headers.get("authorization").is_some_and(|value| *value == *expected)
         };
         requests.iter().filter(is_logout).count()
+    }
+
+    /// The values of a parameter with which a path was asked for.
+    pub(super) async fn asked(&self, path: &str, name: &str) -> Vec<String> {
+        let requests = self.server.received_requests().await.unwrap();
+        let requests = requests.iter().filter(|request| request.url.path() == path);
+        let values = requests.flat_map(|request| request.url.query_pairs().into_owned());
+        values.filter(|(key, _)| key == name).map(|(_, value)| value).collect()
     }
 
     /// How often a path was asked for.

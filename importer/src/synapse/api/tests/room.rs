@@ -17,7 +17,10 @@ use crate::{
         DumpReader, DumpWriter,
         format::{DumpEvent, DumpRoom, DumpState, Manifest, SourceInfo, SourceKind},
     },
-    synapse::{Source, api::ApiSource},
+    synapse::{
+        History, Source,
+        api::{ApiOptions, ApiSource},
+    },
     tally::{Kind, Tally},
 };
 
@@ -327,6 +330,28 @@ async fn an_older_synapse_gives_outliers_over_federation() {
     }
     // Once, for the event before the one that is shown.
     assert_eq!(asked, [0, 0, 0, 0, 1]);
+}
+
+#[tokio::test]
+async fn recent_history_reaches_back_to_what_it_relates_to() {
+    let mut room = Factory::room();
+    for number in 5..104 {
+        room.add(message(&format!("{number}")), &[number - 1], &[0, 1, 2]);
+    }
+    let mut reply = message("In the thread");
+    // One is unknown, and one was said at depth 11.
+    reply["content"]["m.relates_to"] = json!({"rel_type": "m.thread", "event_id": room.id(10)});
+    reply["content"]["m.relates_to"]["m.in_reply_to"] = json!({"event_id": "$unknown"});
+    room.add(reply, &[103], &[0, 1, 2]);
+    for (reach_back, first) in [(1000, "t11-0"), (34, "t11-0"), (33, "t45-0"), (0, "t45-0")] {
+        let fake = Fake::start().await;
+        room.serve(&fake, &room.all()[44..], 1);
+        let options = ApiOptions { history: History::Recent, reach_back, ..fake.options() };
+        dump(&mut ApiSource::connect(options).await.unwrap()).await;
+        let path = format!("/_synapse/admin/v1/rooms/{ROOM}/messages");
+        // Where it begins is looked for, then redactions, then the timeline is read.
+        assert_eq!(fake.asked(&path, "from").await, ["t45-0", "t0-0", first], "{reach_back}");
+    }
 }
 
 #[tokio::test]

@@ -59,7 +59,7 @@ impl DatabaseSource {
         let extremities = self.extremities(room_id).await?;
         let current = self.current_state(room_id, &extremities, tally).await?;
         let positions: Vec<_> = extremities.iter().map(|event| event.position).collect();
-        let timeline = Timeline::read(&mut self.main, room_id, self.history, &positions).await?;
+        let timeline = self.timeline(room_id, &positions).await?;
         let mut forward_extremities: Vec<OwnedEventId> =
             extremities.into_iter().map(|event| event.event_id).collect();
         forward_extremities.sort();

@@ -1,7 +1,7 @@
 //! The timeline of a room, page by page.
 //!
-//! Its order is that in which users saw the events: history that was backfilled from other servers first, sorted as
-//! Synapse pages through it, by depth; then what arrived since, in the order of arrival. Events that Synapse backfilled
+//! Its order is that in which users saw the events: what arrived, in the order of arrival, and what Synapse backfilled, by
+//! depth, as Synapse pages through it; before all that arrived, or in one of its [`Gaps`]. Events that were backfilled
 //! have negative stream orderings, which go down from page to page but up within each: they are no order on their own.
 
 use std::ops::ControlFlow;
@@ -15,11 +15,9 @@ use super::{
         row::{BrokenRow, Row},
     },
     event::{COLUMNS, Record, TABLES},
+    gaps::{Gap, Gaps, Place},
 };
-use crate::synapse::History;
 
-/// How many of the newest events are dumped at least.
-pub(super) const RECENT: i64 = 50;
 /// Most events in memory at a time.
 const PAGE: i64 = if cfg!(test) { 100 } else { 1000 };
 /// Most bytes of their JSON; an event can have 64 KiB.
@@ -28,11 +26,11 @@ const PAGE_BYTES: usize = 8 << 20;
 /// Events that belong to timelines, but for soft-failed ones, which were never shown to anybody.
 const ACCEPTED: &str = "NOT e.outlier AND r.event_id IS NULL";
 /// Events that belong to timelines.
-const SHOWN: &str = "NOT e.outlier AND r.event_id IS NULL \
+pub(super) const SHOWN: &str = "NOT e.outlier AND r.event_id IS NULL \
     AND COALESCE(ej.internal_metadata, '') NOT LIKE '%\"soft_failed\":true%' \
     AND COALESCE(ej.internal_metadata, '') NOT LIKE '%\"soft_failed\": true%'";
 
-/// A place in a room's timeline; earlier ones are less.
+/// What Synapse says of an event's place. Of those that were backfilled, and of those that were not, earlier ones are less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Position {
     Backfilled { topological: i64, stream: i64 },
@@ -40,9 +38,6 @@ pub(super) enum Position {
 }
 
 impl Position {
-    /// Before everything.
-    const BEGIN: Self = Self::Backfilled { topological: i64::MIN, stream: i64::MIN };
-
     pub(super) fn new(stream: i64, topological: i64) -> Self {
         if stream < 0 { Self::Backfilled { topological, stream } } else { Self::Live { stream } }
     }
@@ -52,8 +47,9 @@ impl Position {
 #[derive(Clone, Debug)]
 pub(super) struct Timeline {
     room_id: OwnedRoomId,
+    gaps: Gaps,
     /// Where it begins.
-    begin: Position,
+    begin: Place,
     /// How many events come before.
     pub(super) earlier: u64,
 }
@@ -67,34 +63,25 @@ pub(super) struct Placed {
 }
 
 impl Timeline {
-    /// The part that `history` asks for; it reaches back to the oldest forward extremity.
-    pub(super) async fn read(
-        db: &mut Connection,
-        room_id: &RoomId,
-        history: History,
-        extremities: &[Position],
-    ) -> Result<Self, DatabaseError> {
-        let mut timeline = Self { room_id: room_id.to_owned(), begin: Position::BEGIN, earlier: 0 };
-        if history == History::Recent {
-            let newest = newest(db, room_id).await?;
-            if let (Some(oldest), true) = (newest.last(), i64::try_from(newest.len()) == Ok(RECENT))
-            {
-                let first = extremities.iter().chain([oldest]).min().copied().unwrap_or(*oldest);
-                timeline.begin = first;
-                timeline.earlier = earlier(db, room_id, first).await?;
-            }
-        }
-        Ok(timeline)
+    /// From a place on, before which there are so many events.
+    pub(super) fn from(room_id: &RoomId, gaps: Gaps, begin: Place, earlier: u64) -> Self {
+        Self { room_id: room_id.to_owned(), gaps, begin, earlier }
     }
 
     /// Whether an event is part of it.
     pub(super) fn contains(&self, event: &Record) -> bool {
-        event.is_accepted() && event.position >= self.begin
+        event.is_accepted() && self.gaps.place(event.position) >= self.begin
     }
 
     /// Where reading it begins.
     pub(super) fn cursor(&self) -> Cursor {
-        Cursor::From(self.begin, Vec::new())
+        let Place { stream, arrived, backfilled: (topological, number) } = self.begin;
+        let position = if arrived {
+            Position::Live { stream }
+        } else {
+            Position::Backfilled { topological, stream: number }
+        };
+        Cursor::From { gap: self.gaps.before(stream), position, seen: Vec::new() }
     }
 
     /// The next rows, oldest first, soft-failed events too. None: there are no more.
@@ -106,32 +93,10 @@ impl Timeline {
         db: &mut Connection,
         cursor: &mut Cursor,
     ) -> Result<Vec<Placed>, DatabaseError> {
-        let room_id = Param::from(self.room_id.as_str());
-        if let Cursor::From(Position::Backfilled { topological, stream }, seen) = &*cursor {
-            let sql = format!(
-                "SELECT {COLUMNS} FROM {TABLES} WHERE e.room_id = $1 AND {ACCEPTED} AND e.stream_ordering < 0 \
-                 AND (e.topological_ordering, e.stream_ordering) >= ($2, $3) \
-                 ORDER BY e.topological_ordering, e.stream_ordering LIMIT {}",
-                limit(seen)
-            );
-            let params = [room_id, (*topological).into(), (*stream).into()];
-            let begin = Position::Backfilled { topological: *topological, stream: *stream };
-            let page = Page::read(db, &sql, &params, begin, seen).await?;
-            *cursor = page.end(cursor, Cursor::From(Position::Live { stream: 0 }, Vec::new()));
-            if !page.rows.is_empty() {
-                return Ok(page.rows);
-            }
-        }
-        if let Cursor::From(Position::Live { stream }, seen) = &*cursor {
-            let sql = format!(
-                "SELECT {COLUMNS} FROM {TABLES} WHERE e.room_id = $1 AND {ACCEPTED} AND e.stream_ordering >= $2 \
-                 ORDER BY e.stream_ordering LIMIT {}",
-                limit(seen)
-            );
-            let begin = Position::Live { stream: *stream };
-            let params = [room_id, (*stream).into()];
-            let page = Page::read(db, &sql, &params, begin, seen).await?;
-            *cursor = page.end(cursor, Cursor::Nowhere);
+        while let Cursor::From { gap, position, seen } = &*cursor {
+            let (sql, params, next) = self.part(*gap, *position, limit(seen));
+            let page = Page::read(db, &sql, &params, *position, seen).await?;
+            *cursor = page.end(cursor, next);
             if !page.rows.is_empty() {
                 return Ok(page.rows);
             }
@@ -145,18 +110,60 @@ impl Timeline {
              AND (e.stream_ordering IS NULL OR e.stream_ordering < 0 AND e.topological_ordering IS NULL)"
         );
         let begin = Position::Live { stream: i64::MAX };
+        let room_id = Param::from(self.room_id.as_str());
         Ok(Page::read(db, &sql, &[room_id], begin, &[]).await?.rows)
+    }
+
+    /// How to read on from a position to the end of a gap, or to the next gap, and where it goes on from there.
+    fn part(&self, gap: usize, position: Position, limit: i64) -> (String, Vec<Param<'_>>, Cursor) {
+        let from = format!("SELECT {COLUMNS} FROM {TABLES} WHERE e.room_id = $1 AND {ACCEPTED}");
+        let room_id = Param::from(self.room_id.as_str());
+        let Gap { before, depth } = self.gaps.get(gap).unwrap_or(Gap::ALL);
+        let after = self.gaps.get(gap.saturating_add(1));
+        match position {
+            Position::Backfilled { topological, stream } => {
+                let sql = format!(
+                    "{from} AND e.stream_ordering < 0 AND e.topological_ordering <= $4 \
+                     AND (e.topological_ordering, e.stream_ordering) >= ($2, $3) \
+                     ORDER BY e.topological_ordering, e.stream_ordering LIMIT {limit}"
+                );
+                let params = vec![room_id, topological.into(), stream.into(), depth.into()];
+                (sql, params, Cursor::begin(gap, Position::Live { stream: before.max(0) }))
+            }
+            Position::Live { stream } => {
+                let sql = format!(
+                    "{from} AND e.stream_ordering >= $2 AND e.stream_ordering <= $3 \
+                     ORDER BY e.stream_ordering LIMIT {limit}"
+                );
+                let last = after.map_or(i64::MAX, |after| after.before.saturating_sub(1));
+                let params = vec![room_id, stream.into(), last.into()];
+                let topological = depth.saturating_add(1);
+                let next = Position::Backfilled { topological, stream: i64::MIN };
+                let next = after.map(|_| Cursor::begin(gap.saturating_add(1), next));
+                (sql, params, next.unwrap_or(Cursor::Nowhere))
+            }
+        }
     }
 }
 
 /// Where in a timeline the reading is.
 #[derive(Clone, Debug)]
 pub(super) enum Cursor {
-    /// At a place, of whose rows these have been read: their ids.
-    From(Position, Vec<String>),
+    /// At a position, of whose rows these have been read: their ids. In a gap, or after it.
+    From {
+        gap: usize,
+        position: Position,
+        seen: Vec<String>,
+    },
     /// At rows without a place, which are damage.
     Nowhere,
     End,
+}
+
+impl Cursor {
+    fn begin(gap: usize, position: Position) -> Self {
+        Self::From { gap, position, seen: Vec::new() }
+    }
 }
 
 /// Rows to ask for, to get a page of others than those that have been read.
@@ -203,13 +210,11 @@ impl Page {
     /// Where the page ends that began at a cursor; `next` if it has all.
     fn end(&self, begin: &Cursor, next: Cursor) -> Cursor {
         let Some(last) = self.rows.last().filter(|_| self.is_full) else { return next };
-        let mut seen = match begin {
-            Cursor::From(place, seen) if *place == last.position => seen.clone(),
-            Cursor::From(..) | Cursor::Nowhere | Cursor::End => Vec::new(),
-        };
+        let Cursor::From { gap, position, seen } = begin else { return next };
+        let mut seen = if *position == last.position { seen.clone() } else { Vec::new() };
         let there = self.rows.iter().rev().take_while(|row| row.position == last.position);
         seen.extend(there.map(|row| row.event_id.clone()));
-        Cursor::From(last.position, seen)
+        Cursor::From { gap: *gap, position: last.position, seen }
     }
 }
 
@@ -223,45 +228,4 @@ fn placed(row: Row<'_>, before: Position) -> Placed {
         (Err(_), None) => before,
     };
     Placed { position, event_id: row.label(), event }
-}
-
-/// Places of the newest events, newest first; at most [`RECENT`].
-async fn newest(db: &mut Connection, room_id: &RoomId) -> Result<Vec<Position>, DatabaseError> {
-    let mut newest = Vec::new();
-    for order in [
-        "e.stream_ordering >= 0 ORDER BY e.stream_ordering DESC",
-        "e.stream_ordering < 0 ORDER BY e.topological_ordering DESC, e.stream_ordering DESC",
-    ] {
-        let sql = format!(
-            "SELECT e.stream_ordering, e.topological_ordering FROM {TABLES} \
-             WHERE e.room_id = $1 AND {SHOWN} AND {order} LIMIT $2"
-        );
-        let left = RECENT.saturating_sub(i64::try_from(newest.len()).unwrap_or(RECENT));
-        let rows = db.rows("events", &sql, &[room_id.as_str().into(), left.into()]).await?;
-        newest.extend(rows.iter().filter_map(|row| {
-            row.decode().ok().map(|(stream, topological)| Position::new(stream, topological))
-        }));
-    }
-    Ok(newest)
-}
-
-/// How many events come before a place.
-async fn earlier(
-    db: &mut Connection,
-    room_id: &RoomId,
-    first: Position,
-) -> Result<u64, DatabaseError> {
-    let (condition, params) = match first {
-        Position::Live { stream } => ("e.stream_ordering < $2", vec![stream]),
-        Position::Backfilled { topological, stream } => (
-            "e.stream_ordering < 0 AND (e.topological_ordering, e.stream_ordering) < ($2, $3)",
-            vec![topological, stream],
-        ),
-    };
-    let sql =
-        format!("SELECT COUNT(*) FROM {TABLES} WHERE e.room_id = $1 AND {SHOWN} AND {condition}");
-    let mut all = vec![room_id.as_str().into()];
-    all.extend(params.into_iter().map(Param::from));
-    let rows = db.rows("events", &sql, &all).await?;
-    Ok(rows.first().and_then(|row| row.decode().ok()).map_or(0, |(number,)| number))
 }
