@@ -14,6 +14,7 @@
     python scripts/lab expire --dir DIR
     python scripts/lab predecessor --dir DIR --bin PATCHED-CONDUIT --database DIR --database-by-api DIR
     python scripts/lab live-long --dir DIR
+    python scripts/lab live-races --dir DIR
     python scripts/lab past --dir DIR --bin PATCHED-CONDUIT --database DIR
     python scripts/lab hostile --dir DIR --bin PATCHED-CONDUIT --database DIR
     python scripts/lab drain --dir DIR --bin PATCHED-CONDUIT --database DIR --importer IMPORTER --dump DIR
@@ -37,6 +38,7 @@ import history
 import hostile
 import past
 import predecessor
+import race
 import secrecy
 import snapshot
 import synapse
@@ -109,6 +111,10 @@ def live_long(lab: Notes, _args: argparse.Namespace) -> None:
     past.tell(lab)
 
 
+def live_races(lab: Notes, _args: argparse.Namespace) -> None:
+    race.tell(lab)
+
+
 def look_back(lab: Notes, args: argparse.Namespace) -> None:
     past.try_out(lab, args.bin, args.database.resolve())
 
@@ -172,6 +178,8 @@ def main() -> int:
         sub.add_argument(f"--{option}", type=Path, required=True)
 
     command("live-long", live_long, "make rooms with more history than a dump of what is recent holds")
+
+    command("live-races", live_races, "make rooms in which joins overtake what led to them")
 
     sub = command("past", look_back, "start a patched Conduit and let it fetch the history of those rooms")
     for option in ("bin", "database"):

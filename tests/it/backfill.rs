@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 const NEWEST: usize = 4;
 
 /// Fetches what is missing of a room; `None` if Synapse gives nothing of it to servers.
-async fn fetch(
+pub(crate) async fn fetch(
     past: &Past,
     room: &RoomId,
     version: &str,
@@ -111,7 +111,12 @@ async fn hide_ignored(
 }
 
 /// That a room is the same as on Synapse: events, order, and who sees what. Gives the number of events and of views.
-async fn compare(past: &Past, room: &RoomId, host: &MemoryHost, order: &[OwnedEventId]) -> usize {
+pub(crate) async fn compare(
+    past: &Past,
+    room: &RoomId,
+    host: &MemoryHost,
+    order: &[OwnedEventId],
+) -> usize {
     assert_eq!(host.timeline(room), order, "{room}");
     let mut views: usize = 0;
     for (user, token) in past.users() {

@@ -25,6 +25,7 @@ mod outbox;
 mod past;
 mod predecessor;
 mod proxy;
+mod races;
 mod reading;
 mod receipts;
 mod sources;
