@@ -10,7 +10,7 @@ pub const REACH_BACK: u32 = 1000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum History {
-    /// The newest events of each room, 50 at least; the rest is left for later.
+    /// The newest events of each room, 50 at least, and what these relate to; the rest is left for later.
     Recent,
     /// Everything.
     Full,
