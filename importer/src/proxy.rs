@@ -46,12 +46,12 @@ struct Rule {
 }
 
 const TO_CONDUIT: Rule = Rule {
-    path: "^/_matrix/client/(r0|v1|v3)/rooms/.+/messages$",
+    path: "^/_matrix/client/(r0|v1|v3|unstable)/rooms/.+/(messages|threads|relations/.+)$",
     names: &["from", "to"],
     value: "[A-Za-z][0-9][^&]*",
     about: "For Conduit after Synapse: clients go on asking with Synapse's pagination tokens, which a stock Conduit refuses; then\n\
-            they can't scroll back past what they have. Keep this for as long as anybody may come back with a client that was\n\
-            last opened before the move: a year, say. It does no harm to clients that have Conduit's tokens.",
+            they can't scroll back past what they have, in rooms and threads. Keep this for as long as anybody may come back with\n\
+            a client that was last opened before the move: a year, say. It does no harm to clients that have Conduit's tokens.",
 };
 
 /// `/notifications` is not among the paths: there, Synapse's own tokens are numbers.

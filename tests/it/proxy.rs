@@ -246,6 +246,16 @@ fn synapses_tokens_are_kept_away_from_conduit() {
         let path = format!("/_matrix/client/{version}/rooms/!ab:own.test/messages");
         all.push((format!("{path}?from=t1-2&dir=b"), format!("{path}?dir=b")));
     }
+    // What relates to an event, such as a thread, and the list of threads.
+    for path in [
+        "/_matrix/client/v1/rooms/!ab:own.test/relations/$e",
+        "/_matrix/client/v1/rooms/!a%2Fb:own.test/relations/$e%2Ff/m.thread/m.room.message",
+        "/_matrix/client/unstable/rooms/!ab:own.test/relations/$e/m.thread",
+        "/_matrix/client/v1/rooms/!ab:own.test/threads",
+    ] {
+        all.push((format!("{path}?from=t1-2_3&dir=b&to=s4"), format!("{path}?dir=b")));
+        all.push((format!("{path}?from=123&dir=b"), format!("{path}?from=123&dir=b")));
+    }
     // Everything else is passed on as it is.
     for other in [
         format!("{ROOM}/context/$a?from=t1"),
