@@ -85,9 +85,9 @@ def talk_on(lab: Notes, binary: Path, database: Path) -> int:
 
 @contextlib.contextmanager
 def running(lab: Notes, binary: Path, database: Path, more: Sequence[str] = (),
-            federation: bool = False) -> Iterator[str]:
+            federation: bool = False, environment: dict | None = None) -> Iterator[str]:
     """A Conduit that is stopped at the end, with further lines of configuration; yields its address."""
-    process, base_url = start(lab, binary, database, more, federation)
+    process, base_url = start(lab, binary, database, more, federation, environment)
     try:
         yield base_url
     finally:
@@ -96,7 +96,7 @@ def running(lab: Notes, binary: Path, database: Path, more: Sequence[str] = (),
 
 
 def start(lab: Notes, binary: Path, database: Path, more: Sequence[str] = (),
-          federation: bool = False) -> tuple[subprocess.Popen, str]:
+          federation: bool = False, environment: dict | None = None) -> tuple[subprocess.Popen, str]:
     """The process and its address, as soon as it answers."""
     port = free_port()
     config = database.with_suffix(".toml")
@@ -106,7 +106,7 @@ def start(lab: Notes, binary: Path, database: Path, more: Sequence[str] = (),
         f"port = {port}", 'address = "127.0.0.1"', f"allow_federation = {str(federation).lower()}", "allow_check_for_updates = false", *more, "",
     ]))
     with open(database.with_suffix(".log"), "a") as log:
-        process = subprocess.Popen([binary], env={"CONDUIT_CONFIG": str(config)}, stdout=log, stderr=log,
+        process = subprocess.Popen([binary], env={"CONDUIT_CONFIG": str(config)} | (environment or {}), stdout=log, stderr=log,
                                    stdin=subprocess.DEVNULL)
     base_url = f"http://127.0.0.1:{port}"
     deadline = time.monotonic() + START_SECONDS

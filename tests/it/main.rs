@@ -3,6 +3,7 @@
 
 mod backfill;
 mod census;
+mod clients;
 mod columns;
 mod conduit;
 mod configuration;

@@ -173,6 +173,27 @@ impl Lab {
         script(command, &self.directory(), arguments)
     }
 
+    /// Runs a client of `tests/clients` on it, which moves it; gives what that printed.
+    ///
+    /// # Errors
+    ///
+    /// If something is not as it was before, with all that was said.
+    pub fn run_client(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        let mut command = Command::new(python()?);
+        command.arg(repository().join("tests/clients")).arg("--dir").arg(self.directory());
+        command.arg("--installed").arg(Self::clients()?).args(arguments);
+        run(&mut command)
+    }
+
+    /// Where `scripts/test-clients` installs clients.
+    ///
+    /// # Errors
+    ///
+    /// If the test is not below `target`.
+    pub fn clients() -> anyhow::Result<PathBuf> {
+        Ok(cache()?.with_file_name("clients"))
+    }
+
     /// A path in its directory.
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory().join(name)
@@ -239,15 +260,16 @@ pub fn python() -> anyhow::Result<PathBuf> {
 
 /// Runs a command of `scripts/lab`.
 fn script(command: &str, directory: &Path, arguments: &[&str]) -> anyhow::Result<String> {
-    let python = python()?;
+    let mut python = Command::new(python()?);
+    python.arg(repository().join("scripts/lab")).arg(command).arg("--dir").arg(directory);
+    run(python.args(arguments))
+}
+
+/// Runs a program of the laboratory's Python.
+fn run(command: &mut Command) -> anyhow::Result<String> {
     // The servers that it starts stay: they must not hold a pipe that we wait for.
     let [out, log] = [tempfile::NamedTempFile::new()?, tempfile::NamedTempFile::new()?];
-    let status = Command::new(python)
-        .arg(repository().join("scripts/lab"))
-        .arg(command)
-        .arg("--dir")
-        .arg(directory)
-        .args(arguments)
+    let status = command
         .stdin(Stdio::null())
         .stdout(out.reopen()?)
         .stderr(log.reopen()?)
@@ -255,7 +277,7 @@ fn script(command: &str, directory: &Path, arguments: &[&str]) -> anyhow::Result
         .context("running the laboratory's Python")?;
     if !status.success() {
         let said = [out.path(), log.path()].map(fs::read_to_string);
-        bail!("`scripts/lab {command}` failed: {said:?}");
+        bail!("{command:?} failed: {said:?}");
     }
     Ok(fs::read_to_string(out.path())?)
 }
