@@ -61,8 +61,10 @@ def meet(move: Move, other, nora: On, paul: On) -> str:
     room = story.secret_room(family, host, guest.user_id, nickname="abroad", invited=[])
     elsewhere.wait_for_invite(guest, room)
     guest.join(room)
-    nora.start()
-    paul.start()
+    for client in (nora, paul):
+        client.start()
+    nora.knows(user=there["user_id"], id=there["device_id"])
+    paul.knows(user=here["user_id"], id=here["device_id"])
     return room
 
 

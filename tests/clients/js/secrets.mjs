@@ -60,6 +60,12 @@ export const acts = {
         };
     },
 
+    // Until this client has heard of a device of somebody else, which gets keys from then on.
+    async knows(device, { user, id }) {
+        const look = async () => (await device.client.getCrypto().getUserDeviceInfo([user], true)).get(user)?.has(id);
+        await until(look, `${user} has ${id}`);
+    },
+
     async newKey(device, { room }) {
         await device.client.getCrypto().forceDiscardSession(room);
     },
