@@ -192,7 +192,7 @@ pub enum DatabaseError {
     #[error(
         "the database has schema version {found}, and versions from {} on can be read; {}",
         SUPPORTED.start(),
-        upgrade(*found)
+        UPGRADE
     )]
     SchemaTooOld {
         /// `schema_version.version`.
@@ -254,15 +254,12 @@ impl DatabaseError {
     }
 }
 
-/// How a database gets to a schema that can be read.
-fn upgrade(found: i64) -> &'static str {
-    // Synapse 1.163.2 has failed on 53, 54 and some of 58, and 1.68 has not.
-    if found <= 58 {
-        "a present-day Synapse may fail to upgrade it: start Synapse 1.68.0 on it, wait until its background updates have finished (`SELECT * FROM background_updates` is empty), then do the same with the newest Synapse"
-    } else {
-        "start the newest Synapse on it and wait until its background updates have finished (`SELECT * FROM background_updates` is empty)"
-    }
-}
+/// How a database gets to a schema that can be read. Synapse 1.163.2 has failed on schemas 53 and 54, on PostgreSQL also on 57 to 59 and,
+/// with background updates pending, on 60 to 67; 1.68.0 on none of 53 to 67.
+const UPGRADE: &str = "a present-day Synapse may fail half-way, after which older ones refuse the database: make a backup, start Synapse \
+    1.68.0 on it, wait until its background updates have finished (`SELECT * FROM background_updates` is empty), stop it, and check again. \
+    If a newer Synapse has failed on it already, restore the backup of before; without one, and if `schema_version` is 58 or less, \
+    `DELETE FROM schema_compat_version` first";
 
 /// What helps when a file is not where the configuration says.
 fn where_else(path: &Path, key: &str) -> String {

@@ -40,7 +40,7 @@ async fn databases_that_cannot_be_read_are_refused_with_a_remedy() {
         ("DELETE FROM schema_version", "its table `schema_version` is empty"),
         (
             "UPDATE schema_version SET version = 71",
-            "schema version 71, and versions from 72 on can be read; start the newest Synapse on it",
+            "schema version 71, and versions from 72 on can be read; a present-day Synapse may fail half-way",
         ),
         ("UPDATE schema_version SET version = 54", "start Synapse 1.68.0 on it"),
         (
