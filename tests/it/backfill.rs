@@ -175,25 +175,25 @@ async fn rooms_of_a_real_synapse_are_fetched_whole() {
 }
 
 #[tokio::test]
-async fn two_thousand_events_with_the_default_limits() {
+async fn a_thousand_events_with_the_default_limits() {
     let mut lab = Lab::start(Engine::Sqlite).unwrap();
     let past = Past::of(&lab).unwrap();
     let (ada, ben) = (lab.access_token("ada").to_owned(), lab.access_token("ben").to_owned());
     let body = json!({"preset": "public_chat", "name": "Long"});
     let room: OwnedRoomId = past.create("11", body, &ada).await.unwrap().try_into().unwrap();
     let mut said = Vec::new();
-    for number in 0..1900 {
-        match number % 100 {
-            20 => past.go(room.as_str(), "join", &ben).await.unwrap(),
-            80 => past.go(room.as_str(), "leave", &ben).await.unwrap(),
-            50 => {
+    for number in 0..950 {
+        match number % 50 {
+            10 => past.go(room.as_str(), "join", &ben).await.unwrap(),
+            40 => past.go(room.as_str(), "leave", &ben).await.unwrap(),
+            25 => {
                 let visibility = ["joined", "shared", "invited", "world_readable"];
-                let visibility = visibility[number / 100 % visibility.len()];
+                let visibility = visibility[number / 50 % visibility.len()];
                 let content = json!({"history_visibility": visibility});
                 let kind = "m.room.history_visibility";
                 past.send(room.as_str(), kind, Some(""), content, &ada).await.unwrap();
             }
-            70 => {
+            35 => {
                 let redacted = said.swap_remove(number / 3 % said.len());
                 let content = json!({"redacts": redacted});
                 past.send(room.as_str(), "m.room.redaction", None, content, &ada).await.unwrap();
@@ -207,7 +207,7 @@ async fn two_thousand_events_with_the_default_limits() {
         }
     }
     let there = past.order(room.as_str()).await.unwrap().len();
-    for number in there..2000 {
+    for number in there..1000 {
         let content = json!({"msgtype": "m.text", "body": format!("Another message {number}")});
         past.send(room.as_str(), "m.room.message", None, content, &ada).await.unwrap();
     }
