@@ -28,11 +28,42 @@ pub(crate) fn of(said: &impl ToString) -> &'static str {
     REMEDIES.iter().find(fits).map_or("", |(_, remedy)| remedy)
 }
 
+/// A path or another text as one word of a command that an operator copies into a shell.
+pub(crate) fn word(text: impl std::fmt::Display) -> String {
+    let text = text.to_string();
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+:=@%,".contains(&byte);
+    if !text.is_empty() && text.bytes().all(is_plain) {
+        return text;
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
 #[cfg(test)]
 mod tests {
     use std::io;
 
     use super::*;
+
+    #[test]
+    fn a_shell_takes_a_word_for_the_text() {
+        for text in [
+            "/srv/synapse-1.0",
+            "/root/my server/x",
+            "it's",
+            "",
+            "$(id)",
+            "a;b",
+            "ä\nb",
+            "~/x",
+            "*",
+        ] {
+            let script = format!("printf %s {}", word(text));
+            let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+            assert_eq!(String::from_utf8(output.stdout).unwrap(), text);
+        }
+        assert_eq!(word("/srv/synapse-1.0"), "/srv/synapse-1.0");
+        assert_eq!(word("/my server"), "'/my server'");
+    }
 
     #[test]
     fn what_systems_and_engines_say_is_known() {

@@ -15,6 +15,7 @@ use crate::{
     dump::{DumpReader, format::Manifest},
     findings::Finding,
     progress::Progress,
+    remedy,
     synapse::dump::dump,
 };
 
@@ -59,7 +60,7 @@ impl Arguments {
                 out,
                 "\nThe dump holds passwords' hashes, access tokens and the signing key: keep it as you \
                  keep Synapse's database.\nNext: importer import --dump {} --conduit-config conduit.toml",
-                self.dump.display()
+                remedy::word(self.dump.display())
             )
         })?;
         Ok(exit::of_findings(&dumped.findings))

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{Later, Outcome};
-use crate::{counted::count, partial::unfinished, tally::Kind};
+use crate::{counted::count, partial::unfinished, remedy, tally::Kind};
 
 /// The list, for the end of a run.
 pub(super) fn list(outcome: &Outcome<'_>, dump: &Path, later: &Later) -> Vec<String> {
@@ -44,8 +44,9 @@ pub(super) fn list(outcome: &Outcome<'_>, dump: &Path, later: &Later) -> Vec<Str
     add(
         true,
         format!(
-            "Give the database to the user that Conduit runs as: `chown -R conduit: {database}` (with Debian's package, \
-             the user is `_matrix-conduit`)."
+            "Give the database to the user that Conduit runs as: `chown -R conduit: {}` (with Debian's package, \
+             the user is `_matrix-conduit`).",
+            remedy::word(database)
         ),
     );
     add(has("I004") || has("C204"), "Keep registration closed until you have registered the first account: it becomes the administrator.".into());

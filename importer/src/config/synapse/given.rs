@@ -8,6 +8,7 @@ use std::{
 use secrecy::SecretString;
 
 use super::conninfo::Conninfo;
+use crate::remedy;
 
 /// Where the configuration is, and what is otherwise here than where Synapse runs.
 #[derive(Clone, Debug, Default)]
@@ -85,7 +86,8 @@ impl MappedPath {
 
 impl std::fmt::Display for MappedPath {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "--map-path {}={}", self.there.display(), self.here.display())
+        let mapped = format!("{}={}", self.there.display(), self.here.display());
+        write!(f, "--map-path {}", remedy::word(mapped))
     }
 }
 
@@ -130,11 +132,11 @@ mod tests {
         };
         assert_eq!(
             propose("/data/media_store"),
-            Some(format!("--map-path /data={}/data", root.display()))
+            Some(format!("--map-path {}", remedy::word(format!("/data={}/data", root.display()))))
         );
         assert_eq!(
             propose("/synapse/data/media_store"),
-            Some(format!("--map-path /synapse={}", root.display()))
+            Some(format!("--map-path {}", remedy::word(format!("/synapse={}", root.display()))))
         );
         assert_eq!(propose("/data/nothing"), None);
     }
