@@ -120,23 +120,27 @@ impl Timeline {
         let room_id = Param::from(self.room_id.as_str());
         let Gap { before, depth } = self.gaps.get(gap).unwrap_or(Gap::ALL);
         let after = self.gaps.get(gap.saturating_add(1));
+        // Nothing bounds the last part: SQLite takes a text for a number, and it is more than every number.
         match position {
             Position::Backfilled { topological, stream } => {
+                let mut params = vec![room_id, topological.into(), stream.into()];
+                let bounded = depth < i64::MAX;
+                params.extend(bounded.then(|| Param::from(depth)));
+                let end = if bounded { "AND e.topological_ordering <= $4 " } else { "" };
                 let sql = format!(
-                    "{from} AND e.stream_ordering < 0 AND e.topological_ordering <= $4 \
+                    "{from} AND e.stream_ordering < 0 {end}\
                      AND (e.topological_ordering, e.stream_ordering) >= ($2, $3) \
                      ORDER BY e.topological_ordering, e.stream_ordering LIMIT {limit}"
                 );
-                let params = vec![room_id, topological.into(), stream.into(), depth.into()];
                 (sql, params, Cursor::begin(gap, Position::Live { stream: before.max(0) }))
             }
             Position::Live { stream } => {
+                let mut params = vec![room_id, stream.into()];
+                params.extend(after.map(|after| Param::from(after.before)));
+                let end = if after.is_some() { "AND e.stream_ordering < $3 " } else { "" };
                 let sql = format!(
-                    "{from} AND e.stream_ordering >= $2 AND e.stream_ordering <= $3 \
-                     ORDER BY e.stream_ordering LIMIT {limit}"
+                    "{from} AND e.stream_ordering >= $2 {end}ORDER BY e.stream_ordering LIMIT {limit}"
                 );
-                let last = after.map_or(i64::MAX, |after| after.before.saturating_sub(1));
-                let params = vec![room_id, stream.into(), last.into()];
                 let topological = depth.saturating_add(1);
                 let next = Position::Backfilled { topological, stream: i64::MIN };
                 let next = after.map(|_| Cursor::begin(gap.saturating_add(1), next));
