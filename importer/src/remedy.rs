@@ -46,17 +46,9 @@ mod tests {
 
     #[test]
     fn a_shell_takes_a_word_for_the_text() {
-        for text in [
-            "/srv/synapse-1.0",
-            "/root/my server/x",
-            "it's",
-            "",
-            "$(id)",
-            "a;b",
-            "ä\nb",
-            "~/x",
-            "*",
-        ] {
+        for text in
+            ["/srv/synapse-1.0", "/srv/my server/x", "it's", "", "$(id)", "a;b", "ä\nb", "~/x", "*"]
+        {
             let script = format!("printf %s {}", word(text));
             let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
             assert_eq!(String::from_utf8(output.stdout).unwrap(), text);

@@ -4,8 +4,8 @@ import time
 from pathlib import Path
 
 import story
-from api import Client
 from conduit import OLDEST_ROOM_VERSION
+from devices import Devices
 from judge import Judge
 from move import Move
 from program import On, Program, javascript
@@ -19,19 +19,14 @@ TEXTS = ["Before the move 🐌", "Under another key 🗝"]
 
 def go_on(move: Move, judge: Judge, installed: Path) -> None:
     with Program(javascript(installed, move.address.base_url), move.lab.dir / "browser.log") as program:
-        client = Browser(program, move, judge)
+        client = Browser(program, move, judge, DEVICES)
         client.prepare()
         move.swap()
         client.look()
 
 
-class Browser:
+class Browser(Devices):
     """Everything about these clients; `program` runs from before the move until the end."""
-
-    def __init__(self, program: Program, move: Move, judge: Judge):
-        self.program, self.move, self.judge = program, move, judge
-        self.on = {name: On(program, name) for name in DEVICES}
-        self.sessions, self.before = {}, {}
 
     def prepare(self) -> None:
         """On Synapse."""
@@ -46,24 +41,11 @@ class Browser:
         for device in self.on.values():
             device.start()
         self.meet()
-        self.on["ada-open"].page(room=walked)
-        self.on["ada-closed"].page(room=walked)
-        with self.move.silence():
-            story.talk(family, "While nobody listened")
-        for device in self.on.values():
-            device.online()
-        for name in DEVICES:
-            if name.endswith("closed"):
-                self.on[name].stop()
-        story.talk(family, "While one is away")
+        self.gap(["ada-open", "ada-closed"], walked)
         for key in range(2):
             self.on["nora-open"].newKey(room=self.secret)
             self.say("nora-open", TEXTS[key], readers=["otto-open"])
         self.settle()
-
-    def client(self, name: str) -> Client:
-        session = self.sessions[name]
-        return Client(self.move.base_url, session["access_token"], session["user_id"], session["device_id"])
 
     def meet(self) -> None:
         """Nora and Otto have keys, backups and two devices each, which they verify, and compare emoji."""
@@ -74,13 +56,6 @@ class Browser:
         self.judge.so("on Synapse, nora and otto see the same emoji", same)
         self.say("nora-open", "Hello, otto", readers=["otto-open", "otto-closed", "nora-closed"])
         self.say("otto-closed", "Hello, nora", readers=["nora-open", "nora-closed", "otto-open"])
-
-    def say(self, speaker: str, text: str, readers: list[str]) -> str:
-        """Somebody speaks, and others can read it."""
-        event = self.on[speaker].say(room=self.secret, text=text)
-        heard = {name: self.on[name].hears(room=self.secret, event=event) for name in readers}
-        self.judge.same(f"what {speaker} says ({text!r}) is read by {', '.join(readers)}", dict.fromkeys(readers, text), heard)
-        return event
 
     def settle(self) -> None:
         """What there is, before the move."""

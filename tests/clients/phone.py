@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import story
-from api import Client
+from devices import Devices
 from judge import Judge
 from move import Move
 from program import Failed, On, Program
@@ -20,19 +20,14 @@ def go_on(move: Move, judge: Judge, installed: Path) -> None:
     stores = move.lab.dir / "phone"
     command = [installed / "rust/debug/client-that-is-moved", move.address.base_url, stores]
     with Program(command, move.lab.dir / "phone.log") as program:
-        phone = Phone(program, move, judge)
+        phone = Phone(program, move, judge, DEVICES)
         phone.prepare()
         move.swap()
         phone.look()
 
 
-class Phone:
+class Phone(Devices):
     """Everything about these clients; `program` runs from before the move until the end."""
-
-    def __init__(self, program: Program, move: Move, judge: Judge):
-        self.program, self.move, self.judge = program, move, judge
-        self.on = {name: On(program, name) for name in DEVICES}
-        self.sessions, self.before = {}, {}
 
     def prepare(self) -> None:
         """On Synapse."""
@@ -47,26 +42,13 @@ class Phone:
         for device in self.on.values():
             device.start()
         self.meet()
-        for name in ("ada-open", "ada-closed", "ada-classic-open", "ada-classic-closed"):
-            self.on[name].page(room=walked)
-        with self.move.silence():
-            story.talk(family, "While nobody listened")
-        for device in self.on.values():
-            device.online()
-        for name in DEVICES:
-            if name.endswith("closed"):
-                self.on[name].stop()
-        story.talk(family, "While one is away")
+        self.gap(["ada-open", "ada-closed", "ada-classic-open", "ada-classic-closed"], walked)
         self.on["rosa-open"].newKey(room=self.secret)
         self.say("rosa-open", WAITED, readers=["sam-open"])
         for name in DEVICES:
             self.before[name] = {"told": self.move.told(self.sessions[name]["access_token"])}
         for name in ("rosa-open", "sam-open"):
             self.before[name] |= {"texts": self.on[name].texts(room=self.secret), "beliefs": self.beliefs(name)}
-
-    def client(self, name: str) -> Client:
-        session = self.sessions[name]
-        return Client(self.move.base_url, session["access_token"], session["user_id"], session["device_id"])
 
     def meet(self) -> None:
         """Rosa and Sam have recovery keys; all devices of theirs are verified, and they trust each other."""
@@ -78,11 +60,6 @@ class Phone:
             self.on[name].trust(user=self.sessions[other]["user_id"])
         self.say("rosa-open", "Hello, sam", readers=[name for name in CHATTERS if name != "rosa-open"])
         self.say("sam-closed", "Hello, rosa", readers=[name for name in CHATTERS if name != "sam-closed"])
-
-    def say(self, speaker: str, text: str, readers: list[str]) -> None:
-        event = self.on[speaker].say(room=self.secret, text=text)
-        heard = {name: self.on[name].hears(room=self.secret, event=event) for name in readers}
-        self.judge.same(f"what {speaker} says ({text!r}) is read by {', '.join(readers)}", dict.fromkeys(readers, text), heard)
 
     def beliefs(self, name: str) -> dict:
         other = "sam-open" if name.startswith("rosa") else "rosa-open"

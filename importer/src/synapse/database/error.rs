@@ -255,7 +255,7 @@ impl DatabaseError {
 }
 
 /// How a database gets to a schema that can be read. Synapse 1.163.2 has failed on schemas 53 and 54, on PostgreSQL also on 57 to 59 and,
-/// with background updates pending, on 60 to 67; 1.68.0 on none of 53 to 67.
+/// with background updates pending, on 60 to 67; 1.68.0 on none of those that it was tried with (53 to 67).
 const UPGRADE: &str = "a present-day Synapse may fail half-way, after which older ones refuse the database: make a backup, start Synapse \
     1.68.0 on it, wait until its background updates have finished (`SELECT * FROM background_updates` is empty), stop it, and check again. \
     If a newer Synapse has failed on it already, restore the backup of before; without one, and if `schema_version` is 58 or less, \
