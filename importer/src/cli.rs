@@ -19,6 +19,7 @@ mod verify;
 
 use std::{
     future::Future,
+    io::IsTerminal as _,
     process::ExitCode,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -34,7 +35,7 @@ use crate::{
 
 /// Moves a Matrix homeserver from Synapse to Conduit under the same server name
 #[derive(Debug, Parser)]
-#[command(name = "importer", version, disable_help_subcommand = true)]
+#[command(name = "importer", version)]
 #[command(
     after_help = "Exit codes: 0 clean, 1 failed, 2 wrong usage, 3 Synapse could not be read, \
     4 the dump is damaged, 5 the target can't be written, 10 blocking findings, 11 warnings"
@@ -94,7 +95,7 @@ enum Command {
     Migrate(migrate::Arguments),
     /// Print what makes the old Synapse quiet while history is fetched from it
     QuietConfig(quiet_config::Arguments),
-    /// Print a piece of a reverse proxy's configuration that drops pagination tokens of the other server
+    /// Print a piece of a reverse proxy's configuration that deals with the pagination tokens which clients have from the other server
     ProxyConfig(proxy_config::Arguments),
     /// Fetch the history that was left behind into a Conduit database, while Conduit is stopped
     Backfill(backfill::Arguments),
@@ -150,9 +151,15 @@ fn start_log(global: Global) {
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(level))
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal() && !is_set("NO_COLOR"))
         .with_target(false)
         .without_time()
         .init();
+}
+
+/// Whether an environment variable says something.
+fn is_set(name: &str) -> bool {
+    std::env::var_os(name).is_some_and(|value| !value.is_empty())
 }
 
 /// Milliseconds since the Unix epoch: the one look at the clock that ends up in data.

@@ -4,8 +4,11 @@
 //! Clients keep pagination tokens in their stores for as long as they live. Synapse's begin with a letter and a number
 //! (`t87-87_8_0_1`, `s12_3`, `p5`, `m56~2.57`; `synapse/types`), Conduit's are numbers, negative ones too
 //! (src/service/rooms/timeline/data.rs). Either server answers the other's tokens with 400, and clients ask again for ever:
-//! in a room with such a gap they never get further. Without the token, the server begins at the newest message, and clients
-//! put together what they know already.
+//! in a room with such a gap they never get further.
+//!
+//! For Conduit most of Synapse's are rewritten into its own, which the import allows for ([`token::count`]): a token says
+//! by itself where in a timeline it points to. Without a token, a server begins at the newest message; most clients put together
+//! what they know already, but not all.
 
 use std::fmt;
 
@@ -33,37 +36,119 @@ pub enum Proxy {
     Haproxy,
 }
 
-/// The parameters that are dropped, and where.
+/// What is done to requests, and what is said about it.
 struct Rule {
-    /// The path, decoded, as a regular expression. Room ids can have slashes.
-    path: &'static str,
     /// Names of parameters.
     names: &'static [&'static str],
-    /// Their values that are dropped, as a regular expression.
-    value: &'static str,
+    /// One after the other, each to every parameter.
+    steps: &'static [Step],
+    /// Where requests can be that a step changes.
+    path: &'static str,
     /// What is printed above.
     about: &'static str,
 }
 
+/// One change to a parameter.
+struct Step {
+    /// What it does, in a word that names can end with.
+    name: &'static str,
+    /// The path, decoded, as a regular expression. Room ids can have slashes.
+    path: &'static str,
+    /// The whole value, as a regular expression. What is kept of it is in its only group.
+    value: &'static str,
+    change: Change,
+}
+
+enum Change {
+    /// The value becomes what is kept, between these.
+    Put(&'static str, &'static str),
+    /// The parameter is taken out.
+    Drop,
+}
+
+impl Change {
+    /// What comes after the value: a group, without the `&` that goes with the parameter.
+    fn tail(&self) -> &'static str {
+        match self {
+            Self::Put(..) => "(&.*)?",
+            Self::Drop => "(?:&(.*))?",
+        }
+    }
+}
+
+/// Paths with pagination tokens.
+const PAGES: &str =
+    "^/_matrix/client/(r0|v1|v3|unstable)/rooms/.+/(messages|threads|relations/.+)$";
+/// Those of which Conduit's tokens are counts of events.
+const COUNTED: &str = "^/_matrix/client/(r0|v1|v3|unstable)/rooms/.+/(messages|relations/.+)$";
+
+/// A stream position gets nine digits: nine noughts are put before it, and all but the last nine digits are taken away. Then
+/// it is made the number between the count of the event at that place and the next one.
 const TO_CONDUIT: Rule = Rule {
-    path: "^/_matrix/client/(r0|v1|v3|unstable)/rooms/.+/(messages|threads|relations/.+)$",
+    path: PAGES,
     names: &["from", "to"],
-    value: "[A-Za-z][0-9][^&]*",
+    steps: &[
+        Step {
+            name: "place",
+            path: COUNTED,
+            value: "(?:s|t[0-9]+-)([0-9]{1,9})(?:_[^&]*)?",
+            change: Change::Put("@000000000", ""),
+        },
+        Step {
+            name: "count",
+            path: COUNTED,
+            value: "@0+([0-9]{9})",
+            change: Change::Put("950", "1"),
+        },
+        Step {
+            name: "drop",
+            path: PAGES,
+            value: "(?:[A-Za-z]-?[0-9]|[0-9]+_)[^&]*",
+            change: Change::Drop,
+        },
+    ],
     about: "For Conduit after Synapse: clients go on asking with Synapse's pagination tokens, which a stock Conduit refuses; then\n\
-            they can't scroll back past what they have, in rooms and threads. Keep this for as long as anybody may come back with\n\
-            a client that was last opened before the move: a year, say. It does no harm to clients that have Conduit's tokens.",
+            they can't scroll back past what they have, in rooms and threads. This makes Conduit's tokens of those that say where\n\
+            in a room they point to, and takes the others out. Keep it for as long as anybody may come back with a client that was\n\
+            last opened before the move: a year, say. It does no harm to clients that have Conduit's tokens.",
 };
 
 /// `/notifications` is not among the paths: there, Synapse's own tokens are numbers.
 const BACK_TO_SYNAPSE: Rule = Rule {
-    path: "^/_matrix/client/((r0|v3)/sync|(r0|v1|v3)/rooms/.+/messages|(r0|v1|v3|unstable)/rooms/.+/relations/.+|unstable/org[.]matrix[.](simplified_)?msc3575/sync)$",
+    path: BACK,
     names: &["since", "from", "to", "pos"],
-    value: "-?[0-9]+",
+    steps: &[Step { name: "drop", path: BACK, value: "-?[0-9]+", change: Change::Drop }],
     about: "For Synapse after Conduit: clients that have synced with Conduit go on asking with its tokens, bare numbers, which\n\
             Synapse refuses for ever; they would be stuck. Put this in place before Synapse starts again, and keep it for as\n\
             long as anybody may come back with a client that was last opened on Conduit: a year, say. Clients that have only\n\
             Synapse's tokens notice nothing.",
 };
+const BACK: &str = "^/_matrix/client/((r0|v3)/sync|(r0|v1|v3)/rooms/.+/messages|(r0|v1|v3|unstable)/rooms/.+/relations/.+|unstable/org[.]matrix[.](simplified_)?msc3575/sync)$";
+
+impl Rule {
+    /// A text for each parameter of each step.
+    fn each(&self, mut text: impl FnMut(&Step, &str) -> String) -> String {
+        let steps = self.steps.iter();
+        steps.flat_map(|step| self.names.iter().map(move |name| (step, *name))).fold(
+            String::new(),
+            |all, (step, name)| {
+                let piece = text(step, name);
+                let piece = piece.replace("@STEP@", &format!("{}_{name}", step.name));
+                all + &piece
+                    .replace("@PATH@", step.path)
+                    .replace("@INNER@", inner(step.path))
+                    .replace("@NAME@", name)
+                    .replace("@TAIL@", step.change.tail())
+                    .replace("@VALUE@", step.value)
+            },
+        )
+    }
+}
+
+/// A pattern without its ends.
+fn inner(pattern: &str) -> &str {
+    pattern.trim_start_matches('^').trim_end_matches('$')
+}
 
 /// The piece of configuration for a proxy, which passes requests on to the homeserver at `upstream`.
 pub fn config(proxy: Proxy, direction: Direction, upstream: impl fmt::Display) -> String {
@@ -78,28 +163,37 @@ pub fn config(proxy: Proxy, direction: Direction, upstream: impl fmt::Display) -
         Proxy::Apache => apache(rule),
         Proxy::Haproxy => haproxy(rule),
     };
-    let about = each(rule.about.lines(), |line| format!("# {line}\n"));
-    let piece = piece
-        .replace("@PATH@", rule.path)
-        .replace("@VALUE@", rule.value)
-        .replace("@UPSTREAM@", &upstream.to_string());
+    let about: String = rule.about.lines().map(|line| format!("# {line}\n")).collect();
+    let piece = piece.replace("@PATH@", rule.path).replace("@UPSTREAM@", &upstream.to_string());
     format!("{about}{piece}")
 }
 
-/// What is written for each of some texts.
-fn each<'a>(texts: impl Iterator<Item = &'a str>, text: impl FnMut(&'a str) -> String) -> String {
-    texts.map(text).collect::<Vec<_>>().concat()
+/// A pattern of which nothing is kept.
+fn groupless(pattern: &str) -> String {
+    pattern.replace('(', "(?:")
 }
 
 /// Maps, as `set` in an `if` would encode once more what is encoded already.
 fn nginx(rule: &Rule) -> String {
     let mut uri = "$request_uri".to_owned();
-    let maps = each(rule.names.iter().copied(), |name| {
-        let next = format!("$matrix_without_{name}");
+    let maps = rule.each(|step, name| {
+        let next = format!("$matrix_{}_{name}", step.name);
+        let to = match step.change {
+            Change::Put(before, after) => {
+                format!("\"${{head}}{name}={before}${{kept}}{after}$tail\"")
+            }
+            Change::Drop => "$head$tail".to_owned(),
+        };
         let map = include_str!("proxy/nginx-map.conf")
             .replace("@FROM@", &uri)
             .replace("@TO@", &next)
-            .replace("@NAME@", name);
+            .replace("@REPLACED@", &to)
+            .replace("@INNER@", &groupless(inner(step.path)).replace(".+", "[^?]+"))
+            .replace("@VALUE@", &step.value.replacen("([0-9]", "(?<kept>[0-9]", 1))
+            .replace(
+                "@TAIL@",
+                &step.change.tail().replacen("(&", "(?<tail>&", 1).replacen("(.", "(?<tail>.", 1),
+            );
         uri = next;
         map
     });
@@ -107,30 +201,54 @@ fn nginx(rule: &Rule) -> String {
 }
 
 fn caddy(rule: &Rule) -> String {
-    let drop = include_str!("proxy/caddy-drop.conf");
-    let drops = each(rule.names.iter().copied(), |name| drop.replace("@NAME@", name));
-    include_str!("proxy/caddy.conf").replace("@DROPS@", &drops)
+    let steps = rule.each(|step, name| {
+        let to = match step.change {
+            Change::Put(before, after) => format!("{name}={before}{{re.matrix_@STEP@.2}}{after}"),
+            Change::Drop => String::new(),
+        };
+        include_str!("proxy/caddy-step.conf").replace("@REPLACED@", &to)
+    });
+    include_str!("proxy/caddy.conf").replace("@STEPS@", &steps)
 }
 
 /// Traefik changes no queries without a plugin, but it redirects by the whole address.
 fn traefik(rule: &Rule) -> String {
     let [router, middleware] =
         [include_str!("proxy/traefik-router.yaml"), include_str!("proxy/traefik-middleware.yaml")];
-    let of = |piece: &str| each(rule.names.iter().copied(), |name| piece.replace("@NAME@", name));
+    let of = |piece: &str| {
+        rule.each(|step, name| {
+            let to = match step.change {
+                Change::Put(before, after) => format!("${{1}}{name}={before}${{2}}{after}${{3}}"),
+                Change::Drop => "${1}${2}".to_owned(),
+            };
+            piece.replace("@REPLACED@", &to)
+        })
+    };
     include_str!("proxy/traefik.yaml")
         .replace("@ROUTERS@", &of(router))
         .replace("@MIDDLEWARES@", &of(middleware))
 }
 
 fn apache(rule: &Rule) -> String {
-    let drop = include_str!("proxy/apache-drop.conf");
-    let drops = each(rule.names.iter().copied(), |name| drop.replace("@NAME@", name));
-    let inner = rule.path.trim_start_matches('^').trim_end_matches('$');
-    include_str!("proxy/apache.conf").replace("@DROPS@", &drops).replace("@INNER@", inner)
+    let steps = rule.each(|step, name| {
+        let to = match step.change {
+            Change::Put(before, after) => format!("%1{name}={before}%2{after}%3"),
+            Change::Drop => "%1%2".to_owned(),
+        };
+        include_str!("proxy/apache-step.conf").replace("@REPLACED@", &to)
+    });
+    include_str!("proxy/apache.conf").replace("@STEPS@", &steps)
 }
 
 fn haproxy(rule: &Rule) -> String {
-    include_str!("proxy/haproxy.conf").replace("@NAMES@", &rule.names.join("|"))
+    let steps = rule.each(|step, name| {
+        let to = match step.change {
+            Change::Put(before, after) => format!("\\1{name}={before}\\2{after}"),
+            Change::Drop => "\\1".to_owned(),
+        };
+        include_str!("proxy/haproxy-step.conf").replace("@REPLACED@", &to)
+    });
+    include_str!("proxy/haproxy.conf").replace("@STEPS@", &steps)
 }
 
 #[cfg(test)]
@@ -161,7 +279,7 @@ mod tests {
         );
         assert_eq!(http["routers"].as_object().unwrap().len(), 4);
         assert_eq!(
-            http["middlewares"]["matrix-old-pos"]["redirectRegex"]["replacement"],
+            http["middlewares"]["matrix-drop_pos"]["redirectRegex"]["replacement"],
             "${1}${2}"
         );
     }

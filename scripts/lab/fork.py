@@ -30,8 +30,7 @@ def say(lab: Notes, other: Notes, admin: Client, speaker: Client, room: str, aft
     # Of a message's keys, its redaction takes the content only; that is what is signed, and what makes the id.
     redacted = event | {"content": {}}
     event_id = "$" + urlsafe_b64encode(digest(redacted)).decode().rstrip("=")
-    with open(other["signing_key"]) as file:
-        key = signedjson.key.read_signing_keys(file)[0]
+    key = signing_key(other)
     event["signatures"] = signedjson.sign.sign_json(redacted, other["server_name"], key)["signatures"]
     results = send(lab, other, key, event)["pdus"]
     assert results == {event_id: {}}, results
@@ -47,11 +46,21 @@ def send(lab: Notes, other: Notes, key, event: dict) -> dict:
     origin, destination = other["server_name"], lab["server_name"]
     uri = SEND + secrets.token_hex(8)
     content = {"origin": origin, "origin_server_ts": event["origin_server_ts"], "pdus": [event]}
-    request = {"method": "PUT", "uri": uri, "origin": origin, "destination": destination, "content": content}
+    return ask(lab["base_url"], destination, origin, key, "PUT", uri, content=content)
+
+
+def signing_key(server: Notes):
+    with open(server["signing_key"]) as file:
+        return signedjson.key.read_signing_keys(file)[0]
+
+
+def ask(base_url: str, destination: str, origin: str, key, method: str, uri: str, **content) -> dict:
+    """A request of one server to another."""
+    request = {"method": method, "uri": uri, "origin": origin, "destination": destination, **content}
     signed = signedjson.sign.sign_json(request, origin, key)
     (key_id, signature), = signed["signatures"][origin].items()
     header = f'X-Matrix origin="{origin}",destination="{destination}",key="{key_id}",sig="{signature}"'
-    answer = requests.put(f"{lab['base_url']}{uri}", json=content, timeout=TIMEOUT_SECONDS,
-                          headers={"Authorization": header})
+    answer = requests.request(method, f"{base_url}{uri}", json=content.get("content"), timeout=TIMEOUT_SECONDS,
+                              headers={"Authorization": header})
     answer.raise_for_status()
     return answer.json()

@@ -142,7 +142,7 @@ def try_out(lab: Notes, binary: Path, database: Path) -> None:
         same("without Synapse", seen, expected["long", "ada"])
         say("the events are there without Synapse and without the configuration")
         tried = tokens.try_out(family["ada"], long_story, root, kept)
-        say(f"{tried} tokens of Synapse's are taken for none, by all that has pages")
+        say(f"{tried} tokens of Synapse's are taken by all that has pages, which begin where these point to")
 
 
 def section(lab: Notes, **more) -> list[str]:

@@ -1,21 +1,25 @@
 """Another server, a Synapse, with a client on it: what waited for it on Synapse comes from Conduit."""
 
+import contextlib
 import json
 import sqlite3
 from pathlib import Path
 
 import elsewhere
+import fork
 import people
 import story
 import synapse
 from address import Address
-from api import Client
+from api import Client, q
 from judge import Judge
 from move import Move
 from program import On, Program, javascript
 from world import Tunnels, certificate
 
 PASSWORD = "far away"
+# Messages of before a join: more than come with it.
+FORMER = 30
 
 
 def go_on(move: Move, judge: Judge, installed: Path) -> None:
@@ -26,7 +30,7 @@ def go_on(move: Move, judge: Judge, installed: Path) -> None:
           Program(javascript(installed, address.base_url), move.lab.dir / "paul.log") as there):
         address.leads_to(other["base_url"])
         nora, paul = On(here, "nora"), On(there, "paul")
-        room = meet(move, other, nora, paul)
+        room, sessions = meet(move, other, nora, paul)
         for speaker, listener, text in ((nora, paul, "Hello, paul"), (paul, nora, "Hello, nora")):
             said(judge, room, speaker, listener, text)
         address.leads_nowhere()
@@ -43,6 +47,10 @@ def go_on(move: Move, judge: Judge, installed: Path) -> None:
             for text in ("From Conduit 🦀", "Under a new key 🔑"):
                 said(judge, room, speaker, listener, text)
                 speaker.newKey(room=room)
+        nora, paul = (Client(base_url, session["access_token"], session["user_id"])
+                      for base_url, session in zip((move.base_url, other["base_url"]), sessions, strict=True))
+        asked_for(move, judge, other, nora, room, waited)
+        history(move, judge, nora, paul)
 
 
 def said(judge: Judge, room: str, speaker: On, listener: On, text: str) -> None:
@@ -50,8 +58,61 @@ def said(judge: Judge, room: str, speaker: On, listener: On, text: str) -> None:
     judge.same(f"what {speaker.name} says ({text!r}) is read by {listener.name}", text, heard)
 
 
-def meet(move: Move, other, nora: On, paul: On) -> str:
-    """An encrypted room of both."""
+def asked_for(move: Move, judge: Judge, other, nora: Client, room: str, event: str) -> None:
+    """What the other server gets when it asks for an event and those before it."""
+    what = "another server's `/backfill` is given the event that it asks for"
+    if move.rule:
+        print(f"explained, 1: {what}: a stock Conduit gives what comes before it (patch 0012)")
+        return
+    uri = f"/_matrix/federation/v1/backfill/{q(room)}?v={q(event)}&limit=2"
+    given = fork.ask(move.base_url, move.lab["server_name"], other["server_name"], fork.signing_key(other), "GET", uri)["pdus"]
+    asked = nora.get(f"/rooms/{q(room)}/event/{q(event)}")["content"]
+    judge.so(what, asked in [pdu["content"] for pdu in given], given)
+
+
+def history(move: Move, judge: Judge, nora: Client, paul: Client) -> None:
+    """Nora joins rooms of Paul's after the move, and scrolls to what was said before."""
+    for version in ("10", "12"):
+        room = paul.post("/createRoom", preset="public_chat", room_version=version, invite=[nora.user_id])["room_id"]
+        told = [f"Long ago, {number}" for number in range(FORMER)]
+        for text in told:
+            paul.say(room, text)
+        elsewhere.wait_for_invite(nora, room)
+        nora.post(f"/join/{q(room)}?server_name={elsewhere.SERVER_NAME}")
+        what = f"who joins a room of version {version} of another server reads its {FORMER} messages of before"
+        if version == "12" and move.rule:
+            print(f"explained, 1: {what}: a stock Conduit asks no creators for them (patch 0011)")
+            continue
+        judge.same(what, told, patiently(lambda: texts(nora, room), FORMER))
+
+
+def patiently(look, number: int) -> list:
+    """What there is, when it is so much or after a while."""
+    found = []
+
+    def attempt() -> None:
+        found[:] = look()
+        if len(found) < number:
+            raise KeyError(number)
+
+    with contextlib.suppress(KeyError):
+        elsewhere.until(attempt)
+    return found
+
+
+def texts(client: Client, room: str) -> list[str]:
+    """All messages that somebody gets by scrolling, oldest first."""
+    found, token = [], {}
+    while True:
+        page = client.get(f"/rooms/{q(room)}/messages", dir="b", limit=100, **token)
+        found += [event["content"]["body"] for event in page["chunk"] if event["type"] == "m.room.message"]
+        if not page.get("end") or not page["chunk"]:
+            return found[::-1]
+        token = {"from": page["end"]}
+
+
+def meet(move: Move, other, nora: On, paul: On) -> tuple[str, tuple]:
+    """An encrypted room of both, and who they are."""
     family = move.family
     people.register_one(other, Client(other["base_url"]), "paul", PASSWORD, "Paul")
     here = nora.login(user="nora", password=story.newcomer(family, "nora"), crypto=True)
@@ -65,7 +126,7 @@ def meet(move: Move, other, nora: On, paul: On) -> str:
         client.start()
     nora.knows(user=there["user_id"], id=there["device_id"])
     paul.knows(user=here["user_id"], id=here["device_id"])
-    return room
+    return room, (here, there)
 
 
 def waiting(database: Path, server: str) -> int:

@@ -8,8 +8,6 @@ import compare
 # What a stock Conduit does wherever its data come from.
 OLDEST_FIRST = ("of a thread, Conduit's /relations gives the oldest first where the newest are asked for, and says that there is more "
                 "(service/rooms/pdu_metadata/mod.rs:127-180, 218)")
-HOLE = ("matrix-sdk takes a gap for closed when it is given a page of nothing but events that it has: where more is known above "
-        "the gap than a page, and the gap's token counts as none, it takes what is below for the room's beginning")
 KNOWN = {"endless/thread": OLDEST_FIRST, "order/thread": OLDEST_FIRST}
 
 
@@ -29,16 +27,13 @@ class Judge:
                      for path, after, before in compare.differences({"": expected}, {"": found})]
         self.so(what, not different, "; ".join(different[:10]))
 
-    def scrolled(self, who: str, user: str, expected: dict[str, list[str]], found: dict[str, dict],
-                 has_holes: bool = False) -> None:
-        """`expected`: each room as Synapse tells it, `type sender event`. `found`: each as the client shows it. `has_holes`: the
-        client may end a room too early."""
+    def scrolled(self, who: str, user: str, expected: dict[str, list[str]], found: dict[str, dict]) -> None:
+        """`expected`: each room as Synapse tells it, `type sender event`. `found`: each as the client shows it."""
         faults, events, explained = [], 0, Counter()
         for room, told in expected.items():
             path = f"devices/{user}/0/join/{room}"
             for where, fault in differences(told, found.get(room, {"main": [], "threads": {}, "applied": [], "endless": [room]})):
-                hole = HOLE if has_holes and fault.endswith("is missing") else None
-                reason = KNOWN.get(where) or hole or compare.explanation(f"{path}/{where}")
+                reason = KNOWN.get(where) or compare.explanation(f"{path}/{where}")
                 if reason:
                     explained[reason] += 1
                 else:

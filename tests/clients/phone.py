@@ -10,7 +10,8 @@ from program import Failed, On, Program
 
 # Each device: who has it, whether it uses sliding sync. Those that are not open are stopped before the move.
 DEVICES = {"ada-open": ("ada", True), "ada-closed": ("ada", True), "ada-classic-open": ("ada", False),
-           "ada-classic-closed": ("ada", False), "hana-classic-closed": ("hana", False), "rosa-open": ("rosa", True),
+           "ada-classic-closed": ("ada", False), "hana-classic-closed": ("hana", False), "hana-closed": ("hana", True),
+           "rosa-open": ("rosa", True),
            "sam-open": ("sam", True), "sam-closed": ("sam", True), "sam-classic-closed": ("sam", False)}
 CHATTERS = [name for name, (user, _) in DEVICES.items() if user in ("rosa", "sam")]
 WAITED = "Written while you were away 🐢"
@@ -93,7 +94,7 @@ class Phone(Devices):
             except Failed as failed:
                 print(f"{nickname}: {failed}")
         told = {nickname: self.before[name]["told"][nickname] for nickname in kept}
-        self.judge.scrolled(how + name, user, told, found, has_holes=not how)
+        self.judge.scrolled(how + name, user, told, found)
 
     def read(self, name: str) -> None:
         before = self.before[f"{DEVICES[name][0]}-open"]
@@ -105,11 +106,16 @@ class Phone(Devices):
         self.judge.same(f"{name} is verified, trusts whom it trusted and has its key backup", expected, now)
 
     def invites(self) -> None:
-        """By `/sync`: Conduit's sliding sync shows none (importer/docs/upstream.md)."""
+        """By `/sync`: a stock Conduit's sliding sync shows none (importer/docs/upstream.md)."""
         room = self.move.lab["rooms"]["invited"]["room_id"]
+        for name in ("hana-classic-closed", "hana-closed"):
+            what = f"{name} sees an invite of before the move"
+            if self.move.rule and name == "hana-closed":
+                print(f"explained, 1: {what}: a stock Conduit's sliding sync shows no invites (patch 0013)")
+                continue
+            seen = self.on[name].rooms().get(room, {})
+            self.judge.same(what, ["Invited", "Surprise 🎁"], [seen.get("membership"), seen.get("name")])
         hana = self.on["hana-classic-closed"]
-        seen = hana.rooms().get(room, {})
-        self.judge.same("hana sees an invite of before the move", ["Invited", "Surprise 🎁"], [seen.get("membership"), seen.get("name")])
         hana.join(room=room)
         event = self.move.family["ada"].say(room, "Welcome")
         self.judge.same("hana takes it, and hears ada", "Welcome", hana.hears(room=room, event=event))

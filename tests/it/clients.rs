@@ -30,16 +30,25 @@ fn matrix_js_sdk_goes_on() {
     moves("matrix-js-sdk", "js/installed");
 }
 
-/// It takes Synapse's tokens itself.
+/// To a patched Conduit, which takes Synapse's tokens itself.
+fn moves_without_rule(client: &str, installed: &str) {
+    let Some(conduit) = patched() else { return };
+    moves_to(&conduit, client, installed, &["--without-rule"]);
+}
+
 #[test]
 fn matrix_js_sdk_goes_on_with_a_patched_conduit_and_no_rule() {
-    let Some(conduit) = patched() else { return };
-    moves_to(&conduit, "matrix-js-sdk", "js/installed", &["--without-rule"]);
+    moves_without_rule("matrix-js-sdk", "js/installed");
 }
 
 #[test]
 fn matrix_sdk_goes_on() {
     moves("matrix-sdk", "rust/debug/client-that-is-moved");
+}
+
+#[test]
+fn matrix_sdk_goes_on_with_a_patched_conduit_and_no_rule() {
+    moves_without_rule("matrix-sdk", "rust/debug/client-that-is-moved");
 }
 
 #[test]
@@ -50,4 +59,9 @@ fn heisenbridge_goes_on() {
 #[test]
 fn another_server_gets_the_keys_that_waited_for_it() {
     moves("federation", "js/installed");
+}
+
+#[test]
+fn rooms_of_another_server_have_their_history_on_a_patched_conduit() {
+    moves_without_rule("federation", "js/installed");
 }

@@ -30,6 +30,7 @@ mod races;
 mod reading;
 mod receipts;
 mod sources;
+mod tokens;
 mod twice;
 mod unexpected;
 mod vendoring;

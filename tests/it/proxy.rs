@@ -227,13 +227,23 @@ fn synapses_tokens_are_kept_away_from_conduit() {
         (format!("{ROOM}/messages{asked}"), format!("{ROOM}/messages{expected}"))
     };
     let messages = [
-        // First, in the middle, last, alone; each kind of token.
-        of(&format!("?from=t87-87_8_0_1%7E&dir=b&{filter}"), &format!("?dir=b&{filter}")),
-        of("?dir=b&from=s12_3&limit=3", "?dir=b&limit=3"),
+        // First, in the middle, last, alone; each kind of token that says where it points to.
+        of(
+            &format!("?from=t87-87_8_0_1%7E&dir=b&{filter}"),
+            &format!("?from=9500000000871&dir=b&{filter}"),
+        ),
+        of("?dir=b&from=s12_3&limit=3", "?dir=b&from=9500000000121&limit=3"),
+        of("?dir=b&from=t1-123456789", "?dir=b&from=9501234567891"),
+        of("?from=s7", "?from=9500000000071"),
+        of(
+            "?to=t1-2&dir=b&from=t87-87_8&limit=3",
+            "?to=9500000000021&dir=b&from=9500000000871&limit=3",
+        ),
+        // What doesn't say so, or points too far.
         of("?dir=b&from=p5", "?dir=b"),
         of("?from=m56~2.57", ""),
-        of("?to=t1-2&dir=b&from=t87-87_8&limit=3", "?dir=b&limit=3"),
-        of("?to=t1-2", ""),
+        of("?to=t5--12_3&dir=b", "?dir=b"),
+        of("?from=s1234567890&to=s-3", ""),
         // Conduit's own; and what only looks like one of Synapse's.
         of("?from=123&dir=b&to=-45", "?from=123&dir=b&to=-45"),
         of("?xfrom=t2&dir=b", "?xfrom=t2&dir=b"),
@@ -244,18 +254,26 @@ fn synapses_tokens_are_kept_away_from_conduit() {
     let mut all = messages.to_vec();
     for version in ["r0", "v1"] {
         let path = format!("/_matrix/client/{version}/rooms/!ab:own.test/messages");
-        all.push((format!("{path}?from=t1-2&dir=b"), format!("{path}?dir=b")));
+        all.push((format!("{path}?from=t1-2&dir=b"), format!("{path}?from=9500000000021&dir=b")));
     }
-    // What relates to an event, such as a thread, and the list of threads.
+    // What relates to an event, such as a thread.
     for path in [
         "/_matrix/client/v1/rooms/!ab:own.test/relations/$e",
         "/_matrix/client/v1/rooms/!a%2Fb:own.test/relations/$e%2Ff/m.thread/m.room.message",
         "/_matrix/client/unstable/rooms/!ab:own.test/relations/$e/m.thread",
-        "/_matrix/client/v1/rooms/!ab:own.test/threads",
     ] {
-        all.push((format!("{path}?from=t1-2_3&dir=b&to=s4"), format!("{path}?dir=b")));
+        all.push((
+            format!("{path}?from=t1-2_3&dir=b&to=s4"),
+            format!("{path}?from=9500000000021&dir=b&to=9500000000041"),
+        ));
         all.push((format!("{path}?from=123&dir=b"), format!("{path}?from=123&dir=b")));
     }
+    // The list of threads has another order than Synapse's.
+    let threads = "/_matrix/client/v1/rooms/!ab:own.test/threads";
+    for token in ["5_12", "t1-2_3"] {
+        all.push((format!("{threads}?from={token}&limit=3"), format!("{threads}?limit=3")));
+    }
+    all.push((format!("{threads}?from=123"), format!("{threads}?from=123")));
     // Everything else is passed on as it is.
     for other in [
         format!("{ROOM}/context/$a?from=t1"),

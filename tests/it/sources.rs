@@ -23,6 +23,7 @@ const DATABASE_ONLY: &[&str] = &[
     "one_time_keys",
     "password_hash",
     "password_pepper",
+    "stream",
 ];
 
 /// Every document of a dump by its path. A room's `states` are spelled out, its outliers are sorted: how states are numbered

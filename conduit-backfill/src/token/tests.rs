@@ -1,6 +1,6 @@
-use proptest::{prop_assert, proptest};
+use proptest::{collection::btree_set, prop_assert, prop_assert_eq, proptest};
 
-use super::{is_position, localpart};
+use super::{Place, after_depth, count, is_position, localpart, place};
 
 #[test]
 fn a_token_names_its_user() {
@@ -68,7 +68,39 @@ fn nothing_else_is_a_position_of_synapse() {
     }
 }
 
+#[test]
+fn a_token_points_between_two_events() {
+    for token in
+        ["s12", "t5-12", "s12_3_0_1", "t87-12_8_0_1", "5/s12_3", "m10~2.12~3.11", "m10~2.12_3"]
+    {
+        let Some(Place::Count(at)) = place(token) else { panic!("{token}") };
+        assert!(count(12).unwrap() < at && at < count(13).unwrap(), "{token}");
+    }
+    assert_eq!(place("t5--12_3"), Some(Place::Depth(5)));
+    for token in
+        ["s-3", "p5", "m5~", "12_345", "12", "-12", "s10000000001", "t5-99999999999999999999"]
+    {
+        assert_eq!(place(token), None, "{token}");
+    }
+}
+
 proptest! {
+    #[test]
+    fn counts_go_up_with_the_stream(a in -10_000_000_000_i64..=10_000_000_000, b in -10_000_000_000_i64..=10_000_000_000) {
+        prop_assert_eq!(a.cmp(&b), count(a).cmp(&count(b)));
+        // As many digits as the counter, which versions of backups rely on.
+        prop_assert_eq!(count(a).unwrap().to_string().len(), 13);
+    }
+
+    #[test]
+    fn a_depth_is_found(counts in btree_set(1..u64::MAX, 0..50), depth in 0_u64..60) {
+        let timeline: Vec<(u64, u64)> = counts.into_iter().zip(3..).collect();
+        let at = after_depth(depth, |end| timeline.iter().rfind(|(count, _)| *count < end).copied());
+        for (count, of) in timeline {
+            prop_assert_eq!(of <= depth, count < at);
+        }
+    }
+
     #[test]
     fn no_number_of_conduit_is_a_position_of_synapse(count: u64) {
         for token in [count.to_string(), format!("-{count}")] {

@@ -93,6 +93,12 @@ fn place(checks: &mut Checks, path: &Path, used: &codes::Code) {
             checks.found(&codes::TARGET_IN_THE_WAY, subject, text);
             return;
         }
+        Err(PartialError::Io { path, source })
+            if source.kind() == io::ErrorKind::PermissionDenied =>
+        {
+            checks.found(&codes::TARGET_RIGHTS, path.display().to_string(), "permission denied");
+            return;
+        }
         // Its own words say what to do, which is not to move something.
         Err(error) => {
             let finding = codes::TARGET_IN_THE_WAY.of(subject, error.to_string());

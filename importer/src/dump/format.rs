@@ -518,6 +518,10 @@ pub struct DumpEvent<P = Box<RawValue>> {
     /// The sender was erased, so that `pdu` is the redacted form although nothing redacted the event.
     #[serde(default, skip_serializing_if = "is_false")]
     pub erased: bool,
+    /// Where the event came in Synapse's stream of events (`stream_ordering`); negative if Synapse fetched it from another server.
+    /// Timeline events from a database have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<i64>,
     /// Whether Synapse soft-failed the event. Only outliers can have it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub soft_failed: bool,
@@ -529,8 +533,9 @@ pub struct DumpEvent<P = Box<RawValue>> {
 impl<P> DumpEvent<P> {
     /// The event with another `pdu`, and its own.
     pub(crate) fn exchange<Q>(self, pdu: Q) -> (P, DumpEvent<Q>) {
-        let Self { event_id, state_before, redacted_by, erased, soft_failed, pdu: own } = self;
-        (own, DumpEvent { event_id, state_before, redacted_by, erased, soft_failed, pdu })
+        let Self { event_id, state_before, redacted_by, erased, stream, soft_failed, pdu: own } =
+            self;
+        (own, DumpEvent { event_id, state_before, redacted_by, erased, stream, soft_failed, pdu })
     }
 }
 

@@ -51,6 +51,7 @@ fn event(id: &str, pdu: &str) -> DumpEvent {
         state_before: None,
         redacted_by: None,
         erased: false,
+        stream: None,
         soft_failed: false,
         pdu: RawValue::from_string(pdu.into()).unwrap(),
     }

@@ -154,6 +154,7 @@ impl Room {
             state_before: self.states.last().map(|state| state.id),
             redacted_by: None,
             erased: false,
+            stream: None,
             soft_failed: false,
             pdu,
         });

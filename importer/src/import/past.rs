@@ -27,7 +27,6 @@ use super::{ImportError, VERSION, hidden::Place as Hiding, rows::Rows};
 use crate::conduit::{
     kv::{KvError, KvStore, pending::Pending},
     layout::Part,
-    pdu_id::PduCount,
     trees::{self, Tree},
 };
 
@@ -213,11 +212,11 @@ impl Past {
             if self.admin_room.is_some_and(|admin_room| short >= admin_room) {
                 continue;
             }
-            let Some(first) = lookup.first(short)? else { continue };
-            let reserved = match (self.admin_room, first) {
-                (Some(_), PduCount::Normal(first)) => first.saturating_sub(short).saturating_sub(1),
-                _ => 0,
-            };
+            if lookup.first(short)?.is_none() {
+                continue;
+            }
+            let free = self.admin_room.and(lookup.free_until(short)?).unwrap_or_default();
+            let reserved = free.saturating_sub(short).saturating_sub(1);
             rooms.push(ImportedRoom { room_id, reserved });
         }
         Ok(rooms)

@@ -3,8 +3,8 @@
 //! of a large one, memory holds numbers and difference sets, never the events.
 //!
 //! Room for the past: if events before the first one are missing, a range of numbers is left unused for them. It is
-//! remembered nowhere but in itself: for imported rooms, all numbers between the short room id and the count of the
-//! first event of the timeline are free to be counts of that room's events. Imported rooms are those whose short room id
+//! remembered nowhere but in itself: for imported rooms, all numbers between the short room id and the short event id or the count
+//! of the first event of the timeline, whichever is less, are free to be counts of that room's events. Imported rooms are those whose short room id
 //! is smaller than the admin room's, which is made last.
 
 pub(super) mod additions;

@@ -19,11 +19,12 @@ const BATCH_BYTES: usize = 1 << 20;
 /// New key backups get the counter's value as their version, and Conduit takes the one that is last in the order of
 /// *text* for the newest (src/database/key_value/key_backups.rs:76-126). From here on the counter's text comes after all
 /// the versions that Synapse handed out but those between 91 and 99 and the like, which are renumbered; and it stays of
-/// one length for 10¹² numbers. It is far below 2⁵³.
+/// one length for 10¹¹ numbers. It is far below 2⁵³.
 pub(super) const START: u64 = 9_000_000_000_000;
 
-/// The counter never passes this by [`Rows::reserve`]: half of what [`START`] leaves.
-const LAST_RESERVED: u64 = START + 500_000_000_000;
+/// The counter never passes this by [`Rows::reserve`]. From 10,000 million further on, the counts of events say where in
+/// Synapse's stream these came ([`conduit_backfill::token::count`]).
+const LAST_RESERVED: u64 = START + 390_000_000_000;
 
 /// State keys that are remembered; more are looked up in the store.
 const REMEMBERED: usize = 300_000;
@@ -36,6 +37,8 @@ pub(super) struct Rows<'a> {
     /// The last number handed out: counts and all kinds of short ids, as Conduit does
     /// (src/database/key_value/globals.rs:18-33).
     counter: u64,
+    /// The highest count that was not handed out by the counter.
+    passed: u64,
     /// Short ids by type and state key, which all rooms share.
     state_keys: BTreeMap<String, BTreeMap<String, u64>>,
     /// How many these are.
@@ -51,6 +54,7 @@ impl<'a> Rows<'a> {
             batch: Vec::new(),
             bytes: 0,
             counter: START,
+            passed: 0,
             state_keys: BTreeMap::new(),
             remembered: 0,
             all_remembered: true,
@@ -79,6 +83,11 @@ impl<'a> Rows<'a> {
     pub(super) fn reserve(&mut self, number: u64) {
         let number = number.min(LAST_RESERVED.saturating_sub(self.counter));
         self.counter = self.counter.saturating_add(number);
+    }
+
+    /// Notes the highest of counts that don't come from the counter. When all is written it goes on after them.
+    pub(super) fn pass(&mut self, count: u64) {
+        self.passed = self.passed.max(count);
     }
 
     /// The last number handed out.
@@ -216,6 +225,7 @@ impl<'a> Rows<'a> {
 
     /// Writes the counter, with the note that all numbers so far are the importer's.
     pub(super) fn finish_import(&mut self) -> Result<(), ImportError> {
+        self.counter = self.counter.max(self.passed);
         let counter = self.counter.to_be_bytes().to_vec();
         self.put_raw(&trees::GLOBAL, trees::IMPORTED.to_vec(), counter)?;
         self.finish_counter()

@@ -26,7 +26,11 @@ pub fn rehearse(target: &Path) -> Result<(), PartialError> {
     let Place { target, is_mount, .. } = Place::of(target);
     let parent = if is_mount { target.as_path() } else { target.parent().unwrap_or(&target) };
     let directory = nearest(parent);
-    let refused = |source| PartialError::Io { path: directory.to_owned(), source };
+    // The error would name what is made for the trial.
+    let refused = |error: io::Error| PartialError::Io {
+        path: directory.to_owned(),
+        source: error.kind().into(),
+    };
     let probe = tempfile::Builder::new().prefix(PREFIX).tempdir_in(directory).map_err(refused)?;
     let tried = if is_mount {
         owned(&target).and_then(|()| named(&probe, &probe.path().with_extension("named")))

@@ -152,7 +152,7 @@ impl fmt::Display for List<'_> {
 fn remedy(path: &Path, error: &io::Error, proposed: Option<&MappedPath>) -> String {
     match (error.kind(), proposed) {
         (io::ErrorKind::NotFound, Some(proposed)) => {
-            format!("if Synapse runs in a container: {proposed}")
+            format!("if Synapse runs in a container, add `{proposed}`")
         }
         (io::ErrorKind::NotFound, None) if path.is_absolute() => {
             "if Synapse runs in a container, say where its directories are here: `--map-path /THERE=/HERE`".into()

@@ -32,6 +32,15 @@ impl Lookup<'_> {
         Ok(PduCount::read(&key).map(|(_, count)| count))
     }
 
+    /// The end of the numbers that are free for a room's past, which begin after its short id: the first count of its timeline, or
+    /// the first event's short id, if that is less. `None` if the first count is no number of the counter.
+    pub(super) fn free_until(&self, short_room: u64) -> Result<Option<u64>, PastError> {
+        let Some(PduCount::Normal(first)) = self.first(short_room)? else { return Ok(None) };
+        let event = self.id_at(&PduCount::Normal(first).key(short_room))?;
+        let short = self.number(&trees::EVENTID_SHORTEVENTID, event.as_str().as_bytes())?;
+        Ok(Some(short.map_or(first, |short| first.min(short))))
+    }
+
     /// The place of an event in the timeline of a room.
     pub(super) fn count(
         &self,

@@ -29,8 +29,8 @@ pub(super) struct Room {
     pub(super) short: u64,
     pub(super) version: RoomVersionId,
     pub(super) rules: RoomVersionRules,
-    /// Whether the numbers between the short room id and the first count are free.
-    is_reserved: bool,
+    /// Counts below this and above the short room id are free for events before the first one.
+    free_until: u64,
     pub(super) first: Option<PduCount>,
     /// Events that others name and that are neither in the timeline nor given up.
     missing: BTreeSet<OwnedEventId>,
@@ -59,7 +59,11 @@ impl Room {
             short,
             version,
             rules,
-            is_reserved: admin_room.is_some_and(|admin_room| short < admin_room),
+            free_until: if admin_room.is_some_and(|admin_room| short < admin_room) {
+                lookup.free_until(short)?.unwrap_or_default()
+            } else {
+                0
+            },
             first: lookup.first(short)?,
             missing: BTreeSet::new(),
             redactions: BTreeMap::new(),
@@ -190,12 +194,8 @@ impl Room {
 
     /// The count before all others, from what is free for the room, or by `next`.
     pub(super) fn step_back(&mut self, next: impl FnOnce() -> u64) -> PduCount {
-        let free = match self.first {
-            Some(PduCount::Normal(first)) if self.is_reserved => {
-                first.checked_sub(1).filter(|count| *count > self.short)
-            }
-            _ => None,
-        };
+        let free = self.free_until.checked_sub(1).filter(|count| *count > self.short);
+        self.free_until = free.unwrap_or_default();
         let count = free.map_or_else(|| PduCount::Backfilled(next()), PduCount::Normal);
         self.first = Some(count);
         count

@@ -141,7 +141,7 @@ impl States {
 
     /// Events that are replaced by earlier ones, by short event id.
     pub(super) fn replaced_later(&self, index: &Index) -> BTreeSet<u64> {
-        let later = |short: &u64, old: &u64| old > short && index.count_of_short(*old).is_some();
+        let later = |short: &u64, old: &u64| old > short && index.is_of_timeline(*old);
         self.replaced.iter().filter(|(short, old)| later(short, old)).map(|(_, old)| *old).collect()
     }
 

@@ -138,7 +138,9 @@ impl Survey {
             }
             return Ok(());
         }
-        let Some(slot) = self.index.add_timeline(&event.event_id) else { return Ok(()) };
+        let Some(slot) = self.index.add_timeline(&event.event_id, event.stream) else {
+            return Ok(());
+        };
         let Some(parsed) = parsed else { return Ok(()) };
         self.first.get_or_insert((parsed.depth, is_first));
         self.create_in_timeline |= is_first;

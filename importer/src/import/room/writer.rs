@@ -44,9 +44,7 @@ pub(super) fn write(
     let states = States::new(head.current_state, &server_name, rows)?;
     let short_room = rows.next();
     rows.reserve(survey.missing(head));
-    let first_timeline = rows.take(survey.index.timeline().saturating_mul(2));
-    let first_outlier = rows.take(survey.index.outliers());
-    survey.index.number(first_outlier, first_timeline);
+    survey.index.number(rows);
     let mut writer = Writer {
         head,
         rules,
@@ -233,7 +231,8 @@ impl Writer<'_> {
             let key = rows.short_state_key(&event.kind, state_key)?;
             let is_current = self.states.is_current(key, slot, &self.survey);
             // What is outside of the timeline has no count; its short id is a number of the same counter.
-            let count = short.saturating_add(u64::from(place == Written::InTimeline));
+            let in_timeline = place == Written::InTimeline;
+            let count = self.survey.index.count_of(slot).filter(|_| in_timeline).unwrap_or(short);
             self.members.event(event, is_current.then_some(count), rows)?;
             if self.states.replacements.contains_key(&short) {
                 let kept = (event.content().to_owned(), event.sender.to_string());
@@ -304,8 +303,8 @@ impl Writer<'_> {
         before: Option<u64>,
         import: &mut Import<'_>,
     ) -> Result<(), ImportError> {
+        let Some(count) = self.survey.index.count_of(slot) else { return Ok(()) };
         let short = self.write_known(event, dumped, slot, Written::InTimeline, import)?;
-        let count = short.saturating_add(1);
         let pdu_id = [Part::U64(self.short_room), Part::U64(count)];
         let rows = &mut import.rows;
         let mut unsigned = self.unsigned(event, dumped, short, &import.server_name)?;

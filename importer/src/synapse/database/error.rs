@@ -280,13 +280,21 @@ pub enum EngineError {
     #[error("{}", of_sqlite(.0))]
     Sqlite(rusqlite::Error),
     /// PostgreSQL.
-    #[error(transparent)]
+    #[error("{}", of_postgres(.0))]
     Postgres(#[from] sqlx::Error),
 }
 
 impl From<rusqlite::Error> for EngineError {
     fn from(error: rusqlite::Error) -> Self {
         Self::Sqlite(error)
+    }
+}
+
+/// Without the line of PostgreSQL's source.
+fn of_postgres(error: &sqlx::Error) -> String {
+    match error.as_database_error() {
+        Some(said) => said.message().to_owned(),
+        None => error.to_string(),
     }
 }
 

@@ -243,7 +243,8 @@ impl DatabaseSource {
             let redacted_by = redactions.of(event, &room.bans);
             match self.dumped(room, event, state_before, redacted_by) {
                 Ok(dump) => {
-                    file.timeline(&dump)?;
+                    let stream = Some(event.record.position.stream());
+                    file.timeline(&DumpEvent { stream, ..dump })?;
                     items.written(1);
                     room.needed.by_event(event);
                 }

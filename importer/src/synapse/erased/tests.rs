@@ -10,6 +10,7 @@ fn event(pdu: &Value) -> DumpEvent {
         state_before: Some(1),
         redacted_by: None,
         erased: false,
+        stream: None,
         soft_failed: false,
         pdu: to_raw_value(pdu).unwrap(),
     }

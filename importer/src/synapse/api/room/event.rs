@@ -220,6 +220,7 @@ impl Event {
             event_id: self.id.clone(),
             state_before,
             redacted_by: self.redacted_by.clone(),
+            stream: None,
             erased: false,
             soft_failed: self.soft_failed,
             pdu: self.pdu()?,

@@ -195,6 +195,7 @@ impl<'a> StoredEvent<'a> {
             state_before,
             redacted_by,
             erased: false,
+            stream: None,
             soft_failed: self.record.metadata.soft_failed.0,
             pdu,
         })

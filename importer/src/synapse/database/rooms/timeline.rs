@@ -41,6 +41,13 @@ impl Position {
     pub(super) fn new(stream: i64, topological: i64) -> Self {
         if stream < 0 { Self::Backfilled { topological, stream } } else { Self::Live { stream } }
     }
+
+    /// The place in Synapse's stream of events.
+    pub(super) fn stream(self) -> i64 {
+        match self {
+            Self::Backfilled { stream, .. } | Self::Live { stream } => stream,
+        }
+    }
 }
 
 /// The part of a room's timeline that is dumped.

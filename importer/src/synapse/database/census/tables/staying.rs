@@ -181,6 +181,10 @@ pub(super) const STAYING: &[Table] = &[
     own("partial_state_rooms", "rooms whose state is being fetched: `check` names them"),
     own("partial_state_rooms_servers", "servers of rooms whose state is being fetched"),
     no_place("per_user_experimental_features", "experiments that are on for single users"),
+    own(
+        "port_from_sqlite3",
+        "how far `synapse_port_db` got when it copied the database from SQLite",
+    ),
     cache("presence", "who is online: clients tell it anew"),
     cache("presence_stream", "who is online: clients tell it anew"),
     own("profile_updates", CHANGES),
