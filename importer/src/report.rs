@@ -12,6 +12,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, DirBuilder},
     io::{self, Write as _},
+    net::SocketAddr,
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
 };
@@ -100,6 +101,15 @@ pub struct DatabaseFacts {
     pub trees: BTreeMap<&'static str, TreeFacts>,
 }
 
+/// Where media files are.
+#[derive(Clone, Debug)]
+pub struct MediaFacts {
+    /// The directory.
+    pub directory: PathBuf,
+    /// Whether Conduit reads them from a bucket, to which they have to be uploaded.
+    pub uploaded: bool,
+}
+
 /// A tree of the database.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct TreeFacts {
@@ -141,6 +151,10 @@ pub struct StepFacts {
 pub struct Outcome<'a> {
     /// Where the database is, or would be.
     pub database: DatabaseFacts,
+    /// Where the media files are.
+    pub media: MediaFacts,
+    /// Where Conduit will listen, as the reverse proxy reaches it, if its configuration says it.
+    pub listen: Option<SocketAddr>,
     /// What the import did.
     pub imported: &'a Tally,
     /// All findings.

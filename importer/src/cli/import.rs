@@ -1,6 +1,9 @@
 //! `importer import`.
 
-use std::path::{Path, PathBuf};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 use serde::Serialize;
@@ -184,7 +187,13 @@ impl Run<'_> {
         findings.extend(verified.findings);
         findings.extend(media::retention(target));
         findings.sort();
+        let listen = target.service.as_ref().map(|service| reached(service.listen));
         let facts = report::Outcome {
+            media: report::MediaFacts {
+                directory: target.media.path().to_owned(),
+                uploaded: target.uploads_media,
+            },
+            listen,
             database: report::DatabaseFacts {
                 directory: target.directory.clone(),
                 backend: target.backend.to_string(),
@@ -225,6 +234,16 @@ impl Run<'_> {
             todo: made.todo,
         })
     }
+}
+
+/// How a server that listens there is reached from this machine.
+fn reached(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
 }
 
 fn fill(

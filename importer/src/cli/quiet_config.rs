@@ -35,7 +35,7 @@ impl Arguments {
             ..Given::default()
         };
         let config = Configuration::read(&given)?.config;
-        let text = quiet::overlay(&config.server_name, self.listen);
+        let text = quiet::overlay(&config.server_name, &self.synapse_config, self.listen);
         let mut out = io::stdout().lock();
         match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
             // Whoever reads the pipe has seen enough.

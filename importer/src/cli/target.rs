@@ -60,6 +60,8 @@ pub(super) struct Target {
     pub(super) server_name: Option<String>,
     /// Its media directory.
     pub(super) media: ContentDirectory,
+    /// Whether Conduit reads media from a bucket, so that the directory is to be uploaded.
+    pub(super) uploads_media: bool,
     /// Whether the configuration makes Conduit delete its own users' uploads after a time.
     pub(super) deletes_uploads: bool,
     /// How Conduit will be operated, if a configuration says it.
@@ -113,6 +115,7 @@ impl TargetOptions {
             backend,
             server_name: None,
             media,
+            uploads_media: false,
             deletes_uploads: false,
             service: None,
         })
@@ -142,6 +145,7 @@ impl TargetOptions {
             backend: config.backend,
             server_name: Some(config.server_name),
             media: ContentDirectory::new(media, config.media.layout),
+            uploads_media: config.media.path.is_none(),
             deletes_uploads: config.media.deletes_uploads,
             service: Some(config.service),
         })

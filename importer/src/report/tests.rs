@@ -3,7 +3,9 @@ use std::{fs, os::unix::fs::PermissionsExt as _};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::{DatabaseFacts, Outcome, Report, RoomFacts, TreeFacts, UserFacts, beside, left_out};
+use super::{
+    DatabaseFacts, MediaFacts, Outcome, Report, RoomFacts, TreeFacts, UserFacts, beside, left_out,
+};
 use crate::{
     dump::{
         DumpReader, DumpWriter,
@@ -126,6 +128,8 @@ fn report(dump: &DumpReader, complete: bool) -> Report {
                 .map(|(tree, bytes)| (tree, TreeFacts { rows: 2, bytes }))
                 .collect(),
         },
+        media: MediaFacts { directory: "/var/lib/conduit/media".into(), uploaded: false },
+        listen: Some("127.0.0.1:6167".parse().unwrap()),
         imported: &imported,
         findings: &findings,
         steps: &[("check", 0.21), ("dump", 12.5), ("import", 30.0)],
@@ -197,6 +201,8 @@ fn history_that_is_left_for_later_is_told_and_how_to_fetch_it() {
         let later = super::Later::of(&rooms(older), true);
         let outcome = Outcome {
             database: report(&dump, true).database,
+            media: MediaFacts { directory: "/srv/media".into(), uploaded: false },
+            listen: None,
             imported: &imported,
             findings: &[],
             steps: &[],
@@ -232,6 +238,39 @@ fn the_list_names_the_rule_for_the_proxy() {
     let report = report(&dump(&scratch.path().join("dump"), 1, 1), true);
     let told = |words: &str| report.todo.iter().any(|item| item.contains(words));
     assert!(told("importer proxy-config --for nginx") && told("a year"), "{:?}", report.todo);
+}
+
+#[test]
+fn the_list_says_where_things_are_on_this_machine() {
+    let scratch = tempfile::tempdir().unwrap();
+    let dump = dump(&scratch.path().join("dump"), 1, 1);
+    let imported = Tally::default();
+    let list = |directory: &str, uploaded: bool, port: u16| {
+        let outcome = Outcome {
+            database: report(&dump, true).database,
+            media: MediaFacts { directory: directory.into(), uploaded },
+            listen: Some(([127, 0, 0, 1], port).into()),
+            imported: &imported,
+            findings: &[],
+            steps: &[],
+        };
+        super::todo::list(&outcome, "/dump".as_ref(), &super::Later::default()).join("\n")
+    };
+    let inside = list("/var/lib/conduit/media", false, 6167);
+    assert!(inside.contains(": /var/lib/conduit`") && !inside.contains("--upstream"), "{inside}");
+    let beside = list("/srv/my media", false, 8008);
+    assert!(beside.contains(": /var/lib/conduit '/srv/my media'`"), "{beside}");
+    assert!(beside.contains("--for nginx --upstream 127.0.0.1:8008`"), "{beside}");
+    let bucket = list("/srv/bucket", true, 6167);
+    assert!(
+        bucket.contains(": /var/lib/conduit`")
+            && bucket.contains("Upload what is in `/srv/bucket`"),
+        "{bucket}"
+    );
+    let passwd = "root:x:0:0::/root:/bin/sh\nconduits:x:1:1::/:/bin/sh\n";
+    assert_eq!(super::todo::conduits_user(passwd), None);
+    let passwd = format!("{passwd}_matrix-conduit:x:990:990::/var/lib/matrix-conduit:/bin/false\n");
+    assert_eq!(super::todo::conduits_user(&passwd), Some("_matrix-conduit"));
 }
 
 #[test]

@@ -1,9 +1,16 @@
 //! What an operator still has to do, in this order.
 
-use std::path::Path;
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
+    path::Path,
+};
 
 use super::{Later, Outcome};
 use crate::{counted::count, partial::unfinished, remedy, tally::Kind};
+
+/// Where `importer proxy-config` supposes Conduit.
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 6167));
 
 /// The list, for the end of a run.
 pub(super) fn list(outcome: &Outcome<'_>, dump: &Path, later: &Later) -> Vec<String> {
@@ -41,22 +48,44 @@ pub(super) fn list(outcome: &Outcome<'_>, dump: &Path, later: &Later) -> Vec<Str
             count(rooms, "room")
         ),
     );
+    let media = &outcome.media.directory;
+    let mut owned = remedy::word(database);
+    if !outcome.media.uploaded && !media.starts_with(directory) {
+        owned = format!("{owned} {}", remedy::word(media.display()));
+    }
+    let user = conduits_user(&fs::read_to_string("/etc/passwd").unwrap_or_default());
     add(
         true,
+        match user {
+            Some(user) => {
+                format!("Give what was written to Conduit's user: `chown -R {user}: {owned}`.")
+            }
+            None => format!(
+                "Give what was written to the user that Conduit runs as: `chown -R conduit: {owned}`, if that is its name."
+            ),
+        },
+    );
+    add(
+        outcome.media.uploaded,
         format!(
-            "Give the database to the user that Conduit runs as: `chown -R conduit: {}` (with Debian's package, \
-             the user is `_matrix-conduit`).",
-            remedy::word(database)
+            "Upload what is in `{}` to Conduit's bucket, below the bucket's `path` if it has one.",
+            media.display()
         ),
     );
     add(has("I004") || has("C204"), "Keep registration closed until you have registered the first account: it becomes the administrator.".into());
     add(
         true,
-        "Point the reverse proxy at Conduit, with the rule that `importer proxy-config --for nginx` prints (or `caddy`, \
+        format!(
+            "Point the reverse proxy at Conduit, with the rule that `importer proxy-config --for nginx{}` prints (or `caddy`, \
          `traefik`, `apache`, `haproxy`): clients keep Synapse's pagination tokens, which a stock Conduit refuses, so without \
          it they can't scroll back past where they were. Keep the rule for a year, or for as long as somebody may come back \
-         with a client that was last opened before the move."
-            .into(),
+         with a client that was last opened before the move.",
+            outcome
+                .listen
+                .filter(|listen| *listen != DEFAULT_LISTEN)
+                .map(|listen| format!(" --upstream {listen}"))
+                .unwrap_or_default()
+        ),
     );
     add(true, "Start Conduit, and look at its log and at your rooms.".into());
     let services = skipped(Kind::Appservice, "");
@@ -100,6 +129,12 @@ pub(super) fn list(outcome: &Outcome<'_>, dump: &Path, later: &Later) -> Vec<Str
         ),
     );
     list
+}
+
+/// The user that Conduit's packages and guides run it as, if there is one on this machine.
+pub(super) fn conduits_user(passwd: &str) -> Option<&'static str> {
+    let is_here = |user: &&str| passwd.lines().any(|line| line.split(':').next() == Some(user));
+    ["_matrix-conduit", "matrix-conduit", "conduit"].into_iter().find(is_here)
 }
 
 /// How history that is left for later is fetched.

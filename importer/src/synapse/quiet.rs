@@ -1,18 +1,23 @@
 //! A Synapse that only answers what it is asked, for the time in which a Conduit still fetches from it.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::PathBuf};
 
 use ruma::ServerName;
 
+use crate::remedy;
+
 /// A second file of configuration: its top-level keys replace those of the first. With it, nothing leaves Synapse on
 /// its own: neither federation nor pushes, mails or anything to application services, not even what was waiting when
-/// it was stopped; and nobody can change anything through it.
-pub fn overlay(server_name: &ServerName, listen: SocketAddr) -> String {
+/// it was stopped; and nobody can change anything through it. `given` are the files and directories that Synapse is
+/// started with otherwise.
+pub fn overlay(server_name: &ServerName, given: &[PathBuf], listen: SocketAddr) -> String {
+    let given: String =
+        given.iter().map(|path| format!("-c {} ", remedy::word(path.display()))).collect();
     let (address, port) = (listen.ip(), listen.port());
     format!(
         r#"# The old Synapse of {server_name}, for as long as Conduit fetches history from it: it answers, and does nothing on
 # its own. Start it with the files that it had, and this one last:
-#   synapse_homeserver -c homeserver.yaml -c quiet.yaml
+#   synapse_homeserver {given}-c quiet.yaml
 # Stop all workers; this is for one process. Let nobody but Conduit reach the address below.
 listeners:
   - port: {port}
@@ -67,11 +72,18 @@ mod tests {
     use ruma::server_name;
     use serde_json::Value;
 
-    use super::overlay;
+    use super::{PathBuf, overlay};
 
     #[test]
     fn the_overlay_is_yaml_with_the_name_and_the_address() {
-        let text = overlay(server_name!("example.org:8448"), "[::1]:8010".parse().unwrap());
+        let given = ["/etc/a.yaml", "/etc/conf d"].map(PathBuf::from);
+        let text = overlay(server_name!("example.org:8448"), &given, "[::1]:8010".parse().unwrap());
+        assert!(
+            text.contains(
+                "\n#   synapse_homeserver -c /etc/a.yaml -c '/etc/conf d' -c quiet.yaml\n"
+            ),
+            "{text}"
+        );
         let keys: BTreeMap<String, Value> = serde_saphyr::from_str(&text).unwrap();
         let listener = &keys["listeners"][0];
         assert_eq!(listener["port"], 8010);

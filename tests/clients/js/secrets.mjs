@@ -94,6 +94,8 @@ export async function verify(one, other, room) {
         return JSON.stringify(sas.emoji);
     });
     const [mineSeen, theirs] = await Promise.all(seen);
+    // What is said next comes after both have said that they are done.
+    await Promise.all([phase(request, VerificationPhase.Done), phase(received, VerificationPhase.Done)]);
     return mineSeen === theirs;
 }
 

@@ -316,7 +316,10 @@ fn paths_of_a_container_are_mapped_or_a_map_is_proposed() {
     let mut given = Given { files: vec![files.path("a.yaml")], ..Given::default() };
     let option = format!("--map-path /data={}", here.display());
     let refused = Configuration::read(&given).unwrap_err().to_string();
-    assert!(refused.ends_with(&format!("if Synapse runs in a container: {option}")), "{refused}");
+    assert!(
+        refused.ends_with(&format!("if Synapse runs in a container, add `{option}`")),
+        "{refused}"
+    );
     std::fs::write(files.path("b.yaml"), format!("signing_key: ed25519 a {SEED}\n")).unwrap();
     given.files.push(files.path("b.yaml"));
     let proposed = Configuration::read(&given).unwrap().surroundings.proposed_paths;
