@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 pub(crate) use self::source::chain;
 pub use self::{
     source::{configuration_error, source_error},
+    space::{Disk, Plan},
     target::{Dump, Target},
 };
 use crate::{
@@ -67,18 +68,21 @@ impl Checks {
         source::media(self, survey, config, self.media_elsewhere);
     }
 
-    /// Checks where dump and database are to be.
+    /// How much there is to move. The disks are known by [`Checks::target`].
+    pub fn plan(survey: &Survey, history: History) -> Plan {
+        space::plan(survey, history)
+    }
+
+    /// Checks where dump and database are to be. Gives what will be written where.
     pub fn target(
         &mut self,
         target: &Target,
         survey: Option<&Survey>,
         surroundings: Option<&Surroundings>,
         history: History,
-    ) {
+    ) -> Vec<Disk> {
         target::check(self, target, survey, surroundings);
-        if let Some(survey) = survey {
-            space::check(self, target, survey, history);
-        }
+        survey.map(|survey| space::check(self, target, survey, history)).unwrap_or_default()
     }
 
     /// Adds a finding.

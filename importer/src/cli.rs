@@ -21,6 +21,7 @@ use std::{
     future::Future,
     io::IsTerminal as _,
     process::ExitCode,
+    sync::LazyLock,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -31,11 +32,12 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     conduit::kv::{self, Open},
     progress::Progress,
+    synapse::database,
 };
 
 /// Moves a Matrix homeserver from Synapse to Conduit under the same server name
 #[derive(Debug, Parser)]
-#[command(name = "importer", version)]
+#[command(name = "importer", version, long_version = long_version())]
 #[command(
     after_help = "Exit codes: 0 clean, 1 failed, 2 wrong usage, 3 Synapse could not be read, \
     4 the dump is damaged, 5 the target can't be written, 10 blocking findings, 11 warnings"
@@ -47,20 +49,23 @@ struct Cli {
     command: Command,
 }
 
+/// The heading of the options that every command has.
+const EVERYWHERE: &str = "Options of every command";
+
 /// Options of every command.
 #[derive(Clone, Copy, Debug, Args)]
 struct Global {
     /// Form of what is written to standard output
-    #[arg(long, global = true, value_enum, default_value = "text", env = "IMPORTER_FORMAT")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_enum, default_value = "text", env = "IMPORTER_FORMAT")]
     format: Format,
     /// Say more on standard error; twice for everything
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, help_heading = EVERYWHERE, action = clap::ArgAction::Count)]
     verbose: u8,
     /// Say nothing on standard error but errors
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(short, long, global = true, help_heading = EVERYWHERE, conflicts_with = "verbose")]
     quiet: bool,
     /// Show no progress
-    #[arg(long, global = true, env = "IMPORTER_NO_PROGRESS")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, env = "IMPORTER_NO_PROGRESS")]
     no_progress: bool,
     /// What opens the database that an import writes
     #[arg(skip = OWN)]
@@ -155,6 +160,22 @@ fn start_log(global: Global) {
         .with_target(false)
         .without_time()
         .init();
+}
+
+/// What the program is made for.
+fn long_version() -> &'static str {
+    static TEXT: LazyLock<String> = LazyLock::new(|| {
+        let schemas = database::SUPPORTED;
+        format!(
+            "{}\nSynapse's database schemas {} to {}\nConduit's database version {}\ndump format {}",
+            env!("CARGO_PKG_VERSION"),
+            schemas.start(),
+            schemas.end(),
+            crate::import::VERSION,
+            crate::dump::format::VERSION,
+        )
+    });
+    &TEXT
 }
 
 /// Whether an environment variable says something.

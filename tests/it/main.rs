@@ -24,6 +24,7 @@ mod named;
 mod on_disk;
 mod outbox;
 mod past;
+mod patches;
 mod predecessor;
 mod proxy;
 mod races;

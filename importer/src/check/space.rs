@@ -1,11 +1,82 @@
-//! Room on the disks: an estimate, from above.
+//! What a migration needs: time, and room on the disks. Estimates, from above.
 
-use std::{collections::BTreeMap, os::unix::fs::MetadataExt as _, path::Path};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
+
+use serde::Serialize;
 
 use super::{Checks, Dump, Target};
 use crate::{
-    dump::History, findings::codes, partial::nearest, size::size, synapse::survey::Survey,
+    counted::count, dump::History, findings::codes, partial::nearest, size::size,
+    synapse::survey::Survey,
 };
+
+/// Microseconds that an event takes to be dumped, imported and verified, on two cores, with its share of everything else: what
+/// was measured from 10⁵ events on (docs/performance.md), and a third more.
+const EVENT_MICROS: u64 = 150;
+/// What the smallest server takes.
+const LEAST_SECONDS: u64 = 2;
+
+/// How much there is to move, and what that needs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Plan {
+    /// Local accounts.
+    pub accounts: usize,
+    /// Rooms.
+    pub rooms: usize,
+    /// Rows of Synapse's `events`; only a database can tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub events: Option<u64>,
+    /// Media files of Synapse's own.
+    pub files: u64,
+    /// Bytes of these.
+    pub file_bytes: u64,
+    /// Seconds for everything but the files, from a database, with all of history.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<u64>,
+    /// The disks that will be written.
+    pub disks: Vec<Disk>,
+}
+
+/// A disk that will be written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Disk {
+    /// The nearest directory that is there.
+    pub path: PathBuf,
+    /// Bytes that will be needed.
+    pub needed: u64,
+    /// Bytes that are free.
+    pub free: u64,
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {}", count(self.accounts, "account"), count(self.rooms, "room"))?;
+        if let Some(events) = self.events {
+            write!(f, ", {}", count(events, "event"))?;
+        }
+        writeln!(f, ", {} ({})", count(self.files, "media file"), size(self.file_bytes))?;
+        if let Some(seconds) = self.seconds {
+            let time = match seconds {
+                0..100 => count(seconds, "second"),
+                _ => count(seconds.div_ceil(60), "minute"),
+            };
+            writeln!(
+                f,
+                "about {time} to dump, import and verify, and the time to copy the media files"
+            )?;
+        }
+        for disk in &self.disks {
+            let (needed, free) = (size(disk.needed), size(disk.free));
+            writeln!(f, "{}: {needed} needed at most, {free} free", disk.path.display())?;
+        }
+        Ok(())
+    }
+}
 
 /// Bytes of an event in a dump, its share of indexes included. Most are smaller.
 const EVENT: u64 = 2000;
@@ -14,7 +85,32 @@ const ACCOUNT: u64 = 20_000;
 /// Events of a room that are not its state, of a dump of recent history.
 const RECENT: u64 = 100;
 
-pub(super) fn check(checks: &mut Checks, target: &Target, survey: &Survey, history: History) {
+/// How much there is.
+pub(super) fn plan(survey: &Survey, history: History) -> Plan {
+    let rows = |census: &crate::census::Census| {
+        census.tables.iter().find(|table| table.table == "events").and_then(|table| table.rows)
+    };
+    let events = survey.census.as_ref().and_then(rows);
+    let seconds = events
+        .filter(|_| history == History::Full)
+        .map(|events| events.saturating_mul(EVENT_MICROS).div_ceil(1_000_000).max(LEAST_SECONDS));
+    Plan {
+        accounts: survey.accounts.len(),
+        rooms: survey.rooms.len(),
+        events,
+        files: survey.media.files,
+        file_bytes: survey.media.bytes,
+        seconds,
+        disks: Vec::new(),
+    }
+}
+
+pub(super) fn check(
+    checks: &mut Checks,
+    target: &Target,
+    survey: &Survey,
+    history: History,
+) -> Vec<Disk> {
     let dump = dump(survey, history);
     let mut needs = vec![
         (target.database.as_path(), database(dump)),
@@ -30,6 +126,7 @@ pub(super) fn check(checks: &mut Checks, target: &Target, survey: &Survey, histo
         let (needed, _) = disks.entry(metadata.dev()).or_insert((0, path));
         *needed = needed.saturating_add(bytes);
     }
+    let mut found = Vec::new();
     for (needed, path) in disks.into_values() {
         let Ok(disk) = rustix::fs::statvfs(path) else { continue };
         let free = disk.f_bavail.saturating_mul(disk.f_frsize);
@@ -37,7 +134,9 @@ pub(super) fn check(checks: &mut Checks, target: &Target, survey: &Survey, histo
             let text = format!("{} free, {} needed", size(free), size(needed));
             checks.found(&codes::TARGET_SPACE, path.display().to_string(), text);
         }
+        found.push(Disk { path: path.to_owned(), needed, free });
     }
+    found
 }
 
 /// What a dump needs. All of history is hardly more than Synapse's own tables of events.
@@ -87,5 +186,33 @@ mod tests {
         assert_eq!(dump(&survey, History::Recent), 660_000);
         assert_eq!(dump(&survey, History::Full), 1_000_000);
         assert_eq!(database(660_000), 990_000);
+    }
+
+    #[test]
+    fn the_plan_says_how_much_there_is_and_what_it_needs() {
+        let census = |rows: u64| {
+            let table = serde_json::json!({"table": "events", "fate": "moves", "rows": rows});
+            serde_json::from_value(serde_json::json!({"tables": [table]})).unwrap()
+        };
+        let mut survey = Survey {
+            accounts: vec![Account::default(); 30],
+            rooms: vec![Room::default(); 1],
+            media: Media { files: 2, bytes: 3 << 30, ..Media::default() },
+            census: Some(census(10)),
+            ..Survey::default()
+        };
+        let mut small = plan(&survey, History::Full);
+        small.disks.push(Disk { path: "/var/lib".into(), needed: 5 << 30, free: 14 << 30 });
+        assert_eq!(
+            small.to_string(),
+            "30 accounts, 1 room, 10 events, 2 media files (3.0 GiB)\n\
+             about 2 seconds to dump, import and verify, and the time to copy the media files\n\
+             /var/lib: 5.0 GiB needed at most, 14.0 GiB free\n"
+        );
+        survey.census = Some(census(1_000_000));
+        assert!(plan(&survey, History::Full).to_string().contains("\nabout 3 minutes to"));
+        assert_eq!(plan(&survey, History::Recent).seconds, None);
+        survey.census = None;
+        assert!(!plan(&survey, History::Full).to_string().contains("event"));
     }
 }

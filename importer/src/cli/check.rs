@@ -16,7 +16,7 @@ use super::{
     target::{Target, TargetOptions},
 };
 use crate::{
-    check::{self, Checks},
+    check::{self, Checks, Plan},
     config::synapse::ConfigError,
     findings::{self, Finding, codes},
     partial::{normal, suffixed},
@@ -55,6 +55,9 @@ pub(super) struct Accepted {
 #[derive(Debug, Serialize)]
 struct Outcome {
     findings: Vec<Finding>,
+    /// How much there is to move, and what that needs; none if Synapse could not be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plan: Option<Plan>,
 }
 
 impl Arguments {
@@ -69,10 +72,11 @@ impl Arguments {
         });
         let configuration = self.source.configuration(self.media.media_store.as_deref());
         let looked = run(&self.source, configuration.as_ref().map(Option::as_ref), place);
-        let mut outcome = Outcome { findings: looked.checks.finish() };
+        let mut outcome = Outcome { findings: looked.checks.finish(), plan: looked.plan };
         findings::accept(&mut outcome.findings, &accepted);
         output::print(global.format, &outcome, |out, outcome| {
-            output::findings(out, &outcome.findings)
+            output::findings(out, &outcome.findings)?;
+            outcome.plan.as_ref().map_or(Ok(()), |plan| write!(out, "\n{plan}"))
         })?;
         Ok(exit_code(&outcome.findings, looked.is_unreadable))
     }
@@ -82,6 +86,8 @@ impl Arguments {
 pub(super) struct Looked {
     /// Findings.
     pub(super) checks: Checks,
+    /// How much there is to move, if Synapse could be read.
+    pub(super) plan: Option<Plan>,
     /// Whether Synapse could not be read at all.
     pub(super) is_unreadable: bool,
 }
@@ -163,16 +169,18 @@ pub(super) fn run(
             checks.add(check::configuration_error(error));
         }
     }
+    let mut plan = survey.as_ref().map(|survey| Checks::plan(survey, source.history));
     match place {
         Some(Ok(target)) => {
             let text = "keep tokens from Synapse for as long as they live";
             checks.add(codes::OLD_TOKENS.of("clients", text));
-            checks.target(&target, survey.as_ref(), surroundings, source.history);
+            let disks = checks.target(&target, survey.as_ref(), surroundings, source.history);
+            plan = plan.map(|plan| Plan { disks, ..plan });
         }
         Some(Err(finding)) => checks.add(*finding),
         None => {}
     }
-    Looked { checks, is_unreadable }
+    Looked { checks, plan, is_unreadable }
 }
 
 fn look(source: &SourceArguments, configuration: Option<&Configuration>) -> anyhow::Result<Survey> {

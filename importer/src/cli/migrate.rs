@@ -73,7 +73,7 @@ impl Arguments {
         let place = check::place(&target, plan, report.clone());
         let configuration = self.source.configuration(self.media.media_store.as_deref());
         let configuration = configuration.as_ref().map(Option::as_ref);
-        let check::Looked { mut checks, is_unreadable } =
+        let check::Looked { mut checks, is_unreadable, .. } =
             check::run(&self.source, configuration, Some(Ok(place)));
         let configuration = configuration.ok().flatten();
         if let Some(Configuration { config, surroundings }) = configuration {
