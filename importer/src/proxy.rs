@@ -163,7 +163,7 @@ pub fn config(proxy: Proxy, direction: Direction, upstream: impl fmt::Display) -
         Proxy::Apache => apache(rule),
         Proxy::Haproxy => haproxy(rule),
     };
-    let about: String = rule.about.lines().map(|line| format!("# {line}\n")).collect();
+    let about = rule.about.lines().map(|line| format!("# {line}\n")).collect::<Vec<_>>().concat();
     let piece = piece.replace("@PATH@", rule.path).replace("@UPSTREAM@", &upstream.to_string());
     format!("{about}{piece}")
 }

@@ -34,7 +34,9 @@ fn places(name: &str, patch: &str) -> Places {
             let removed = line.split(' ').nth(1).unwrap();
             assert!(removed.ends_with(",0"), "{name}, {file}: {line}");
             if !new {
-                *places.entry((name[..4].to_owned(), file.to_owned())).or_default() += 1;
+                let number = name.split('-').next().unwrap().to_owned();
+                let places = places.entry((number, file.to_owned())).or_default();
+                *places = usize::saturating_add(*places, 1);
             }
         } else {
             let is_known = ["+", "diff ", "index ", "new file mode "]

@@ -15,7 +15,6 @@ const DEFAULT_LISTEN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LO
 /// The list, for the end of a run.
 pub(super) fn list(outcome: &Outcome<'_>, dump: &Path, later: &Later) -> Vec<String> {
     let directory = &outcome.database.directory;
-    let database = directory.display();
     if !outcome.database.complete {
         return vec![
             format!(
@@ -48,45 +47,16 @@ pub(super) fn list(outcome: &Outcome<'_>, dump: &Path, later: &Later) -> Vec<Str
             count(rooms, "room")
         ),
     );
-    let media = &outcome.media.directory;
-    let mut owned = remedy::word(database);
-    if !outcome.media.uploaded && !media.starts_with(directory) {
-        owned = format!("{owned} {}", remedy::word(media.display()));
-    }
-    let user = conduits_user(&fs::read_to_string("/etc/passwd").unwrap_or_default());
-    add(
-        true,
-        match user {
-            Some(user) => {
-                format!("Give what was written to Conduit's user: `chown -R {user}: {owned}`.")
-            }
-            None => format!(
-                "Give what was written to the user that Conduit runs as: `chown -R conduit: {owned}`, if that is its name."
-            ),
-        },
-    );
+    add(true, ownership(outcome));
     add(
         outcome.media.uploaded,
         format!(
             "Upload what is in `{}` to Conduit's bucket, below the bucket's `path` if it has one.",
-            media.display()
+            outcome.media.directory.display()
         ),
     );
     add(has("I004") || has("C204"), "Keep registration closed until you have registered the first account: it becomes the administrator.".into());
-    add(
-        true,
-        format!(
-            "Point the reverse proxy at Conduit, with the rule that `importer proxy-config --for nginx{}` prints (or `caddy`, \
-         `traefik`, `apache`, `haproxy`): clients keep Synapse's pagination tokens, which a stock Conduit refuses, so without \
-         it they can't scroll back past where they were. Keep the rule for a year, or for as long as somebody may come back \
-         with a client that was last opened before the move.",
-            outcome
-                .listen
-                .filter(|listen| *listen != DEFAULT_LISTEN)
-                .map(|listen| format!(" --upstream {listen}"))
-                .unwrap_or_default()
-        ),
-    );
+    add(true, proxy(outcome));
     add(true, "Start Conduit, and look at its log and at your rooms.".into());
     let services = skipped(Kind::Appservice, "");
     add(
@@ -129,6 +99,35 @@ pub(super) fn list(outcome: &Outcome<'_>, dump: &Path, later: &Later) -> Vec<Str
         ),
     );
     list
+}
+
+/// Whose the files must be.
+fn ownership(outcome: &Outcome<'_>) -> String {
+    let (directory, media) = (&outcome.database.directory, &outcome.media.directory);
+    let mut owned = remedy::word(directory.display());
+    if !outcome.media.uploaded && !media.starts_with(directory) {
+        owned = format!("{owned} {}", remedy::word(media.display()));
+    }
+    match conduits_user(&fs::read_to_string("/etc/passwd").unwrap_or_default()) {
+        Some(user) => {
+            format!("Give what was written to Conduit's user: `chown -R {user}: {owned}`.")
+        }
+        None => format!(
+            "Give what was written to the user that Conduit runs as: `chown -R conduit: {owned}`, if that is its name."
+        ),
+    }
+}
+
+/// The rule that keeps Synapse's tokens away.
+fn proxy(outcome: &Outcome<'_>) -> String {
+    let elsewhere = outcome.listen.filter(|listen| *listen != DEFAULT_LISTEN);
+    let upstream = elsewhere.map(|listen| format!(" --upstream {listen}")).unwrap_or_default();
+    format!(
+        "Point the reverse proxy at Conduit, with the rule that `importer proxy-config --for nginx{upstream}` prints (or `caddy`, \
+         `traefik`, `apache`, `haproxy`): clients keep Synapse's pagination tokens, which a stock Conduit refuses, so without \
+         it they can't scroll back past where they were. Keep the rule for a year, or for as long as somebody may come back \
+         with a client that was last opened before the move."
+    )
 }
 
 /// The user that Conduit's packages and guides run it as, if there is one on this machine.

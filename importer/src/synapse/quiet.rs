@@ -11,8 +11,8 @@ use crate::remedy;
 /// it was stopped; and nobody can change anything through it. `given` are the files and directories that Synapse is
 /// started with otherwise.
 pub fn overlay(server_name: &ServerName, given: &[PathBuf], listen: SocketAddr) -> String {
-    let given: String =
-        given.iter().map(|path| format!("-c {} ", remedy::word(path.display()))).collect();
+    let given = given.iter().map(|path| format!("-c {} ", remedy::word(path.display())));
+    let given = given.collect::<Vec<_>>().concat();
     let (address, port) = (listen.ip(), listen.port());
     format!(
         r#"# The old Synapse of {server_name}, for as long as Conduit fetches history from it: it answers, and does nothing on

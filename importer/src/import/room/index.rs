@@ -245,7 +245,7 @@ mod tests {
         fn no_event_is_behind_its_place(arrived in 1..40_i64, fetched in vec(0..40_usize, 0..20)) {
             let mut streams: Vec<i64> = (1..=arrived).collect();
             for (number, place) in (1..).zip(&fetched) {
-                streams.insert(*place.min(&streams.len()), -number);
+                streams.insert(*place.min(&streams.len()), i64::saturating_neg(number));
             }
             let (counts, _, _) = numbered(&streams.iter().copied().map(Some).collect::<Vec<_>>());
             prop_assert!(ascends(&counts));
