@@ -6,9 +6,9 @@
 //! (src/service/rooms/timeline/data.rs). Either server answers the other's tokens with 400, and clients ask again for ever:
 //! in a room with such a gap they never get further.
 //!
-//! For Conduit most of Synapse's are rewritten into its own, which the import allows for ([`token::count`]): a token says
-//! by itself where in a timeline it points to. Without a token, a server begins at the newest message; most clients put together
-//! what they know already, but not all.
+//! For Conduit most of Synapse's are rewritten into its own, which the import allows for: a token says by itself where in a
+//! timeline it points to ([`conduit_backfill::token::count`]). Without a token, a server begins at the newest message; most
+//! clients put together what they know already, but not all.
 
 use std::fmt;
 
