@@ -44,6 +44,11 @@ pub struct Checks {
     media_elsewhere: bool,
 }
 
+/// Whether Synapse can be seen to run, by its configuration.
+pub fn is_running(surroundings: &Surroundings, config: &SynapseConfig) -> bool {
+    !running::running(surroundings, Some(config), 0).is_empty()
+}
+
 impl Checks {
     /// Checks Synapse's configuration.
     pub fn configuration(&mut self, config: &SynapseConfig, surroundings: &Surroundings) {

@@ -174,6 +174,8 @@ fn the_apis_give_what_the_database_gives() {
     let lab = Lab::start(Engine::Sqlite).unwrap();
     let [by_api, by_database] = ["api", "database"].map(|name| lab.directory().join(name));
     let manifest = command::dump(&lab.by_api(), &by_api).unwrap();
+    let early = command::dump(&lab.by_database(), &lab.directory().join("early")).unwrap();
+    assert_eq!(early["synapse_runs"], true);
     lab.stop().unwrap();
     command::dump(&lab.by_database(), &by_database).unwrap();
 
@@ -346,7 +348,8 @@ fn a_dump_is_for_its_owner_alone() {
 
     let lab = Lab::stopped().unwrap();
     let dump = lab.directory().join("dump");
-    command::dump(&lab.by_database(), &dump).unwrap();
+    let dumped = command::dump(&lab.by_database(), &dump).unwrap();
+    assert_eq!(dumped["synapse_runs"], false);
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&dump), 0o700);
     for path in tree::read(&dump).unwrap().keys() {

@@ -10,7 +10,7 @@ use super::{
     source::{Configuration, SourceArguments},
 };
 use crate::{
-    check::census,
+    check::{self, census},
     counted::count,
     dump::{DumpReader, format::Manifest},
     findings::Finding,
@@ -35,15 +35,20 @@ struct Dumped {
     manifest: Manifest,
     /// What the census of the source's tables says.
     findings: Vec<Finding>,
+    /// Whether Synapse was seen to run, so that it may have written more since.
+    synapse_runs: bool,
 }
 
 impl Arguments {
     pub(super) fn run(&self, global: Global) -> anyhow::Result<u8> {
         let configuration = self.source.configuration(None)?;
+        let synapse_runs = configuration
+            .as_ref()
+            .is_some_and(|known| check::is_running(&known.surroundings, &known.config));
         let manifest = write(&self.source, configuration.as_ref(), &self.dump, global.progress())?;
         let findings = manifest.census.as_ref().map(census::findings).unwrap_or_default();
-        let dumped = Dumped { manifest, findings };
-        output::print(global.format, &dumped, |out, Dumped { manifest, findings }| {
+        let dumped = Dumped { manifest, findings, synapse_runs };
+        output::print(global.format, &dumped, |out, Dumped { manifest, findings, .. }| {
             writeln!(
                 out,
                 "dumped {} ({}) to {}\n",
@@ -55,6 +60,13 @@ impl Arguments {
             if !findings.is_empty() {
                 writeln!(out)?;
                 output::findings(out, findings)?;
+            }
+            if synapse_runs {
+                writeln!(
+                    out,
+                    "\nSynapse runs: what it has written since this began is not in the dump. Before you move for good, stop \
+                     it and dump again."
+                )?;
             }
             writeln!(
                 out,
