@@ -115,6 +115,10 @@ export class Device {
 
     async join({ room }) {
         await this.client.joinRoom(room);
+    }
+
+    // Until the client has heard that it is in a room.
+    async isIn({ room }) {
         await until(() => this.client.getRoom(room)?.getMyMembership() === "join", `${room} is joined`);
     }
 }
