@@ -94,8 +94,10 @@ export async function verify(one, other, room) {
         return JSON.stringify(sas.emoji);
     });
     const [mineSeen, theirs] = await Promise.all(seen);
-    // What is said next comes after both have said that they are done.
-    await Promise.all([phase(request, VerificationPhase.Done), phase(received, VerificationPhase.Done)]);
+    // What a client says next stands above what it hears later, so both hear first that both are done.
+    const done = ({ client }) => until(() => client.getRoom(room).getLiveTimeline().getEvents()
+        .filter((event) => event.getType() === "m.key.verification.done").length === 2, "both are done");
+    await Promise.all([done(one), done(other)]);
     return mineSeen === theirs;
 }
 
