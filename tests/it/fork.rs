@@ -30,12 +30,12 @@ fn change_one_row(directory: &Path, backend: Backend, tree: &'static Tree) {
     store.commit([((tree, key.into()), Some(value.into()))].into()).unwrap();
 }
 
-/// What was printed, without the names of the database and its report.
-fn without_places(mut printed: Value) -> Value {
-    for place in ["database", "report"] {
-        assert!(printed[place].take().is_string());
-    }
-    printed
+/// What was printed about a database, without its name and that of its report.
+fn without_places(printed: &Value, database: &Path) -> Value {
+    let text = printed.to_string();
+    let place = database.to_str().unwrap();
+    assert!(text.matches(place).count() > 2, "{text}");
+    serde_json::from_str(&text.replace(place, "DATABASE")).unwrap()
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn conduits_own_services_write_the_same_rows() {
         let printed = command::import(&dump, &own, &name).unwrap();
         let arguments = command::import_arguments(&dump, &conduits, &name);
         let by_conduit = command::run_other(&program, arguments).unwrap().json().unwrap();
-        assert_eq!(without_places(by_conduit), without_places(printed));
+        assert_eq!(without_places(&by_conduit, &conduits), without_places(&printed, &own));
         assert!(are_equal(&own, &conduits), "{name}");
 
         let again = command::run_other(&program, arguments).unwrap();
