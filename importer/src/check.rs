@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 pub(crate) use self::source::chain;
 pub use self::{
     source::{configuration_error, source_error},
-    space::{Disk, Plan},
+    space::{Disk, Plan, plan},
     target::{Dump, Target},
 };
 use crate::{
@@ -71,11 +71,6 @@ impl Checks {
         census::survey(self, survey);
         source::signatures(self, survey);
         source::media(self, survey, config, self.media_elsewhere);
-    }
-
-    /// How much there is to move. The disks are known by [`Checks::target`].
-    pub fn plan(survey: &Survey, history: History) -> Plan {
-        space::plan(survey, history)
     }
 
     /// Checks where dump and database are to be. Gives what will be written where.

@@ -10,7 +10,10 @@
 //! timeline it points to ([`conduit_backfill::token::count`]). Without a token, a server begins at the newest message; most
 //! clients put together what they know already, but not all.
 
-use std::fmt;
+use std::{
+    fmt,
+    net::{Ipv4Addr, SocketAddr},
+};
 
 /// Which server gets requests without the other's tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +77,14 @@ impl Change {
             Self::Drop => "(?:&(.*))?",
         }
     }
+
+    /// What is written in a proxy's language: `put` with what comes before and after that which is kept, or `drop`.
+    fn written(&self, drop: &str, put: impl FnOnce(&str, &str) -> String) -> String {
+        match self {
+            Self::Put(before, after) => put(before, after),
+            Self::Drop => drop.to_owned(),
+        }
+    }
 }
 
 /// Paths with pagination tokens.
@@ -124,6 +135,17 @@ const BACK_TO_SYNAPSE: Rule = Rule {
             Synapse's tokens notice nothing.",
 };
 const BACK: &str = "^/_matrix/client/((r0|v3)/sync|(r0|v1|v3)/rooms/.+/messages|(r0|v1|v3|unstable)/rooms/.+/relations/.+|unstable/org[.]matrix[.](simplified_)?msc3575/sync)$";
+
+impl Direction {
+    /// Where the homeserver is supposed that gets the requests.
+    pub fn upstream(self) -> SocketAddr {
+        let port = match self {
+            Self::ToConduit => 6167,
+            Self::BackToSynapse => 8008,
+        };
+        (Ipv4Addr::LOCALHOST, port).into()
+    }
+}
 
 impl Rule {
     /// A text for each parameter of each step.
@@ -178,12 +200,9 @@ fn nginx(rule: &Rule) -> String {
     let mut uri = "$request_uri".to_owned();
     let maps = rule.each(|step, name| {
         let next = format!("$matrix_{}_{name}", step.name);
-        let to = match step.change {
-            Change::Put(before, after) => {
-                format!("\"${{head}}{name}={before}${{kept}}{after}$tail\"")
-            }
-            Change::Drop => "$head$tail".to_owned(),
-        };
+        let to = step.change.written("$head$tail", |before, after| {
+            format!("\"${{head}}{name}={before}${{kept}}{after}$tail\"")
+        });
         let map = include_str!("proxy/nginx-map.conf")
             .replace("@FROM@", &uri)
             .replace("@TO@", &next)
@@ -202,10 +221,9 @@ fn nginx(rule: &Rule) -> String {
 
 fn caddy(rule: &Rule) -> String {
     let steps = rule.each(|step, name| {
-        let to = match step.change {
-            Change::Put(before, after) => format!("{name}={before}{{re.matrix_@STEP@.2}}{after}"),
-            Change::Drop => String::new(),
-        };
+        let to = step
+            .change
+            .written("", |before, after| format!("{name}={before}{{re.matrix_@STEP@.2}}{after}"));
         include_str!("proxy/caddy-step.conf").replace("@REPLACED@", &to)
     });
     include_str!("proxy/caddy.conf").replace("@STEPS@", &steps)
@@ -217,10 +235,9 @@ fn traefik(rule: &Rule) -> String {
         [include_str!("proxy/traefik-router.yaml"), include_str!("proxy/traefik-middleware.yaml")];
     let of = |piece: &str| {
         rule.each(|step, name| {
-            let to = match step.change {
-                Change::Put(before, after) => format!("${{1}}{name}={before}${{2}}{after}${{3}}"),
-                Change::Drop => "${1}${2}".to_owned(),
-            };
+            let to = step.change.written("${1}${2}", |before, after| {
+                format!("${{1}}{name}={before}${{2}}{after}${{3}}")
+            });
             piece.replace("@REPLACED@", &to)
         })
     };
@@ -231,10 +248,8 @@ fn traefik(rule: &Rule) -> String {
 
 fn apache(rule: &Rule) -> String {
     let steps = rule.each(|step, name| {
-        let to = match step.change {
-            Change::Put(before, after) => format!("%1{name}={before}%2{after}%3"),
-            Change::Drop => "%1%2".to_owned(),
-        };
+        let to =
+            step.change.written("%1%2", |before, after| format!("%1{name}={before}%2{after}%3"));
         include_str!("proxy/apache-step.conf").replace("@REPLACED@", &to)
     });
     include_str!("proxy/apache.conf").replace("@STEPS@", &steps)
@@ -242,10 +257,8 @@ fn apache(rule: &Rule) -> String {
 
 fn haproxy(rule: &Rule) -> String {
     let steps = rule.each(|step, name| {
-        let to = match step.change {
-            Change::Put(before, after) => format!("\\1{name}={before}\\2{after}"),
-            Change::Drop => "\\1".to_owned(),
-        };
+        let to =
+            step.change.written("\\1", |before, after| format!("\\1{name}={before}\\2{after}"));
         include_str!("proxy/haproxy-step.conf").replace("@REPLACED@", &to)
     });
     include_str!("proxy/haproxy.conf").replace("@STEPS@", &steps)
@@ -255,7 +268,23 @@ fn haproxy(rule: &Rule) -> String {
 mod tests {
     use clap::ValueEnum as _;
 
-    use super::{Direction, Proxy, config};
+    use conduit_backfill::token::{Place, place};
+
+    use super::{Change, Direction, Proxy, TO_CONDUIT, config};
+
+    /// What the steps put around nine digits is the number to which the same token leads in the import.
+    #[test]
+    fn the_rule_knows_the_counts_of_the_import() {
+        let mut put = TO_CONDUIT.steps.iter().filter_map(|step| match step.change {
+            Change::Put(before, after) => Some((before, after)),
+            Change::Drop => None,
+        });
+        let (before, after) = put.next_back().unwrap();
+        for stream in [0_u64, 7, 123_456_789, 999_999_999] {
+            let count = format!("{before}{stream:09}{after}").parse().unwrap();
+            assert_eq!(place(&format!("s{stream}")), Some(Place::Count(count)));
+        }
+    }
 
     #[test]
     fn each_piece_names_the_server_and_how_long_it_stays() {

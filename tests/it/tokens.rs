@@ -169,7 +169,9 @@ async fn synapses_tokens_point_to_their_places() {
         if first.is_none_or(|(id, _)| shown.contains(id)) { exact += 1 } else { twice += 1 }
     }
     assert!(kept.len() > 300, "only {} tokens", kept.len());
+    let depths =
+        kept.iter().filter(|kept| matches!(token::place(&kept.token), Some(Place::Depth(_))));
+    assert!(depths.count() > 0, "no token of what was fetched from another server");
     // Where the room's graph is forked, or an event is not shown.
-    eprintln!("{exact} exact, {twice} twice");
     assert!(twice * 20 < exact, "{twice} of {} pages begin with what the client has", kept.len());
 }

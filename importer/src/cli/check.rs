@@ -169,7 +169,7 @@ pub(super) fn run(
             checks.add(check::configuration_error(error));
         }
     }
-    let mut plan = survey.as_ref().map(|survey| Checks::plan(survey, source.history));
+    let mut plan = survey.as_ref().map(|survey| check::plan(survey, source.history));
     match place {
         Some(Ok(target)) => {
             let text = "keep tokens from Synapse for as long as they live";

@@ -25,9 +25,8 @@ pub(super) struct Arguments {
 
 impl Arguments {
     pub(super) fn run(&self) -> anyhow::Result<u8> {
-        let (direction, port) =
-            if self.back { (Direction::BackToSynapse, 8008) } else { (Direction::ToConduit, 6167) };
-        let upstream = self.upstream.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], port)));
+        let direction = if self.back { Direction::BackToSynapse } else { Direction::ToConduit };
+        let upstream = self.upstream.unwrap_or_else(|| direction.upstream());
         let text = config(self.proxy, direction, upstream);
         let mut out = io::stdout().lock();
         match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

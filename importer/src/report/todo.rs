@@ -1,16 +1,9 @@
 //! What an operator still has to do, in this order.
 
-use std::{
-    fs,
-    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
-    path::Path,
-};
+use std::{fs, path::Path};
 
 use super::{Later, Outcome};
-use crate::{counted::count, partial::unfinished, remedy, tally::Kind};
-
-/// Where `importer proxy-config` supposes Conduit.
-const DEFAULT_LISTEN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 6167));
+use crate::{counted::count, partial::unfinished, proxy::Direction, remedy, tally::Kind};
 
 /// The list, for the end of a run.
 pub(super) fn list(outcome: &Outcome<'_>, dump: &Path, later: &Later) -> Vec<String> {
@@ -120,7 +113,7 @@ fn ownership(outcome: &Outcome<'_>) -> String {
 
 /// The rule that keeps Synapse's tokens away.
 fn proxy(outcome: &Outcome<'_>) -> String {
-    let elsewhere = outcome.listen.filter(|listen| *listen != DEFAULT_LISTEN);
+    let elsewhere = outcome.listen.filter(|listen| *listen != Direction::ToConduit.upstream());
     let upstream = elsewhere.map(|listen| format!(" --upstream {listen}")).unwrap_or_default();
     format!(
         "Point the reverse proxy at Conduit, with the rule that `importer proxy-config --for nginx{upstream}` prints (or `caddy`, \

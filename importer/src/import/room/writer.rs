@@ -303,8 +303,8 @@ impl Writer<'_> {
         before: Option<u64>,
         import: &mut Import<'_>,
     ) -> Result<(), ImportError> {
-        let Some(count) = self.survey.index.count_of(slot) else { return Ok(()) };
         let short = self.write_known(event, dumped, slot, Written::InTimeline, import)?;
+        let count = self.survey.index.count_of(slot).unwrap_or(short);
         let pdu_id = [Part::U64(self.short_room), Part::U64(count)];
         let rows = &mut import.rows;
         let mut unsigned = self.unsigned(event, dumped, short, &import.server_name)?;
