@@ -107,7 +107,7 @@ pub struct VerifyKey {
 /// The timeline of a room is an order of events; the library adds to its beginning only. Every method may be called for
 /// several rooms at the same time, and [`Host::prepend`] for one room never at the same time as itself.
 ///
-/// Each sentence of these methods' documentation is tested by [`crate::contract`].
+/// Each sentence of these methods' documentation is tested by `testing::host_contract`.
 #[async_trait]
 pub trait Host: Send + Sync {
     /// The version of a room; `None` for a room that the host isn't in.

@@ -1,9 +1,16 @@
 //! Fetches a homeserver's past from the homeserver it replaced, over federation, under the same server name.
 //!
+//! The crate is two things, which have only [`http`] in common:
+//!
+//! * the fetching of events: [`Backfill`], its [`Host`], its [`Upstream`], the [`Client`] that is one, and what both know of an
+//!   event ([`pdu`]);
+//! * [`predecessor`]: passwords, sessions and tokens of the old homeserver.
+//!
 //! # Calls
 //!
-//! 1. A homeserver implements [`Host`]: what it has of a room, and where it puts what it is given. [`contract`] checks that
-//!    it does what the trait says; [`memory`] is the shortest implementation that does.
+//! 1. A homeserver implements [`Host`]: what it has of a room, and where it puts what it is given. `testing::host_contract`
+//!    checks that it does what the trait says; `testing::memory_host` is the shortest implementation that does. Both are behind
+//!    the feature `testing`.
 //! 2. It makes a [`Client`] with the old homeserver's URL, and the server name and [`SigningKey`] that both have; the
 //!    requests' origin and destination are the same name.
 //! 3. It makes one [`Backfill`] of both and keeps it. Dropping it ends all walks.
@@ -52,26 +59,17 @@
 
 pub mod backfill;
 pub mod client;
-pub mod contract;
 pub mod error;
-mod event;
-mod graph;
 pub mod host;
 pub mod http;
-pub mod links;
-pub mod memory;
-pub mod password;
-pub mod redaction;
-pub mod refresh;
-mod state;
-pub mod story;
+pub mod pdu;
+pub mod predecessor;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 #[cfg(test)]
 mod tests;
-pub mod token;
-pub mod unsigned;
 pub mod upstream;
 pub mod verdict;
-mod verify;
 mod walk;
 
 pub use backfill::{Backfill, Options, Progress};

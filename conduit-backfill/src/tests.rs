@@ -1,8 +1,8 @@
 //! Walks through made rooms, from upstreams that are good and bad.
 
+mod coalescing;
 mod doubt;
-mod facade;
-mod liar;
+mod full_history;
+mod hostile_server;
+mod mock_upstream;
 mod race;
-mod scripted;
-mod whole;

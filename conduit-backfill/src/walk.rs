@@ -1,10 +1,12 @@
 //! A walk through a room, page by page.
 
 mod ahead;
+pub(crate) mod graph;
 mod known;
 mod page;
 mod redaction;
 mod resolve;
+mod state;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,10 +17,10 @@ use self::{ahead::Ahead, known::Known, page::Base};
 use crate::{
     client::ClientError,
     error::BackfillError,
-    graph::{Node, reachable},
     host::{GivenUp, Host, Place},
+    pdu::verify::{Rules, Unverified},
     upstream::{Limited, Upstream},
-    verify::{Rules, Unverified},
+    walk::graph::{Node, reachable},
 };
 
 /// Events from which one request goes on: Synapse's request line holds about 300 ids.

@@ -7,7 +7,7 @@
 //! in a room with such a gap they never get further.
 //!
 //! For Conduit most of Synapse's are rewritten into its own, which the import allows for: a token says by itself where in a
-//! timeline it points to ([`conduit_backfill::token::count`]). Without a token, a server begins at the newest message; most
+//! timeline it points to ([`conduit_backfill::predecessor::token::count`]). Without a token, a server begins at the newest message; most
 //! clients put together what they know already, but not all.
 
 use std::{
@@ -268,7 +268,7 @@ fn haproxy(rule: &Rule) -> String {
 mod tests {
     use clap::ValueEnum as _;
 
-    use conduit_backfill::token::{Place, place};
+    use conduit_backfill::predecessor::token::{Place, place};
 
     use super::{Change, Direction, Proxy, TO_CONDUIT, config};
 

@@ -17,6 +17,9 @@
     python scripts/lab live-races --dir DIR
     python scripts/lab past --dir DIR --bin PATCHED-CONDUIT --database DIR
     python scripts/lab hostile --dir DIR --bin PATCHED-CONDUIT --database DIR
+    python scripts/lab live-crowd --dir DIR [--events N]
+    python scripts/lab crowd --dir DIR --bin PATCHED-CONDUIT --database DIR
+    python scripts/lab cost --dir DIR --bin PATCHED-CONDUIT --stock CONDUIT --database DIR
     python scripts/lab drain --dir DIR --bin PATCHED-CONDUIT --database DIR --importer IMPORTER --dump DIR
 
 `DIR/lab.json` says where everything is. It holds passwords and access tokens of made-up people.
@@ -30,6 +33,8 @@ from pathlib import Path
 import bridge
 import compare
 import conduit
+import cost
+import crowd
 import drained
 import elsewhere
 import empty
@@ -123,6 +128,18 @@ def be_lied_to(lab: Notes, args: argparse.Namespace) -> None:
     hostile.try_out(lab, args.bin, args.database.resolve())
 
 
+def live_crowd(lab: Notes, args: argparse.Namespace) -> None:
+    crowd.tell(lab, args.events)
+
+
+def be_drained(lab: Notes, args: argparse.Namespace) -> None:
+    crowd.try_out(lab, args.bin, args.database.resolve())
+
+
+def compare_costs(lab: Notes, args: argparse.Namespace) -> None:
+    cost.measure(lab, args.bin, args.stock, args.database.resolve())
+
+
 def drain(lab: Notes, args: argparse.Namespace) -> None:
     print(drained.try_out(lab, args.bin, args.database.resolve(), args.importer, args.dump))
 
@@ -187,6 +204,17 @@ def main() -> int:
 
     sub = command("hostile", be_lied_to, "start a patched Conduit whose Synapse gives wrong answers")
     for option in ("bin", "database"):
+        sub.add_argument(f"--{option}", type=Path, required=True)
+
+    command("live-crowd", live_crowd, "make a long room of nine people").add_argument(
+        "--events", type=int, default=2_000, help="how many messages; default 2000")
+
+    sub = command("crowd", be_drained, "start a patched Conduit and let ten devices read that room at the same time")
+    for option in ("bin", "database"):
+        sub.add_argument(f"--{option}", type=Path, required=True)
+
+    sub = command("cost", compare_costs, "after `past`: the processor time of requests, against a stock Conduit")
+    for option in ("bin", "stock", "database"):
         sub.add_argument(f"--{option}", type=Path, required=True)
 
     sub = command("drain", drain, "start a patched Conduit and run `importer drain` on it")

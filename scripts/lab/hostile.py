@@ -21,6 +21,8 @@ WAIT_SECONDS = 3
 # What is done at once, even on a busy machine.
 AT_ONCE_SECONDS = 5
 STRANGERS = 6
+# Pages that a stranger asks for: faster than a client scrolls.
+A_SECOND = 10
 # Who was never in most rooms, who came late, and who left.
 KEPT_OUT = ("eve", "cleo", "hana")
 
@@ -158,31 +160,39 @@ def strangers(lab: Notes, family: Family, upstream: liar.Liar, base_url: str, ro
             assert refused.status == 403, refused
     assert upstream.asked == asked, "a stranger made Conduit ask Synapse"
 
-    def latency(path: str) -> float:
-        """Of `/versions`, while so many clients ask for something."""
-        url, stop = base_url + "/_matrix/client/versions", threading.Event()
-
-        def ask() -> None:
-            client = Client(base_url, eve.token, eve.user_id)
-            while not stop.is_set():
-                try:
-                    client.get(path, dir="b", limit=1)
-                except Refused:
-                    pass
-
-        threads = [threading.Thread(target=ask) for _ in range(STRANGERS)]
-        for thread in threads:
-            thread.start()
-        median = statistics.median(timed(lambda: requests.get(url, timeout=TIMEOUT_SECONDS)) for _ in range(60))
-        stop.set()
-        for thread in threads:
-            thread.join()
-        return median
-
-    # As many clients that ask for what costs next to nothing: the laboratory itself takes its share of the machine.
-    quiet, busy = latency("/account/whoami"), latency(f"/rooms/{q(room)}/messages")
-    say(f"{STRANGERS} strangers scroll: /versions takes {busy * 1000:.1f} ms, and {quiet * 1000:.1f} while they ask who they are")
+    scroll = f"/rooms/{q(room)}/messages"
+    url = base_url + "/_matrix/client/versions"
+    idle = latency(url, None, "", 0)
+    scrolled = latency(url, eve, scroll, A_SECOND)
+    say(f"{STRANGERS} strangers ask for {A_SECOND} pages a second each: /versions takes {scrolled * 1000:.1f} ms, and {idle * 1000:.1f} idle")
+    assert scrolled < max(2 * idle, 0.005), (scrolled, idle)
+    # As many clients that ask, as fast as they can, for what costs next to nothing: the laboratory itself takes its share of the machine.
+    quiet, busy = latency(url, eve, "/account/whoami", 0), latency(url, eve, scroll, 0)
+    say(f"as fast as they can: {busy * 1000:.1f} ms, and {quiet * 1000:.1f} while they ask who they are")
     assert busy < max(2 * quiet, 0.05), (busy, quiet)
+
+
+def latency(url: str, stranger: Client | None, path: str, a_second: int) -> float:
+    """The median time that the URL takes while so many clients ask for the path; so often, or without a pause."""
+    stop = threading.Event()
+
+    def ask() -> None:
+        client = Client(stranger.base_url, stranger.token, stranger.user_id)
+        while not stop.wait(1 / a_second if a_second else 0):
+            try:
+                client.get(path, dir="b", limit=1)
+            except Refused:
+                pass
+
+    threads = [threading.Thread(target=ask) for _ in range(STRANGERS if stranger else 0)]
+    for thread in threads:
+        thread.start()
+    with requests.Session() as session:
+        median = statistics.median(timed(lambda: session.get(url, timeout=TIMEOUT_SECONDS)) for _ in range(200))
+    stop.set()
+    for thread in threads:
+        thread.join()
+    return median
 
 
 def finished(family: Family, upstream: liar.Liar, room: str) -> None:

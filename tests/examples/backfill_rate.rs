@@ -10,7 +10,7 @@
 use std::{io::Write as _, sync::Arc};
 
 use anyhow::Context as _;
-use conduit_backfill::{Backfill, Options, memory::MemoryHost};
+use conduit_backfill::{Backfill, Options, testing::memory_host::MemoryHost};
 use migration_tests::{
     lab::{Engine, Lab},
     past::Past,

@@ -9,7 +9,7 @@ use std::{
 use conduit_backfill::{
     Backfill, Host as _, Options,
     host::{GivenUp, StateMap},
-    memory::MemoryHost,
+    testing::memory_host::MemoryHost,
 };
 use migration_tests::{
     lab::{Engine, Lab},

@@ -8,8 +8,8 @@ use std::{
 use async_trait::async_trait;
 use conduit_backfill::{
     Host,
-    contract::{self, Factory, Start, StartRoom},
     host::{HostError, Pdu, StateBefore, StateMap},
+    testing::host_contract::{self, Factory, Start, StartRoom},
 };
 use importer::{
     backfill::{DatabaseHost, Keys},
@@ -203,7 +203,7 @@ fn dumped(pdu: &Pdu, before: Option<usize>, redacted_by: Option<&OwnedEventId>) 
 async fn obeys_the_contract(backend: Option<Backend>) {
     let scratch = tempfile::tempdir().unwrap();
     let databases = Databases { backend, scratch, made: Mutex::default() };
-    contract::check(&databases).await.unwrap();
+    host_contract::check(&databases).await.unwrap();
     assert!(databases.made.lock().unwrap().len() > 10);
 }
 

@@ -36,11 +36,12 @@ fn passwords_devices_keys_and_files_of_the_old_synapse() {
     lab.run("predecessor", &arguments).unwrap();
 }
 
-/// What `scripts/lab WHAT` tries on rooms that were moved with what is recent, and what Conduit wrote meanwhile.
-fn on_recent_rooms(what: &str, backend: &str) {
+/// What `scripts/lab WHAT` tries on the rooms that `scripts/lab TOLD` made, after they were moved with what is recent; and what
+/// Conduit wrote meanwhile.
+fn on_recent_rooms(told: &str, what: &str, backend: &str) {
     let Some(binary) = patched() else { return };
     let mut lab = Lab::start(Engine::Sqlite).unwrap();
-    lab.run("live-long", &[]).unwrap();
+    lab.run(told, &[]).unwrap();
     lab.stop().unwrap();
     let [dump, database] = ["dump", "conduit"].map(|name| lab.directory().join(name));
     // Such a Conduit needs no event of the past for a reply to it.
@@ -55,15 +56,20 @@ fn on_recent_rooms(what: &str, backend: &str) {
 
 #[test]
 fn people_scroll_back_into_the_old_synapse() {
-    on_recent_rooms("past", "rocksdb");
+    on_recent_rooms("live-long", "past", "rocksdb");
 }
 
 #[test]
 fn people_scroll_back_into_the_old_synapse_from_sqlite() {
-    on_recent_rooms("past", "sqlite");
+    on_recent_rooms("live-long", "past", "sqlite");
+}
+
+#[test]
+fn ten_devices_drain_a_long_room_in_bounded_memory() {
+    on_recent_rooms("live-crowd", "crowd", "rocksdb");
 }
 
 #[test]
 fn wrong_answers_of_the_old_synapse_lose_nothing() {
-    on_recent_rooms("hostile", "rocksdb");
+    on_recent_rooms("live-long", "hostile", "rocksdb");
 }

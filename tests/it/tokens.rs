@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use conduit_backfill::token::{self, Place};
+use conduit_backfill::predecessor::token::{self, Place};
 use importer::conduit::{
     kv::{self, Backend, Mode},
     pdu_id::PduCount,

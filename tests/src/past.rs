@@ -11,7 +11,7 @@ use conduit_backfill::{
     Client, ClientError, Host as _, SigningKey,
     host::{PageEvent, Pdu, StateBefore, StateKey, StateMap, VerifyKey},
     http::{Answer, Http, HttpOptions, Repeat},
-    memory::MemoryHost,
+    testing::memory_host::MemoryHost,
 };
 use reqwest::{Method, StatusCode, Url};
 use ruma::{CanonicalJsonObject, OwnedEventId, OwnedServerName, RoomId, RoomVersionId};

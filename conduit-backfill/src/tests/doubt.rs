@@ -5,24 +5,24 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use super::scripted::{Answer, Asked, Scripted, backfill, newest, talk};
+use super::mock_upstream::{Answer, Asked, MockUpstream, backfill, newest, talk};
 use crate::{
     BackfillError,
     client::ClientError,
     host::{GivenUp, Host},
-    memory::MemoryHost,
+    testing::memory_host::MemoryHost,
     verdict::AGAIN,
 };
 
 /// Answers every question with `wrong` until `right` is set.
 fn wrong(
     wrong: impl Fn(&Asked) -> Result<Answer, ClientError> + Send + Sync + 'static,
-) -> (Arc<MemoryHost>, Arc<Scripted>, Arc<AtomicBool>) {
+) -> (Arc<MemoryHost>, Arc<MockUpstream>, Arc<AtomicBool>) {
     let story = talk("10", 250);
     let host = newest(&story, 10);
     let right = Arc::new(AtomicBool::new(false));
     let is_right = right.clone();
-    let upstream = Scripted::lying(story, move |asked, answer| {
+    let upstream = MockUpstream::lying(story, move |asked, answer| {
         if is_right.load(Ordering::SeqCst) { Ok(answer) } else { wrong(asked) }
     });
     (host, Arc::new(upstream), right)

@@ -6,17 +6,18 @@ use ruma::OwnedEventId;
 use serde_json::{Value, json};
 
 use super::{
-    scripted::{key, talk},
-    whole::whole,
+    full_history::whole,
+    mock_upstream::{key, talk},
 };
-use crate::story::Story;
+use crate::testing::room_builder::RoomBuilder;
 
 const BEN: &str = "ben:elsewhere.example.org";
 const MEMBER: &str = "m.room.member";
 
 /// A room of which people become members by invitation.
-fn private(version: &str, rule: &Value) -> Story {
-    let mut story = Story::new(version.try_into().unwrap(), "old.example.org", key()).unwrap();
+fn private(version: &str, rule: &Value) -> RoomBuilder {
+    let mut story =
+        RoomBuilder::new(version.try_into().unwrap(), "old.example.org", key()).unwrap();
     story.state("ada", "m.room.join_rules", "", rule.clone()).unwrap();
     story.say("ada", "hello").unwrap();
     story
@@ -25,7 +26,7 @@ fn private(version: &str, rule: &Value) -> Story {
 /// Ben comes in after two events of which neither knows of the other; then they talk. The state before his join has `instead` in
 /// the place of `state_key`'s membership.
 fn joins(
-    story: &mut Story,
+    story: &mut RoomBuilder,
     before: &[OwnedEventId; 2],
     content: Value,
     state_key: &str,
@@ -41,12 +42,12 @@ fn joins(
 }
 
 /// Something that `sender` does beside what others do at the same time.
-fn beside(story: &mut Story, tips: &[OwnedEventId], sender: &str) -> OwnedEventId {
+fn beside(story: &mut RoomBuilder, tips: &[OwnedEventId], sender: &str) -> OwnedEventId {
     let content = json!({"msgtype": "m.text", "body": "meanwhile"});
     story.send_after(tips, sender, "m.room.message", None, content).unwrap()
 }
 
-fn invite(story: &mut Story, tips: &[OwnedEventId], sender: &str) -> OwnedEventId {
+fn invite(story: &mut RoomBuilder, tips: &[OwnedEventId], sender: &str) -> OwnedEventId {
     let ben = story.user(BEN);
     let content = json!({"membership": "invite"});
     story.send_after(tips, sender, MEMBER, Some(&ben), content).unwrap()
@@ -144,9 +145,9 @@ async fn a_join_without_an_invite_is_refused() {
     for number in 0..10 {
         story.say("ada", &format!("more {number}")).unwrap();
     }
-    let host = super::scripted::newest(&story, 5);
-    let upstream = std::sync::Arc::new(super::scripted::Scripted::new(story));
-    let backfill = super::scripted::backfill(&host, &upstream);
+    let host = super::mock_upstream::newest(&story, 5);
+    let upstream = std::sync::Arc::new(super::mock_upstream::MockUpstream::new(story));
+    let backfill = super::mock_upstream::backfill(&host, &upstream);
     let room = upstream.story.room();
     backfill.complete(room, &mut |_| {}).await.unwrap();
     assert_eq!(host.given_up(room)[&stray], GivenUp::Invalid);

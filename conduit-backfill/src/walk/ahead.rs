@@ -14,8 +14,8 @@ use tokio::sync::Mutex;
 use super::SEEDS;
 use crate::{
     client::ClientError,
+    pdu::verify::Unverified,
     upstream::{Limited, Upstream},
-    verify::Unverified,
 };
 
 type Answer = Result<Vec<Box<RawValue>>, ClientError>;

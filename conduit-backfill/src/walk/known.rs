@@ -15,11 +15,11 @@ use serde_json::value::RawValue;
 use crate::{
     client::ClientError,
     error::BackfillError,
-    event::Event,
-    graph::{Node, oldest_first},
     host::{Host, StateKey, VerifyKey},
+    pdu::event::Event,
+    pdu::verify::{Invalid, Rules, Unverified},
     upstream::{Limited, Upstream},
-    verify::{Invalid, Rules, Unverified},
+    walk::graph::{Node, oldest_first},
 };
 
 /// Events that are kept from page to page.

@@ -14,12 +14,12 @@ use super::{
 use crate::{
     client::ClientError,
     error::BackfillError,
-    event::Event,
-    graph::{Node, oldest_first},
     host::{GivenUp, Page, PageEvent, StateBefore, StateMap},
-    state::State,
+    pdu::event::Event,
+    pdu::verify::{Invalid, Unverified},
     upstream::Upstream,
-    verify::{Invalid, Unverified},
+    walk::graph::{Node, oldest_first},
+    walk::state::State,
 };
 
 /// The event before which a page goes, with the state before it: the states of a page are said as differences from it.

@@ -8,7 +8,7 @@ use super::{
     Walk,
     known::{Bulk, of_host},
 };
-use crate::{error::BackfillError, event::Event, redaction::is_effective};
+use crate::{error::BackfillError, pdu::event::Event, pdu::redaction::is_effective};
 
 /// Redactions of one event that are judged. If there are more, one of them hides it.
 const JUDGED: usize = 100;

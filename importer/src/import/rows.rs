@@ -23,7 +23,7 @@ const BATCH_BYTES: usize = 1 << 20;
 pub(super) const START: u64 = 9_000_000_000_000;
 
 /// The counter never passes this by [`Rows::reserve`]. From 10,000 million further on, the counts of events say where in
-/// Synapse's stream these came ([`conduit_backfill::token::count`]).
+/// Synapse's stream these came ([`conduit_backfill::predecessor::token::count`]).
 const LAST_RESERVED: u64 = START + 390_000_000_000;
 
 /// State keys that are remembered; more are looked up in the store.

@@ -6,7 +6,7 @@ use std::{
     mem,
 };
 
-use conduit_backfill::token;
+use conduit_backfill::predecessor::token;
 use ruma::EventId;
 
 use crate::import::rows::Rows;

@@ -2,9 +2,9 @@
 
 use ruma::EventId;
 
-use super::Story;
+use super::RoomBuilder;
 
-impl Story {
+impl RoomBuilder {
     /// The server has learned of a state event too late: the state before `event` has `instead` in its place, or nothing. The
     /// event is sent as it was, with the auth events of those who knew better. To be told before anything follows it.
     pub fn overlook(

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use ruma::{RoomVersionId, owned_event_id, owned_room_id};
 
-use super::scripted::{Answer, Asked, Scripted, backfill, newest, talk};
+use super::mock_upstream::{Answer, Asked, MockUpstream, backfill, newest, talk};
 use crate::{
     BackfillError, Progress,
     backfill::{Backfill, Options},
@@ -15,7 +15,7 @@ use crate::{
 async fn older_gives_what_is_wanted_and_goes_ahead() {
     let story = talk("10", 1000);
     let host = newest(&story, 10);
-    let upstream = Arc::new(Scripted::new(story));
+    let upstream = Arc::new(MockUpstream::new(story));
     let room = upstream.story.room();
     let backfill = backfill(&host, &upstream);
     let progress = backfill.older(room, 50).await.unwrap();
@@ -36,7 +36,7 @@ async fn older_gives_what_is_wanted_and_goes_ahead() {
 async fn several_callers_share_a_walk() {
     let story = talk("10", 400);
     let host = newest(&story, 10);
-    let upstream = Arc::new(Scripted::new(story));
+    let upstream = Arc::new(MockUpstream::new(story));
     let room = upstream.story.room();
     let backfill = backfill(&host, &upstream);
     let mut on_page = |_: &Progress| {};
@@ -56,7 +56,7 @@ async fn several_callers_share_a_walk() {
 async fn reach_walks_to_an_event_and_no_farther() {
     let story = talk("10", 1000);
     let host = newest(&story, 10);
-    let upstream = Arc::new(Scripted::new(story));
+    let upstream = Arc::new(MockUpstream::new(story));
     let room = upstream.story.room();
     let timeline = upstream.story.timeline();
     let options = Options { ahead: 0, ..Options::default() };
@@ -84,7 +84,7 @@ async fn an_event_that_was_shown_to_nobody_is_not_walked_to_for_ever() {
     }
     assert!(!timeline.contains(&hidden));
     let host = newest(&story, 10);
-    let upstream = Arc::new(Scripted::new(story));
+    let upstream = Arc::new(MockUpstream::new(story));
     let options = Options { ahead: 0, ..Options::default() };
     let backfill = Backfill::new(host.clone(), upstream.clone(), options);
     assert!(!backfill.reach(upstream.story.room(), &hidden).await.unwrap());
@@ -95,7 +95,7 @@ async fn an_event_that_was_shown_to_nobody_is_not_walked_to_for_ever() {
 async fn a_dropped_caller_ends_its_walk_and_a_dropped_backfill_all() {
     let story = talk("10", 800);
     let host = newest(&story, 10);
-    let upstream = Arc::new(Scripted::new(story));
+    let upstream = Arc::new(MockUpstream::new(story));
     let room = upstream.story.room();
     let backfill = backfill(&host, &upstream);
     let mut on_page = |_: &Progress| {};
@@ -118,7 +118,7 @@ async fn errors_name_the_room_and_what_to_do() {
     let story = talk("10", 50);
     let room = story.room().to_owned();
     let host = newest(&story, 10);
-    let upstream = Arc::new(Scripted::lying(story, |asked, answer| match asked {
+    let upstream = Arc::new(MockUpstream::lying(story, |asked, answer| match asked {
         Asked::Backfill(_) => Err(crate::ClientError::RateLimited),
         _ => Ok(answer),
     }));
@@ -134,7 +134,7 @@ async fn errors_name_the_room_and_what_to_do() {
     assert!(matches!(&error, BackfillError::UnknownRoom { room } if *room == other), "{error}");
     let host = newest(&upstream.story, 0);
     host.add_room(&other, RoomVersionId::V1);
-    let backfill = super::scripted::backfill(&host, &upstream);
+    let backfill = super::mock_upstream::backfill(&host, &upstream);
     let error = backfill.complete(&other, &mut |_| {}).await.unwrap_err();
     assert!(matches!(&error, BackfillError::RoomVersion { .. }), "{error}");
 }
@@ -144,7 +144,7 @@ async fn a_walk_goes_on_after_an_error() {
     let story = talk("10", 250);
     let host = newest(&story, 10);
     let failures = std::sync::atomic::AtomicUsize::new(0);
-    let upstream = Arc::new(Scripted::lying(story, move |_, answer: Answer| {
+    let upstream = Arc::new(MockUpstream::lying(story, move |_, answer: Answer| {
         let count = failures.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         if [3, 7].contains(&count) { Err(crate::ClientError::RateLimited) } else { Ok(answer) }
     }));

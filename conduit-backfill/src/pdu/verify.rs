@@ -14,8 +14,8 @@ use ruma::{
 use serde_json::value::RawValue;
 
 use crate::{
-    event::{Event, redacts},
     host::VerifyKey,
+    pdu::event::{Event, redacts},
 };
 
 /// Largest event, in bytes of canonical JSON without `unsigned`.

@@ -9,7 +9,7 @@ use wiremock::{
 use super::{Renewed, ask};
 use crate::{
     http::{Http, HttpOptions},
-    password::AskError,
+    predecessor::password::AskError,
 };
 
 /// What comes of an answer to `/refresh` and one to `/account/whoami`.

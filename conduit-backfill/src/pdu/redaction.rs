@@ -7,7 +7,7 @@ use ruma::{
     state_res::events::{RoomCreateEvent, RoomPowerLevelsEvent, RoomPowerLevelsIntField},
 };
 
-use crate::event::Event;
+use crate::pdu::event::Event;
 
 /// An event as a host has it: its id and JSON, with or without `event_id` and `unsigned`.
 pub type Stored<'a> = (&'a EventId, CanonicalJsonObject);

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::{
     http::{Answer, Http, Repeat},
-    password::{AskError, endpoint},
+    predecessor::password::{AskError, endpoint},
 };
 
 /// A session that the old server has renewed.

@@ -14,8 +14,8 @@ use crate::{
     Upstream,
     backfill::{Backfill, Options},
     client::{ClientError, RoomState, RoomStateIds, SigningKey},
-    memory::MemoryHost,
-    story::{Story, Told},
+    testing::memory_host::MemoryHost,
+    testing::room_builder::{BuiltEvent, RoomBuilder},
 };
 
 /// What the upstream was asked for.
@@ -56,19 +56,19 @@ type Result<T> = std::result::Result<T, ClientError>;
 /// Turns true answers into others.
 pub(super) type Lie = Box<dyn Fn(&Asked, Answer) -> Result<Answer> + Send + Sync>;
 
-pub(super) struct Scripted {
-    pub(super) story: Story,
+pub(super) struct MockUpstream {
+    pub(super) story: RoomBuilder,
     pub(super) asked: Mutex<Vec<Asked>>,
     lie: Option<Lie>,
 }
 
-impl Scripted {
-    pub(super) fn new(story: Story) -> Self {
+impl MockUpstream {
+    pub(super) fn new(story: RoomBuilder) -> Self {
         Self { story, asked: Mutex::default(), lie: None }
     }
 
     pub(super) fn lying(
-        story: Story,
+        story: RoomBuilder,
         lie: impl Fn(&Asked, Answer) -> Result<Answer> + Send + Sync + 'static,
     ) -> Self {
         Self { story, asked: Mutex::default(), lie: Some(Box::new(lie)) }
@@ -88,7 +88,7 @@ impl Scripted {
         answer
     }
 
-    fn text(&self, told: &Told) -> Box<RawValue> {
+    fn text(&self, told: &BuiltEvent) -> Box<RawValue> {
         let mut json = self.story.json(told).unwrap();
         json.insert(
             "unsigned".into(),
@@ -118,7 +118,7 @@ impl Scripted {
 }
 
 #[async_trait]
-impl Upstream for Scripted {
+impl Upstream for MockUpstream {
     async fn event(&self, event: &EventId) -> Result<Box<RawValue>> {
         let answer = Answer::Pdus(self.texts([&event.to_owned()]));
         let answer = self.answer(Asked::Event(event.to_owned()), answer).await?;
@@ -189,8 +189,9 @@ pub(super) fn key() -> SigningKey {
 }
 
 /// A story with some talk in it.
-pub(super) fn talk(version: &str, messages: usize) -> Story {
-    let mut story = Story::new(version.try_into().unwrap(), "old.example.org", key()).unwrap();
+pub(super) fn talk(version: &str, messages: usize) -> RoomBuilder {
+    let mut story =
+        RoomBuilder::new(version.try_into().unwrap(), "old.example.org", key()).unwrap();
     for number in 0..messages {
         story.say("ada", &format!("message {number}")).unwrap();
     }
@@ -198,7 +199,7 @@ pub(super) fn talk(version: &str, messages: usize) -> Story {
 }
 
 /// A host that has the newest events of a story, with their state.
-pub(super) fn newest(story: &Story, count: usize) -> Arc<MemoryHost> {
+pub(super) fn newest(story: &RoomBuilder, count: usize) -> Arc<MemoryHost> {
     let host = MemoryHost::new();
     host.add_room(story.room(), story.version().clone());
     for (server, keys) in story.all_keys() {
@@ -211,6 +212,6 @@ pub(super) fn newest(story: &Story, count: usize) -> Arc<MemoryHost> {
     Arc::new(host)
 }
 
-pub(super) fn backfill(host: &Arc<MemoryHost>, upstream: &Arc<Scripted>) -> Backfill {
+pub(super) fn backfill(host: &Arc<MemoryHost>, upstream: &Arc<MockUpstream>) -> Backfill {
     Backfill::new(host.clone(), upstream.clone(), Options::default())
 }

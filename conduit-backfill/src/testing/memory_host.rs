@@ -15,10 +15,10 @@ use ruma::{
 };
 
 use crate::{
-    event::redacts,
     host::{
         GivenUp, Host, HostError, Page, PageEvent, Pdu, Place, StateBefore, StateMap, VerifyKey,
     },
+    pdu::event::redacts,
     verdict::{self, Verdict},
 };
 
@@ -310,8 +310,8 @@ mod tests {
 
     use super::MemoryHost;
     use crate::{
-        contract::{self, Factory, Start},
         host::{Host, HostError},
+        testing::host_contract::{Factory, Start, check},
     };
 
     /// Remembers the hosts that it made: what is in memory is stored, here.
@@ -361,6 +361,6 @@ mod tests {
 
     #[tokio::test]
     async fn the_contract_holds() {
-        contract::check(&Memory::default()).await.unwrap();
+        check(&Memory::default()).await.unwrap();
     }
 }

@@ -21,7 +21,7 @@ use crate::{
     host::{
         GivenUp, Host, HostError, Page, PageEvent, Pdu, Place, StateBefore, StateMap, VerifyKey,
     },
-    story::{Story, StoryError, Told},
+    testing::room_builder::{BuildError, BuiltEvent, RoomBuilder},
 };
 
 /// With what a host begins.
@@ -83,8 +83,8 @@ impl From<HostError> for Broken {
     }
 }
 
-impl From<StoryError> for Broken {
-    fn from(error: StoryError) -> Self {
+impl From<BuildError> for Broken {
+    fn from(error: BuildError) -> Self {
         Self(error.to_string())
     }
 }
@@ -112,7 +112,7 @@ pub async fn check(factory: &dyn Factory) -> Outcome {
 
 /// A story of which a host has the newest events.
 struct Scene {
-    story: Story,
+    story: RoomBuilder,
     host: Arc<dyn Host>,
     /// All events, oldest first.
     all: Vec<OwnedEventId>,
@@ -174,10 +174,10 @@ impl Scene {
     }
 }
 
-fn story(version: &str) -> Result<Story, Broken> {
+fn story(version: &str) -> Result<RoomBuilder, Broken> {
     let version = version.try_into().map_err(|_| Broken("unknown version".into()))?;
     let key = SigningKey::new("1", &[7; 32]).map_err(|error| Broken(error.to_string()))?;
-    let mut story = Story::new(version, "old.example.org", key)?;
+    let mut story = RoomBuilder::new(version, "old.example.org", key)?;
     story.member("ben", "ben", "join")?;
     let first = story.say("ben", "first")?;
     story.state("ada", "m.room.name", "", json!({"name": "Room"}))?;
@@ -190,7 +190,7 @@ fn story(version: &str) -> Result<Story, Broken> {
 }
 
 /// The newest events of a story in a timeline, and what their states name outside of it.
-fn begun(story: &Story) -> Result<StartRoom, Broken> {
+fn begun(story: &RoomBuilder) -> Result<StartRoom, Broken> {
     let all = story.timeline();
     let newest = all.get(all.len().saturating_sub(HAD)..).unwrap_or_default();
     let timeline: Vec<_> =
@@ -337,7 +337,7 @@ pub async fn states(factory: &dyn Factory) -> Outcome {
 pub async fn redactions(factory: &dyn Factory) -> Outcome {
     let mut story = story("10")?;
     let old = story.timeline().get(2).cloned().ok_or_else(|| Broken("too short".into()))?;
-    let powers = |story: &Story, power: u8| json!({"users": {story.user("ada"): 100, story.user("ben"): power}});
+    let powers = |story: &RoomBuilder, power: u8| json!({"users": {story.user("ada"): 100, story.user("ben"): power}});
     story.member("ben", "ben", "join")?;
     story.member("cleo", "cleo", "join")?;
     let given = powers(&story, 50);
@@ -485,7 +485,7 @@ pub async fn give_up(factory: &dyn Factory) -> Outcome {
         let mut expected = BTreeSet::new();
         if reason == GivenUp::Withheld {
             scene.host.add_outliers(room, vec![scene.pdu(&id)?]).await?;
-            expected.extend(scene.story.get(&id).into_iter().flat_map(Told::prev).cloned());
+            expected.extend(scene.story.get(&id).into_iter().flat_map(BuiltEvent::prev).cloned());
         }
         scene.host.give_up(room, &id, reason).await?;
         let what = format!("what is missing after {reason:?}");
@@ -518,7 +518,7 @@ pub async fn several_rooms(factory: &dyn Factory) -> Outcome {
         keys: BTreeMap::new(),
     };
     let host = factory.open(start).await?;
-    let page = |story: &Story| -> Result<Page, Broken> {
+    let page = |story: &RoomBuilder| -> Result<Page, Broken> {
         let all = story.timeline();
         let older = all.get(..all.len().saturating_sub(HAD)).unwrap_or_default();
         let events = older.iter().map(|id| story.page_event(id)).collect::<Result<_, _>>()?;

@@ -5,20 +5,23 @@ use std::{collections::BTreeMap, sync::Arc};
 use ruma::OwnedEventId;
 use serde_json::json;
 
-use super::scripted::{Asked, Scripted, backfill, key, newest, talk};
+use super::mock_upstream::{Asked, MockUpstream, backfill, key, newest, talk};
 use crate::{
     Progress,
     host::{GivenUp, Host, StateMap},
-    memory::MemoryHost,
-    story::Story,
+    testing::memory_host::MemoryHost,
+    testing::room_builder::RoomBuilder,
 };
 
 const VERSIONS: [&str; 10] = ["3", "4", "5", "6", "7", "8", "9", "10", "11", "12"];
 
 /// Fetches all, and compares all with the story.
-pub(super) async fn whole(story: Story, count: usize) -> (Arc<MemoryHost>, Arc<Scripted>) {
+pub(super) async fn whole(
+    story: RoomBuilder,
+    count: usize,
+) -> (Arc<MemoryHost>, Arc<MockUpstream>) {
     let host = newest(&story, count);
-    let upstream = Arc::new(Scripted::new(story));
+    let upstream = Arc::new(MockUpstream::new(story));
     let progress =
         backfill(&host, &upstream).complete(upstream.story.room(), &mut |_| {}).await.unwrap();
     let story = &upstream.story;
@@ -59,9 +62,10 @@ impl Dice {
 }
 
 /// A room in which anything happens that can.
-fn random(version: &str, seed: u64, length: usize) -> Story {
+fn random(version: &str, seed: u64, length: usize) -> RoomBuilder {
     let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-    let mut story = Story::new(version.try_into().unwrap(), "old.example.org", key()).unwrap();
+    let mut story =
+        RoomBuilder::new(version.try_into().unwrap(), "old.example.org", key()).unwrap();
     let people = ["ben", "cleo", "dan"];
     let mut messages: Vec<OwnedEventId> = Vec::new();
     while story.events().len() < length {
@@ -176,7 +180,7 @@ async fn what_came_before_the_move_and_was_redacted_after_it_stays_hidden() {
     for _ in 0..20 {
         story.say("ada", "more").unwrap();
     }
-    let upstream = Arc::new(Scripted::new(story.clone()));
+    let upstream = Arc::new(MockUpstream::new(story.clone()));
     let redaction = story.redact("ada", &secret).unwrap();
     let host = newest(&story, 5);
     backfill(&host, &upstream).complete(story.room(), &mut |_| {}).await.unwrap();
@@ -195,7 +199,7 @@ async fn a_redaction_is_judged_by_the_power_at_that_time() {
         let mut story = talk(version, 5);
         let secrets: Vec<_> =
             (0..3).map(|number| story.say("ada", &format!("secret {number}")).unwrap()).collect();
-        let powers = |story: &Story, power: u8| {
+        let powers = |story: &RoomBuilder, power: u8| {
             let mut users = json!({story.user(BEN): power});
             if version != "12" {
                 users[story.user("ada")] = 100.into();
@@ -207,7 +211,7 @@ async fn a_redaction_is_judged_by_the_power_at_that_time() {
         for _ in 0..20 {
             story.say("ada", "more").unwrap();
         }
-        let upstream = Arc::new(Scripted::new(story.clone()));
+        let upstream = Arc::new(MockUpstream::new(story.clone()));
         let given = powers(&story, 50);
         story.state("ada", "m.room.power_levels", "", given).unwrap();
         // The first by Ben, who has the power; the second by him, and then by Cleo, who has none; the third by Cleo alone.
@@ -239,7 +243,7 @@ async fn a_gap_in_the_middle_is_closed() {
     for id in timeline[20..30].iter().chain(&timeline[40..]) {
         host.push(story.room(), story.page_event(id).unwrap()).unwrap();
     }
-    let upstream = Arc::new(Scripted::new(story));
+    let upstream = Arc::new(MockUpstream::new(story));
     let story = &upstream.story;
     backfill(&host, &upstream).complete(story.room(), &mut |_| {}).await.unwrap();
     let mut there = host.timeline(story.room());

@@ -18,8 +18,8 @@ use serde_json::{Value, json, value::to_raw_value};
 
 use crate::{
     client::SigningKey,
-    event::Event,
     host::{PageEvent, Pdu, StateBefore, StateMap, VerifyKey},
+    pdu::event::Event,
 };
 
 #[expect(clippy::disallowed_types, reason = "the type that ruma takes; nothing is iterated")]
@@ -30,20 +30,20 @@ const ALWAYS: u64 = (1 << 53) - 1;
 
 /// A room's whole history, as the homeserver has it on which everything happened.
 #[derive(Clone, Debug)]
-pub struct Story {
+pub struct RoomBuilder {
     room: OwnedRoomId,
     version: RoomVersionId,
     rules: RoomVersionRules,
     server: OwnedServerName,
     key: SigningKey,
     /// In the order in which they happened.
-    events: Vec<Told>,
+    events: Vec<BuiltEvent>,
     clock: u64,
 }
 
-/// An event of a [`Story`].
+/// An event of a [`RoomBuilder`].
 #[derive(Clone, Debug)]
-pub struct Told {
+pub struct BuiltEvent {
     /// The event, with its content even if it was redacted.
     pub pdu: Pdu,
     /// The state before it.
@@ -57,7 +57,7 @@ pub struct Told {
     event: Event,
 }
 
-impl Told {
+impl BuiltEvent {
     /// Those before it.
     pub fn prev(&self) -> &[OwnedEventId] {
         self.event.prev()
@@ -67,20 +67,20 @@ impl Told {
 /// Something that can't be told.
 #[derive(Debug, thiserror::Error)]
 #[error("the story can't go on: {0}")]
-pub struct StoryError(String);
+pub struct BuildError(String);
 
-impl Story {
+impl RoomBuilder {
     /// A room that `@ada` of the server creates.
     ///
     /// # Errors
     ///
     /// If the version has no rules, or the key can't sign.
-    pub fn new(version: RoomVersionId, server: &str, key: SigningKey) -> Result<Self, StoryError> {
-        let rules = version.rules().ok_or_else(|| StoryError("unknown version".into()))?;
+    pub fn new(version: RoomVersionId, server: &str, key: SigningKey) -> Result<Self, BuildError> {
+        let rules = version.rules().ok_or_else(|| BuildError("unknown version".into()))?;
         let server: OwnedServerName =
-            server.try_into().map_err(|_| StoryError("bad server name".into()))?;
+            server.try_into().map_err(|_| BuildError("bad server name".into()))?;
         let room = RoomId::parse(format!("!room:{server}"));
-        let room = room.map_err(|error| StoryError(error.to_string()))?;
+        let room = room.map_err(|error| BuildError(error.to_string()))?;
         let mut story = Self { room, version, rules, server, key, events: Vec::new(), clock: 0 };
         let mut content = json!({"room_version": story.version.as_str()});
         if !story.rules.authorization.use_room_create_sender {
@@ -89,7 +89,7 @@ impl Story {
         let create = story.send_after(&[], "ada", "m.room.create", Some(""), content)?;
         if story.rules.authorization.room_create_event_id_as_room_id {
             let room = RoomId::parse(create.as_str().replacen('$', "!", 1));
-            story.room = room.map_err(|error| StoryError(error.to_string()))?;
+            story.room = room.map_err(|error| BuildError(error.to_string()))?;
         }
         let ada = story.user("ada");
         story.member("ada", "ada", "join")?;
@@ -125,12 +125,12 @@ impl Story {
     }
 
     /// All events, in the order in which they happened.
-    pub fn events(&self) -> &[Told] {
+    pub fn events(&self) -> &[BuiltEvent] {
         &self.events
     }
 
     /// An event.
-    pub fn get(&self, id: &EventId) -> Option<&Told> {
+    pub fn get(&self, id: &EventId) -> Option<&BuiltEvent> {
         self.events.iter().find(|told| told.pdu.event_id == id)
     }
 
@@ -155,7 +155,7 @@ impl Story {
     /// # Errors
     ///
     /// As [`Self::send_after`].
-    pub fn say(&mut self, sender: &str, text: &str) -> Result<OwnedEventId, StoryError> {
+    pub fn say(&mut self, sender: &str, text: &str) -> Result<OwnedEventId, BuildError> {
         let content = json!({"msgtype": "m.text", "body": text});
         self.send_after(&self.tips(), sender, "m.room.message", None, content)
     }
@@ -171,7 +171,7 @@ impl Story {
         kind: &str,
         state_key: &str,
         content: Value,
-    ) -> Result<OwnedEventId, StoryError> {
+    ) -> Result<OwnedEventId, BuildError> {
         self.send_after(&self.tips(), sender, kind, Some(state_key), content)
     }
 
@@ -185,7 +185,7 @@ impl Story {
         sender: &str,
         user: &str,
         membership: &str,
-    ) -> Result<OwnedEventId, StoryError> {
+    ) -> Result<OwnedEventId, BuildError> {
         let user = self.user(user);
         self.state(sender, "m.room.member", &user, json!({"membership": membership}))
     }
@@ -195,7 +195,7 @@ impl Story {
     /// # Errors
     ///
     /// As [`Self::send_after`].
-    pub fn redact(&mut self, sender: &str, event: &EventId) -> Result<OwnedEventId, StoryError> {
+    pub fn redact(&mut self, sender: &str, event: &EventId) -> Result<OwnedEventId, BuildError> {
         let id = self.redaction(sender, event)?;
         if let Some(told) = self.events.iter_mut().find(|told| told.pdu.event_id == event) {
             told.redacted_by = Some(id.clone());
@@ -203,7 +203,7 @@ impl Story {
         Ok(id)
     }
 
-    fn redaction(&mut self, sender: &str, event: &EventId) -> Result<OwnedEventId, StoryError> {
+    fn redaction(&mut self, sender: &str, event: &EventId) -> Result<OwnedEventId, BuildError> {
         let content = json!({"redacts": event});
         self.send_after(&self.tips(), sender, "m.room.redaction", None, content)
     }
@@ -220,7 +220,7 @@ impl Story {
         kind: &str,
         state_key: Option<&str>,
         mut content: Value,
-    ) -> Result<OwnedEventId, StoryError> {
+    ) -> Result<OwnedEventId, BuildError> {
         self.clock = self.clock.saturating_add(1000);
         let state_before = self.state_after_all(prev)?;
         let depths = prev.iter().filter_map(|id| self.get(id)).map(|told| told.depth);
@@ -245,7 +245,7 @@ impl Story {
         let authoriser = content.get("join_authorised_via_users_server").and_then(Value::as_str);
         let authoriser = authoriser.map(str::to_owned);
         put(&mut event, "content", content);
-        let error = |error: &dyn std::fmt::Display| StoryError(error.to_string());
+        let error = |error: &dyn std::fmt::Display| BuildError(error.to_string());
         let mut json: CanonicalJsonObject =
             serde_json::from_value(event).map_err(|why| error(&why))?;
         let signers = [Some(sender.as_str()), authoriser.as_deref()].into_iter().flatten();
@@ -256,9 +256,9 @@ impl Story {
         let hash = reference_hash(&json, &self.rules).map_err(|why| error(&why))?;
         let id = EventId::parse(format!("${hash}")).map_err(|why| error(&why))?;
         let event = Event::new(id.clone(), json.clone())
-            .ok_or_else(|| StoryError("an event has a field of a wrong type".into()))?;
+            .ok_or_else(|| BuildError("an event has a field of a wrong type".into()))?;
         let pdu = Pdu { event_id: id.clone(), json };
-        let told = Told { pdu, state_before, depth, redacted_by: None, shown: true, event };
+        let told = BuiltEvent { pdu, state_before, depth, redacted_by: None, shown: true, event };
         self.events.push(told);
         Ok(id)
     }
@@ -270,13 +270,13 @@ impl Story {
         state_key: Option<&str>,
         content: &Value,
         state: &StateMap,
-    ) -> Result<Vec<OwnedEventId>, StoryError> {
-        let content = to_raw_value(content).map_err(|error| StoryError(error.to_string()))?;
-        let sender = sender.try_into().map_err(|_| StoryError("bad sender".into()))?;
+    ) -> Result<Vec<OwnedEventId>, BuildError> {
+        let content = to_raw_value(content).map_err(|error| BuildError(error.to_string()))?;
+        let sender = sender.try_into().map_err(|_| BuildError("bad sender".into()))?;
         let kind = TimelineEventType::from(kind);
         let rules = &self.rules.authorization;
         let keys = state_res::auth_types_for_event(&kind, sender, state_key, &content, rules);
-        let keys = keys.map_err(StoryError)?;
+        let keys = keys.map_err(BuildError)?;
         let ids = keys.into_iter().filter_map(|(kind, key)| state.get(&(kind.to_string(), key)));
         let create = self.events.first().map(|told| &told.pdu.event_id);
         let implied = rules.room_create_event_id_as_room_id;
@@ -291,14 +291,14 @@ impl Story {
         state
     }
 
-    fn state_after_all(&self, ids: &[OwnedEventId]) -> Result<StateMap, StoryError> {
+    fn state_after_all(&self, ids: &[OwnedEventId]) -> Result<StateMap, BuildError> {
         let mut states: Vec<_> = ids.iter().map(|id| self.state_after(id)).collect();
         states.dedup();
         if states.len() < 2 {
             return Ok(states.pop().unwrap_or_default());
         }
         let rules = self.rules.state_res.v2_rules();
-        let rules = rules.ok_or_else(|| StoryError("no state resolution".into()))?;
+        let rules = rules.ok_or_else(|| BuildError("no state resolution".into()))?;
         let chains = states.iter().map(|state| self.chain(state.values().cloned())).collect();
         let maps: Vec<state_res::StateMap<OwnedEventId>> = states
             .iter()
@@ -317,7 +317,7 @@ impl Story {
             |id| self.get(id).map(|told| told.event.clone()),
             |conflicted| Some(self.between(&conflicted.values().flatten().cloned().collect())),
         );
-        let resolved = resolved.map_err(|error| StoryError(error.to_string()))?;
+        let resolved = resolved.map_err(|error| BuildError(error.to_string()))?;
         Ok(resolved.into_iter().map(|((kind, key), id)| ((kind.to_string(), key), id)).collect())
     }
 
@@ -357,8 +357,8 @@ impl Story {
     /// # Errors
     ///
     /// If the event is unknown.
-    pub fn page_event(&self, id: &EventId) -> Result<PageEvent, StoryError> {
-        let told = self.get(id).ok_or_else(|| StoryError(format!("{id} is unknown")))?;
+    pub fn page_event(&self, id: &EventId) -> Result<PageEvent, BuildError> {
+        let told = self.get(id).ok_or_else(|| BuildError(format!("{id} is unknown")))?;
         let state_before = if told.event.is_create() {
             StateBefore::Nothing
         } else {
@@ -369,13 +369,13 @@ impl Story {
     }
 
     /// An event as its server gives it to others: redacted if it was.
-    pub(crate) fn json(&self, told: &Told) -> Result<CanonicalJsonObject, StoryError> {
+    pub(crate) fn json(&self, told: &BuiltEvent) -> Result<CanonicalJsonObject, BuildError> {
         let json = told.pdu.json.clone();
         if told.redacted_by.is_none() {
             return Ok(json);
         }
         ruma::canonical_json::redact(json, &self.rules.redaction, None)
-            .map_err(|error| StoryError(error.to_string()))
+            .map_err(|error| BuildError(error.to_string()))
     }
 
     /// Public keys by server, as a host has them. All servers of a story have the same key.

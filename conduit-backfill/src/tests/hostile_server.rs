@@ -19,13 +19,13 @@ use serde_json::{
     value::{RawValue, to_raw_value},
 };
 
-use super::scripted::{Answer, Asked, Scripted, backfill, key, newest, talk};
+use super::mock_upstream::{Answer, Asked, MockUpstream, backfill, key, newest, talk};
 use crate::{
     BackfillError, Progress,
     client::{ClientError, RoomStateIds, SigningKey},
     host::{GivenUp, Host},
-    memory::MemoryHost,
-    story::Story,
+    testing::memory_host::MemoryHost,
+    testing::room_builder::RoomBuilder,
 };
 
 /// A change to the JSON of an event.
@@ -34,7 +34,7 @@ type Change = fn(&mut Value);
 type Outcome = Result<Progress, BackfillError>;
 
 /// Walks to the end, within a time that no walk needs. What was stored must be right.
-async fn walk(upstream: Scripted) -> (Arc<MemoryHost>, Arc<Scripted>, Outcome) {
+async fn walk(upstream: MockUpstream) -> (Arc<MemoryHost>, Arc<MockUpstream>, Outcome) {
     let host = newest(&upstream.story, 10);
     let upstream = Arc::new(upstream);
     let backfill = backfill(&host, &upstream);
@@ -72,7 +72,7 @@ fn edit_all(answer: Answer, change: impl Fn(&mut Value)) -> Answer {
 
 /// An event of the room that its server really signed, but that was never in it.
 fn forge(
-    story: &Story,
+    story: &RoomBuilder,
     key: &SigningKey,
     change: impl FnOnce(&mut Value),
 ) -> (OwnedEventId, Box<RawValue>) {
@@ -94,7 +94,7 @@ fn forge(
 }
 
 /// A room with messages that `change` has made: the host has what comes after, the last event is what it made.
-fn after_forged(change: impl Fn(&mut Value)) -> (Scripted, OwnedEventId) {
+fn after_forged(change: impl Fn(&mut Value)) -> (MockUpstream, OwnedEventId) {
     let mut story = talk("10", 40);
     let (id, text) = forge(&story, &key(), change);
     let content = json!({"body": "after"});
@@ -102,7 +102,7 @@ fn after_forged(change: impl Fn(&mut Value)) -> (Scripted, OwnedEventId) {
     let last = story.timeline().last().unwrap().clone();
     story.send_after(&[last, id.clone()], "ada", "m.room.message", None, content).unwrap();
     let forged = id.clone();
-    let upstream = Scripted::lying(story, move |asked, answer| {
+    let upstream = MockUpstream::lying(story, move |asked, answer| {
         let named = match asked {
             Asked::Backfill(from) => from.contains(&forged),
             Asked::Event(id) => *id == forged,
@@ -172,7 +172,7 @@ async fn an_absurd_depth_alone_harms_nothing() {
 async fn what_nobody_signed_is_not_stored() {
     let story = talk("10", 150);
     let expected = newest(&story, 10).timeline(story.room());
-    let upstream = Scripted::lying(story, |_, answer| {
+    let upstream = MockUpstream::lying(story, |_, answer| {
         Ok(edit_all(answer, |event| {
             event["signatures"]["old.example.org"]["ed25519:1"] = "A".repeat(86).into();
         }))
@@ -186,7 +186,7 @@ async fn what_nobody_signed_is_not_stored() {
 #[tokio::test]
 async fn a_changed_content_is_redacted_and_a_changed_edge_is_another_event() {
     let story = talk("10", 50);
-    let upstream = Scripted::lying(story.clone(), |_, answer| {
+    let upstream = MockUpstream::lying(story.clone(), |_, answer| {
         Ok(edit_all(answer, |event| {
             if event["type"] == "m.room.message" {
                 event["content"]["body"] = "I never said that".into();
@@ -200,7 +200,7 @@ async fn a_changed_content_is_redacted_and_a_changed_edge_is_another_event() {
     let first = host.event(story.room(), &story.timeline()[10]).await.unwrap().unwrap();
     assert_eq!(first["content"], CanonicalJsonValue::Object(CanonicalJsonObject::new()));
 
-    let upstream = Scripted::lying(story, |_, answer| {
+    let upstream = MockUpstream::lying(story, |_, answer| {
         Ok(edit_all(answer, |event| event["prev_events"] = json!(["$elsewhere"])))
     });
     let (host, upstream, outcome) = walk(upstream).await;
@@ -212,7 +212,7 @@ async fn a_changed_content_is_redacted_and_a_changed_edge_is_another_event() {
 async fn garbage_ends_the_walk() {
     for garbage in ["null", "17", "[]", "{}", r#"{"type":1.5}"#, r#"{"type":"m.room.message"}"#] {
         let story = talk("11", 50);
-        let upstream = Scripted::lying(story, move |_, answer| {
+        let upstream = MockUpstream::lying(story, move |_, answer| {
             Ok(match answer {
                 Answer::Pdus(_) => {
                     let text = RawValue::from_string(garbage.to_owned()).unwrap();
@@ -230,7 +230,7 @@ async fn garbage_ends_the_walk() {
 #[tokio::test]
 async fn deep_json_does_not_overflow() {
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
-    let upstream = Scripted::lying(talk("11", 50), move |_, answer| {
+    let upstream = MockUpstream::lying(talk("11", 50), move |_, answer| {
         Ok(match answer {
             Answer::Pdus(_) => {
                 let text = format!(r#"{{"type":"m.room.message","content":{deep}}}"#);
@@ -253,7 +253,7 @@ async fn the_same_answer_again_and_again_ends_the_walk() {
     let page: Vec<_> = story.timeline().iter().rev().take(100).cloned().collect();
     let texts: Vec<Box<RawValue>> =
         page.iter().map(|id| to_raw_value(&story.get(id).unwrap().pdu.json).unwrap()).collect();
-    let upstream = Scripted::lying(story, move |asked, answer| {
+    let upstream = MockUpstream::lying(story, move |asked, answer| {
         Ok(match asked {
             Asked::Backfill(_) => Answer::Pdus(texts.clone()),
             _ => answer,
@@ -270,7 +270,7 @@ async fn events_that_nothing_leads_to_are_not_taken() {
     let story = talk("10", 150);
     let (stray, text) = forge(&story, &key(), |event| event["content"]["body"] = "stray".into());
     let counter = AtomicUsize::new(0);
-    let upstream = Scripted::lying(story, move |asked, answer| {
+    let upstream = MockUpstream::lying(story, move |asked, answer| {
         let first = counter.fetch_add(1, Ordering::SeqCst) % 2 == 0;
         Ok(match (asked, answer) {
             (Asked::Backfill(_), Answer::Pdus(mut pdus)) => {
@@ -299,7 +299,7 @@ async fn errors_end_the_walk_and_give_nothing_up() {
     for failure in failures {
         for at in 0..6 {
             let counter = AtomicUsize::new(0);
-            let upstream = Scripted::lying(talk("10", 350), move |_, answer| {
+            let upstream = MockUpstream::lying(talk("10", 350), move |_, answer| {
                 let broken = counter.fetch_add(1, Ordering::SeqCst) >= at;
                 if broken { Err(failure()) } else { Ok(answer) }
             });
@@ -335,7 +335,7 @@ async fn a_state_that_is_wrong_shows_nothing() {
                 json!({"history_visibility": if number % 2 == 0 { "joined" } else { "shared" }});
             story.state("ada", "m.room.history_visibility", "", content).unwrap();
         }
-        let upstream = Scripted::lying(story, move |_, answer| {
+        let upstream = MockUpstream::lying(story, move |_, answer| {
             Ok(match answer {
                 Answer::StateIds(RoomStateIds { mut pdu_ids, auth_chain_ids }) => {
                     pdu_ids.sort();
@@ -363,7 +363,7 @@ async fn a_forged_key_signs_nothing() {
     let last = story.timeline().last().unwrap().clone();
     let content = json!({"body": "after"});
     story.send_after(&[last, forged.clone()], "ada", "m.room.message", None, content).unwrap();
-    let upstream = Scripted::lying(story, move |asked, answer| {
+    let upstream = MockUpstream::lying(story, move |asked, answer| {
         Ok(match (asked, answer) {
             (Asked::Backfill(_) | Asked::Event(_), Answer::Pdus(mut pdus)) => {
                 pdus.push(text.clone());
