@@ -197,17 +197,21 @@ mod tests {
         let mut survey = Survey {
             accounts: vec![Account::default(); 30],
             rooms: vec![Room::default(); 1],
-            media: Media { files: 2, bytes: 3 << 30, ..Media::default() },
+            media: Media { files: 2, bytes: 3_000_000_000, ..Media::default() },
             census: Some(census(10)),
             ..Survey::default()
         };
         let mut small = plan(&survey, History::Full);
-        small.disks.push(Disk { path: "/var/lib".into(), needed: 5 << 30, free: 14 << 30 });
+        small.disks.push(Disk {
+            path: "/var/lib".into(),
+            needed: 5_000_000_000,
+            free: 14_000_000_000,
+        });
         assert_eq!(
             small.to_string(),
-            "30 accounts, 1 room, 10 events, 2 media files (3.0 GiB)\n\
+            "30 accounts, 1 room, 10 events, 2 media files (3.0 GB)\n\
              about 2 seconds to dump, import and verify, and the time to copy the media files\n\
-             /var/lib: 5.0 GiB needed at most, 14.0 GiB free\n"
+             /var/lib: 5.0 GB needed at most, 14.0 GB free\n"
         );
         survey.census = Some(census(1_000_000));
         assert!(plan(&survey, History::Full).to_string().contains("\nabout 3 minutes to"));
