@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 pub(crate) use self::source::chain;
 pub use self::{
-    source::{configuration_error, source_error},
+    source::{configuration_errors, source_error},
     space::{Disk, Plan, plan},
     target::{Dump, Target},
 };

@@ -15,8 +15,24 @@ use crate::{
     },
 };
 
-/// The finding that an unusable configuration is.
-pub fn configuration_error(error: &ConfigError) -> Finding {
+/// The findings that an unusable configuration is: one for each file of it that can't be read.
+pub fn configuration_errors(error: &ConfigError) -> Vec<Finding> {
+    match error {
+        ConfigError::Several { files } => files
+            .iter()
+            .map(|file| Finding {
+                remedy: file.remedy(),
+                ..codes::CONFIG.of(
+                    format!("`{}`", file.path.display()),
+                    format!("`{}` names it: {}", file.key, file.source),
+                )
+            })
+            .collect(),
+        error => vec![configuration_error(error)],
+    }
+}
+
+fn configuration_error(error: &ConfigError) -> Finding {
     let code = match error {
         ConfigError::SigningKey { .. } => codes::SIGNING_KEY,
         ConfigError::Registration { .. } | ConfigError::RegistrationSyntax { .. } => {

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Checks, Dump, Target, configuration_error, source_error};
+use super::{Checks, Dump, Target, configuration_errors, source_error};
 use crate::{
     config::{
         conduit::ConduitService,
@@ -111,14 +111,19 @@ fn what_ends_the_reading_is_a_finding() {
         ("app_service_config_files: [nowhere.yaml]", "C101"),
         ("app_service_config_files: 7", "C101"),
     ] {
-        assert_eq!(configuration_error(&read(text).unwrap_err()).code, code, "{text}");
+        assert_eq!(configuration_errors(&read(text).unwrap_err())[0].code, code, "{text}");
     }
+    // Each file that can't be read is one.
+    let several = read("app_service_config_files: [/nowhere/a.yaml, /nowhere/b.yaml]");
+    let found = configuration_errors(&several.unwrap_err());
+    let found: Vec<_> = found.iter().map(|finding| (finding.code, &*finding.subject)).collect();
+    assert_eq!(found[..2], [("C101", "`/nowhere/a.yaml`"), ("C101", "`/nowhere/b.yaml`")]);
     let key = ConfigError::SigningKey { source_name: "file".into(), line: 1 };
-    assert_eq!(configuration_error(&key).code, "C102");
+    assert_eq!(configuration_errors(&key)[0].code, "C102");
     let registration = ConfigError::Registration { path: "file".into() };
-    assert_eq!(configuration_error(&registration).code, "C103");
+    assert_eq!(configuration_errors(&registration)[0].code, "C103");
     let registration = ConfigError::RegistrationSyntax { path: "file".into(), line: 1 };
-    assert_eq!(configuration_error(&registration).code, "C103");
+    assert_eq!(configuration_errors(&registration)[0].code, "C103");
     for (error, code) in [
         (DatabaseError::FileMissing { path: "x".into() }, "C104"),
         (DatabaseError::Setting { key: "sslmode" }, "C104"),

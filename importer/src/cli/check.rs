@@ -166,7 +166,9 @@ pub(super) fn run(
         }
         Err(error) => {
             is_unreadable = true;
-            checks.add(check::configuration_error(error));
+            for finding in check::configuration_errors(error) {
+                checks.add(finding);
+            }
         }
     }
     let mut plan = survey.as_ref().map(|survey| check::plan(survey, source.history));

@@ -27,7 +27,7 @@ use serde_json::Value;
 pub use self::{
     conninfo::{Conninfo, ConninfoError},
     database::DatabaseConfig,
-    error::ConfigError,
+    error::{ConfigError, Unreadable},
     given::{Given, MappedPath, PathMap},
     keys::parse_signing_keys,
     postgres::PostgresConfig,
@@ -105,6 +105,10 @@ impl SynapseConfig {
     }
 
     fn of(document: &Document, given: &Given) -> Result<Self, ConfigError> {
+        Self::all_of(document, given).map_err(|error| with_others(error, document, given))
+    }
+
+    fn all_of(document: &Document, given: &Given) -> Result<Self, ConfigError> {
         let server_name: OwnedServerName =
             document.get("server_name")?.ok_or(ConfigError::Missing { key: "server_name" })?;
         let (database, state_database) = database::read(document, given)?;
@@ -149,6 +153,46 @@ impl SynapseConfig {
         };
         self.appservices.iter().filter_map(sender).collect()
     }
+}
+
+/// An error about a file that the configuration names, with those of all other such files: in a container, none of them is
+/// where it says.
+fn with_others(error: ConfigError, document: &Document, given: &Given) -> ConfigError {
+    if !matches!(error, ConfigError::Io { key: Some(_), .. }) {
+        return error;
+    }
+    let files = unreadable(document, given);
+    if files.len() < 2 { error } else { ConfigError::Several { files } }
+}
+
+/// What keeps each file that the configuration names from being read.
+fn unreadable(document: &Document, given: &Given) -> Vec<Unreadable> {
+    let mut paths: Vec<(&str, PathBuf)> = Vec::new();
+    if let Ok(Some(server_name)) = document.get::<String>("server_name") {
+        paths.extend(
+            keys::path(document, &server_name)
+                .ok()
+                .flatten()
+                .map(|path| ("signing_key_path", path)),
+        );
+    }
+    let services: Option<Vec<PathBuf>> = document.get_true(APPSERVICES).ok().flatten();
+    let services = services.into_iter().flatten();
+    paths.extend(services.map(|file| (APPSERVICES, document.resolve(APPSERVICES, &file))));
+    if let Ok((main, state)) = database::read(document, given) {
+        for database in [Some(main), state].into_iter().flatten() {
+            if let DatabaseConfig::Sqlite { path } = database {
+                paths.push(("database", path));
+            }
+        }
+    }
+    // Without the key, it is a directory that may have to be named by `--media-store`.
+    let media = document.get::<PathBuf>("media_store_path").ok().flatten();
+    paths.extend(
+        media.map(|path| ("media_store_path", document.resolve("media_store_path", &path))),
+    );
+    let unreadable = |(key, path): (&str, PathBuf)| document.unreadable(key, &path);
+    paths.into_iter().filter_map(unreadable).collect()
 }
 
 type Section = BTreeMap<String, Value>;
@@ -207,8 +251,11 @@ fn media_providers(document: &Document) -> Result<Vec<PathBuf>, ConfigError> {
         .collect())
 }
 
+/// The key of files of application services.
+const APPSERVICES: &str = "app_service_config_files";
+
 fn appservices(document: &Document) -> Result<Vec<DumpAppservice>, ConfigError> {
-    let key = "app_service_config_files";
+    let key = APPSERVICES;
     let files: Vec<PathBuf> = document.get_true(key)?.unwrap_or_default();
     files.iter().map(|file| appservice(document, key, &document.resolve(key, file))).collect()
 }

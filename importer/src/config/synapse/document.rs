@@ -9,7 +9,7 @@ use std::{
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{ConfigError, Given, MappedPath, PathMap, yaml};
+use super::{ConfigError, Given, MappedPath, PathMap, Unreadable, yaml};
 
 /// Top-level keys of all files; those of later files replace those of earlier ones.
 #[derive(Debug)]
@@ -83,6 +83,13 @@ impl Document {
     /// Reads a file that a key names.
     pub(super) fn read_named(&self, key: &str, path: &Path) -> Result<String, ConfigError> {
         read_text(path, Some(Named { key, directory: self.last_directory() }))
+    }
+
+    /// What keeps a file or directory that a key names from being read.
+    pub(super) fn unreadable(&self, key: &str, path: &Path) -> Option<Unreadable> {
+        let source = std::fs::File::open(path).err()?;
+        let proposed = MappedPath::propose(path, self.last_directory());
+        Some(Unreadable { key: key.to_owned(), path: path.to_owned(), proposed, source })
     }
 
     /// The directory of the last file, where Synapse looks for what the configuration does not name.

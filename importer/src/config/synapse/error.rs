@@ -1,6 +1,7 @@
 //! Why Synapse's configuration can't be used.
 
 use std::{
+    collections::BTreeSet,
     fmt, io,
     path::{Path, PathBuf},
 };
@@ -23,6 +24,12 @@ pub enum ConfigError {
         /// What it said.
         #[source]
         source: io::Error,
+    },
+    /// Several files that the configuration names can't be read.
+    #[error("{}", Each(files))]
+    Several {
+        /// The files.
+        files: Vec<Unreadable>,
     },
     /// Not UTF-8.
     #[error(
@@ -126,6 +133,43 @@ pub enum ConfigError {
         /// The file.
         path: PathBuf,
     },
+}
+
+/// A file that a key of Synapse's configuration names and that can't be read.
+#[derive(Debug)]
+pub struct Unreadable {
+    /// The key.
+    pub key: String,
+    /// The file or directory.
+    pub path: PathBuf,
+    /// What would make it be found, if it is in a container.
+    pub proposed: Option<MappedPath>,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+impl Unreadable {
+    /// What helps.
+    pub fn remedy(&self) -> String {
+        remedy(&self.path, &self.source, self.proposed.as_ref())
+    }
+}
+
+/// The files, what is wrong with each, and what helps: each remedy once.
+struct Each<'a>(&'a [Unreadable]);
+
+impl fmt::Display for Each<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("files that Synapse's configuration names can't be read:")?;
+        let mut remedies = BTreeSet::new();
+        for (place, file) in self.0.iter().enumerate() {
+            let Unreadable { key, path, source, .. } = file;
+            let comma = if place > 0 { "," } else { "" };
+            write!(f, "{comma} `{}` (`{key}`: {source})", path.display())?;
+            remedies.insert(file.remedy());
+        }
+        remedies.iter().try_for_each(|remedy| write!(f, "; {remedy}"))
+    }
 }
 
 struct By<'a>(Option<&'a str>);

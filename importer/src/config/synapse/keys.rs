@@ -61,13 +61,27 @@ pub(super) fn read(
     if let Some(text) = document.get::<String>("signing_key")? {
         return parse_signing_keys("signing_key", &text);
     }
-    let key = "signing_key_path";
-    let path = match document.get::<PathBuf>(key)? {
-        Some(path) => document.resolve(key, &path),
+    let path = named(document, server_name)?;
+    parse_signing_keys(&path.display().to_string(), &document.read_named(PATH, &path)?)
+}
+
+/// The key of the file.
+const PATH: &str = "signing_key_path";
+
+/// The file of the keys; `None` if they are in the configuration itself.
+pub(super) fn path(document: &Document, server_name: &str) -> Result<Option<PathBuf>, ConfigError> {
+    match document.get::<String>("signing_key")? {
+        Some(_) => Ok(None),
+        None => named(document, server_name).map(Some),
+    }
+}
+
+fn named(document: &Document, server_name: &str) -> Result<PathBuf, ConfigError> {
+    Ok(match document.get::<PathBuf>(PATH)? {
+        Some(path) => document.resolve(PATH, &path),
         // `synapse/config/key.py`: beside the last file (`config_dir_path` of `synapse/config/_base.py`).
         None => document.last_directory().join(format!("{server_name}.signing.key")),
-    };
-    parse_signing_keys(&path.display().to_string(), &document.read_named(key, &path)?)
+    })
 }
 
 /// Reads the text of a key file: lines `ed25519 VERSION SEED`, the seed being 32 bytes in base64. Synapse signs with the

@@ -224,11 +224,11 @@ fn what_is_wrong_is_named_and_no_value_is_shown() {
         ),
         (
             "{database: {args: {database: x}}, signing_key: null, signing_key_path: nowhere.key}",
-            "reading `nowhere.key`",
+            "can't be read: `nowhere.key` (`signing_key_path`: No such file",
         ),
         (
             "{database: {args: {database: x}}, app_service_config_files: [nowhere.yaml]}",
-            "reading `nowhere.yaml`",
+            "can't be read: `nowhere.yaml` (`app_service_config_files`: No such file",
         ),
         (
             "{database: {args: {database: x}}, password_config: planted-secret}",
@@ -292,7 +292,7 @@ fn the_default_key_file_is_beside_the_last_configuration_file() {
     };
     let missing = version(&[files.path("a.yaml"), last.clone()]).unwrap_err();
     assert!(
-        missing.contains("conf.d/own.test.signing.key`, which `signing_key_path` of"),
+        missing.contains("conf.d/own.test.signing.key` (`signing_key_path`: No such file"),
         "{missing}"
     );
     std::fs::write(last.join("own.test.signing.key"), key("last")).unwrap();
@@ -315,11 +315,20 @@ fn paths_of_a_container_are_mapped_or_a_map_is_proposed() {
     let here = files.0.path().canonicalize().unwrap();
     let mut given = Given { files: vec![files.path("a.yaml")], ..Given::default() };
     let option = format!("--map-path /data={}", here.display());
-    let refused = Configuration::read(&given).unwrap_err().to_string();
-    assert!(
-        refused.ends_with(&format!("if Synapse runs in a container, add `{option}`")),
-        "{refused}"
-    );
+    // All of them at once.
+    let refused = Configuration::read(&given).unwrap_err();
+    let ConfigError::Several { files: unreadable } = &refused else { panic!("{refused}") };
+    let said = refused.to_string();
+    for (file, path) in
+        unreadable.iter().zip(["/data/own.key", "/data/homeserver.db", "/data/media"])
+    {
+        assert_eq!(file.path, Path::new(path));
+        assert!(said.contains(&format!("`{path}`")), "{said}");
+    }
+    assert_eq!(unreadable.len(), 3);
+    // What helps against all is said once.
+    assert!(said.ends_with(&format!("; if Synapse runs in a container, add `{option}`")), "{said}");
+    assert_eq!(said.matches("--map-path").count(), 1);
     std::fs::write(files.path("b.yaml"), format!("signing_key: ed25519 a {SEED}\n")).unwrap();
     given.files.push(files.path("b.yaml"));
     let proposed = Configuration::read(&given).unwrap().surroundings.proposed_paths;
