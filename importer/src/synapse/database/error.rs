@@ -71,6 +71,22 @@ pub enum DatabaseError {
         #[source]
         source: sqlx::Error,
     },
+    /// PostgreSQL lets a role in only if the system user of the same name connects.
+    #[error(
+        "PostgreSQL at {address} lets nobody in as `{user}` but that system user (`peer` in `pg_hba.conf`); {}",
+        peer(user, *is_here)
+    )]
+    Peer {
+        /// The socket, and port.
+        address: String,
+        /// The role.
+        user: String,
+        /// Whether the machine has a user of that name.
+        is_here: bool,
+        /// What PostgreSQL said.
+        #[source]
+        source: sqlx::Error,
+    },
     /// PostgreSQL has no such database.
     #[error(
         "PostgreSQL at {address} has no database `{database}`; correct `dbname` under `database.args`"
@@ -260,6 +276,23 @@ const UPGRADE: &str = "a present-day Synapse may fail half-way, after which olde
     1.68.0 on it, wait until its background updates have finished (`SELECT * FROM background_updates` is empty), stop it, and check again. \
     If a newer Synapse has failed on it already, restore the backup of before; without one, and if `schema_version` is 58 or less, \
     `DELETE FROM schema_compat_version` first";
+
+/// Who may read a database that lets nobody else in.
+fn peer(user: &str, is_here: bool) -> String {
+    let by_password = format!(
+        "give the role a password (`sudo -u postgres psql -c '\\password {user}'`) and say `--synapse-database host=127.0.0.1 \
+         --synapse-database-password-file FILE`, as root"
+    );
+    if !is_here {
+        return format!("there is no such system user here: {by_password}");
+    }
+    format!(
+        "read it as that user and write Conduit's database as root: `sudo -u {user} importer dump --dump DIR` with Synapse's \
+         configuration and a DIR that the user may write, then `importer import --dump DIR`; `sudo -u {user} importer check` \
+         with Synapse's configuration alone checks before. For `migrate` in one go, {by_password}. `sudo -u postgres importer` \
+         is no way: that user may not read Synapse's configuration, key and files"
+    )
+}
 
 /// What helps when a file is not where the configuration says.
 fn where_else(path: &Path, key: &str) -> String {

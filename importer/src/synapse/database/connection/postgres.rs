@@ -169,8 +169,15 @@ async fn begin(connection: &mut PgConnection, attributes: &str) -> sqlx::Result<
 }
 
 fn of_connecting(source: sqlx::Error, address: &str, options: &PgConnectOptions) -> DatabaseError {
+    let is_socket = address.starts_with('/');
     let address = address.to_owned();
     match (code(&source).as_deref(), &source) {
+        // invalid_authorization_specification; without a line that fits, or without such a role, it says the same.
+        (Some("28000"), _) if is_socket && is_peer(&source) => {
+            let user = options.get_username().to_owned();
+            let is_here = is_system_user(&user);
+            DatabaseError::Peer { address, user, is_here, source }
+        }
         // invalid_password, invalid_authorization_specification
         (Some("28P01" | "28000"), _) => DatabaseError::Authentication {
             address,
@@ -190,6 +197,20 @@ fn of_connecting(source: sqlx::Error, address: &str, options: &PgConnectOptions)
         (Some(_), _) => DatabaseError::Refused { address, source },
         (None, _) => DatabaseError::Unreachable { address, source },
     }
+}
+
+/// Whether it is who connects that PostgreSQL does not like. Its messages can be in any language, so the other ones are known
+/// by the names in them that are the same in all.
+fn is_peer(error: &sqlx::Error) -> bool {
+    let said = error.as_database_error().map_or("", |error| error.message());
+    let of_another = ["pg_hba.conf", "does not exist"];
+    !of_another.iter().any(|words| said.contains(words))
+}
+
+/// Whether this machine has such a user.
+fn is_system_user(name: &str) -> bool {
+    let output = std::process::Command::new("id").args(["-u", "--", name]).output();
+    output.is_ok_and(|output| output.status.success())
 }
 
 /// The code that the server gave.

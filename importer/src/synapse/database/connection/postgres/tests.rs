@@ -15,7 +15,9 @@ use crate::{
 };
 
 /// Who may come how: a socket for the test itself; TLS for all others; a certificate for one role.
-const ACCESS: &str = "local all all trust\n\
+const ACCESS: &str = "local all nobody peer\n\
+                      local all no-such-user peer\n\
+                      local all all trust\n\
                       hostssl all certified all cert\n\
                       hostnossl all plain all trust\n\
                       hostssl all plain all reject\n\
@@ -137,6 +139,35 @@ async fn tls_is_as_sslmode_says() {
     assert_eq!(encrypted(certified("client")).await, Ok(true));
     let error = encrypted(certified("nowhere")).await.unwrap_err();
     assert!(error.starts_with("Authentication"), "{error}");
+}
+
+/// The system user decides there, so who runs the command matters, and which user that must be is said.
+#[tokio::test]
+async fn who_must_connect_is_said_where_the_system_user_decides() {
+    let Some((server, port)) = server() else { return };
+    let said = async |user: &str| {
+        let config = PostgresConfig {
+            user: Some(user.into()),
+            ..over_tcp(port, &server.socket().to_string_lossy(), "disable")
+        };
+        open(&config).await.unwrap_err().to_string()
+    };
+    let here = said("nobody").await;
+    for words in [
+        "lets nobody in as `nobody` but that system user",
+        "`sudo -u nobody importer dump --dump DIR`",
+        "then `importer import --dump DIR`",
+        "`sudo -u postgres importer` is no way",
+        "--synapse-database-password-file",
+    ] {
+        assert!(here.contains(words), "{words}: {here}");
+    }
+    let absent = said("no-such-user").await;
+    assert!(
+        absent.contains("there is no such system user here: give the role a password"),
+        "{absent}"
+    );
+    assert!(!absent.contains("sudo -u no-such-user"), "{absent}");
 }
 
 #[tokio::test]
