@@ -4,7 +4,7 @@ pub mod codes;
 
 use std::{collections::BTreeSet, fmt};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer, ser::SerializeStruct as _};
 
 /// How much a finding matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -28,8 +28,8 @@ impl fmt::Display for Severity {
     }
 }
 
-/// One finding.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+/// One finding. Written as JSON it has its `meaning`, too.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Finding {
     /// How much it matters.
     pub severity: Severity,
@@ -41,6 +41,26 @@ pub struct Finding {
     pub text: String,
     /// What to do about it.
     pub remedy: String,
+}
+
+impl Finding {
+    /// What its code means.
+    pub fn meaning(&self) -> &'static str {
+        codes::of(self.code, self.severity).map_or("", |entry| entry.meaning)
+    }
+}
+
+impl Serialize for Finding {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_struct("Finding", 6)?;
+        fields.serialize_field("severity", &self.severity)?;
+        fields.serialize_field("code", &self.code)?;
+        fields.serialize_field("meaning", &self.meaning())?;
+        fields.serialize_field("subject", &self.subject)?;
+        fields.serialize_field("text", &self.text)?;
+        fields.serialize_field("remedy", &self.remedy)?;
+        fields.end()
+    }
 }
 
 impl fmt::Display for Finding {

@@ -44,6 +44,12 @@ pub fn find(code: &str) -> Option<&'static Code> {
     CHECKS.iter().chain(OTHERS).find(|entry| entry.code == code)
 }
 
+/// The entry of a code for findings that matter so much, or else the gravest: what is accepted matters less than it did.
+pub fn of(code: &str, severity: Severity) -> Option<&'static Code> {
+    let fits = |entry: &&Code| entry.code == code && entry.severity == severity;
+    CHECKS.iter().chain(OTHERS).find(fits).or_else(|| find(code))
+}
+
 macro_rules! checks {
     ($($name:ident = $code:literal, $severity:ident, $acceptable:literal, $meaning:literal, $remedy:literal;)*) => {
         $(pub(crate) const $name: Code = Code {
