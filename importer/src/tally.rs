@@ -1,12 +1,16 @@
 //! Counting what was read, written and skipped: nothing disappears in silence.
 
 mod rows;
+mod words;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::rows::{Met, Rows};
+pub use self::{
+    rows::{Met, Rows},
+    words::Reason,
+};
 
 /// The reason of an event that the dump has twice: the first one is taken. `verify` counts such an event once.
 pub(crate) const DUPLICATE_EVENT: &str = "duplicate-event";
