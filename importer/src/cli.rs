@@ -26,7 +26,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
@@ -38,10 +38,13 @@ use crate::{
 /// Moves a Matrix homeserver from Synapse to Conduit under the same server name
 #[derive(Debug, Parser)]
 #[command(name = "importer", version, long_version = long_version())]
-#[command(
-    after_help = "Exit codes: 0 clean, 1 failed, 2 wrong usage, 3 Synapse could not be read, \
-    4 the dump is damaged, 5 the target can't be written, 10 blocking findings, 11 warnings"
-)]
+#[command(after_help = "\
+Example, some days before the move and on its evening:
+  importer check --synapse-config /etc/matrix-synapse/homeserver.yaml --conduit-config /etc/matrix-conduit/conduit.toml
+  importer migrate --synapse-config /etc/matrix-synapse/homeserver.yaml --conduit-config /etc/matrix-conduit/conduit.toml
+
+Exit codes: 0 clean, 1 failed, 2 wrong usage or an unusable configuration of Conduit, 3 Synapse could not be read, \
+4 the dump is damaged, 5 the target can't be written, 10 blocking findings, 11 warnings")]
 struct Cli {
     #[command(flatten)]
     global: Global,
@@ -55,9 +58,6 @@ const EVERYWHERE: &str = "Options of every command";
 /// Options of every command.
 #[derive(Clone, Copy, Debug, Args)]
 struct Global {
-    /// Form of what is written to standard output
-    #[arg(long, global = true, help_heading = EVERYWHERE, value_enum, default_value = "text", env = "IMPORTER_FORMAT")]
-    format: Format,
     /// Say more on standard error; twice for everything
     #[arg(short, long, global = true, help_heading = EVERYWHERE, action = clap::ArgAction::Count)]
     verbose: u8,
@@ -75,36 +75,37 @@ struct Global {
 /// The importer's own way into a database.
 const OWN: Open = kv::open;
 
-/// Forms of output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people
-    Text,
-    /// For machines: one JSON document
-    Json,
-}
-
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Look for whatever could make a migration fail or lose something; writes nothing
+    #[command(after_help = check::EXAMPLE)]
     Check(check::Arguments),
     /// Read a Synapse into a directory of JSON
+    #[command(after_help = dump::EXAMPLE)]
     Dump(dump::Arguments),
     /// Write a dump into a new Conduit database
+    #[command(after_help = import::EXAMPLE)]
     Import(import::Arguments),
     /// Compare a Conduit database with a dump, or look at it alone
+    #[command(after_help = verify::EXAMPLE)]
     Verify(verify::Arguments),
     /// Print the rows of a Conduit database, decoded, as JSON lines
+    #[command(after_help = inspect::EXAMPLE)]
     Inspect(inspect::Arguments),
     /// Check, dump, import and verify in one go
+    #[command(after_help = migrate::EXAMPLE)]
     Migrate(migrate::Arguments),
     /// Print what makes the old Synapse quiet while history is fetched from it
+    #[command(after_help = quiet_config::EXAMPLE)]
     QuietConfig(quiet_config::Arguments),
     /// Print a piece of a reverse proxy's configuration that deals with the pagination tokens which clients have from the other server
+    #[command(after_help = proxy_config::EXAMPLE)]
     ProxyConfig(proxy_config::Arguments),
     /// Fetch the history that was left behind into a Conduit database, while Conduit is stopped
+    #[command(after_help = backfill::EXAMPLE)]
     Backfill(backfill::Arguments),
     /// Make a running, patched Conduit fetch the history that was left behind
+    #[command(after_help = drain::EXAMPLE)]
     Drain(drain::Arguments),
 }
 
@@ -120,7 +121,7 @@ pub fn main_with(open: Open) -> ExitCode {
     cli.global.open = open;
     start_log(cli.global);
     let result = match &cli.command {
-        Command::Check(arguments) => arguments.run(cli.global),
+        Command::Check(arguments) => arguments.run(),
         Command::Dump(arguments) => arguments.run(cli.global),
         Command::Import(arguments) => arguments.run(cli.global),
         Command::Verify(arguments) => arguments.run(cli.global),

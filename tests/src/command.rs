@@ -61,14 +61,14 @@ impl Run {
     }
 }
 
-/// Runs `importer --format json` with these arguments.
+/// Runs `importer` with these arguments, for JSON.
 ///
 /// # Errors
 ///
 /// If the command is not built.
 pub fn run<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> anyhow::Result<Run> {
     let path = path()?;
-    run_by(Command::new(&path).args(GLOBAL).args(arguments))
+    run_by(&mut Command::new(&path), arguments)
 }
 
 /// Runs another program that takes the same arguments.
@@ -80,7 +80,7 @@ pub fn run_other<S: AsRef<OsStr>>(
     program: &str,
     arguments: impl IntoIterator<Item = S>,
 ) -> anyhow::Result<Run> {
-    run_by(Command::new(program).args(GLOBAL).args(arguments))
+    run_by(&mut Command::new(program), arguments)
 }
 
 /// Runs `importer` with these arguments, for people.
@@ -118,13 +118,24 @@ pub fn run_as_nobody<S: AsRef<OsStr>>(
     if !Command::new("setpriv").args(nobody).arg("true").status().is_ok_and(|s| s.success()) {
         return Ok(None);
     }
-    run_by(Command::new("setpriv").args(nobody).arg(copy).args(GLOBAL).args(arguments)).map(Some)
+    run_by(Command::new("setpriv").args(nobody).arg(copy), arguments).map(Some)
 }
 
-/// Options of every command.
-const GLOBAL: [&str; 3] = ["--format", "json", "--no-progress"];
+/// Commands that print in one form only.
+const OF_ONE_FORM: [&str; 3] = ["inspect", "proxy-config", "quiet-config"];
 
-fn run_by(command: &mut Command) -> anyhow::Result<Run> {
+fn run_by<S: AsRef<OsStr>>(
+    command: &mut Command,
+    arguments: impl IntoIterator<Item = S>,
+) -> anyhow::Result<Run> {
+    let arguments: Vec<_> =
+        arguments.into_iter().map(|argument| argument.as_ref().to_owned()).collect();
+    let has_forms =
+        arguments.first().is_some_and(|name| !OF_ONE_FORM.iter().any(|one| name == one));
+    command.arg("--no-progress").args(&arguments);
+    if has_forms {
+        command.args(["--format", "json"]);
+    }
     let output = command.output().with_context(|| format!("running {command:?}"))?;
     Ok(Run {
         code: output.status.code().unwrap_or(-1),

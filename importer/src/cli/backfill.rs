@@ -18,6 +18,12 @@ use crate::{
     import::past::Past,
 };
 
+/// At the end of the help.
+pub(super) const EXAMPLE: &str = "\
+Example:
+  importer backfill --conduit-config /etc/matrix-conduit/conduit.toml --homeserver http://127.0.0.1:8008 \\
+      --signing-key /etc/matrix-synapse/homeserver.signing.key";
+
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Directory of the database; Conduit must not run
@@ -43,6 +49,8 @@ pub(super) struct Arguments {
     /// Ask again for all events that earlier runs gave up: those that Synapse did not have, showed to nobody, or that were wrong
     #[arg(long, alias = "ask-again")]
     retry_given_up: bool,
+    #[command(flatten)]
+    output: output::Form,
 }
 
 impl Arguments {
@@ -80,7 +88,7 @@ impl Arguments {
                 interrupted(),
             )
             .await;
-            output::print(global.format, &outcome, |out, outcome| {
+            output::print(self.output.format, &outcome, |out, outcome| {
                 text(out, outcome, error.as_ref())
             })?;
             if let Some(past) = host.into_past() {

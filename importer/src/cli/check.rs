@@ -9,7 +9,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{
-    Global, block_on, exit, import,
+    block_on, exit, import,
     media::MediaArguments,
     output,
     source::{Configuration, SourceArguments},
@@ -22,6 +22,12 @@ use crate::{
     partial::{normal, suffixed},
     synapse::{SourceError, survey::Survey},
 };
+
+/// At the end of the help.
+pub(super) const EXAMPLE: &str = "\
+Example:
+  importer check --synapse-config /etc/matrix-synapse/homeserver.yaml \\
+      --synapse-config /etc/matrix-synapse/conf.d --conduit-config /etc/matrix-conduit/conduit.toml";
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -41,6 +47,8 @@ pub(super) struct Arguments {
     report: import::ReportArguments,
     #[command(flatten)]
     accepted: Accepted,
+    #[command(flatten)]
+    output: output::Form,
 }
 
 /// Findings that the operator accepts.
@@ -61,7 +69,7 @@ struct Outcome {
 }
 
 impl Arguments {
-    pub(super) fn run(&self, global: Global) -> anyhow::Result<u8> {
+    pub(super) fn run(&self) -> anyhow::Result<u8> {
         self.source.named()?;
         let accepted = self.accepted.codes();
         let place = self.target.is_said().then(|| {
@@ -74,7 +82,7 @@ impl Arguments {
         let looked = run(&self.source, configuration.as_ref().map(Option::as_ref), place);
         let mut outcome = Outcome { findings: looked.checks.finish(), plan: looked.plan };
         findings::accept(&mut outcome.findings, &accepted);
-        output::print(global.format, &outcome, |out, outcome| {
+        output::print(self.output.format, &outcome, |out, outcome| {
             output::findings(out, &outcome.findings)?;
             outcome.plan.as_ref().map_or(Ok(()), |plan| write!(out, "\n{plan}"))
         })?;

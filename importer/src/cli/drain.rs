@@ -14,6 +14,11 @@ use crate::{
     progress::Progress,
 };
 
+/// At the end of the help.
+pub(super) const EXAMPLE: &str = "\
+Example:
+  importer drain --conduit http://127.0.0.1:6167 --dump /var/backups/synapse-dump";
+
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Address of the running Conduit, such as http://127.0.0.1:6167
@@ -28,6 +33,8 @@ pub(super) struct Arguments {
     /// Rooms that are read at the same time
     #[arg(long, value_name = "NUMBER", default_value = "2")]
     rooms: usize,
+    #[command(flatten)]
+    output: output::Form,
 }
 
 impl Arguments {
@@ -38,7 +45,7 @@ impl Arguments {
         block_on(async {
             let (outcome, error) =
                 drain(&conduit, &tokens, &rooms, self.rooms, progress, interrupted()).await;
-            output::print(global.format, &outcome, |out, outcome| {
+            output::print(self.output.format, &outcome, |out, outcome| {
                 text(out, outcome, error.as_ref())
             })?;
             match error {

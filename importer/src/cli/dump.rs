@@ -19,6 +19,11 @@ use crate::{
     synapse::dump::dump,
 };
 
+/// At the end of the help.
+pub(super) const EXAMPLE: &str = "\
+Example:
+  importer dump --synapse-config /etc/matrix-synapse/homeserver.yaml --dump /var/backups/synapse-dump";
+
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -26,6 +31,8 @@ pub(super) struct Arguments {
     /// New directory for the dump
     #[arg(long, value_name = "DIR")]
     dump: PathBuf,
+    #[command(flatten)]
+    output: output::Form,
 }
 
 /// What a dump printed.
@@ -48,7 +55,7 @@ impl Arguments {
         let manifest = write(&self.source, configuration.as_ref(), &self.dump, global.progress())?;
         let findings = manifest.census.as_ref().map(census::findings).unwrap_or_default();
         let dumped = Dumped { manifest, findings, synapse_runs };
-        output::print(global.format, &dumped, |out, Dumped { manifest, findings, .. }| {
+        output::print(self.output.format, &dumped, |out, Dumped { manifest, findings, .. }| {
             writeln!(
                 out,
                 "dumped {} ({}) to {}\n",

@@ -29,6 +29,11 @@ use crate::{
     verify::{Files, StateComparison},
 };
 
+/// At the end of the help.
+pub(super) const EXAMPLE: &str = "\
+Example:
+  importer import --dump /var/backups/synapse-dump --conduit-config /etc/matrix-conduit/conduit.toml";
+
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// The dump
@@ -40,6 +45,8 @@ pub(super) struct Arguments {
     media: MediaArguments,
     #[command(flatten)]
     report: ReportArguments,
+    #[command(flatten)]
+    output: output::Form,
 }
 
 /// Where the report goes.
@@ -90,7 +97,7 @@ impl Arguments {
             progress,
         };
         let outcome = run.import(&self.dump, Stopwatch::start())?;
-        output::print(global.format, &outcome, |out, outcome| outcome.text(out, &target))?;
+        output::print(self.output.format, &outcome, |out, outcome| outcome.text(out, &target))?;
         Ok(outcome.exit_code())
     }
 }

@@ -17,6 +17,11 @@ use crate::conduit::{
     trees::{TREES, Tree},
 };
 
+/// At the end of the help.
+pub(super) const EXAMPLE: &str = "\
+Example, the rows of one tree:
+  importer inspect --database /var/lib/matrix-conduit userid_displayname";
+
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Directory of the database; Conduit must not run

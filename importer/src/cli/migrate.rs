@@ -24,6 +24,12 @@ use crate::{
     tally::Tally,
 };
 
+/// At the end of the help.
+pub(super) const EXAMPLE: &str = "\
+Example:
+  importer migrate --synapse-config /etc/matrix-synapse/homeserver.yaml \\
+      --synapse-config /etc/matrix-synapse/conf.d --conduit-config /etc/matrix-conduit/conduit.toml --accept C301";
+
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -42,6 +48,8 @@ pub(super) struct Arguments {
     report: import::ReportArguments,
     #[command(flatten)]
     accepted: check::Accepted,
+    #[command(flatten)]
+    output: output::Form,
 }
 
 /// What a migration printed.
@@ -84,7 +92,7 @@ impl Arguments {
         if exit::of_findings(&found) == exit::BLOCKING {
             let code = check::exit_code(&found, is_unreadable);
             let nothing = Refused { findings: found };
-            output::print(global.format, &nothing, |out, nothing| {
+            output::print(self.output.format, &nothing, |out, nothing| {
                 output::findings(out, &nothing.findings)?;
                 writeln!(out, "Nothing was written.")
             })?;
@@ -116,7 +124,7 @@ impl Arguments {
         };
         let imported = run.import(&directory, watch).inspect_err(|_| warn!("{again}"))?;
         let outcome = Outcome { dumped: dumped.tally, imported };
-        output::print(global.format, &outcome, |out, outcome| {
+        output::print(self.output.format, &outcome, |out, outcome| {
             writeln!(out, "From Synapse into {}:\n", directory.display())?;
             output::tally(out, &outcome.dumped, "dumped")?;
             writeln!(out, "\nFrom there into Conduit's database:\n")?;

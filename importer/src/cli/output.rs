@@ -5,9 +5,9 @@ use std::{
     io::{self, Write},
 };
 
+use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::Format;
 use crate::{
     counted,
     findings::{Finding, Severity, codes},
@@ -16,6 +16,23 @@ use crate::{
 
 /// Items named for each reason in text output; `--format json` names all.
 const NAMED: usize = 5;
+
+/// In which form a command prints.
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct Form {
+    /// Form of what is written to standard output
+    #[arg(long, value_enum, default_value = "text", env = "IMPORTER_FORMAT")]
+    pub(super) format: Format,
+}
+
+/// Forms of output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// For people
+    Text,
+    /// For machines: one JSON document
+    Json,
+}
 
 /// Prints a result to standard output: as one JSON document, or as the text that `text` writes.
 pub(super) fn print<T: Serialize>(

@@ -10,6 +10,11 @@ use clap::Args;
 use super::exit;
 use crate::proxy::{Direction, Proxy, config};
 
+/// At the end of the help.
+pub(super) const EXAMPLE: &str = "\
+Example:
+  importer proxy-config --for nginx --upstream 127.0.0.1:8008";
+
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// The reverse proxy

@@ -14,6 +14,12 @@ use crate::{
     synapse::quiet,
 };
 
+/// At the end of the help.
+pub(super) const EXAMPLE: &str = "\
+Example:
+  importer quiet-config --synapse-config /etc/matrix-synapse/homeserver.yaml > quiet.yaml
+  synapse_homeserver -c /etc/matrix-synapse/homeserver.yaml -c quiet.yaml";
+
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Synapse's configuration: files and directories, in the order in which Synapse is started with them

@@ -15,6 +15,11 @@ use crate::{
     verify::{self, Files, StateComparison, Verified},
 };
 
+/// At the end of the help.
+pub(super) const EXAMPLE: &str = "\
+Example:
+  importer verify --dump /var/backups/synapse-dump --conduit-config /etc/matrix-conduit/conduit.toml";
+
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// The dump that the database was made from
@@ -33,6 +38,8 @@ pub(super) struct Arguments {
     /// Synapse's media store, if it is elsewhere than the dump says; files are compared with it while it is there
     #[arg(long, value_name = "DIR", requires = "dump")]
     media_store: Option<PathBuf>,
+    #[command(flatten)]
+    output: output::Form,
 }
 
 impl Arguments {
@@ -62,7 +69,7 @@ impl Arguments {
                 verified
             }
         };
-        output::print(global.format, &verified, |out, verified| {
+        output::print(self.output.format, &verified, |out, verified| {
             let rows: u64 = verified.rows.values().sum();
             writeln!(
                 out,
