@@ -17,7 +17,7 @@ use crate::{
 pub const CLEAN: u8 = 0;
 /// The run failed.
 pub const FAILED: u8 = 1;
-/// Wrong usage; clap's, too.
+/// Wrong usage, clap's too; or a configuration of Conduit that can't be read or used.
 pub const USAGE: u8 = 2;
 /// The source could not be read: down, wrong token, wrong key, unsupported version.
 pub const SOURCE: u8 = 3;
@@ -85,7 +85,7 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     of_type(cause.is::<ReadError>(), DUMP)
         .or_else(|| of_type(cause.is::<NoSource>(), USAGE))
         .or_else(|| of_type(cause.is::<ConfigError>() || cause.is::<SecretFileError>(), SOURCE))
-        .or_else(|| of_type(cause.is::<ConduitConfigError>(), TARGET))
+        .or_else(|| of_type(cause.is::<ConduitConfigError>(), USAGE))
         .or_else(|| of_type(cause.is::<ConnectError>(), SOURCE))
         .or_else(|| of_type(cause.is::<PastError>() || cause.is::<ConduitError>(), TARGET))
         .or_else(|| of_type(cause.is::<crate::partial::PartialError>(), TARGET))
