@@ -114,7 +114,7 @@ pub async fn fetch(
     // The longest first: the last room alone can't be hurried.
     rooms.sort_by_key(|room| std::cmp::Reverse(room.reserved));
     let expected = rooms.iter().fold(0_u64, |sum, room| sum.saturating_add(expected(room)));
-    let phase = progress.phase("history", usize::try_from(expected).unwrap_or(usize::MAX));
+    let phase = progress.phase("event", usize::try_from(expected).unwrap_or(usize::MAX));
     let backfill = Backfill::new(Arc::new(host.clone()), upstream, options);
     let mut left = u64::try_from(rooms.len()).unwrap_or(u64::MAX);
     let mut outcome = Outcome::default();

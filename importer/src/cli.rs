@@ -8,9 +8,11 @@ mod dump;
 pub mod exit;
 mod import;
 mod inspect;
+mod log;
 mod media;
 mod migrate;
 mod output;
+mod paint;
 mod proxy_config;
 mod quiet_config;
 mod source;
@@ -19,7 +21,6 @@ mod verify;
 
 use std::{
     future::Future,
-    io::IsTerminal as _,
     process::ExitCode,
     sync::LazyLock,
     time::{SystemTime, UNIX_EPOCH},
@@ -27,7 +28,6 @@ use std::{
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
 
 use crate::{
     conduit::kv::{self, Open},
@@ -61,7 +61,7 @@ struct Global {
     /// Say more on standard error; twice for everything
     #[arg(short, long, global = true, help_heading = EVERYWHERE, action = clap::ArgAction::Count)]
     verbose: u8,
-    /// Say nothing on standard error but errors
+    /// Say nothing on standard error but errors, and which earlier dump is taken
     #[arg(short, long, global = true, help_heading = EVERYWHERE, conflicts_with = "verbose")]
     quiet: bool,
     /// Show no progress
@@ -119,7 +119,7 @@ pub fn main() -> ExitCode {
 pub fn main_with(open: Open) -> ExitCode {
     let mut cli = Cli::parse();
     cli.global.open = open;
-    start_log(cli.global);
+    log::start(cli.global);
     let result = match &cli.command {
         Command::Check(arguments) => arguments.run(),
         Command::Dump(arguments) => arguments.run(cli.global),
@@ -145,22 +145,6 @@ impl Global {
     fn progress(self) -> Progress {
         if self.no_progress || self.quiet { Progress::Hidden } else { Progress::detect() }
     }
-}
-
-fn start_log(global: Global) {
-    let level = match (global.quiet, global.verbose) {
-        (true, _) => "error",
-        (false, 0) => "importer=info,conduit_backfill=warn,warn",
-        (false, 1) => "importer=debug,conduit_backfill=debug,info",
-        (false, _) => "trace",
-    };
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(level))
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal() && !is_set("NO_COLOR"))
-        .with_target(false)
-        .without_time()
-        .init();
 }
 
 /// What the program is made for.

@@ -149,7 +149,7 @@ pub async fn drain(
     progress: Progress,
     interrupted: impl Future<Output = ()>,
 ) -> (Outcome, Option<DrainError>) {
-    let phase = progress.phase("rooms", rooms.len());
+    let phase = progress.phase("room", rooms.len());
     let mut outcome = Outcome::default();
     let mut error = None;
     let mut failed: usize = 0;

@@ -148,7 +148,7 @@ pub fn import(
         findings,
     };
 
-    let phase = progress.phase("users", dump.number_of_users());
+    let phase = progress.phase("account", dump.number_of_users());
     dump.each_user(|user| {
         let messages = dump.messages(&user.user_id)?;
         import.user(user, messages)?;
@@ -158,7 +158,7 @@ pub fn import(
     drop(phase);
     import.signatures()?;
 
-    let phase = progress.phase("rooms", dump.number_of_rooms());
+    let phase = progress.phase("room", dump.number_of_rooms());
     room::held::each(dump, |room| {
         import.room(room)?;
         phase.advance(1);
@@ -168,7 +168,8 @@ pub fn import(
 
     import.admin_room(&server.signing_key)?;
     import.rows.settle()?;
-    let phase = progress.phase("read markers", dump.number_of_users());
+    let phase = progress
+        .phase_of(["account's read markers", "accounts' read markers"], dump.number_of_users());
     dump.each_user(|user| {
         import.reading(&user)?;
         phase.advance(1);

@@ -4,7 +4,7 @@
 const REMEDIES: &[(&[&str], &str)] = &[
     (
         &["No space left on device", "database or disk is full", "Disk quota exceeded"],
-        "; there is no space left: free some, or name a directory on another disk",
+        "; there is no space left: free some, or name a directory on another disk, and run the command again",
     ),
     (
         &["Read-only file system", "readonly database"],

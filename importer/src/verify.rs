@@ -76,7 +76,7 @@ pub fn structure(
     server_name: &str,
     progress: &Progress,
 ) -> Result<Verified, VerifyError> {
-    let phase = progress.phase("structure", 4);
+    let phase = progress.phase_of(["part of the database", "parts of the database"], 4);
     let since = Since::read(store)?;
     let of_events = |store: &dyn KvStore| {
         let mut found = Found::default();

@@ -94,7 +94,9 @@ fn a_report_without_space_and_the_migration_run_again() {
         command::run([vec!["migrate".to_owned()], arguments].concat()).unwrap()
     };
     let report = small.path("report");
-    migrate(&report).failed(5, &["small/report", "no space left", "`--report`"]).unwrap();
+    let next =
+        ["small/report", "no space left", "`--report`", "next: the dump in", "`--reuse-dump`"];
+    migrate(&report).failed(5, &next).unwrap();
     assert!(!database.exists());
     assert_eq!(fs::read_dir(&report).unwrap().count(), 0);
 

@@ -123,11 +123,11 @@ fn a_migration_that_was_ended_anywhere_can_be_run_again() {
     let other = ["--accept", "C301", "--dump", &dump];
     expect(&migrate(&second, &other), 10, "error C507: ");
 
-    // Ended while it dumps (phases 0 to 2), again and again, with nothing that looks finished.
+    // Ended while it dumps (phases 1 to 3, after the checks), again and again, with nothing that looks finished.
     let fresh = path("fresh");
     let arguments =
         ["migrate", "--synapse-config", config, "--accept", "C301", "--reuse-dump", "--database"];
-    for (phases, signal, code) in [(0, "-KILL", None), (1, "-KILL", None), (1, "-INT", Some(1))] {
+    for (phases, signal, code) in [(1, "-KILL", None), (2, "-KILL", None), (2, "-INT", Some(1))] {
         let arguments = [&arguments[..], &[&fresh]].concat();
         assert_eq!(end_after(phases, signal, &arguments), code, "{signal} after {phases}");
         for name in ["", ".dump", ".report"] {
@@ -137,13 +137,13 @@ fn a_migration_that_was_ended_anywhere_can_be_run_again() {
     expect(&migrate(&fresh, &["--accept", "C301", "--reuse-dump"]), 11, "");
     assert_eq!(files(Path::new(&format!("{fresh}.dump"))), dumped);
 
-    // Ended while it checks the dump's files (phase 0), imports (1 to 4) and verifies (from 5 on).
+    // Ended while it checks the dump's files (phase 1), imports (2 to 5) and verifies (from 6 on).
     let arguments = [&arguments[..], &[&second, "--dump", &dump]].concat();
-    for phases in 0..9 {
+    for phases in 1..10 {
         for (signal, code) in [("-KILL", None), ("-INT", Some(1))] {
             let ended = end_after(phases, signal, &arguments);
             // Before the import, an interruption ends the process as the system does.
-            assert!(ended == code || (phases == 0 && ended.is_none()), "{signal} after {phases}");
+            assert!(ended == code || (phases == 1 && ended.is_none()), "{signal} after {phases}");
             assert!(!Path::new(&second).exists(), "{signal} after {phases}");
             assert!(!Path::new(&format!("{second}.report")).exists());
         }

@@ -52,7 +52,12 @@ impl Arguments {
         let synapse_runs = configuration
             .as_ref()
             .is_some_and(|known| check::is_running(&known.surroundings, &known.config));
-        let manifest = write(&self.source, configuration.as_ref(), &self.dump, global.progress())?;
+        let manifest = write(
+            &self.source,
+            configuration.as_ref(),
+            &self.dump,
+            global.progress().step(0, 0, "dump"),
+        )?;
         let findings = manifest.census.as_ref().map(census::findings).unwrap_or_default();
         let dumped = Dumped { manifest, findings, synapse_runs };
         output::print(self.output.format, &dumped, |out, Dumped { manifest, findings, .. }| {
@@ -102,6 +107,6 @@ pub(super) fn write(
 /// Opens a dump, checking its files.
 pub(super) fn open(directory: &Path, progress: Progress) -> anyhow::Result<DumpReader> {
     let bytes = DumpReader::size(directory)?;
-    let phase = progress.phase("checksums", usize::try_from(bytes).unwrap_or(usize::MAX));
+    let phase = progress.phase_of_bytes("files of the dump", bytes);
     Ok(DumpReader::open(directory, |checked| phase.advance(checked))?)
 }

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     check::{census, chain},
+    counted::grouped,
     conduit::kv::{KvStore, Mode, Open},
     dump::DumpReader,
     findings::{Finding, codes},
@@ -87,14 +88,14 @@ pub(super) struct Outcome {
 impl Arguments {
     pub(super) fn run(&self, global: Global) -> anyhow::Result<u8> {
         let target = self.target.resolve()?;
-        let progress = global.progress();
         let run = Run {
             target: &target,
             media: &self.media,
             report: &self.report.directory(&target),
             checked: None,
             open: global.open,
-            progress,
+            progress: global.progress(),
+            steps: (1, 2),
         };
         let outcome = run.import(&self.dump, Stopwatch::start())?;
         output::print(self.output.format, &outcome, |out, outcome| outcome.text(out, &target))?;
@@ -120,7 +121,7 @@ impl Outcome {
             Some(path) => writeln!(
                 out,
                 "\n{} rows were read back and are what the dump says. The database is {}.",
-                self.rows_verified,
+                grouped(self.rows_verified),
                 path.display()
             )?,
             None => writeln!(
@@ -156,25 +157,30 @@ pub(super) struct Run<'a> {
     /// What opens the new database.
     pub(super) open: Open,
     pub(super) progress: Progress,
+    /// The number of the import among the steps of the run, and how many there are. Verification is the next one.
+    pub(super) steps: (u8, u8),
 }
 
 impl Run<'_> {
     /// Imports a dump: into `<target>.partial`, verified there, then renamed; then reported.
     pub(super) fn import(self, directory: &Path, mut watch: Stopwatch) -> anyhow::Result<Outcome> {
-        let Self { target, media, report, checked, open, progress } = self;
+        let Self { target, media, report, checked, open, progress, steps } = self;
+        let (first, of) = steps;
+        let importing = progress.step(first, of, "import");
+        let verifying = progress.step(first.saturating_add(1), of, "verify");
         let partial = Partial::create(&target.directory)?;
-        let dump = dump::open(directory, progress)?;
+        let dump = dump::open(directory, importing)?;
         target.check_server_name(&dump.manifest().server_name)?;
         watch.lap("check the dump's files");
         let media = NewMedia::create(media, target, partial.path())?;
         let store = open(target.backend, partial.path(), Mode::Create)?;
-        let imported = fill(&dump, store, &media, progress)?;
+        let imported = fill(&dump, store, &media, importing)?;
         watch.lap("import");
         let store = open(target.backend, partial.path(), Mode::Read)?;
         let files = Files { directory: media.directory(), store: media.target.store.as_ref() };
         let skipped = &imported.tally.skipped;
         let verified =
-            everything(store.as_ref(), &dump, files, skipped, StateComparison::Sample, progress)?;
+            everything(store.as_ref(), &dump, files, skipped, StateComparison::Sample, verifying)?;
         drop(store);
         watch.lap("verify");
         let passed = exit::of_findings(&verified.findings) != exit::BLOCKING;

@@ -8,7 +8,6 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde::Serialize;
-use tracing::{info, warn};
 
 use super::{
     Global, check, dump, exit, import, interruptible,
@@ -52,9 +51,16 @@ pub(super) struct Arguments {
     output: output::Form,
 }
 
+/// Steps of a migration: check, dump, import, verify.
+const STEPS: u8 = 4;
+
 /// What a migration printed.
 #[derive(Debug, Serialize)]
 struct Outcome {
+    /// Where the dump is.
+    dump: PathBuf,
+    /// Whether it is one that an earlier run had finished.
+    reused_dump: bool,
     /// What was read from Synapse into the dump.
     dumped: Tally,
     /// What became of it.
@@ -72,6 +78,7 @@ impl Arguments {
     pub(super) fn run(&self, global: Global) -> anyhow::Result<u8> {
         self.source.named()?;
         let accepted = self.accepted.codes();
+        let progress = global.progress();
         let mut watch = Stopwatch::start();
         let target = self.target.resolve()?;
         let directory = check::dump_path(self.dump.as_deref(), &target);
@@ -81,6 +88,7 @@ impl Arguments {
         let place = check::place(&target, plan, report.clone());
         let configuration = self.source.configuration(self.media.media_store.as_deref());
         let configuration = configuration.as_ref().map(Option::as_ref);
+        let phase = progress.step(1, STEPS, "check").phase("finding", 0);
         let check::Looked { mut checks, is_unreadable, .. } =
             check::run(&self.source, configuration, Some(Ok(place)));
         let configuration = configuration.ok().flatten();
@@ -88,6 +96,8 @@ impl Arguments {
             checks.stopped(surroundings, Some(config));
         }
         let mut found = checks.finish();
+        phase.advance(u64::try_from(found.len()).unwrap_or(u64::MAX));
+        drop(phase);
         findings::accept(&mut found, &accepted);
         if exit::of_findings(&found) == exit::BLOCKING {
             let code = check::exit_code(&found, is_unreadable);
@@ -101,10 +111,13 @@ impl Arguments {
         watch.lap("check");
 
         let dumped = if is_reused {
-            info!("taking the dump in `{}`", directory.display());
+            output::tell(&format!(
+                "step 2 of {STEPS}, dump: taking the one in `{}`",
+                directory.display()
+            ));
             crate::dump::DumpReader::peek(&directory)?
         } else {
-            dump::write(&self.source, configuration, &directory, global.progress())?
+            dump::write(&self.source, configuration, &directory, progress.step(2, STEPS, "dump"))?
         };
         watch.lap("dump");
 
@@ -120,12 +133,20 @@ impl Arguments {
             report: &report,
             checked: Some(found),
             open: global.open,
-            progress: global.progress(),
+            progress,
+            steps: (3, STEPS),
         };
-        let imported = run.import(&directory, watch).inspect_err(|_| warn!("{again}"))?;
-        let outcome = Outcome { dumped: dumped.tally, imported };
+        let imported =
+            run.import(&directory, watch).map_err(|error| error.context(output::Hint(again)))?;
+        let outcome = Outcome {
+            dump: directory.clone(),
+            reused_dump: is_reused,
+            dumped: dumped.tally,
+            imported,
+        };
         output::print(self.output.format, &outcome, |out, outcome| {
-            writeln!(out, "From Synapse into {}:\n", directory.display())?;
+            let earlier = if outcome.reused_dump { ", which an earlier run made" } else { "" };
+            writeln!(out, "From Synapse into {}{earlier}:\n", directory.display())?;
             output::tally(out, &outcome.dumped, "dumped")?;
             writeln!(out, "\nFrom there into Conduit's database:\n")?;
             outcome.imported.text(out, &target)

@@ -2,15 +2,18 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     io::{self, Write},
 };
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
+use super::paint::Paint;
 use crate::{
-    counted,
+    counted::{count, grouped},
     findings::{Finding, Severity, codes},
+    progress,
     tally::{Kind, Tally},
 };
 
@@ -56,34 +59,65 @@ pub(super) fn print<T: Serialize>(
 
 /// Prints the error that ended a command: its chain of causes, without saying anything twice.
 pub(super) fn error(error: &anyhow::Error) {
+    let hint = error.downcast_ref::<Hint>();
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {
+        if hint.is_some_and(|hint| hint.0 == cause) {
+            continue;
+        }
         if !text.ends_with(&cause) {
             text = if text.is_empty() { cause } else { format!("{text}: {cause}") };
         }
     }
-    let mut err = io::stderr().lock();
-    let _nowhere_to_complain = writeln!(err, "error: {text}");
-    if let Some(crate::import::ImportError::Blocked { findings: found }) = error.downcast_ref() {
-        let _nowhere_to_complain = findings(&mut err, found);
+    let paint = Paint::stderr();
+    progress::aside(|| {
+        let mut err = io::stderr().lock();
+        let _nowhere_to_complain = writeln!(err, "{}: {text}", paint.severity(Severity::Blocking));
+        if let Some(crate::import::ImportError::Blocked { findings }) = error.downcast_ref() {
+            let _nowhere_to_complain = painted(&mut err, findings, paint);
+        }
+        if let Some(Hint(hint)) = hint {
+            let _nowhere_to_complain = writeln!(err, "next: {hint}");
+        }
+    });
+}
+
+/// What to do after an error, as its context.
+#[derive(Debug)]
+pub(super) struct Hint(pub(super) String);
+
+impl fmt::Display for Hint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
+}
+
+/// Says what the operator has to know whatever is asked for, on standard error.
+pub(super) fn tell(text: &str) {
+    progress::aside(|| {
+        let _nowhere_to_complain = writeln!(io::stderr().lock(), "{text}");
+    });
 }
 
 /// Findings by code, the worst first: what a code means, whom it concerns, what to do.
 pub(super) fn findings(out: &mut dyn Write, findings: &[Finding]) -> io::Result<()> {
+    painted(out, findings, Paint::stdout())
+}
+
+fn painted(out: &mut dyn Write, findings: &[Finding], paint: Paint) -> io::Result<()> {
     let mut groups: BTreeMap<(Severity, &str), Vec<&Finding>> = BTreeMap::new();
     for finding in findings {
         groups.entry((finding.severity, finding.code)).or_default().push(finding);
     }
     for ((severity, code), group) in &groups {
-        let entry = codes::find(code);
+        let entry = codes::of(code, *severity);
         let meaning = entry.map_or("", |entry| entry.meaning);
-        writeln!(out, "{severity} {code}: {meaning}")?;
+        writeln!(out, "{} {code}: {meaning}", paint.severity(*severity))?;
         for finding in group.iter().take(NAMED) {
             writeln!(out, "  {}: {}", finding.subject, finding.text)?;
         }
         if let Some(more) = group.len().checked_sub(NAMED).filter(|more| *more > 0) {
-            writeln!(out, "  … and {more} more (`--format json` names all)")?;
+            writeln!(out, "  … and {} more (`--format json` names all)", grouped(more))?;
         }
         if let Some(remedy) = group.iter().map(|finding| &finding.remedy).find(|r| !r.is_empty()) {
             writeln!(out, "  -> {remedy}")?;
@@ -92,12 +126,11 @@ pub(super) fn findings(out: &mut dyn Write, findings: &[Finding]) -> io::Result<
             writeln!(out, "  -> or accept it: --accept {code}")?;
         }
     }
-    let count = |severity: Severity| {
+    let of = |severity: Severity| {
         let number = findings.iter().filter(|finding| finding.severity == severity).count();
-        counted::count(number, &severity.to_string())
+        count(number, &severity.to_string())
     };
-    let [errors, warnings, notes] =
-        [Severity::Blocking, Severity::Warning, Severity::Note].map(count);
+    let [errors, warnings, notes] = [Severity::Blocking, Severity::Warning, Severity::Note].map(of);
     writeln!(out, "{errors}, {warnings}, {notes}")
 }
 
@@ -119,19 +152,19 @@ pub(super) fn tally(out: &mut dyn Write, tally: &Tally, verb: &str) -> io::Resul
             out,
             "{:<20} {:>10} {:>10} {:>10}",
             kind.name(),
-            of(&tally.read),
-            of(&tally.written),
-            of(&skipped)
+            grouped(of(&tally.read)),
+            grouped(of(&tally.written)),
+            grouped(of(&skipped))
         )?;
     }
     for ((kind, reason), skips) in reasons {
         let number = skips.iter().fold(0, |sum: u64, skip| sum.saturating_add(skip.number));
-        writeln!(out, "\n{} left out: {reason} ({number})", kind.name())?;
+        writeln!(out, "\n{} left out: {reason} ({})", kind.name(), grouped(number))?;
         for skip in skips.iter().take(NAMED) {
             writeln!(out, "  {}: {}", skip.item, skip.detail)?;
         }
         if let Some(more) = skips.len().checked_sub(NAMED).filter(|more| *more > 0) {
-            writeln!(out, "  … and {more} more (`--format json` names all)")?;
+            writeln!(out, "  … and {} more (`--format json` names all)", grouped(more))?;
         }
     }
     let unbalanced = tally.unbalanced();

@@ -45,7 +45,7 @@ pub(super) struct Arguments {
 impl Arguments {
     pub(super) fn run(&self, global: Global) -> anyhow::Result<u8> {
         let target = self.target.resolve()?;
-        let progress = global.progress();
+        let progress = global.progress().step(0, 0, "verify");
         let dump = self.dump.as_ref().map(|dir| dump::open(dir, progress)).transpose()?;
         if let Some(dump) = &dump {
             target.check_server_name(&dump.manifest().server_name)?;

@@ -79,7 +79,7 @@ impl Import<'_> {
         let store = Store::of_records(folder, stores, target.store.as_ref());
         target.directory.create()?;
         let read = dump.manifest().tally.written.get(&Kind::Media).copied().unwrap_or(0);
-        let phase = progress.phase("media", usize::try_from(read).unwrap_or(usize::MAX));
+        let phase = progress.phase("media file", usize::try_from(read).unwrap_or(usize::MAX));
         let mut notes = Notes::default();
         let mut withdrawn = BTreeSet::new();
         loop {

@@ -86,7 +86,7 @@ async fn read_all(
     writer.server(&server)?;
 
     let users = source.users(tally).await?;
-    let bar = progress.phase("users", users.len());
+    let bar = progress.phase("account", users.len());
     for user_id in &users {
         if let Some(user) = source.user(user_id, tally).await? {
             writer.user(&user)?;
@@ -133,7 +133,7 @@ struct Rooms {
 
 impl Rooms {
     fn new(rooms: Vec<OwnedRoomId>, progress: Progress) -> Self {
-        let bar = progress.phase("rooms", rooms.len());
+        let bar = progress.phase("room", rooms.len());
         Self { left: Mutex::new(rooms.into_iter()), bar }
     }
 

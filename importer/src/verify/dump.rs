@@ -107,7 +107,7 @@ pub(super) fn compare(
     let skipped = Skipped::of(skipped);
     let server_name = dump.manifest().server_name.clone();
 
-    let phase = progress.phase("users", dump.number_of_users());
+    let phase = progress.phase("account", dump.number_of_users());
     let mut users = BTreeSet::new();
     let mut account_data = users::KnownAccountData::default();
     let mut signatures = signatures::Signatures::default();
@@ -133,7 +133,7 @@ pub(super) fn compare(
         seen: extra::Seen::default(),
         places: Places::new(store)?,
     };
-    let phase = progress.phase("rooms", dump.number_of_rooms());
+    let phase = progress.phase("room", dump.number_of_rooms());
     for room in dump.rooms() {
         rooms::compare(store, room?, &skipped, how, &mut ongoing, found)?;
         phase.advance(1);
@@ -142,7 +142,8 @@ pub(super) fn compare(
     let Ongoing { mut reading, seen, .. } = ongoing;
     seen.extra(store, &server_name, found)?;
 
-    let phase = progress.phase("read markers", dump.number_of_users());
+    let phase = progress
+        .phase_of(["account's read markers", "accounts' read markers"], dump.number_of_users());
     dump.each_user(|user| {
         reading.user(store, &user, found)?;
         phase.advance(1);

@@ -95,7 +95,7 @@ impl ApiSource {
             copies.create().map_err(WriteError::from)?;
         }
         let mut media = writer.media(&DumpMediaHead::default())?;
-        let phase = progress.phase("media", self.users.len());
+        let phase = progress.phase_of(["account's files", "accounts' files"], self.users.len());
         for user in &self.users {
             self.uploads(user, copies, &mut media, tally).await?;
             phase.advance(1);

@@ -48,7 +48,8 @@ impl DatabaseSource {
         let copies = ContentDirectory::new(writer.media_directory(), Layout::default());
         let copies = (self.media.files == MediaFiles::Copy).then_some(copies);
         let mut media = writer.media(&head)?;
-        let phase = progress.phase("media", usize::try_from(wanted.number).unwrap_or(usize::MAX));
+        let phase =
+            progress.phase("media file", usize::try_from(wanted.number).unwrap_or(usize::MAX));
         let mut sink = Sink::new(&mut media, &store, copies, tally, &phase)?;
         self.rows_into(&mut sink, &wanted).await?;
         let known = sink.finish()?;

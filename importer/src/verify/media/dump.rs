@@ -45,7 +45,7 @@ pub(super) fn compare(
     let Some(mut records) = dump.media()? else { return Ok(()) };
     let written = &dump.manifest().tally.written;
     let total = written.get(&Kind::Media).copied().unwrap_or(0);
-    let phase = progress.phase("media", usize::try_from(total).unwrap_or(usize::MAX));
+    let phase = progress.phase("media file", usize::try_from(total).unwrap_or(usize::MAX));
     let compare = Compare {
         store,
         skipped: &Skipped::of(skipped),

@@ -35,7 +35,7 @@ pub(super) fn check(
         );
         return Ok(());
     }
-    let phase = progress.phase("media", total);
+    let phase = progress.phase("file", total);
     let mut rows = store.scan(&trees::FILEHASH_METADATA, &[])?;
     loop {
         let mut chunk = Vec::with_capacity(CHUNK);
