@@ -1,12 +1,15 @@
-//! What a migration did, for the operator: `report.json` for machines, `report.html` for people.
+//! What a migration did, for the operator: `report.json` for machines, `report.html` for people, and its tables as CSV.
 //!
 //! A report names users, rooms and what was left out; it holds no secret and no message. Its files are for their owner
 //! alone (mode 0600) all the same: who is in which room is nobody else's business.
 
+mod csv;
+mod date;
 mod html;
 mod rooms;
 mod todo;
 mod users;
+mod verdict;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,7 +25,9 @@ use tempfile::NamedTempFile;
 
 pub use self::{
     rooms::{Later, RoomFacts},
+    todo::Todo,
     users::UserFacts,
+    verdict::Verdict,
 };
 use crate::{
     census::Census,
@@ -35,26 +40,44 @@ use crate::{
     tally::{Kind, Skip, Tally},
 };
 
-/// The version of `report.json`.
-pub const VERSION: u32 = 1;
+/// The version of `report.json`, see `docs/json.md`.
+pub const VERSION: u32 = 2;
+/// The first version that says what the import left out as this one does.
+const OLDEST: u32 = 1;
 /// The report for machines.
 const JSON: &str = "report.json";
 /// The report for people.
 const HTML: &str = "report.html";
+/// Its table of rooms.
+const ROOMS: &str = "rooms.csv";
+/// Its table of accounts.
+const USERS: &str = "users.csv";
+/// Everything that was left out.
+const LEFT_OUT: &str = "left-out.csv";
 
 /// A report.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     /// [`VERSION`].
     pub version: u32,
+    /// How it ended.
+    pub verdict: Verdict,
+    /// The same in one sentence.
+    pub headline: String,
+    /// When the report was made, in milliseconds since 1970.
+    pub made_ts: u64,
+    /// The version of the importer.
+    pub importer_version: &'static str,
     /// The server.
     pub server_name: String,
     /// The dump.
     pub dump: DumpFacts,
     /// The database that was made of it.
     pub database: DatabaseFacts,
+    /// The media files that moved.
+    pub media: MediaSums,
     /// What the operator has to do, in this order.
-    pub todo: Vec<String>,
+    pub todo: Vec<Todo>,
     /// History that is left for later.
     pub later: Later,
     /// What the operator must know, the worst first.
@@ -95,6 +118,8 @@ pub struct DatabaseFacts {
     pub directory: PathBuf,
     /// Its engine.
     pub backend: String,
+    /// The version of its layout, which Conduit knows it by.
+    pub version: u64,
     /// Whether it passed and has its name.
     pub complete: bool,
     /// Rows and bytes by tree, as they were read back.
@@ -108,6 +133,15 @@ pub struct MediaFacts {
     pub directory: PathBuf,
     /// Whether Conduit reads them from a bucket, to which they have to be uploaded.
     pub uploaded: bool,
+}
+
+/// Media files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct MediaSums {
+    /// How many.
+    pub files: u64,
+    /// Their bytes, as Synapse noted them.
+    pub bytes: u64,
 }
 
 /// A tree of the database.
@@ -161,6 +195,12 @@ pub struct Outcome<'a> {
     pub findings: &'a [Finding],
     /// Steps and their seconds.
     pub steps: &'a [(&'static str, f64)],
+    /// When the report is made, in milliseconds since 1970.
+    pub made_ts: u64,
+    /// How a shell runs this program again.
+    pub program: &'a str,
+    /// Synapse's configuration, if it is known.
+    pub synapse_config: &'a [PathBuf],
 }
 
 impl Report {
@@ -173,16 +213,23 @@ impl Report {
         let manifest = dump.manifest();
         let mut joined = BTreeMap::new();
         let rooms = rooms::read(dump, outcome.imported, &mut joined)?;
-        let users = users::read(dump, outcome.imported, &joined)?;
+        let uploads = users::Uploads::read(dump, outcome.imported)?;
+        let media = uploads.moved;
+        let users = users::read(dump, outcome.imported, &joined, uploads)?;
         let extent = manifest.source.extent;
         let recent = extent.is_some_and(|extent| extent.history == History::Recent);
         let later = Later::of(&rooms, recent);
         let steps = outcome.steps.iter().map(|&(step, seconds)| StepFacts { step, seconds });
-        Ok(Self {
+        let mut report = Self {
             version: VERSION,
+            verdict: Verdict::NotComplete,
+            headline: String::new(),
+            made_ts: outcome.made_ts,
+            importer_version: env!("CARGO_PKG_VERSION"),
+            media,
             server_name: manifest.server_name.clone(),
             dump: DumpFacts {
-                directory: dump.directory().to_owned(),
+                directory: partial::normal(dump.directory()),
                 created_ts: manifest.created_ts,
                 source: manifest.source.clone(),
                 bytes: bytes(manifest),
@@ -198,10 +245,12 @@ impl Report {
             users,
             left_out_by_dump: manifest.tally.skipped.clone(),
             left_out_by_import: outcome.imported.skipped.clone(),
-        })
+        };
+        (report.verdict, report.headline) = report.judge();
+        Ok(report)
     }
 
-    /// Writes both files into `directory`, which is made if need be, without their names yet.
+    /// Writes all files into `directory`, which is made if need be, without their names yet.
     ///
     /// # Errors
     ///
@@ -211,8 +260,16 @@ impl Report {
             DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
             let mut json = serde_json::to_vec_pretty(self)?;
             json.push(b'\n');
-            let html = html::page(self);
-            Ok([(HTML, file(directory, html.as_bytes())?), (JSON, file(directory, &json)?)])
+            let mut files = vec![(JSON, file(directory, &json)?)];
+            for (name, text) in [
+                (ROOMS, csv::rooms(self)),
+                (USERS, csv::users(self)),
+                (LEFT_OUT, csv::left_out(self)),
+                (HTML, html::page(self)),
+            ] {
+                files.push((name, file(directory, text.as_bytes())?));
+            }
+            Ok(files)
         };
         let directory = directory.to_owned();
         match write() {
@@ -226,7 +283,7 @@ impl Report {
 #[derive(Debug)]
 pub struct Prepared {
     directory: PathBuf,
-    files: [(&'static str, NamedTempFile); 2],
+    files: Vec<(&'static str, NamedTempFile)>,
 }
 
 impl Prepared {
@@ -284,7 +341,7 @@ pub fn left_out(directory: &Path, dump: &Manifest) -> Option<Vec<Skip>> {
     }
 
     let report: Of = serde_json::from_slice(&fs::read(directory.join(JSON)).ok()?).ok()?;
-    let is_of_dump = report.version == VERSION
+    let is_of_dump = (OLDEST..=VERSION).contains(&report.version)
         && report.server_name == dump.server_name
         && report.dump.created_ts == dump.created_ts;
     is_of_dump.then_some(report.left_out_by_import)

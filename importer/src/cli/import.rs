@@ -12,20 +12,20 @@ use tracing::warn;
 use super::{
     Global, dump, exit,
     media::{self, MediaArguments, NewMedia},
-    output,
+    now_ms, output,
     target::{Target, TargetArguments},
     verify::everything,
 };
 use crate::{
     check::{census, chain},
-    counted::grouped,
     conduit::kv::{KvStore, Mode, Open},
+    counted::grouped,
     dump::DumpReader,
     findings::{Finding, codes},
     import::{self, ImportError, Imported},
     partial::{Partial, normal, unfinished},
     progress::{Progress, Stopwatch},
-    report::{self, Later, Prepared, Report, TreeFacts},
+    report::{self, Later, Prepared, Report, Todo, TreeFacts, Verdict},
     tally::Tally,
     verify::{Files, StateComparison},
 };
@@ -53,7 +53,7 @@ pub(super) struct Arguments {
 /// Where the report goes.
 #[derive(Clone, Debug, Args)]
 pub(super) struct ReportArguments {
-    /// Directory for report.html and report.json [default: the database's directory with `.report` added]
+    /// Directory for report.html, report.json and its tables as CSV [default: the database's directory with `.report` added]
     #[arg(long = "report", value_name = "DIR")]
     directory: Option<PathBuf>,
 }
@@ -69,6 +69,10 @@ impl ReportArguments {
 /// What an import printed.
 #[derive(Debug, Serialize)]
 pub(super) struct Outcome {
+    /// How it ended.
+    pub(super) verdict: Verdict,
+    /// The same in one sentence.
+    pub(super) headline: String,
     /// Where the database is; `None` if it was not good enough to get its name.
     pub(super) database: Option<PathBuf>,
     /// What moved.
@@ -82,7 +86,7 @@ pub(super) struct Outcome {
     /// History that is left for later.
     pub(super) later: Later,
     /// What the operator has to do, in this order.
-    pub(super) todo: Vec<String>,
+    pub(super) todo: Vec<Todo>,
 }
 
 impl Arguments {
@@ -96,6 +100,7 @@ impl Arguments {
             open: global.open,
             progress: global.progress(),
             steps: (1, 2),
+            synapse_config: &[],
         };
         let outcome = run.import(&self.dump, Stopwatch::start())?;
         output::print(self.output.format, &outcome, |out, outcome| outcome.text(out, &target))?;
@@ -114,26 +119,30 @@ impl Outcome {
         if !self.findings.is_empty() {
             output::findings(out, &self.findings)?;
         }
-        if let Some(report) = &self.report {
-            writeln!(out, "\nReport: {}", report.join("report.html").display())?;
-        }
+        writeln!(out, "\n{}", self.headline)?;
         match &self.database {
             Some(path) => writeln!(
                 out,
-                "\n{} rows were read back and are what the dump says. The database is {}.",
+                "{} rows were read back and are what the dump says. The database is {}.",
                 grouped(self.rows_verified),
                 path.display()
             )?,
             None => writeln!(
                 out,
-                "\nVerification failed, so the database was not put in place. It is kept in {} for inspection; the next run \
+                "Verification failed, so the database was not put in place. It is kept in {} for inspection; the next run \
                  removes it.",
                 unfinished(&target.directory).display()
             )?,
         }
+        if let Some(report) = &self.report {
+            writeln!(out, "Report: {}", report.join("report.html").display())?;
+        }
         writeln!(out, "\nNext:")?;
-        for (number, step) in (1..).zip(&self.todo) {
-            writeln!(out, "{number:>3}. {step}")?;
+        for (number, Todo { text, commands }) in (1..).zip(&self.todo) {
+            writeln!(out, "{number:>3}. {text}")?;
+            for command in commands {
+                writeln!(out, "       {command}")?;
+            }
         }
         Ok(())
     }
@@ -159,12 +168,14 @@ pub(super) struct Run<'a> {
     pub(super) progress: Progress,
     /// The number of the import among the steps of the run, and how many there are. Verification is the next one.
     pub(super) steps: (u8, u8),
+    /// Synapse's configuration, if it is known.
+    pub(super) synapse_config: &'a [PathBuf],
 }
 
 impl Run<'_> {
     /// Imports a dump: into `<target>.partial`, verified there, then renamed; then reported.
     pub(super) fn import(self, directory: &Path, mut watch: Stopwatch) -> anyhow::Result<Outcome> {
-        let Self { target, media, report, checked, open, progress, steps } = self;
+        let Self { target, media, report, checked, open, progress, steps, synapse_config } = self;
         let (first, of) = steps;
         let importing = progress.step(first, of, "import");
         let verifying = progress.step(first.saturating_add(1), of, "verify");
@@ -210,6 +221,7 @@ impl Run<'_> {
             database: report::DatabaseFacts {
                 directory: target.directory.clone(),
                 backend: target.backend.to_string(),
+                version: import::VERSION,
                 complete: passed,
                 trees: verified
                     .rows
@@ -223,6 +235,9 @@ impl Run<'_> {
             imported: &imported.tally,
             findings: &findings,
             steps: watch.steps(),
+            made_ts: now_ms(),
+            program: &output::program(),
+            synapse_config,
         };
         let made = Report::of(&dump, facts)?;
         let prepared = made.prepare(report);
@@ -238,6 +253,8 @@ impl Run<'_> {
             warn!("{}", chain(error));
         }
         Ok(Outcome {
+            verdict: made.verdict,
+            headline: made.headline,
             database,
             tally: imported.tally,
             findings,

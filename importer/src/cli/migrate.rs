@@ -135,6 +135,7 @@ impl Arguments {
             open: global.open,
             progress,
             steps: (3, STEPS),
+            synapse_config: self.source.files(),
         };
         let imported =
             run.import(&directory, watch).map_err(|error| error.context(output::Hint(again)))?;

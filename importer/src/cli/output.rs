@@ -11,9 +11,9 @@ use serde::Serialize;
 
 use super::paint::Paint;
 use crate::{
-    counted::{count, grouped},
+    counted::{count, counted, grouped},
     findings::{Finding, Severity, codes},
-    progress,
+    progress, remedy,
     tally::{Kind, Tally},
 };
 
@@ -159,7 +159,8 @@ pub(super) fn tally(out: &mut dyn Write, tally: &Tally, verb: &str) -> io::Resul
     }
     for ((kind, reason), skips) in reasons {
         let number = skips.iter().fold(0, |sum: u64, skip| sum.saturating_add(skip.number));
-        writeln!(out, "\n{} left out: {reason} ({})", kind.name(), grouped(number))?;
+        let why = skips.first().and_then(|skip| skip.why()).map_or(reason, |why| why.words);
+        writeln!(out, "\n{} left out: {why}", counted(number, kind.words()))?;
         for skip in skips.iter().take(NAMED) {
             writeln!(out, "  {}: {}", skip.item, skip.detail)?;
         }
@@ -172,4 +173,10 @@ pub(super) fn tally(out: &mut dyn Write, tally: &Tally, verb: &str) -> io::Resul
         writeln!(out, "\nnot accounted for, which is a bug of the importer: {unbalanced:?}")?;
     }
     Ok(())
+}
+
+/// How a shell runs this program again, from anywhere.
+pub(super) fn program() -> String {
+    let path = std::env::current_exe().ok();
+    path.map_or_else(|| "importer".to_owned(), |path| remedy::word(path.display()))
 }

@@ -146,6 +146,11 @@ impl SourceArguments {
         Ok(Box::new(if keep_expiring_tokens { source.keeping_expiring_tokens() } else { source }))
     }
 
+    /// Synapse's configuration, as it was given.
+    pub(super) fn files(&self) -> &[PathBuf] {
+        &self.synapse_config
+    }
+
     /// Refuses a command line that names no Synapse.
     pub(super) fn named(&self) -> Result<(), NoSource> {
         let is_named = self.homeserver.is_some()

@@ -1,10 +1,11 @@
 //! The table of accounts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ruma::OwnedUserId;
 use serde::Serialize;
 
+use super::MediaSums;
 use crate::{
     dump::{DumpReader, ReadError, format::DumpUser},
     tally::{Kind, Tally},
@@ -43,6 +44,7 @@ pub(super) fn read(
     dump: &DumpReader,
     imported: &Tally,
     joined: &BTreeMap<OwnedUserId, u64>,
+    mut uploads: Uploads,
 ) -> Result<Vec<UserFacts>, ReadError> {
     let mut tokens_left: BTreeMap<&str, u64> = BTreeMap::new();
     let mut left_out: BTreeMap<&str, &str> = BTreeMap::new();
@@ -60,7 +62,6 @@ pub(super) fn read(
             _ => {}
         }
     }
-    let mut uploads = uploads(dump)?;
     let mut users = Vec::with_capacity(dump.number_of_users());
     for user in dump.users() {
         let user = user?;
@@ -72,7 +73,7 @@ pub(super) fn read(
             .map(|device| len(&device.access_tokens))
             .fold(0, u64::saturating_add);
         let tokens_left = tokens_left.get(id).copied().unwrap_or(0);
-        let (files, file_bytes) = uploads.remove(id).unwrap_or_default();
+        let (files, file_bytes) = uploads.by_user.remove(id).unwrap_or_default();
         users.push(UserFacts {
             devices: len(&user.devices),
             tokens,
@@ -90,17 +91,37 @@ pub(super) fn read(
     Ok(users)
 }
 
-/// Number and bytes of the files of each uploader.
-fn uploads(dump: &DumpReader) -> Result<BTreeMap<String, (u64, u64)>, ReadError> {
-    let mut uploads: BTreeMap<String, (u64, u64)> = BTreeMap::new();
-    for media in dump.media()?.into_iter().flatten() {
-        let media = media?;
-        let Some(uploader) = media.uploader.filter(|_| media.path.is_some()) else { continue };
-        let (files, bytes) = uploads.entry(uploader).or_default();
-        *files = files.saturating_add(1);
-        *bytes = bytes.saturating_add(media.bytes.unwrap_or(0));
+/// Media files of the dump.
+pub(super) struct Uploads {
+    /// Number and bytes of the files of each uploader.
+    by_user: BTreeMap<String, (u64, u64)>,
+    /// Those that moved, cached ones of other servers too.
+    pub(super) moved: MediaSums,
+}
+
+impl Uploads {
+    pub(super) fn read(dump: &DumpReader, imported: &Tally) -> Result<Self, ReadError> {
+        let is_file = |kind| matches!(kind, Kind::Media | Kind::RemoteMedia);
+        let left = imported.skipped.iter().filter(|skip| is_file(skip.kind));
+        let left: BTreeSet<&str> = left.map(|skip| skip.item.as_str()).collect();
+        let mut uploads = Self { by_user: BTreeMap::new(), moved: MediaSums::default() };
+        for media in dump.media()?.into_iter().flatten() {
+            let media = media?;
+            if media.path.is_none() {
+                continue;
+            }
+            let size = media.bytes.unwrap_or(0);
+            if !left.contains(media.uri().as_str()) {
+                uploads.moved.files = uploads.moved.files.saturating_add(1);
+                uploads.moved.bytes = uploads.moved.bytes.saturating_add(size);
+            }
+            let Some(uploader) = media.uploader else { continue };
+            let (files, bytes) = uploads.by_user.entry(uploader).or_default();
+            *files = files.saturating_add(1);
+            *bytes = bytes.saturating_add(size);
+        }
+        Ok(uploads)
     }
-    Ok(uploads)
 }
 
 fn flags(user: &DumpUser) -> Vec<&'static str> {

@@ -4,81 +4,66 @@ use std::collections::BTreeMap;
 
 use maud::{Markup, html};
 
-use super::{super::Report, number};
-use crate::{census::TableRows, synapse::database::whereabouts};
+use super::{super::Report, folded, sentence};
+use crate::{
+    census::TableRows,
+    counted::{count, grouped},
+    synapse::database::whereabouts,
+};
 
 /// What became of every row. Tables without rows are left out here; `report.json` has them.
 pub(super) fn table(report: &Report) -> Markup {
     let Some(census) = &report.census else {
-        return html! {
-            section #census {
-                h2 { "Synapse’s tables" }
-                p { "Synapse was read by its APIs, which show no tables: what they don’t give can’t be counted." }
-            }
+        let body = html! {
+            p { "Synapse was read by its APIs, which show no tables: what they don’t give can’t be counted." }
         };
+        return folded("census", "Synapse’s tables", "not counted", &body);
     };
-    let counted = census.tables.len().try_into().unwrap_or(0);
     let faulty = census.tables.iter().filter(|table| table.unaccounted != 0).count();
-    html! {
-        section #census {
-            h2 { "Synapse’s tables " span.count { (number(counted)) } }
-            @if census.meets() {
-                p { (number(counted)) " tables, every row accounted for." }
-            } @else {
-                p { strong { (number(faulty.try_into().unwrap_or(0))) " tables with rows of which nothing says what became of them." } }
-            }
-            div.scroll.tall tabindex="0" role="region" aria-label="Synapse’s tables" {
-                table {
-                    thead {
-                        tr {
-                            th scope="col" { "Table" }
-                            th scope="col" { "Rule" }
-                            @for head in ["Rows", "Moved or read", "Left out", "Never move", "Unaccounted"] {
-                                th.num scope="col" { (head) }
-                            }
-                            th scope="col" { "Why" }
-                        }
-                    }
-                    tbody {
-                        @for table in census.tables.iter().filter(|table| table.rows != Some(0)) { (line(table)) }
-                    }
+    let all = count(census.tables.len(), "table");
+    let note = if census.meets() {
+        format!("{all}, every row accounted for")
+    } else {
+        format!("{} of {all} with rows of which nothing says what became of them", grouped(faulty))
+    };
+    let body = html! {
+        p { "What became of the rows of Synapse’s database. Tables without rows are not shown." }
+        table.wide {
+            thead {
+                tr {
+                    th scope="col" { "Table" }
+                    @for head in ["Rows", "Moved or read", "Left out", "Never move"] { th.num scope="col" { (head) } }
+                    th scope="col" { "What it is" }
                 }
             }
+            tbody { @for table in census.tables.iter().filter(|table| table.rows != Some(0)) { (line(table)) } }
         }
-    }
+    };
+    folded("census", "Synapse’s tables", &note, &body)
 }
 
 fn line(table: &TableRows) -> Markup {
+    let what = whereabouts(&table.table).unwrap_or("a table that the importer does not know");
     html! {
         tr {
-            th scope="row" { (table.table) }
-            td { (table.fate.words()) }
-            td.num {
+            th.code scope="row" { (table.table) }
+            td.num data-l="Rows" {
                 @match table.rows {
-                    Some(rows) => { @if table.more { "> " } (number(rows)) },
+                    Some(rows) => { @if table.more { "> " } (grouped(rows)) },
                     None => "not counted",
                 }
             }
-            td.num { (number(table.moved)) }
-            td.num { (reasons(&table.left_out)) }
-            td.num { (reasons(&table.never)) }
-            td.num { @if table.unaccounted != 0 { strong { (table.unaccounted) } } @else { "0" } }
-            td { (whereabouts(&table.table).unwrap_or("a table that the importer does not know")) }
+            td.num data-l="Moved or read" { (grouped(table.moved)) }
+            td.num data-l="Left out" { (grouped(sum(&table.left_out))) }
+            td.num data-l="Never move" { (grouped(sum(&table.never))) }
+            td data-l="What it is" {
+                (sentence(what))
+                @if table.unaccounted != 0 { " " strong { (grouped(table.unaccounted)) " unaccounted for" } }
+            }
         }
     }
 }
 
-fn reasons(reasons: &BTreeMap<String, u64>) -> Markup {
-    let sum = reasons.values().copied().fold(0, u64::saturating_add);
-    html! {
-        (number(sum))
-        @if sum > 0 {
-            " " small {
-                @for (index, (reason, rows)) in reasons.iter().enumerate() {
-                    @if index > 0 { ", " }
-                    (reason) " " (number(*rows))
-                }
-            }
-        }
-    }
+fn sum(reasons: &BTreeMap<String, u64>) -> u64 {
+    reasons.values().copied().fold(0, u64::saturating_add)
 }

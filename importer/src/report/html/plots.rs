@@ -1,58 +1,76 @@
 //! Where size and time went: rows of a name, a bar, a value. The bars are SVG; the numbers are text beside them.
 
+use std::{collections::BTreeMap, time::Duration};
+
 use maud::{Markup, html};
 
-use super::{super::Report, number};
-use crate::size::size;
+use super::{super::Report, folded};
+use crate::{progress::time, size::size};
 
-/// Trees that are shown one by one.
-const LARGEST: usize = 12;
+/// What of the database is what, by what is in a tree's name; the first that fits counts.
+const ABOUT: [(&[&str], &str); 7] = [
+    (&["tokenid"], "search"),
+    (&["state"], "states of rooms"),
+    (&["todevice", "key", "backup", "device", "token"], "devices and encryption"),
+    (&["media", "file"], "what is known of files"),
+    (&["pdu", "event", "relat", "thread", "referenced"], "messages and events"),
+    (&["room", "alias", "publicroom", "server"], "rooms and members"),
+    (&["user"], "accounts"),
+];
+const OTHER: &str = "other";
+
+fn about(tree: &str) -> &'static str {
+    let fits = |(parts, _): &&(&[&str], &str)| parts.iter().any(|part| tree.contains(part));
+    ABOUT.iter().find(fits).map_or(OTHER, |(_, name)| *name)
+}
+
+/// What of the dump is what.
+fn in_dump(directory: &str) -> &'static str {
+    match directory {
+        "rooms" => "rooms",
+        "users" => "accounts",
+        "media" => "copies of files",
+        "media.jsonl" => "list of files",
+        "outbox.jsonl" => "what waits for other servers",
+        _ => OTHER,
+    }
+}
 
 pub(super) fn sizes(report: &Report) -> Markup {
-    let dump: Vec<_> =
-        report.dump.bytes.iter().map(|(name, bytes)| (name.clone(), *bytes)).collect();
-    let mut trees: Vec<_> = report.database.trees.iter().collect();
-    trees.sort_by_key(|(name, tree)| (std::cmp::Reverse(tree.bytes), **name));
-    let rest = trees.split_off(trees.len().min(LARGEST));
-    let mut database: Vec<_> =
-        trees.iter().map(|(name, tree)| ((**name).to_owned(), tree.bytes)).collect();
-    if !rest.is_empty() {
-        let bytes = rest.iter().fold(0, |sum: u64, (_, tree)| sum.saturating_add(tree.bytes));
-        database.push((format!("{} further trees", rest.len()), bytes));
-    }
-    html! {
-        section #sizes {
-            h2 { "Where the size is" }
-            div.columns {
-                (bars("In the dump", "Files", &dump, size))
-                (bars("In the database", "Tree", &database, size))
-            }
+    let dump = report.dump.bytes.iter().map(|(name, bytes)| (in_dump(name), *bytes));
+    let database = report.database.trees.iter().map(|(name, tree)| (about(name), tree.bytes));
+    let body = html! {
+        div.columns {
+            (bars("In the dump", "Part", &grouped(dump), size))
+            (bars("In the database", "Part", &grouped(database), size))
         }
+        p.note { "Before compression, and without the files: these are " (size(report.media.bytes)) "." }
+    };
+    folded("sizes", "Where the space is", "", &body)
+}
+
+/// The sums of each name, the largest first.
+fn grouped(parts: impl Iterator<Item = (&'static str, u64)>) -> Vec<(String, u64)> {
+    let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
+    for (name, bytes) in parts {
+        let sum = sums.entry(name).or_default();
+        *sum = sum.saturating_add(bytes);
     }
+    let mut sums: Vec<_> = sums.into_iter().map(|(name, bytes)| (name.to_owned(), bytes)).collect();
+    sums.sort_by_key(|(name, bytes)| (name == OTHER, std::cmp::Reverse(*bytes)));
+    sums
 }
 
 pub(super) fn times(report: &Report) -> Markup {
-    let steps: Vec<_> = report
-        .steps
-        .iter()
-        .map(|step| (step.step.to_owned(), milliseconds(step.seconds)))
-        .collect();
-    html! {
-        section #times {
-            h2 { "Where the time went" }
-            (bars("Steps", "Step", &steps, seconds))
-        }
-    }
-}
-
-#[expect(
-    clippy::as_conversions,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a duration of this process, not negative, and far from the limits"
-)]
-fn milliseconds(seconds: f64) -> u64 {
-    (seconds * 1000.0) as u64
+    let milliseconds = |seconds: f64| {
+        let duration = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+        u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+    };
+    let steps = report.steps.iter();
+    let steps: Vec<_> =
+        steps.map(|step| (step.step.to_owned(), milliseconds(step.seconds))).collect();
+    let show = |milliseconds| time(Duration::from_millis(milliseconds));
+    folded("times", "Where the time went", "", &bars("All steps", "Step", &steps, show))
 }
 
 fn bars(caption: &str, head: &str, values: &[(String, u64)], show: fn(u64) -> String) -> Markup {
@@ -81,13 +99,4 @@ fn bars(caption: &str, head: &str, values: &[(String, u64)], show: fn(u64) -> St
 
 fn percent(value: u64, of: u64) -> u64 {
     value.saturating_mul(100).checked_div(of).unwrap_or(0)
-}
-
-fn seconds(milliseconds: u64) -> String {
-    let tenths = milliseconds.div_ceil(100);
-    format!(
-        "{}.{} s",
-        number(tenths.checked_div(10).unwrap_or(0)),
-        tenths.checked_rem(10).unwrap_or(0)
-    )
 }
