@@ -16,6 +16,7 @@ mod fetched;
 mod fork;
 mod generated;
 mod import;
+mod json;
 mod made;
 mod media;
 mod migrate;

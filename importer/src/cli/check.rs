@@ -62,6 +62,8 @@ pub(super) struct Accepted {
 /// What `check` prints.
 #[derive(Debug, Serialize)]
 struct Outcome {
+    /// [`output::VERSION`].
+    version: u32,
     findings: Vec<Finding>,
     /// How much there is to move, and what that needs; none if Synapse could not be read.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -80,7 +82,11 @@ impl Arguments {
         });
         let configuration = self.source.configuration(self.media.media_store.as_deref());
         let looked = run(&self.source, configuration.as_ref().map(Option::as_ref), place);
-        let mut outcome = Outcome { findings: looked.checks.finish(), plan: looked.plan };
+        let mut outcome = Outcome {
+            version: output::VERSION,
+            findings: looked.checks.finish(),
+            plan: looked.plan,
+        };
         findings::accept(&mut outcome.findings, &accepted);
         output::print(self.output.format, &outcome, |out, outcome| {
             output::findings(out, &outcome.findings)?;

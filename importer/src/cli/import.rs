@@ -69,6 +69,8 @@ impl ReportArguments {
 /// What an import printed.
 #[derive(Debug, Serialize)]
 pub(super) struct Outcome {
+    /// [`output::VERSION`].
+    pub(super) version: u32,
     /// How it ended.
     pub(super) verdict: Verdict,
     /// The same in one sentence.
@@ -253,6 +255,7 @@ impl Run<'_> {
             warn!("{}", chain(error));
         }
         Ok(Outcome {
+            version: output::VERSION,
             verdict: made.verdict,
             headline: made.headline,
             database,

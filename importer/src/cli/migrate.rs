@@ -71,6 +71,8 @@ struct Outcome {
 /// What was found before anything was written.
 #[derive(Debug, Serialize)]
 struct Refused {
+    /// [`output::VERSION`].
+    version: u32,
     findings: Vec<Finding>,
 }
 
@@ -101,7 +103,7 @@ impl Arguments {
         findings::accept(&mut found, &accepted);
         if exit::of_findings(&found) == exit::BLOCKING {
             let code = check::exit_code(&found, is_unreadable);
-            let nothing = Refused { findings: found };
+            let nothing = Refused { version: output::VERSION, findings: found };
             output::print(self.output.format, &nothing, |out, nothing| {
                 output::findings(out, &nothing.findings)?;
                 writeln!(out, "Nothing was written.")

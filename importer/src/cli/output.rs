@@ -17,6 +17,9 @@ use crate::{
     tally::{Kind, Tally},
 };
 
+/// The version of the JSON documents on standard output, see `docs/json.md`.
+pub(super) const VERSION: u32 = 1;
+
 /// Items named for each reason in text output; `--format json` names all.
 const NAMED: usize = 5;
 
