@@ -225,4 +225,33 @@ mod tests {
         command.build();
         command.debug_assert();
     }
+
+    #[test]
+    fn each_command_shows_an_example_and_takes_the_options_that_it_heeds() {
+        use clap::Parser as _;
+        for command in Cli::command().get_subcommands() {
+            let help = command.get_after_help().unwrap().to_string();
+            let name = command.get_name();
+            assert!(
+                help.starts_with("Example") && help.contains(&format!("\n  importer {name} ")),
+                "{name}"
+            );
+            // What is said at the end of the help is a command line that this program takes.
+            let example = help.split("importer ").nth(1).unwrap().lines();
+            let mut words = vec!["importer".to_owned()];
+            for line in example {
+                let line = line.split(" > ").next().unwrap();
+                words.extend(
+                    line.split_whitespace().filter(|word| *word != "\\").map(str::to_owned),
+                );
+                if !line.ends_with('\\') {
+                    break;
+                }
+            }
+            assert!(Cli::try_parse_from(&words).is_ok(), "{words:?}");
+            let with_format = words.iter().map(String::as_str).chain(["--format", "json"]);
+            let has_forms = !["inspect", "proxy-config", "quiet-config"].contains(&name);
+            assert_eq!(Cli::try_parse_from(with_format).is_ok(), has_forms, "{name}");
+        }
+    }
 }

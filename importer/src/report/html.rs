@@ -39,10 +39,16 @@ pub(super) fn page(report: &Report) -> String {
             body {
                 (summary::header(report))
                 main {
-                    (left::behind(report))
-                    (summary::todo(report))
-                    (summary::notice(report))
-                    (summary::findings(&report.findings))
+                    @if report.database.complete {
+                        (left::behind(report))
+                        (summary::todo(report))
+                        (summary::notice(report))
+                        (summary::findings(&report.findings))
+                    } @else {
+                        (summary::todo(report))
+                        (summary::findings(&report.findings))
+                        (left::behind(report))
+                    }
                     (moved::table(report))
                     section #more {
                         h2 { "In detail" }

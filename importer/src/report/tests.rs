@@ -205,13 +205,31 @@ fn the_page_says_first_how_it_ended() {
         assert!(!page.contains(ours), "{ours}");
     }
 
+    sample("some", &some);
     for skips in [&mut some.left_out_by_dump, &mut some.left_out_by_import] {
         skips.retain(|skip| !skip.is_missed());
     }
-    assert_eq!(some.judge(), (Verdict::NothingMissing, "Moved. Nothing is missing.".into()));
+    (some.verdict, some.headline) = some.judge();
+    assert_eq!(
+        (some.verdict, &*some.headline),
+        (Verdict::NothingMissing, "Moved. Nothing is missing.")
+    );
+    assert!(!super::html::page(&some).contains("What stays behind"));
+    sample("all", &some);
     let none = report(&dump, false);
     assert_eq!(none.verdict, Verdict::NotComplete);
-    assert!(super::html::page(&none).contains("Not moved. Don’t start Conduit on it."));
+    let page = super::html::page(&none);
+    assert!(page.contains("Not moved. Don’t start Conduit on it."));
+    assert!(!page.contains("What people will notice"));
+    sample("none", &none);
+}
+
+/// For a look in a browser: `REPORT_SAMPLE=DIR cargo nextest run --workspace -E 'test(report::)'`.
+fn sample(name: &str, report: &Report) {
+    if let Some(directory) = std::env::var_os("REPORT_SAMPLE") {
+        let directory = std::path::Path::new(&directory).join(name);
+        report.prepare(&directory).unwrap().finish().unwrap();
+    }
 }
 
 /// What moved and what was left out is what there was.
@@ -472,7 +490,6 @@ fn verify_learns_what_this_dumps_import_left_out() {
     assert_eq!(left_out(&directory, &other), None);
 }
 
-/// For a look in a browser: `REPORT_SAMPLE=DIR cargo nextest run a_large_report`.
 #[test]
 fn a_large_report_stays_small_enough_for_a_browser() {
     let scratch = tempfile::tempdir().unwrap();
@@ -488,9 +505,7 @@ fn a_large_report_stays_small_enough_for_a_browser() {
         events: number,
         ..room.clone()
     }));
-    if let Some(directory) = std::env::var_os("REPORT_SAMPLE") {
-        report.prepare(directory.as_ref()).unwrap().finish().unwrap();
-    }
+    sample("large", &report);
     let bytes = super::html::page(&report).len();
     assert!((200_000..1_500_000).contains(&bytes), "{bytes}");
 }

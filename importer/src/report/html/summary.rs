@@ -41,7 +41,7 @@ pub(super) fn header(report: &Report) -> Markup {
                 }
             }
             (facts(report))
-            (cards(report))
+            @if report.database.complete { (cards(report)) }
         }
     }
 }
@@ -115,7 +115,7 @@ fn cards(report: &Report) -> Markup {
     let files = files.fold(0_u64, |sum, skip| sum.saturating_add(skip.number));
     let logins = match (written(Kind::AccessToken), all(Kind::AccessToken)) {
         (_, 0) => "no device stays logged in".to_owned(),
-        (moved, _) => format!("{} logged in", counted(moved, ["device stays", "devices stay"])),
+        (moved, _) => counted(moved, ["device logged in", "devices logged in"]),
     };
     let later = report.later.events.saturating_add(report.later.lost_events);
     let events = match later {
@@ -167,9 +167,6 @@ fn item(Todo { text, commands }: &Todo) -> Markup {
 
 /// What people will notice.
 pub(super) fn notice(report: &Report) -> Markup {
-    if !report.database.complete {
-        return html! {};
-    }
     let written = |kind: Kind| {
         report.kinds.iter().find(|facts| facts.kind == kind).is_some_and(|facts| facts.written > 0)
     };
@@ -193,6 +190,9 @@ pub(super) fn notice(report: &Report) -> Markup {
                         "A " b { "new" } " login needs a new password, which an administrator sets in the admin room \
                         (" code { "reset-password" } ")." (patched())
                     }
+                }
+                @if report.later.rooms > 0 || report.later.uncounted {
+                    li { "Older messages can’t be scrolled to until they are fetched." (patched()) }
                 }
                 li { "Element X shows no invites. The room appears when it is joined in another app, or by its address." (patched()) }
                 li { "Element Web can show the messages of a thread in the wrong order." }
@@ -236,7 +236,7 @@ fn group_of(group: &[&Finding]) -> Markup {
     let Some(first) = group.first() else { return html! {} };
     let remedy = group.iter().find(|finding| !finding.remedy.is_empty());
     html! {
-        details.finding {
+        details.finding open[first.severity == Severity::Blocking] {
             summary {
                 span class={ "badge " (first.severity) } { (first.severity) }
                 span.meaning { (with_code(&sentence(first.meaning()))) }
