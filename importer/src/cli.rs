@@ -27,7 +27,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::{
     conduit::kv::{self, Open},
@@ -107,6 +107,11 @@ enum Command {
     /// Make a running, patched Conduit fetch the history that was left behind
     #[command(after_help = drain::EXAMPLE)]
     Drain(drain::Arguments),
+}
+
+/// The command line as a value, of which manual pages and completions are made.
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Runs the command line of the process.
@@ -217,13 +222,11 @@ async fn interrupted() {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
-    use super::Cli;
+    use super::command;
 
     #[test]
     fn the_command_line_is_well_formed_and_every_option_has_help() {
-        let mut command = Cli::command().help_expected(true);
+        let mut command = command().help_expected(true);
         command.build();
         command.debug_assert();
     }
