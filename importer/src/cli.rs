@@ -222,7 +222,7 @@ async fn interrupted() {
 
 #[cfg(test)]
 mod tests {
-    use super::command;
+    use super::{Cli, command};
 
     #[test]
     fn the_command_line_is_well_formed_and_every_option_has_help() {
@@ -234,7 +234,7 @@ mod tests {
     #[test]
     fn each_command_shows_an_example_and_takes_the_options_that_it_heeds() {
         use clap::Parser as _;
-        for command in Cli::command().get_subcommands() {
+        for command in command().get_subcommands() {
             let help = command.get_after_help().unwrap().to_string();
             let name = command.get_name();
             assert!(
@@ -257,6 +257,22 @@ mod tests {
             let with_format = words.iter().map(String::as_str).chain(["--format", "json"]);
             let has_forms = !["inspect", "proxy-config", "quiet-config"].contains(&name);
             assert_eq!(Cli::try_parse_from(with_format).is_ok(), has_forms, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_long_version_says_what_it_is_made_of_and_for() {
+        let said = command().render_long_version();
+        let beginnings = [
+            concat!("importer ", env!("CARGO_PKG_VERSION")),
+            "commit ",
+            "Synapse's database schemas ",
+            "Conduit's database version ",
+            "dump format ",
+        ];
+        assert_eq!(said.lines().count(), beginnings.len(), "{said}");
+        for (line, beginning) in said.lines().zip(beginnings) {
+            assert!(line.starts_with(beginning), "{said}");
         }
     }
 }
