@@ -156,9 +156,13 @@ impl Words {
         let Some(left) = left(done, total, elapsed) else {
             return format!("{begun}, {elapsed_text}");
         };
-        let left = format!("about {} left", time(rounded(left)));
-        let whole = format!("{begun}, {elapsed_text}, {left}");
-        if whole.chars().count() <= WIDTH { whole } else { format!("{begun}, {left}") }
+        let left = time(rounded(left));
+        let forms = [
+            format!("{begun}, {elapsed_text}, about {left} left"),
+            format!("{begun}, about {left} left"),
+        ];
+        let fitting = forms.into_iter().find(|form| form.chars().count() <= WIDTH);
+        fitting.unwrap_or_else(|| format!("{begun}, {left} left"))
     }
 
     /// `step 2 of 4, import: 500 rooms in 58 s`.
@@ -337,7 +341,11 @@ mod tests {
         // A long line loses what matters least.
         assert_eq!(
             rooms.going(11_212, 15_000, seconds(700)),
-            "step 2 of 4, import: rooms 11,212 of 15,000, about 4 min left"
+            "step 2 of 4, import: rooms 11,212 of 15,000, 4 min left"
+        );
+        assert_eq!(
+            rooms.going(1212, 5000, seconds(70)),
+            "step 2 of 4, import: rooms 1,212 of 5,000, about 4 min left"
         );
         assert_eq!(
             rooms.finished(12_345, seconds(58)),

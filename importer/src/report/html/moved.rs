@@ -1,5 +1,7 @@
 //! What moved and what was left out, kind by kind: two columns that add up.
 
+use std::collections::BTreeSet;
+
 use maud::{Markup, html};
 
 use super::{
@@ -69,6 +71,8 @@ const GROUPS: [(&str, &[Kind]); 5] = [
 ];
 
 pub(super) fn table(report: &Report) -> Markup {
+    let missed = report.left_out().filter(|skip| skip.is_missed());
+    let missed: BTreeSet<Kind> = missed.map(|skip| skip.kind).collect();
     let of = |kind: Kind| report.kinds.iter().find(|facts| facts.kind == kind);
     html! {
         section #kinds {
@@ -87,7 +91,7 @@ pub(super) fn table(report: &Report) -> Markup {
                     @if !facts.is_empty() {
                         tbody {
                             tr.title { th scope="rowgroup" colspan="4" { (title) } }
-                            @for facts in facts { (line(report, facts)) }
+                            @for facts in facts { (line(facts, missed.contains(&facts.kind))) }
                         }
                     }
                 }
@@ -96,9 +100,8 @@ pub(super) fn table(report: &Report) -> Markup {
     }
 }
 
-fn line(report: &Report, facts: &KindFacts) -> Markup {
+fn line(facts: &KindFacts, is_missed: bool) -> Markup {
     let [_, words] = facts.kind.words();
-    let is_missed = report.left_out().any(|skip| skip.kind == facts.kind && skip.is_missed());
     let prefix = if is_missed { "#behind-" } else { "#unmissed-" };
     html! {
         tr {
