@@ -212,6 +212,12 @@ fn a_missing_configuration_of_conduit() {
     ];
     command::fails(arguments, 2, &["conduit.toml", "--conduit-config"]).unwrap();
 
+    // One that names no directory for media.
+    fs::write(&config, "[global]\nserver_name = \"own.test\"\ndatabase_path = \"/nowhere\"\ndatabase_backend = \"rocksdb\"\n\
+                        [global.media]\nbackend = \"s3\"\nendpoint = \"http://127.0.0.1\"\nbucket = \"b\"\nregion = \"r\"\nkey = \"k\"\nsecret = \"s\"\n").unwrap();
+    command::fails(arguments, 2, &["S3 bucket", "--media-directory"]).unwrap();
+    fs::remove_file(&config).unwrap();
+
     // `check` tells all that it finds, in order.
     let nowhere = scratch.path().join("homeserver.yaml");
     let [nowhere, config] = [&nowhere, &config].map(|path| path.to_str().unwrap());

@@ -1,6 +1,9 @@
 //! Exit codes.
 
-use super::source::{NoSource, SecretFileError};
+use super::{
+    source::{NoSource, SecretFileError},
+    target::TargetError,
+};
 use crate::{
     backfill::{ConnectError, FetchError},
     config::{conduit::ConduitConfigError, synapse::ConfigError},
@@ -85,7 +88,7 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     of_type(cause.is::<ReadError>(), DUMP)
         .or_else(|| of_type(cause.is::<NoSource>(), USAGE))
         .or_else(|| of_type(cause.is::<ConfigError>() || cause.is::<SecretFileError>(), SOURCE))
-        .or_else(|| of_type(cause.is::<ConduitConfigError>(), USAGE))
+        .or_else(|| of_type(cause.is::<ConduitConfigError>() || cause.is::<TargetError>(), USAGE))
         .or_else(|| of_type(cause.is::<ConnectError>(), SOURCE))
         .or_else(|| of_type(cause.is::<PastError>() || cause.is::<ConduitError>(), TARGET))
         .or_else(|| of_type(cause.is::<crate::partial::PartialError>(), TARGET))

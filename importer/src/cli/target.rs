@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use anyhow::bail;
 use clap::{ArgGroup, Args};
 
 use crate::{
@@ -68,6 +67,30 @@ pub(super) struct Target {
     pub(super) service: Option<ConduitService>,
 }
 
+/// Why what was said of Conduit can't be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum TargetError {
+    /// No database.
+    #[error("`--database`, `--conduit-config` or `--conduit-env` is needed")]
+    NotNamed,
+    /// Media that are on no disk.
+    #[error(
+        "Conduit's configuration keeps media in an S3 bucket; name a new directory by `--media-directory`, and upload what \
+         is written there before you start Conduit"
+    )]
+    Bucket,
+    /// A configuration for another server than the dump's.
+    #[error(
+        "Conduit's configuration is for `{configured}`, the dump is of `{dumped}`; set `server_name` to `{dumped}`"
+    )]
+    OtherServer {
+        /// Its `server_name`.
+        configured: String,
+        /// The dump's.
+        dumped: String,
+    },
+}
+
 impl TargetArguments {
     /// Works out the database from the arguments.
     pub(super) fn resolve(&self) -> anyhow::Result<Target> {
@@ -103,7 +126,7 @@ impl TargetOptions {
             return self.configured();
         }
         let Some(database) = &self.database else {
-            bail!("`--database`, `--conduit-config` or `--conduit-env` is needed");
+            return Err(TargetError::NotNamed.into());
         };
         let directory = normal(database);
         let backend = self.backend.or_else(|| kv::detect(&directory)).unwrap_or(Backend::Rocksdb);
@@ -135,10 +158,7 @@ impl TargetOptions {
                 Ok(below) => directory.join(below),
                 Err(_) => normal(path),
             },
-            (None, None) => bail!(
-                "Conduit's configuration keeps media in an S3 bucket; name a new directory by \
-                 `--media-directory`, and upload what is written there before you start Conduit"
-            ),
+            (None, None) => return Err(TargetError::Bucket.into()),
         };
         Ok(Target {
             directory,
@@ -156,10 +176,11 @@ impl Target {
     /// Refuses a configuration for another server than the dump's.
     pub(super) fn check_server_name(&self, dumped: &str) -> anyhow::Result<()> {
         match &self.server_name {
-            Some(name) if name != dumped => bail!(
-                "Conduit's configuration is for `{name}`, the dump is of `{dumped}`; \
-                 set `server_name` to `{dumped}`"
-            ),
+            Some(name) if name != dumped => Err(TargetError::OtherServer {
+                configured: name.clone(),
+                dumped: dumped.to_owned(),
+            }
+            .into()),
             _ => Ok(()),
         }
     }
