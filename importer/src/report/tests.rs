@@ -215,6 +215,12 @@ fn the_page_says_first_how_it_ended() {
         (Verdict::NothingMissing, "Moved. Nothing is missing.")
     );
     assert!(!super::html::page(&some).contains("What stays behind"));
+    // Rows that are no items.
+    let mut rows = some.clone();
+    rows.findings.push(codes::OWNERS.of("table", "2 rows"));
+    let (verdict, headline) = rows.judge();
+    assert_eq!(verdict, Verdict::SomethingMissing);
+    assert_eq!(headline, "Moved. Some rows of Synapse’s tables stay behind.");
     sample("all", &some);
     let none = report(&dump, false);
     assert_eq!(none.verdict, Verdict::NotComplete);

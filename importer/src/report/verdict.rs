@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::Report;
 use crate::{
     counted::{count, counted},
+    findings::codes::{self, Code},
     tally::{Kind, Skip},
 };
 
@@ -21,6 +22,10 @@ pub enum Verdict {
     /// The database did not pass.
     NotComplete,
 }
+
+/// Findings about rows that are no items, so that nothing else counts them.
+const STAYING_ROWS: [Code; 5] =
+    [codes::OWNERS, codes::CENSUS, codes::UNKNOWN_TABLE, codes::STATE_ROW, codes::EMPTY_ROOM];
 
 /// What stays behind and may be missed.
 #[derive(Debug, Default)]
@@ -95,6 +100,11 @@ impl Report {
         }
         if parts.is_empty() && others > 0 {
             parts.push(counted(others, ["smaller thing", "smaller things"]));
+        }
+        let stays = |code: &str| STAYING_ROWS.iter().any(|staying| staying.code == code);
+        if parts.is_empty() && self.findings.iter().any(|finding| stays(finding.code)) {
+            let text = "Moved. Some rows of Synapse’s tables stay behind.";
+            return (Verdict::SomethingMissing, text.into());
         }
         let Some(last) = parts.pop() else {
             return (Verdict::NothingMissing, "Moved. Nothing is missing.".into());

@@ -56,7 +56,10 @@ fn under(report: &Report) -> Markup {
                 it was."
             }
             _ => {
-                "What was written was read back and compared with Synapse’s data, row by row."
+                "What was written was read back and compared with what was read from Synapse."
+                @if !behind && report.verdict == Verdict::SomethingMissing && report.later.rooms == 0 {
+                    " See " a href="#findings" { "what was found on the way" } "."
+                }
                 @if behind { " " a href="#behind" { "What stays behind, and why" } "." }
                 @if report.later.rooms > 0 || report.later.uncounted || report.later.lost_rooms > 0 {
                     " Older messages are " a href="#todo" { "to be fetched later" } "."
@@ -111,22 +114,27 @@ fn cards(report: &Report) -> Markup {
     let written = |kind| of(kind).map_or(0, |facts| facts.written);
     let all = |kind| of(kind).map_or(0, |facts| facts.written.saturating_add(facts.left_out));
     let rooms = report.rooms.iter().filter(|room| room.left_out.is_none()).count();
-    let files = report.left_out().filter(|skip| skip.kind == Kind::Media && skip.is_missed());
-    let files = files.fold(0_u64, |sum, skip| sum.saturating_add(skip.number));
+    let left = |kind| {
+        let skips = report.left_out().filter(|skip| skip.kind == kind && skip.is_missed());
+        skips.fold(0_u64, |sum, skip| sum.saturating_add(skip.number))
+    };
+    let files = left(Kind::Media);
     let logins = match (written(Kind::AccessToken), all(Kind::AccessToken)) {
         (_, 0) => "no device stays logged in".to_owned(),
         (moved, _) => counted(moved, ["device logged in", "devices logged in"]),
     };
     let later = report.later.events.saturating_add(report.later.lost_events);
     let events = match later {
-        0 => "all events of the rooms".to_owned(),
+        0 => "and other events".to_owned(),
         _ => format!("and {} in Synapse", counted(later, ["older one", "older ones"])),
     };
+    let events_left = left(Kind::TimelineEvent);
+    let messages = written(Kind::TimelineEvent);
     html! {
         dl.cards {
             (card("People", written(Kind::User), all(Kind::User), "#behind-user", &logins))
             (card("Rooms", number(rooms), number(report.rooms.len()), "#behind-room", &counted(written(Kind::Alias), ["address", "addresses"])))
-            (card("Messages", written(Kind::TimelineEvent), written(Kind::TimelineEvent), "", &events))
+            (card("Messages", messages, messages.saturating_add(events_left), "#behind-timeline-event", &events))
             (card("Files", report.media.files, report.media.files.saturating_add(files), "#behind-media", &size(report.media.bytes)))
         }
     }
