@@ -19,7 +19,7 @@ from synapse import free_port
 
 START_SECONDS = 60
 # Conduit takes part in rooms of these versions only.
-OLDEST_ROOM_VERSION = 6
+OLDEST_ROOM_VERSION = 3
 
 
 def try_out(lab: Notes, binary: Path, database: Path, before: Path, after: Path) -> int:

@@ -113,7 +113,7 @@ fn the_patch_names_all_trees() {
 }
 
 #[test]
-fn the_patch_has_all_dependencies_of_the_importer() {
+fn the_patch_has_all_that_the_importer_takes_from_its_workspace() {
     let added = added();
     let workspace: toml::Table = added["conduit-import/Cargo.toml"].join("\n").parse().unwrap();
     let given = workspace["workspace"]["dependencies"].as_table().unwrap();
@@ -122,4 +122,9 @@ fn the_patch_has_all_dependencies_of_the_importer() {
     let needed = manifest["dependencies"].as_table().unwrap().keys();
     let missing: Vec<_> = needed.filter(|name| !given.contains_key(*name)).collect();
     assert_eq!(missing, Vec::<&String>::new());
+    let given = workspace["workspace"]["package"].as_table().unwrap();
+    let needed = manifest["package"].as_table().unwrap().iter();
+    let taken = needed.filter(|(_, value)| value.get("workspace").is_some());
+    let missing: Vec<_> = taken.filter(|(name, _)| !given.contains_key(*name)).collect();
+    assert_eq!(missing, []);
 }

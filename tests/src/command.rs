@@ -214,7 +214,7 @@ pub fn import_arguments<'a>(
 ///
 /// # Errors
 ///
-/// If the command is not built: `cargo build -p importer` does that.
+/// If the command is not built: `cargo build -p importer --features conduit-backfill/testing` does that.
 pub fn path() -> anyhow::Result<PathBuf> {
     let executable = std::env::current_exe()?;
     let profile = executable.ancestors().nth(2).context("the test is not below `target`")?;
