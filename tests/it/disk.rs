@@ -1,12 +1,14 @@
 //! What a disk can do to a dump and an import: nothing that looks finished may be left.
 
 use std::{
+    collections::BTreeMap,
     fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
 };
 
+use importer::media::files_below;
 use migration_tests::{command, lab::Lab, skip};
 
 /// A file system in memory; unmounted when dropped.
@@ -23,6 +25,20 @@ impl Disk {
             return Some(Self(at));
         }
         skip::skipped("this user can't mount a file system");
+        None
+    }
+
+    /// Mounts one on which files can share their blocks. `None`, which is said, where that can't be.
+    fn that_shares(at: PathBuf) -> Option<Self> {
+        let image = at.with_extension("image");
+        fs::File::create(&image).unwrap().set_len(400 << 20).unwrap();
+        fs::create_dir(&at).unwrap();
+        let make = Command::new("mkfs.btrfs").arg("-q").arg(&image).output();
+        let mount = Command::new("mount").args(["-o", "loop"]).args([&image, &at]).output();
+        if make.is_ok() && mount.is_ok_and(|output| output.status.success()) {
+            return Some(Self(at));
+        }
+        skip::skipped("mkfs.btrfs is not here, or this user can't mount what it makes");
         None
     }
 
@@ -115,6 +131,39 @@ fn a_file_system_that_is_read_only() {
     command::fails(dump(&lab, &target), 5, &["dump.partial", "on a file system that can"]).unwrap();
     command::fails(dump(&lab, &lab.path("disk")), 5, &["disk", "on a file system that can"])
         .unwrap();
+}
+
+/// Files of some size below a directory, and which of them share blocks with other files.
+fn sharing(directory: &Path) -> BTreeMap<PathBuf, bool> {
+    let files = files_below(directory).map(Result::unwrap);
+    let files = files.filter(|file| file.metadata().unwrap().len() >= 16 << 10);
+    let is_shared = |file: &PathBuf| {
+        let output = Command::new("filefrag").args(["-s", "-v"]).arg(file).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().contains("shared")
+    };
+    files.map(|file| (file.clone(), is_shared(&file))).collect()
+}
+
+#[test]
+fn files_share_their_blocks_with_synapses_where_the_disk_can_do_that() {
+    let lab = Lab::stopped().unwrap();
+    let Some(disk) = Disk::that_shares(lab.path("btrfs")) else { return };
+    let path = |path: &Path| path.to_string_lossy().into_owned();
+    let store = disk.path("media");
+    let copied = Command::new("cp").arg("-r").arg(lab.path("media")).arg(&store).status().unwrap();
+    assert!(copied.success());
+    let dumped = lab.path("dump");
+    command::dump(&lab.by_database(), &dumped).unwrap();
+    for (database, shares) in [(disk.path("conduit"), true), (lab.path("conduit"), false)] {
+        let arguments =
+            ["import", "--dump", &path(&dumped), "--media-store", &path(&store), "--database"];
+        command::run(arguments.into_iter().chain([path(&database).as_str()]))
+            .unwrap()
+            .json()
+            .unwrap();
+        let files = sharing(&database.join("media"));
+        assert!(!files.is_empty() && files.values().all(|shared| *shared == shares), "{files:?}");
+    }
 }
 
 /// Disks of their own, as virtual machines and containers have them for dump and database.

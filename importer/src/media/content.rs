@@ -192,13 +192,29 @@ impl ContentDirectory {
         noted: Option<ContentHash>,
     ) -> Result<(ContentHash, u64), PutError> {
         let mut file = self.begin()?;
-        let mut failed = None;
-        each_chunk(source, |chunk| {
-            failed = file.write(chunk).err();
-            failed.is_none()
-        })
-        .map_err(PutError::Read)?;
-        failed.map_or_else(|| file.keep(noted), Err)
+        file.fill(source)?;
+        file.keep(noted)
+    }
+
+    /// Like [`Self::put`], of a file from its beginning. Where both are on a file system that can do that (btrfs, XFS), they share
+    /// their blocks until one of them is changed (`ioctl_ficlone(2)`), which takes no space; the file is read all the same, to
+    /// hash it.
+    ///
+    /// # Errors
+    ///
+    /// [`PutError`].
+    pub fn copy(
+        &self,
+        source: &mut File,
+        noted: Option<ContentHash>,
+    ) -> Result<(ContentHash, u64), PutError> {
+        let mut file = self.begin()?;
+        if rustix::fs::ioctl_ficlone(file.file.as_file(), &*source).is_ok() {
+            file.look_at_all()?;
+        } else {
+            file.fill(source)?;
+        }
+        file.keep(noted)
     }
 
     /// A new file, to be filled little by little.
@@ -275,6 +291,28 @@ impl NewFile<'_> {
         self.file
             .write_all(chunk)
             .map_err(|source| PutError::Write { path: self.file.path().to_owned(), source })
+    }
+
+    /// Appends what `source` gives.
+    fn fill(&mut self, source: &mut impl Read) -> Result<(), PutError> {
+        let mut failed = None;
+        each_chunk(source, |chunk| {
+            failed = self.write(chunk).err();
+            failed.is_none()
+        })
+        .map_err(PutError::Read)?;
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Hashes what the file was given at once.
+    fn look_at_all(&mut self) -> Result<(), PutError> {
+        let mut file = self.file.as_file();
+        each_chunk(&mut file, |chunk| {
+            self.hash.update(chunk);
+            self.bytes = self.bytes.saturating_add(u64::try_from(chunk.len()).unwrap_or(u64::MAX));
+            true
+        })
+        .map_err(PutError::Read)
     }
 
     /// Gives the file its name if it has the content `noted`; returns hash and size.

@@ -43,7 +43,7 @@ pub(super) fn carry(
     let put = if target.link {
         target.directory.link(&mut file, &real, noted)
     } else {
-        target.directory.put(&mut file, noted)
+        target.directory.copy(&mut file, noted)
     };
     let (hash, bytes) = put.map_err(|error| NotCarried::of(error, path))?;
     Ok(Carried { hash, bytes })

@@ -153,7 +153,7 @@ fn copy(store: &Store, copies: &ContentDirectory, media: &mut DumpMedia) -> Resu
     let Some(path) = media.path.clone() else { return Ok(()) };
     let (mut file, _) = store.open(&path).map_err(NotCopied::Skip)?;
     let noted = media.sha256.as_deref().and_then(|noted| noted.parse().ok());
-    let (hash, _) = copies.put(&mut file, noted).map_err(|error| {
+    let (hash, _) = copies.copy(&mut file, noted).map_err(|error| {
         NotUsable::of(error, &path).map_or_else(NotCopied::Failed, NotCopied::Skip)
     })?;
     media.path = Some(copies.name(&hash));
