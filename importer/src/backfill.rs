@@ -70,6 +70,11 @@ impl Outcome {
             && !self.has_doubtful()
     }
 
+    /// Whether something is missing that the old Synapse may give at once.
+    pub fn has_missing(&self) -> bool {
+        self.rooms.iter().any(|room| !room.missing.is_empty() && !room.is_final)
+    }
+
     /// Whether events are to be asked for once more.
     pub fn has_doubtful(&self) -> bool {
         self.rooms.iter().any(|room| !room.doubtful.is_empty())
@@ -224,8 +229,12 @@ fn is_final(error: &BackfillError) -> bool {
     }
 }
 
-/// An error with its causes.
+/// An error with its causes. Where the old server is the cause, what it says is enough.
 fn said(error: &BackfillError) -> String {
-    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+    let first: &dyn std::error::Error = match error {
+        BackfillError::Upstream { source, .. } => &**source,
+        _ => error,
+    };
+    let causes = std::iter::successors(first.source(), |cause| cause.source());
+    causes.fold(first.to_string(), |text, cause| format!("{text}: {cause}"))
 }

@@ -203,7 +203,7 @@ pub(crate) fn time(time: Duration) -> String {
     let seconds = time.as_millis().saturating_add(500) / 1000;
     let (minutes, hours) = (seconds / 60, seconds / 3600);
     match seconds {
-        0 if tenths == 0 && !time.is_zero() => "less than 0.1 s".to_owned(),
+        0 if tenths == 0 && !time.is_zero() => "< 0.1 s".to_owned(),
         0..10 if time.subsec_nanos() > 0 => format!("{}.{} s", tenths / 10, tenths % 10),
         0..100 => format!("{seconds} s"),
         100..3600 if seconds.is_multiple_of(60) => format!("{minutes} min"),
@@ -367,7 +367,7 @@ mod tests {
     fn times_are_as_exact_as_people_need_them() {
         for (milliseconds, expected) in [
             (0, "0 s"),
-            (20, "less than 0.1 s"),
+            (20, "< 0.1 s"),
             (312, "0.3 s"),
             (9_400, "9.4 s"),
             (18_200, "18 s"),

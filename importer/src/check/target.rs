@@ -173,8 +173,9 @@ fn service(checks: &mut Checks, service: &ConduitService, surroundings: Option<&
     if !service.federation {
         checks.found(&codes::NO_FEDERATION, "`allow_federation`", "is off");
     }
-    if surroundings.is_some_and(|synapse| synapse.max_upload_bytes > service.max_request_bytes) {
-        let text = format!("{} bytes", service.max_request_bytes);
+    let theirs = surroundings.map_or(0, |synapse| synapse.max_upload_bytes);
+    if theirs > service.max_request_bytes {
+        let text = format!("{} bytes, {theirs} on Synapse", service.max_request_bytes);
         checks.found(&codes::UPLOAD_SIZE, "`max_request_size`", text);
     }
 }

@@ -1,6 +1,11 @@
 //! `importer backfill`.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{
+    fs, io,
+    os::unix::fs::{MetadataExt as _, lchown},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::Context as _;
 use clap::Args;
@@ -16,6 +21,7 @@ use crate::{
     conduit::kv::{self, Backend, Mode},
     counted::{count, counted},
     import::past::Past,
+    media::files_below,
 };
 
 /// At the end of the help.
@@ -94,12 +100,31 @@ impl Arguments {
             if let Some(past) = host.into_past() {
                 past.close()?;
             }
+            hand_over(&target.directory).with_context(|| {
+                let directory = target.directory.display();
+                format!("giving files to the owner of `{directory}`; do that by `chown -R`")
+            })?;
             match error {
                 Some(error) => Err(error.into()),
                 None => Ok(exit_code(&outcome)),
             }
         })
     }
+}
+
+/// Gives what root wrote into Conduit's database to the owner of the directory, whom Conduit runs as and who could not open it.
+fn hand_over(directory: &Path) -> io::Result<()> {
+    let owner = fs::metadata(directory)?;
+    if owner.uid() == 0 || !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    for file in files_below(directory) {
+        let file = file?;
+        if fs::symlink_metadata(&file)?.uid() == 0 {
+            lchown(&file, Some(owner.uid()), Some(owner.gid()))?;
+        }
+    }
+    Ok(())
 }
 
 fn exit_code(outcome: &Outcome) -> u8 {
@@ -143,15 +168,17 @@ fn text(out: &mut dyn io::Write, outcome: &Outcome, error: Option<&FetchError>) 
             counted(outcome.not_reached, ["room is", "rooms are"])
         )
     } else if !outcome.is_complete() {
-        writeln!(
-            out,
-            "Some rooms still miss events. Run the command again; Synapse is still needed."
-        )?;
+        if outcome.has_missing() {
+            writeln!(
+                out,
+                "Some rooms still miss events. Run the command again; Synapse is still needed."
+            )?;
+        }
         if outcome.has_doubtful() {
             writeln!(
                 out,
-                "What Synapse did not give now may be a mistake of this hour: run the command again when an hour has passed. What it \
-                 does not give then either is given up for good."
+                "What Synapse did not give now may be a mistake of this hour: run the command again when an hour has passed, until \
+                 when Synapse is needed. What it does not give then either is given up for good."
             )?;
         }
         Ok(())
@@ -171,5 +198,26 @@ fn meaning(reason: &str) -> &'static str {
         "unavailable" => "that Synapse does not have or does not give",
         "withheld" => "that Synapse showed to nobody",
         _ => "that are not what they say",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_root_writes_is_given_to_the_owner_of_the_database() {
+        const NOBODY: u32 = 65534;
+        let database = tempfile::tempdir().unwrap();
+        let file = database.path().join("000012.sst");
+        fs::write(&file, "").unwrap();
+        hand_over(database.path()).unwrap();
+        if rustix::process::geteuid().is_root() {
+            assert_eq!(fs::metadata(&file).unwrap().uid(), 0);
+            lchown(database.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+            hand_over(database.path()).unwrap();
+            let given = fs::metadata(&file).unwrap();
+            assert_eq!((given.uid(), given.gid()), (NOBODY, NOBODY));
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! What the commands print.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     io::{self, Write},
 };
@@ -122,7 +122,8 @@ fn painted(out: &mut dyn Write, findings: &[Finding], paint: Paint) -> io::Resul
         if let Some(more) = group.len().checked_sub(NAMED).filter(|more| *more > 0) {
             writeln!(out, "  … and {} more (`--format json` names all)", grouped(more))?;
         }
-        if let Some(remedy) = group.iter().map(|finding| &finding.remedy).find(|r| !r.is_empty()) {
+        let remedies: BTreeSet<_> = group.iter().map(|finding| &finding.remedy).collect();
+        for remedy in remedies.into_iter().filter(|remedy| !remedy.is_empty()).take(NAMED) {
             writeln!(out, "  -> {remedy}")?;
         }
         if *severity == Severity::Blocking && entry.is_some_and(|entry| entry.acceptable) {
@@ -146,7 +147,7 @@ pub(super) fn tally(out: &mut dyn Write, tally: &Tally, verb: &str) -> io::Resul
         *count = count.saturating_add(skip.number);
         reasons.entry((skip.kind, &skip.reason)).or_default().push(skip);
     }
-    let kinds: std::collections::BTreeSet<_> =
+    let kinds: BTreeSet<_> =
         tally.read.keys().chain(tally.written.keys()).chain(skipped.keys()).collect();
     writeln!(out, "{:<20} {:>10} {:>10} {:>10}", "", "read", verb, "left out")?;
     for kind in kinds {

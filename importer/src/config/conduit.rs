@@ -32,7 +32,7 @@ pub struct ConduitConfig {
 #[non_exhaustive]
 pub enum ConduitConfigError {
     /// The file can't be read.
-    #[error("reading Conduit's configuration `{}`; run the importer as a user who may read it, or correct `--conduit-config` or `--conduit-env`", path.display())]
+    #[error("reading Conduit's configuration `{}`; run the importer as a user who may read it, or correct `--conduit-config`; where `CONDUIT_CONFIG` in `--conduit-env` names it by its path in a container, `--conduit-config FILE` says where it is here", path.display())]
     Io {
         /// The file.
         path: PathBuf,

@@ -136,7 +136,7 @@ checks! {
     PORT = "C508", Warning, false, "somebody else listens on the port in Conduit's configuration", "if it is not Synapse or a proxy that you will stop, choose another port";
     REGISTRATION_OPEN = "C509", Warning, false, "Conduit's configuration lets anybody register, and Synapse's does not", "set `allow_registration = false`";
     NO_FEDERATION = "C510", Warning, false, "Conduit's configuration allows no federation: other servers can't be reached", "set `allow_federation = true`";
-    UPLOAD_SIZE = "C511", Note, false, "Conduit's `max_request_size` is smaller than Synapse's `max_upload_size`", "raise it";
+    UPLOAD_SIZE = "C511", Note, false, "Conduit's `max_request_size` is smaller than Synapse's `max_upload_size`", "set it to Synapse's at least";
     DUMP_OTHER = "C512", Blocking, false, "the dump that is there is no finished one, of another server, or made with other options", "name another directory (`--dump`), or the options of that dump";
     DUMP_OLD = "C513", Blocking, false, "Synapse has gone on since the dump was made: what came later would be lost", "remove the dump, so that a new one is made";
     NO_START = "C514", Blocking, true, "Conduit would not start with its configuration", "see the text; an empty `registration_token` must be taken out or set, files of `tls` must be there";

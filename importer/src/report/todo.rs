@@ -16,6 +16,9 @@ use crate::{
     tally::Kind,
 };
 
+/// Where `quiet-config` has the old Synapse listen, unless told otherwise.
+const QUIET_PORT: u16 = 8008;
+
 /// Something that the operator still has to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Todo {
@@ -203,6 +206,14 @@ fn fetch(outcome: &Outcome<'_>, later: &Later) -> Todo {
     if files.is_empty() {
         files.push("CONFIG".into());
     }
+    // Not at Conduit's address: the proxy would lead people there.
+    let is_conduits = outcome.listen.is_some_and(|listen| listen.port() == QUIET_PORT);
+    let (listen, port) = if is_conduits {
+        let port = QUIET_PORT.saturating_add(1);
+        (format!(" --listen 127.0.0.1:{port}"), port)
+    } else {
+        (String::new(), QUIET_PORT)
+    };
     let each = |option: &str| -> String {
         files.iter().flat_map(|file| [" ", option, " ", file.as_str()]).collect()
     };
@@ -213,10 +224,10 @@ fn fetch(outcome: &Outcome<'_>, later: &Later) -> Todo {
              until it says that nothing is missing. {unknown} signing key.",
         ),
         [
-            format!("{program} quiet-config{} > quiet.yaml", each("--synapse-config")),
+            format!("{program} quiet-config{listen}{} > quiet.yaml", each("--synapse-config")),
             format!("synapse_homeserver{} -c quiet.yaml", each("-c")),
             format!(
-                "{program} backfill --database {} --homeserver http://127.0.0.1:8008 --signing-key KEY",
+                "{program} backfill --database {} --homeserver http://127.0.0.1:{port} --signing-key KEY",
                 word(outcome.database.directory.display())
             ),
         ],

@@ -204,6 +204,6 @@ fn remedy(path: &Path, error: &io::Error, proposed: Option<&MappedPath>) -> Stri
         (io::ErrorKind::NotFound, None) => {
             "run the importer from the directory that Synapse runs in".into()
         }
-        _ => "run the importer as Synapse's user".into(),
+        _ => "run the importer as root; `check` and `dump` can be run as Synapse's user".into(),
     }
 }

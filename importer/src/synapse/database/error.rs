@@ -60,7 +60,7 @@ pub enum DatabaseError {
     },
     /// PostgreSQL refuses the role or its password.
     #[error(
-        "PostgreSQL at {address} does not let `{user}` in; correct `user` and `password` under `database.args`, or run the importer as the system user that Synapse runs as"
+        "PostgreSQL at {address} does not let `{user}` in; correct `user` and `password` under `database.args`, or what `--synapse-database` and `--synapse-database-password-file` say; or run the importer as the system user that Synapse runs as"
     )]
     Authentication {
         /// Host or socket, and port.
