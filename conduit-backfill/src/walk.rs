@@ -3,6 +3,7 @@
 mod ahead;
 pub(crate) mod graph;
 mod known;
+mod lists;
 mod page;
 mod redaction;
 mod resolve;

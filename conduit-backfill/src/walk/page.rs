@@ -1,7 +1,7 @@
 //! A page: the state before each event, whether it is allowed, and into the timeline with it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
@@ -10,6 +10,7 @@ use ruma::{EventId, OwnedEventId};
 use super::{
     Walk,
     known::{Bulk, of_host},
+    lists::Lists,
 };
 use crate::{
     client::ClientError,
@@ -17,7 +18,6 @@ use crate::{
     host::{GivenUp, Page, PageEvent, StateBefore, StateMap},
     pdu::event::Event,
     pdu::verify::{Invalid, Unverified},
-    upstream::Upstream,
     walk::graph::{Node, oldest_first},
     walk::state::State,
 };
@@ -126,6 +126,9 @@ impl Walk<'_> {
         let state = base.state.clone();
         let inherits = base.event.as_ref().is_some_and(|next| is_chain_to(&events, next));
         let mut after: BTreeMap<OwnedEventId, State> = BTreeMap::new();
+        let room = self.room.clone();
+        let needed = if inherits { VecDeque::new() } else { begins(&events) };
+        let mut lists = Lists::new(self.upstream, &room, needed);
         for event in events {
             let mut before = if inherits {
                 Some(State::new(state.clone()))
@@ -133,7 +136,7 @@ impl Walk<'_> {
                 after_all(&after, event.prev())
             };
             if before.is_none() {
-                before = self.listed(&event, &state).await?;
+                before = self.listed(&event, &state, &mut lists).await?;
             }
             let Some(before) = before else {
                 tracing::info!(room = %self.room, event = %event.id(), "the old server has the event outside of its timeline only");
@@ -170,8 +173,9 @@ impl Walk<'_> {
         &mut self,
         event: &Event,
         base: &Arc<StateMap>,
+        lists: &mut Lists<'_>,
     ) -> Result<Option<State>, BackfillError> {
-        let ids = match self.upstream.state_ids(&self.room, event.id()).await {
+        let ids = match lists.before(event.id()).await {
             Ok(answer) => answer.pdu_ids,
             Err(ClientError::RoomNotFound { .. }) => return Ok(None),
             Err(error) => return Err(self.upstream_error()(error)),
@@ -268,6 +272,15 @@ fn is_chain_to(events: &[Event], next: &Event) -> bool {
     events.iter().zip(nexts).all(|(event, next)| {
         event.key().is_none() && matches!(next.prev(), [only] if only == event.id())
     })
+}
+
+/// The events of a page that follow one outside of it: what their states are does not follow from the page.
+fn begins(events: &[Event]) -> VecDeque<OwnedEventId> {
+    let page: BTreeSet<_> = events.iter().map(Event::id).collect();
+    let is_first = |event: &&Event| {
+        event.prev().is_empty() || event.prev().iter().any(|prev| !page.contains(prev))
+    };
+    events.iter().filter(is_first).map(|event| event.id().clone()).collect()
 }
 
 /// The state after some events, if it is known after all of them, and the same.
