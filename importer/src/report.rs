@@ -201,6 +201,8 @@ pub struct Outcome<'a> {
     pub program: &'a str,
     /// Synapse's configuration, if it is known.
     pub synapse_config: &'a [PathBuf],
+    /// The options that say where the directories of Synapse's container are: `--map-path /THERE=/HERE`.
+    pub map_path: &'a [String],
 }
 
 impl Report {

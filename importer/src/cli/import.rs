@@ -103,6 +103,7 @@ impl Arguments {
             progress: global.progress(),
             steps: (1, 2),
             synapse_config: &[],
+            map_path: &[],
         };
         let outcome = run.import(&self.dump, Stopwatch::start())?;
         output::print(self.output.format, &outcome, |out, outcome| outcome.text(out, &target))?;
@@ -172,12 +173,24 @@ pub(super) struct Run<'a> {
     pub(super) steps: (u8, u8),
     /// Synapse's configuration, if it is known.
     pub(super) synapse_config: &'a [PathBuf],
+    /// The options that say where the directories of Synapse's container are.
+    pub(super) map_path: &'a [String],
 }
 
 impl Run<'_> {
     /// Imports a dump: into `<target>.partial`, verified there, then renamed; then reported.
     pub(super) fn import(self, directory: &Path, mut watch: Stopwatch) -> anyhow::Result<Outcome> {
-        let Self { target, media, report, checked, open, progress, steps, synapse_config } = self;
+        let Self {
+            target,
+            media,
+            report,
+            checked,
+            open,
+            progress,
+            steps,
+            synapse_config,
+            map_path,
+        } = self;
         let (first, of) = steps;
         let importing = progress.step(first, of, "import");
         let verifying = progress.step(first.saturating_add(1), of, "verify");
@@ -240,6 +253,7 @@ impl Run<'_> {
             made_ts: now_ms(),
             program: &output::program(),
             synapse_config,
+            map_path,
         };
         let made = Report::of(&dump, facts)?;
         let prepared = made.prepare(report);

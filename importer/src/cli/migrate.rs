@@ -138,6 +138,7 @@ impl Arguments {
             progress,
             steps: (3, STEPS),
             synapse_config: self.source.files(),
+            map_path: &self.source.mapped(),
         };
         let imported =
             run.import(&directory, watch).map_err(|error| error.context(output::Hint(again)))?;

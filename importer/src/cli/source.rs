@@ -151,6 +151,11 @@ impl SourceArguments {
         &self.synapse_config
     }
 
+    /// The options that say where the directories of Synapse's container are.
+    pub(super) fn mapped(&self) -> Vec<String> {
+        self.place.map_path.iter().map(ToString::to_string).collect()
+    }
+
     /// Refuses a command line that names no Synapse.
     pub(super) fn named(&self) -> Result<(), NoSource> {
         let is_named = self.homeserver.is_some()

@@ -144,6 +144,7 @@ fn report(dump: &DumpReader, complete: bool) -> Report {
         made_ts: 1_700_000_060_000,
         program: "/usr/local/bin/importer",
         synapse_config: &[],
+        map_path: &[],
     };
     Report::of(dump, outcome).unwrap()
 }
@@ -291,6 +292,7 @@ fn history_that_is_left_for_later_is_told_and_how_to_fetch_it() {
             made_ts: 1_700_000_060_000,
             program: "/usr/local/bin/importer",
             synapse_config: &[],
+            map_path: &[],
         };
         words(&super::todo::list(&outcome, "/dump".as_ref(), &later))
     };
@@ -342,6 +344,7 @@ fn the_list_says_where_things_are_on_this_machine() {
             made_ts: 1_700_000_060_000,
             program: "/usr/local/bin/importer",
             synapse_config: &[],
+            map_path: &[],
         };
         words(&super::todo::list(&outcome, "/dump".as_ref(), &super::Later::default()))
     };

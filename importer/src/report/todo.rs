@@ -217,14 +217,24 @@ fn fetch(outcome: &Outcome<'_>, later: &Later) -> Todo {
     let each = |option: &str| -> String {
         files.iter().flat_map(|file| [" ", option, " ", file.as_str()]).collect()
     };
+    let mapped: String =
+        outcome.map_path.iter().flat_map(|option| [" ", option.as_str()]).collect();
+    let where_it_runs = if mapped.is_empty() {
+        ""
+    } else {
+        " Its configuration has the paths of a container, so the second command is for there."
+    };
     Todo::by(
         format!(
             "{what} can't be scrolled to yet.{refused} Fetch that from the old Synapse: start it, alone and unreachable from \
              outside, and with Conduit stopped run `importer backfill`, or `importer drain` through a patched one. Run it again \
-             until it says that nothing is missing. {unknown} signing key.",
+             until it says that nothing is missing. {unknown} signing key.{where_it_runs}",
         ),
         [
-            format!("{program} quiet-config{listen}{} > quiet.yaml", each("--synapse-config")),
+            format!(
+                "{program} quiet-config{listen}{}{mapped} > quiet.yaml",
+                each("--synapse-config")
+            ),
             format!("synapse_homeserver{} -c quiet.yaml", each("-c")),
             format!(
                 "{program} backfill --database {} --homeserver http://127.0.0.1:{port} --signing-key KEY",
