@@ -43,6 +43,11 @@ pub struct Finding {
     pub remedy: String,
 }
 
+/// What to do about findings of one code, each thing once.
+pub fn remedies<'a>(group: &[&'a Finding]) -> BTreeSet<&'a str> {
+    group.iter().map(|finding| &*finding.remedy).filter(|remedy| !remedy.is_empty()).collect()
+}
+
 impl Finding {
     /// What its code means.
     pub fn meaning(&self) -> &'static str {

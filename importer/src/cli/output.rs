@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::paint::Paint;
 use crate::{
     counted::{count, counted, grouped},
-    findings::{Finding, Severity, codes},
+    findings::{Finding, Severity, codes, remedies},
     progress, remedy,
     tally::{Kind, Tally},
 };
@@ -122,8 +122,7 @@ fn painted(out: &mut dyn Write, findings: &[Finding], paint: Paint) -> io::Resul
         if let Some(more) = group.len().checked_sub(NAMED).filter(|more| *more > 0) {
             writeln!(out, "  … and {} more (`--format json` names all)", grouped(more))?;
         }
-        let remedies: BTreeSet<_> = group.iter().map(|finding| &finding.remedy).collect();
-        for remedy in remedies.into_iter().filter(|remedy| !remedy.is_empty()).take(NAMED) {
+        for remedy in remedies(group).into_iter().take(NAMED) {
             writeln!(out, "  -> {remedy}")?;
         }
         if *severity == Severity::Blocking && entry.is_some_and(|entry| entry.acceptable) {

@@ -29,7 +29,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "/THERE=/HERE")]
     map_path: Vec<MappedPath>,
     /// Address at which the old Synapse is to answer, which nobody but Conduit should reach
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8008")]
+    #[arg(long, value_name = "ADDRESS:PORT", default_value_t = quiet::LISTEN)]
     listen: SocketAddr,
 }
 

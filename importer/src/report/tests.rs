@@ -280,22 +280,38 @@ fn history_that_is_left_for_later_is_told_and_how_to_fetch_it() {
         older.iter().map(facts).collect::<Vec<_>>()
     };
     let imported = Tally::default();
-    let list = |older: &[(u64, Option<u64>)]| {
+    let mapped = ["--map-path /data=/srv/data".to_owned()];
+    let listed = |older: &[(u64, Option<u64>)], port: u16| {
         let later = super::Later::of(&rooms(older), true);
         let outcome = Outcome {
             database: report(&dump, true).database,
             media: MediaFacts { directory: "/srv/media".into(), uploaded: false },
-            listen: None,
+            listen: Some(([127, 0, 0, 1], port).into()),
             imported: &imported,
             findings: &[],
             steps: &[],
             made_ts: 1_700_000_060_000,
             program: "/usr/local/bin/importer",
             synapse_config: &[],
-            map_path: &[],
+            map_path: &mapped,
         };
         words(&super::todo::list(&outcome, "/dump".as_ref(), &later))
     };
+    let list = |older: &[(u64, Option<u64>)]| listed(older, 6167);
+    // The old Synapse does not answer where people look for Conduit, and is found where it is.
+    for (port, listen, address) in
+        [(6167, "", "127.0.0.1:8008"), (8008, " --listen 127.0.0.1:8009", "127.0.0.1:8009")]
+    {
+        let said = listed(&[(1, Some(7))], port);
+        for wanted in [
+            format!(
+                "quiet-config{listen} --synapse-config CONFIG --map-path /data=/srv/data > quiet.yaml"
+            ),
+            format!("--homeserver http://{address} "),
+        ] {
+            assert!(said.contains(&wanted), "{wanted}: {said}");
+        }
+    }
     let whole = list(&[(1, Some(0))]);
     assert!(!whole.contains("older") && whole.contains("then delete both"), "{whole}");
     let some = list(&[(1, Some(3)), (2, Some(4)), (1, Some(0))]);

@@ -13,11 +13,9 @@ use crate::{
     partial::{normal, unfinished},
     proxy::Direction,
     remedy::word,
+    synapse::quiet,
     tally::Kind,
 };
-
-/// Where `quiet-config` has the old Synapse listen, unless told otherwise.
-const QUIET_PORT: u16 = 8008;
 
 /// Something that the operator still has to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -207,13 +205,12 @@ fn fetch(outcome: &Outcome<'_>, later: &Later) -> Todo {
         files.push("CONFIG".into());
     }
     // Not at Conduit's address: the proxy would lead people there.
-    let is_conduits = outcome.listen.is_some_and(|listen| listen.port() == QUIET_PORT);
-    let (listen, port) = if is_conduits {
-        let port = QUIET_PORT.saturating_add(1);
-        (format!(" --listen 127.0.0.1:{port}"), port)
-    } else {
-        (String::new(), QUIET_PORT)
-    };
+    let mut address = quiet::LISTEN;
+    let mut listen = String::new();
+    if outcome.listen.is_some_and(|conduits| conduits.port() == address.port()) {
+        address.set_port(address.port().saturating_add(1));
+        listen = format!(" --listen {address}");
+    }
     let each = |option: &str| -> String {
         files.iter().flat_map(|file| [" ", option, " ", file.as_str()]).collect()
     };
@@ -237,7 +234,7 @@ fn fetch(outcome: &Outcome<'_>, later: &Later) -> Todo {
             ),
             format!("synapse_homeserver{} -c quiet.yaml", each("-c")),
             format!(
-                "{program} backfill --database {} --homeserver http://127.0.0.1:{port} --signing-key KEY",
+                "{program} backfill --database {} --homeserver http://{address} --signing-key KEY",
                 word(outcome.database.directory.display())
             ),
         ],

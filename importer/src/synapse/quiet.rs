@@ -1,10 +1,16 @@
 //! A Synapse that only answers what it is asked, for the time in which a Conduit still fetches from it.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
+    path::PathBuf,
+};
 
 use ruma::ServerName;
 
 use crate::remedy;
+
+/// Where it listens, unless told otherwise.
+pub const LISTEN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8008));
 
 /// A second file of configuration: its top-level keys replace those of the first. With it, nothing leaves Synapse on
 /// its own: neither federation nor pushes, mails or anything to application services, not even what was waiting when

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     counted::{counted, grouped},
-    findings::{Finding, Severity},
+    findings::{Finding, Severity, remedies},
     progress::time,
     size::size,
     tally::Kind,
@@ -114,11 +114,7 @@ fn cards(report: &Report) -> Markup {
     let written = |kind| of(kind).map_or(0, |facts| facts.written);
     let all = |kind| of(kind).map_or(0, |facts| facts.written.saturating_add(facts.left_out));
     let rooms = report.rooms.iter().filter(|room| room.left_out.is_none()).count();
-    let left = |kind| {
-        let skips = report.left_out().filter(|skip| skip.kind == kind && skip.is_missed());
-        skips.fold(0_u64, |sum, skip| sum.saturating_add(skip.number))
-    };
-    let files = left(Kind::Media);
+    let files = missed(report, Kind::Media);
     let logins = match (written(Kind::AccessToken), all(Kind::AccessToken)) {
         (_, 0) => "no device stays logged in".to_owned(),
         (moved, _) => counted(moved, ["device logged in", "devices logged in"]),
@@ -128,7 +124,7 @@ fn cards(report: &Report) -> Markup {
         0 => "and other events".to_owned(),
         _ => format!("and {} in Synapse", counted(later, ["older one", "older ones"])),
     };
-    let events_left = left(Kind::TimelineEvent);
+    let events_left = missed(report, Kind::TimelineEvent);
     let messages = written(Kind::TimelineEvent);
     html! {
         dl.cards {
@@ -138,6 +134,12 @@ fn cards(report: &Report) -> Markup {
             (card("Files", report.media.files, report.media.files.saturating_add(files), "#behind-media", &size(report.media.bytes)))
         }
     }
+}
+
+/// How many of a kind stay behind and may be missed.
+fn missed(report: &Report, kind: Kind) -> u64 {
+    let skips = report.left_out().filter(|skip| skip.kind == kind && skip.is_missed());
+    skips.fold(0, |sum, skip| sum.saturating_add(skip.number))
 }
 
 fn card(name: &str, moved: u64, of: u64, behind: &str, under: &str) -> Markup {
@@ -178,9 +180,7 @@ pub(super) fn notice(report: &Report) -> Markup {
     let written = |kind: Kind| {
         report.kinds.iter().find(|facts| facts.kind == kind).is_some_and(|facts| facts.written > 0)
     };
-    let out = report.left_out_by_import.iter().chain(&report.left_out_by_dump);
-    let logins = out.filter(|skip| skip.kind == Kind::AccessToken && skip.is_missed());
-    let logins = logins.fold(0_u64, |sum, skip| sum.saturating_add(skip.number));
+    let logins = missed(report, Kind::AccessToken);
     html! {
         section #notice {
             h2 { "What people will notice" }
@@ -242,7 +242,7 @@ pub(super) fn findings(findings: &[Finding]) -> Markup {
 
 fn group_of(group: &[&Finding]) -> Markup {
     let Some(first) = group.first() else { return html! {} };
-    let remedy = group.iter().find(|finding| !finding.remedy.is_empty());
+    let head = if first.severity == Severity::Note { "If it matters: " } else { "What to do: " };
     html! {
         details.finding open[first.severity == Severity::Blocking] {
             summary {
@@ -257,8 +257,8 @@ fn group_of(group: &[&Finding]) -> Markup {
                     li { "… and " (grouped(group.len().saturating_sub(SHOWN))) " more, in " a href=(super::super::JSON) { "report.json" } }
                 }
             }
-            @if let Some(finding) = remedy {
-                p.remedy { (if first.severity == Severity::Note { "If it matters: " } else { "What to do: " }) (with_code(&finding.remedy)) }
+            @for remedy in remedies(group).into_iter().take(SHOWN) {
+                p.remedy { (head) (with_code(remedy)) }
             }
             p.ref { "Reference: " (first.code) }
         }
