@@ -90,3 +90,22 @@ pub fn accept(findings: &mut [Finding], accepted: &BTreeSet<String>) {
 pub fn gravest(findings: &[Finding]) -> Option<Severity> {
     findings.iter().map(|finding| finding.severity).min()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_remedy_is_said_once() {
+        let finding = |remedy: &str| Finding {
+            severity: Severity::Blocking,
+            code: "C101",
+            subject: "Synapse's configuration".into(),
+            text: "a file can't be read".into(),
+            remedy: remedy.into(),
+        };
+        let found = ["add `--map-path /data=/srv`", "", "be root", "be root"].map(finding);
+        let group: Vec<&Finding> = found.iter().collect();
+        assert!(remedies(&group).into_iter().eq(["add `--map-path /data=/srv`", "be root"]));
+    }
+}

@@ -200,24 +200,3 @@ fn meaning(reason: &str) -> &'static str {
         _ => "that are not what they say",
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_root_writes_is_given_to_the_owner_of_the_database() {
-        const NOBODY: u32 = 65534;
-        let database = tempfile::tempdir().unwrap();
-        let file = database.path().join("000012.sst");
-        fs::write(&file, "").unwrap();
-        hand_over(database.path()).unwrap();
-        if rustix::process::geteuid().is_root() {
-            assert_eq!(fs::metadata(&file).unwrap().uid(), 0);
-            lchown(database.path(), Some(NOBODY), Some(NOBODY)).unwrap();
-            hand_over(database.path()).unwrap();
-            let given = fs::metadata(&file).unwrap();
-            assert_eq!((given.uid(), given.gid()), (NOBODY, NOBODY));
-        }
-    }
-}
