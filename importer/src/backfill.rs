@@ -1,7 +1,7 @@
 //! Fetches the history that was left behind from the old Synapse, into a Conduit database while Conduit is stopped.
 //!
 //! What is fetched, and whether it is what it says, is the business of [`conduit_backfill`]; which rows it becomes is that
-//! of [`crate::import::past`]. Here they meet: [`DatabaseHost`] is the database as the library sees it, [`fetch`] goes
+//! of [`crate::import::history`]. Here they meet: [`DatabaseHost`] is the database as the library sees it, [`fetch`] goes
 //! through the rooms.
 
 mod host;
@@ -22,7 +22,7 @@ pub use self::{
     keys::{ConnectError, Keys},
 };
 use crate::{
-    import::past::{ImportedRoom, PastError},
+    import::history::{ImportedRoom, PastError},
     progress::{Phase, Progress},
 };
 

@@ -1,7 +1,7 @@
 //! Checks before anything is written: whatever could make a later step fail or lose something, found while Synapse runs.
 //!
 //! The codes are a table, [`crate::findings::codes`]. What is found is judged here; the facts come from
-//! [`crate::synapse::survey`] and the configurations.
+//! [`crate::source::survey`] and the configurations.
 
 mod accounts;
 pub mod census;
@@ -12,6 +12,9 @@ mod source;
 mod space;
 mod target;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 pub(crate) use self::source::chain;
@@ -21,13 +24,13 @@ pub use self::{
     target::{Dump, Target},
 };
 use crate::{
-    config::synapse::{Surroundings, SynapseConfig},
     dump::History,
     findings::{
         Finding,
         codes::{self, Code},
     },
-    synapse::survey::Survey,
+    source::survey::Survey,
+    synapse::config::{Surroundings, SynapseConfig},
 };
 
 /// Findings of one code that are kept; the rest is counted.
@@ -113,6 +116,3 @@ impl Checks {
         self.findings
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,23 +1,12 @@
 //! The command line: arguments in, exit code out. Each command has a file; data goes to standard output, everything
 //! else to standard error.
 
-mod backfill;
-mod check;
-mod drain;
-mod dump;
+mod arguments;
+mod commands;
 pub mod exit;
-mod import;
-mod inspect;
 mod log;
-mod media;
-mod migrate;
 mod output;
 mod paint;
-mod proxy_config;
-mod quiet_config;
-mod source;
-mod target;
-mod verify;
 
 use std::{
     future::Future,
@@ -27,10 +16,11 @@ use std::{
 };
 
 use anyhow::Context as _;
-use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser};
 
+use self::commands::Command;
 use crate::{
-    conduit::kv::{self, Open},
+    conduit::store::{self, Open},
     progress::Progress,
     synapse::database,
 };
@@ -73,41 +63,7 @@ struct Global {
 }
 
 /// The importer's own way into a database.
-const OWN: Open = kv::open;
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Look for whatever could make a migration fail or lose something; writes nothing
-    #[command(after_help = check::EXAMPLE)]
-    Check(check::Arguments),
-    /// Read a Synapse into a directory of JSON
-    #[command(after_help = dump::EXAMPLE)]
-    Dump(dump::Arguments),
-    /// Write a dump into a new Conduit database
-    #[command(after_help = import::EXAMPLE)]
-    Import(import::Arguments),
-    /// Compare a Conduit database with a dump, or look at it alone
-    #[command(after_help = verify::EXAMPLE)]
-    Verify(verify::Arguments),
-    /// Print the rows of a Conduit database, decoded, as JSON lines
-    #[command(after_help = inspect::EXAMPLE)]
-    Inspect(inspect::Arguments),
-    /// Check, dump, import and verify in one go
-    #[command(after_help = migrate::EXAMPLE)]
-    Migrate(migrate::Arguments),
-    /// Print what makes the old Synapse quiet while history is fetched from it
-    #[command(after_help = quiet_config::EXAMPLE)]
-    QuietConfig(quiet_config::Arguments),
-    /// Print a piece of a reverse proxy's configuration that deals with the pagination tokens which clients have from the other server
-    #[command(after_help = proxy_config::EXAMPLE)]
-    ProxyConfig(proxy_config::Arguments),
-    /// Fetch the history that was left behind into a Conduit database, while Conduit is stopped
-    #[command(after_help = backfill::EXAMPLE)]
-    Backfill(backfill::Arguments),
-    /// Make a running, patched Conduit fetch the history that was left behind
-    #[command(after_help = drain::EXAMPLE)]
-    Drain(drain::Arguments),
-}
+const OWN: Open = store::open;
 
 /// The command line as a value, of which manual pages and completions are made.
 pub fn command() -> clap::Command {
@@ -119,24 +75,13 @@ pub fn main() -> ExitCode {
     main_with(OWN)
 }
 
-/// The same, where imports write through `open`. It gets an empty directory and [`kv::Mode::Create`] first; when all is
-/// written, [`kv::Mode::Read`] for the verification.
+/// The same, where imports write through `open`. It gets an empty directory and [`store::Mode::Create`] first; when all is
+/// written, [`store::Mode::Read`] for the verification.
 pub fn main_with(open: Open) -> ExitCode {
     let mut cli = Cli::parse();
     cli.global.open = open;
     log::start(cli.global);
-    let result = match &cli.command {
-        Command::Check(arguments) => arguments.run(),
-        Command::Dump(arguments) => arguments.run(cli.global),
-        Command::Import(arguments) => arguments.run(cli.global),
-        Command::Verify(arguments) => arguments.run(cli.global),
-        Command::Inspect(arguments) => arguments.run(),
-        Command::Migrate(arguments) => arguments.run(cli.global),
-        Command::QuietConfig(arguments) => arguments.run(),
-        Command::ProxyConfig(arguments) => arguments.run(),
-        Command::Backfill(arguments) => arguments.run(cli.global),
-        Command::Drain(arguments) => arguments.run(cli.global),
-    };
+    let result = cli.command.run(cli.global);
     match result {
         Ok(code) => code.into(),
         Err(error) => {

@@ -3,15 +3,19 @@
 //! `docs/dump-format.md` describes it for readers; [`mod@format`] is the same in types. [`DumpWriter`] writes a dump (the
 //! manifest last), [`DumpReader`] reads one (checksums first).
 
+pub mod census;
 mod extent;
 pub mod format;
+pub(crate) mod media_store;
 pub mod names;
 mod reader;
+pub mod secret;
 mod writer;
 
 #[cfg(test)]
 mod tests;
 
 pub use extent::{Extent, History, MediaFiles, MediaOptions, REACH_BACK};
+pub use media_store::{MediaStore, NotUsable};
 pub use reader::{DumpReader, MediaReader, MessageReader, OutboxReader, ReadError, RoomReader};
 pub use writer::{DumpWriter, MediaWriter, MessageWriter, OutboxWriter, RoomWriter, WriteError};

@@ -1,6 +1,7 @@
 //! Findings: things an operator must know or decide, as values; all are collected and shown together.
 
 pub mod codes;
+pub(crate) mod collector;
 
 use std::{collections::BTreeSet, fmt};
 

@@ -6,45 +6,39 @@
 //!
 //! Codes of findings are in [`crate::findings::codes`].
 
-mod admin_room;
 mod appservices;
 mod check;
-mod e2ee;
-mod event;
-mod hidden;
+mod events;
+pub mod history;
 mod lost;
 mod media;
 mod outbox;
-pub mod past;
-mod push_rules;
-mod reading;
-mod receipt;
-mod room;
-mod rows;
-mod state;
-mod user;
+mod rooms;
+mod row_writer;
+mod users;
 
 use std::{collections::BTreeSet, path::PathBuf};
 
 pub use check::check;
 pub use media::MediaTarget;
-pub(crate) use room::MARGIN;
-use rows::Rows;
+pub(crate) use rooms::MARGIN;
+use row_writer::Rows;
 use ruma::{OwnedRoomId, OwnedUserId, signatures::Ed25519KeyPair};
 
 use crate::{
     conduit::{
-        keypair::{self, KeypairError},
-        kv::{KvError, KvStore},
-        layout::Part,
-        trees,
+        schema::{
+            keypair::{self, KeypairError},
+            layout::Part,
+            trees,
+        },
+        store::{KvError, KvStore},
     },
     counted::count,
     dump::{DumpReader, ReadError},
     findings::{Finding, Severity},
-    media::PutError,
+    fs::{PutError, hints},
     progress::Progress,
-    remedy,
     tally::{Kind, Tally},
 };
 
@@ -89,7 +83,7 @@ pub enum ImportError {
     #[error(transparent)]
     Media(#[from] PutError),
     /// A temporary file could not be used.
-    #[error("writing a temporary file in `{}`{}", std::env::temp_dir().display(), remedy::of(_0))]
+    #[error("writing a temporary file in `{}`{}", std::env::temp_dir().display(), hints::of(_0))]
     Scratch(#[source] std::io::Error),
     /// The event that hides others could not be made.
     #[error("making the event that hides others in {room}: {reason}; report this")]
@@ -143,7 +137,7 @@ pub fn import(
         admins: Vec::new(),
         servers: BTreeSet::new(),
         in_states: BTreeSet::new(),
-        signed: e2ee::Signed::new(),
+        signed: users::encryption::Signed::new(),
         erased: 0,
         findings,
     };
@@ -159,7 +153,7 @@ pub fn import(
     import.signatures()?;
 
     let phase = progress.phase("room", dump.number_of_rooms());
-    room::held::each(dump, |room| {
+    rooms::prefetch::each(dump, |room| {
         import.room(room)?;
         phase.advance(1);
         Ok(())
@@ -202,7 +196,7 @@ struct Import<'a> {
     /// Local users in room states, some of whom may not be among the users of the dump.
     in_states: BTreeSet<OwnedUserId>,
     /// Signatures of keys whose owners may come later.
-    signed: e2ee::Signed,
+    signed: users::encryption::Signed,
     /// Events that the dump holds without their content, as their senders were erased.
     erased: u64,
     findings: Vec<Finding>,

@@ -267,7 +267,6 @@ fn haproxy(rule: &Rule) -> String {
 #[cfg(test)]
 mod tests {
     use clap::ValueEnum as _;
-
     use conduit_backfill::predecessor::token::{Place, place};
 
     use super::{Change, Direction, Proxy, TO_CONDUIT, config};

@@ -6,10 +6,13 @@
 mod csv;
 mod date;
 mod html;
+mod next_steps;
 mod rooms;
-mod todo;
 mod users;
 mod verdict;
+
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,19 +27,19 @@ use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
 pub use self::{
+    next_steps::Todo,
     rooms::{Later, RoomFacts},
-    todo::Todo,
     users::UserFacts,
     verdict::Verdict,
 };
 use crate::{
-    census::Census,
     dump::{
         DumpReader, History, ReadError,
+        census::Census,
         format::{Manifest, SourceInfo},
     },
     findings::Finding,
-    partial, remedy,
+    fs::{atomic_dir, hints},
     tally::{Kind, Skip, Tally},
 };
 
@@ -231,12 +234,12 @@ impl Report {
             media,
             server_name: manifest.server_name.clone(),
             dump: DumpFacts {
-                directory: partial::normal(dump.directory()),
+                directory: atomic_dir::normal(dump.directory()),
                 created_ts: manifest.created_ts,
                 source: manifest.source.clone(),
                 bytes: bytes(manifest),
             },
-            todo: todo::list(&outcome, dump.directory(), &later),
+            todo: next_steps::list(&outcome, dump.directory(), &later),
             later,
             database: outcome.database,
             findings: outcome.findings.to_vec(),
@@ -306,7 +309,7 @@ impl Prepared {
 
 /// Why a report could not be written.
 #[derive(Debug, thiserror::Error)]
-#[error("writing the report to `{}`{}; `--report` names another directory", directory.display(), remedy::of(source))]
+#[error("writing the report to `{}`{}; `--report` names another directory", directory.display(), hints::of(source))]
 pub struct ReportError {
     /// Where it was to be.
     directory: PathBuf,
@@ -325,7 +328,7 @@ fn file(directory: &Path, content: &[u8]) -> io::Result<NamedTempFile> {
 
 /// Where the report on a database is by default: beside it, with `.report` added.
 pub fn beside(database: &Path) -> PathBuf {
-    partial::suffixed(database, ".report")
+    atomic_dir::suffixed(database, ".report")
 }
 
 /// What the import that is reported in `directory` left out. `None` if there is no such report, or one of another dump.
@@ -380,6 +383,3 @@ fn kinds(dumped: &Tally, imported: &Tally) -> Vec<KindFacts> {
         })
         .collect()
 }
-
-#[cfg(test)]
-mod tests;

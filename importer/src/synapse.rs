@@ -1,166 +1,29 @@
-//! Reading a Synapse. Two sources behind one trait give the same dump: its [`database`], and its [`api`]s.
+//! Reading a Synapse. Two sources behind one trait, [`crate::source::Source`], give the same dump: its [`database`], and its [`api`]s.
 //!
 //! Synapse's data is only ever read; the API source makes login tokens and gives them back.
 
 pub mod api;
+pub mod config;
 pub mod database;
-pub mod dump;
 mod erased;
+mod media_paths;
 pub mod push_rules;
-pub mod quiet;
+pub mod quiet_config;
 mod relations;
-pub mod survey;
 
-use async_trait::async_trait;
-use ruma::{OwnedRoomId, OwnedUserId};
-
-use self::survey::Survey;
-use crate::{
-    census::Census,
-    dump::{
-        DumpWriter, Extent, History, MediaFiles, MediaOptions, WriteError,
-        format::{DumpServer, DumpUser, SourceInfo},
-    },
-    progress::Progress,
-    tally::Tally,
-};
+use crate::source::SourceError;
 
 /// Why an event that failed softly is left out.
 const SOFT_FAILED: &str = "Synapse refused the event when it came and showed it to nobody; nothing in the room rests on it";
 
-/// A Synapse that can be read.
-///
-/// Obligations: what was read equals what was written plus what was skipped, in `tally`; a broken item is skipped with
-/// its id and a reason, and never ends the run; an error ends it.
-#[async_trait]
-pub trait Source: Send {
-    /// What this source is.
-    fn info(&self) -> SourceInfo;
-
-    /// Another reader of the very same data, if there can be one: each may read rooms while the other does. It need not be
-    /// closed.
-    fn second(&mut self) -> Option<Box<dyn Source>> {
-        None
+impl From<database::DatabaseError> for SourceError {
+    fn from(error: database::DatabaseError) -> Self {
+        Self::Homeserver(Box::new(error))
     }
-
-    /// Looks around before anything is read.
-    ///
-    /// # Errors
-    ///
-    /// If the source can't be read any further.
-    async fn survey(&mut self) -> Result<Survey, SourceError>;
-
-    /// What belongs to the server as a whole.
-    ///
-    /// # Errors
-    ///
-    /// If the source can't be read any further.
-    async fn server(&mut self, tally: &mut Tally) -> Result<DumpServer, SourceError>;
-
-    /// All local accounts: guests, deactivated and application services' ones too. Sorted.
-    ///
-    /// # Errors
-    ///
-    /// If the source can't be read any further.
-    async fn users(&mut self, tally: &mut Tally) -> Result<Vec<OwnedUserId>, SourceError>;
-
-    /// One account with all it owns but [`Source::messages`]. `None`: skipped, in `tally`.
-    ///
-    /// # Errors
-    ///
-    /// If the source can't be read any further.
-    async fn user(
-        &mut self,
-        user_id: &OwnedUserId,
-        tally: &mut Tally,
-    ) -> Result<Option<DumpUser>, SourceError>;
-
-    /// Writes the messages that wait for a user's devices, by [`DumpWriter::messages`] and
-    /// [`DumpWriter::finish_messages`].
-    ///
-    /// # Errors
-    ///
-    /// If the source can't be read, or the dump can't be written any further.
-    async fn messages(
-        &mut self,
-        user: &DumpUser,
-        writer: &DumpWriter,
-        tally: &mut Tally,
-    ) -> Result<(), SourceError>;
-
-    /// All rooms that a local user is or was in, is invited to or knocks at. Sorted.
-    ///
-    /// # Errors
-    ///
-    /// If the source can't be read any further.
-    async fn rooms(&mut self, tally: &mut Tally) -> Result<Vec<OwnedRoomId>, SourceError>;
-
-    /// Writes one room: calls [`DumpWriter::room`], gives states, outliers and the timeline to the room writer, calls
-    /// [`DumpWriter::finish_room`]. Or skips it, in `tally`.
-    ///
-    /// # Errors
-    ///
-    /// If the source can't be read, or the dump can't be written any further.
-    async fn room(
-        &mut self,
-        room_id: &OwnedRoomId,
-        writer: &DumpWriter,
-        tally: &mut Tally,
-    ) -> Result<(), SourceError>;
-
-    /// Writes what Synapse had not yet delivered to other servers and application services, by [`DumpWriter::outbox`] and
-    /// [`DumpWriter::finish_outbox`]. A source that can't know it writes nothing.
-    ///
-    /// # Errors
-    ///
-    /// If the source can't be read, or the dump can't be written any further.
-    async fn outbox(&mut self, writer: &DumpWriter, tally: &mut Tally) -> Result<(), SourceError> {
-        let _unknown = (writer, tally);
-        Ok(())
-    }
-
-    /// Writes `media.jsonl` by [`DumpWriter::media`] and [`DumpWriter::finish_media`], and the files if they are copied.
-    /// With [`MediaFiles::None`] the media is only counted.
-    ///
-    /// # Errors
-    ///
-    /// If the source can't be read, or the dump can't be written any further.
-    async fn media(
-        &mut self,
-        writer: &DumpWriter,
-        tally: &mut Tally,
-        progress: &Progress,
-    ) -> Result<(), SourceError>;
-
-    /// Counts the rows of all tables against what `tally` says was read of them; what is found in nobody's possession is
-    /// counted as left out. Called after everything was read. `None`: there are no tables to be seen.
-    ///
-    /// # Errors
-    ///
-    /// If the source can't be read any further.
-    async fn census(&mut self, _tally: &mut Tally) -> Result<Option<Census>, SourceError> {
-        Ok(None)
-    }
-
-    /// Ends reading: transactions, login tokens. Called after an error or an interruption as well.
-    ///
-    /// # Errors
-    ///
-    /// If something could not be given back; the message names it.
-    async fn close(&mut self) -> Result<(), SourceError>;
 }
 
-/// Why a source can't be read any further.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SourceError {
-    /// The database source's.
-    #[error(transparent)]
-    Database(#[from] database::DatabaseError),
-    /// The API source's.
-    #[error(transparent)]
-    Api(#[from] api::ApiError),
-    /// The dump could not be written.
-    #[error(transparent)]
-    Write(#[from] WriteError),
+impl From<api::ApiError> for SourceError {
+    fn from(error: api::ApiError) -> Self {
+        Self::Homeserver(Box::new(error))
+    }
 }

@@ -5,39 +5,20 @@
 //!
 //! Codes of findings are in [`crate::findings::codes`].
 
-mod appservices;
-mod batches;
-mod cursor;
-mod directory;
-mod dump;
-mod events;
-mod found;
-mod hidden;
-mod indexes;
-mod keys;
-mod layers;
-mod media;
-mod membership;
-mod numbers;
-mod receipts;
-mod rooms;
-mod rows;
-mod since;
-mod states;
-mod sum;
-mod timeline;
-mod users;
+mod against_dump;
+mod structure;
+mod tools;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
-use found::Found;
-pub use media::{Files, media};
-use since::Since;
+use tools::fetched_later::Since;
 
+pub use self::structure::structure;
 use crate::{
-    conduit::kv::{KvError, KvStore},
-    dump::{DumpReader, ReadError},
-    findings::Finding,
+    conduit::store::{KvError, KvStore},
+    dump::{DumpReader, MediaStore, ReadError},
+    findings::{Finding, collector::Found},
+    fs::ContentDirectory,
     progress::Progress,
     tally::Skip,
 };
@@ -63,54 +44,6 @@ pub struct Verified {
     pub bytes: BTreeMap<&'static str, u64>,
     /// Everything that is not as it should be, sorted.
     pub findings: Vec<Finding>,
-}
-
-/// Checks a database on its own: every row decodes, every index has its other direction, ids are unique and below the
-/// counter, events are what their ids, hashes and signatures say, state expands to what exists.
-///
-/// # Errors
-///
-/// [`VerifyError::Kv`].
-pub fn structure(
-    store: &dyn KvStore,
-    server_name: &str,
-    progress: &Progress,
-) -> Result<Verified, VerifyError> {
-    let phase = progress.phase_of(["part of the database", "parts of the database"], 4);
-    let since = Since::read(store)?;
-    let of_events = |store: &dyn KvStore| {
-        let mut found = Found::default();
-        let trees = rows::check(store, server_name, since, &mut found)?;
-        phase.advance(1);
-        let events = events::check(store, server_name, &trees.rows, since, &mut found)?;
-        phase.advance(1);
-        states::check(store, &events, &mut found)?;
-        rooms::check(store, server_name, &events, since, &mut found)?;
-        phase.advance(1);
-        Ok::<_, VerifyError>((trees, found))
-    };
-    let of_others = |store: &dyn KvStore| {
-        let mut found = Found::default();
-        timeline::check(store, &mut found)?;
-        hidden::check(store, server_name, since, &mut found)?;
-        indexes::check(store, &mut found)?;
-        users::check(store, server_name, &mut found)?;
-        keys::check(store, server_name, &mut found)?;
-        directory::check(store, server_name, &mut found)?;
-        appservices::check(store, &mut found)?;
-        receipts::check(store, &mut found)?;
-        media::check(store, &mut found)?;
-        phase.advance(1);
-        Ok::<_, VerifyError>(found)
-    };
-    let (of_events, of_others) = match store.shared() {
-        Some(shared) => rayon::join(|| of_events(shared), || of_others(shared)),
-        None => (of_events(store), of_others(store)),
-    };
-    let (trees, mut found) = of_events?;
-    found.merge(of_others?);
-    let findings = since.judge(found.finish());
-    Ok(Verified { rows: trees.rows, bytes: trees.bytes, findings })
 }
 
 /// How the states before events are compared with those of the dump. In any case each is, in what differs from one that was
@@ -139,6 +72,41 @@ pub fn against_dump(
 ) -> Result<Verified, VerifyError> {
     let since = Since::read(store)?;
     let mut found = Found::default();
-    dump::compare(store, dump, skipped, how, *progress, &mut found)?;
+    against_dump::compare(store, dump, skipped, how, *progress, &mut found)?;
     Ok(Verified { findings: since.judge(found.finish()), ..Verified::default() })
+}
+
+/// Where media files are.
+#[derive(Clone, Copy, Debug)]
+pub struct Files<'a> {
+    /// Conduit's media directory.
+    pub directory: &'a ContentDirectory,
+    /// Synapse's media store, if it is elsewhere than the dump says.
+    pub store: Option<&'a PathBuf>,
+}
+
+/// Reads every media file, and compares media with the dump if there is one. `skipped` is what the import left out, if
+/// known.
+///
+/// # Errors
+///
+/// [`VerifyError`].
+pub fn media(
+    store: &dyn KvStore,
+    dump: Option<&DumpReader>,
+    files: Files<'_>,
+    skipped: &[Skip],
+    progress: &Progress,
+) -> Result<Verified, VerifyError> {
+    let mut found = Found::default();
+    structure::media_files::check(store, files.directory, *progress, &mut found)?;
+    if let Some(dump) = dump
+        && let Some(records) = dump.media()?
+    {
+        let (folder, stores) = (dump.media_directory(), &records.head().stores);
+        let source = MediaStore::of_records(folder, stores, files.store);
+        against_dump::media::compare(store, dump, &source, skipped, *progress, &mut found)?;
+    }
+    let findings = Since::read(store)?.judge(found.finish());
+    Ok(Verified { findings, ..Verified::default() })
 }

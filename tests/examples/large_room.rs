@@ -135,7 +135,7 @@ struct Room {
 
 impl Room {
     fn new() -> anyhow::Result<Self> {
-        let der = importer::conduit::keypair::pkcs8("a", SEED)?;
+        let der = importer::conduit::schema::keypair::pkcs8("a", SEED)?;
         let key = Ed25519KeyPair::from_der(&der, "a".into())?;
         let rules = RoomVersionId::V10.rules().context("version 10 is known")?;
         Ok(Self { key, rules, previous: vec![], auth: vec![], set: vec![], made: 0 })

@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use importer::{
+use importer::dump::{
+    DumpReader,
     census::{Census, Fate},
-    dump::{DumpReader, format::DumpRoom},
+    format::DumpRoom,
 };
 use migration_tests::{
     command,

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use importer::{
-    conduit::kv::memory::MemoryStore,
+    conduit::store::memory::MemoryStore,
     dump::DumpReader,
     import,
     progress::Progress,

@@ -8,7 +8,7 @@ use std::{
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD_NO_PAD as STANDARD_NO_PAD};
-use importer::config::synapse::{Configuration, DatabaseConfig, Given};
+use importer::synapse::config::{Configuration, DatabaseConfig, Given};
 use migration_tests::{
     command::{self, Run},
     lab::{self, Lab},

@@ -14,15 +14,14 @@ use conduit_backfill::{
 use importer::{
     backfill::{DatabaseHost, Keys},
     conduit::{
-        kv::{self, Backend, KvStore, Mode, Row, memory::MemoryStore},
-        pdu_id::PduCount,
-        trees,
+        schema::{pdu_id::PduCount, trees},
+        store::{self, Backend, KvStore, Mode, Row, memory::MemoryStore},
     },
     dump::{
         DumpReader, DumpWriter,
         format::{DumpEvent, DumpRoom, DumpState, Manifest},
     },
-    import::{self, past::Past},
+    import::{self, history::Past},
     progress::Progress,
 };
 use ruma::{EventId, OwnedEventId, RoomId, server_name};
@@ -59,13 +58,13 @@ impl Factory for Databases {
         let dump = dump(&directory.join("dump"), &start.rooms);
         let directory = directory.join("database");
         let mut store: Box<dyn KvStore> = match self.backend {
-            Some(backend) => kv::open(backend, &directory, Mode::Create).unwrap(),
+            Some(backend) => store::open(backend, &directory, Mode::Create).unwrap(),
             None => Box::new(MemoryStore::default()),
         };
         import::import(&dump, store.as_mut(), None, &Progress::Hidden).unwrap();
         if let Some(backend) = self.backend {
             drop(store);
-            store = kv::open(backend, &directory, Mode::Write).unwrap();
+            store = store::open(backend, &directory, Mode::Write).unwrap();
         }
         let name = server_name!("old.example.org");
         let keys = Keys::known(name.to_owned(), start.keys);
@@ -82,7 +81,7 @@ impl Factory for Databases {
             let mut store = std::mem::replace(past, placeholder()).into_store();
             if let Some(backend) = backend {
                 drop(store);
-                store = kv::open(backend, &directory, Mode::Write)?;
+                store = store::open(backend, &directory, Mode::Write)?;
             }
             *past = Past::open(store, server_name!("old.example.org"))?;
             Ok(())

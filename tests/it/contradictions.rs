@@ -3,9 +3,8 @@
 
 use importer::{
     conduit::{
-        kv::{KvStore as _, memory::MemoryStore},
-        layout::Part,
-        trees,
+        schema::{layout::Part, trees},
+        store::{KvStore as _, memory::MemoryStore},
     },
     dump::{
         DumpReader, DumpWriter,
@@ -42,7 +41,7 @@ fn event(
     kind: &str,
     content: &Value,
 ) -> DumpEvent {
-    let der = importer::conduit::keypair::pkcs8("a", SEED).unwrap();
+    let der = importer::conduit::schema::keypair::pkcs8("a", SEED).unwrap();
     let key = Ed25519KeyPair::from_der(&der, "a".into()).unwrap();
     let last: Vec<_> = previous.last().iter().map(|event| &event.event_id).collect();
     let auth: Vec<_> = previous.iter().map(|event| &event.event_id).collect();

@@ -8,7 +8,7 @@ use std::{
     process::Command,
 };
 
-use importer::media::files_below;
+use importer::fs::files_below;
 use migration_tests::{command, lab::Lab, skip};
 
 /// A file system in memory; unmounted when dropped.

@@ -3,10 +3,9 @@
 use std::{fs, path::Path};
 
 use importer::{
-    conduit::kv::{self, Backend, Mode},
-    partial::Partial,
+    conduit::store::{self, Backend, Mode},
+    fs::atomic_dir::Partial,
 };
-
 use migration_tests::{
     command::{self, Run},
     lab::{Engine, Lab},
@@ -180,7 +179,7 @@ fn databases_that_are_in_use() {
     let scratch = tempfile::tempdir().unwrap();
     let [database, target, nowhere] =
         ["conduit", "target", "nowhere"].map(|name| scratch.path().join(name));
-    let conduit = kv::open(Backend::Rocksdb, &database, Mode::Create).unwrap();
+    let conduit = store::open(Backend::Rocksdb, &database, Mode::Create).unwrap();
     let verify = [
         "verify".as_ref(),
         "--server-name".as_ref(),

@@ -12,10 +12,10 @@ use std::{
 
 use importer::{
     conduit::{
-        kv::{self, Backend, Mode},
-        trees,
+        schema::trees,
+        store::{self, Backend, Mode},
     },
-    media::files_below,
+    fs::files_below,
 };
 use migration_tests::{
     command::{self, Run},
@@ -108,8 +108,9 @@ impl Story {
         if !expected.exists() {
             command::import(&self.full, &expected, "rocksdb").unwrap();
         }
-        [(Backend::Rocksdb, &*expected), (backend, database)]
-            .map(|(backend, path)| content(kv::open(backend, path, Mode::Read).unwrap().as_ref()))
+        [(Backend::Rocksdb, &*expected), (backend, database)].map(|(backend, path)| {
+            content(store::open(backend, path, Mode::Read).unwrap().as_ref())
+        })
     }
 }
 
@@ -172,14 +173,14 @@ fn give(database: &Path) -> bool {
 }
 
 fn refused_if_in_use(story: &Story, database: &Path) {
-    let held = kv::open(Backend::Rocksdb, database, Mode::Write).unwrap();
+    let held = store::open(Backend::Rocksdb, database, Mode::Write).unwrap();
     story.backfill(database).failed(5, &["in use", "stop Conduit"]).unwrap();
     drop(held);
 }
 
 fn refused_if_unfinished_or_of_another_server(story: &Story) {
     let partial = story.lab.path("unfinished");
-    kv::open(Backend::Rocksdb, &partial, Mode::Create).unwrap().finish().unwrap();
+    store::open(Backend::Rocksdb, &partial, Mode::Create).unwrap().finish().unwrap();
     story.backfill(&partial).failed(5, &["not complete", "import again"]).unwrap();
     story.backfill(&story.lab.path("nothing")).failed(5, &["no Conduit database"]).unwrap();
 
@@ -272,7 +273,7 @@ fn logs(database: &Path) -> BTreeSet<PathBuf> {
 }
 
 fn events(backend: Backend, database: &Path) -> usize {
-    let store = kv::open(backend, database, Mode::Read).unwrap();
+    let store = store::open(backend, database, Mode::Read).unwrap();
     store.scan(&trees::PDUID_PDU, &[]).unwrap().count()
 }
 
@@ -295,7 +296,8 @@ fn a_patched_conduit_is_drained_of_all_that_is_missing() {
     let expected = story.lab.path("expected");
     command::import(&story.full, &expected, "rocksdb").unwrap();
     let [expected, found] = [&expected, &database].map(|path| {
-        content(kv::open(Backend::Rocksdb, path, Mode::Read).unwrap().as_ref())["timeline"].clone()
+        content(store::open(Backend::Rocksdb, path, Mode::Read).unwrap().as_ref())["timeline"]
+            .clone()
     });
     let missing: Vec<_> = expected.iter().filter(|line| !found.contains(line)).collect();
     assert!(missing.is_empty(), "{} events differ, {:?} first", missing.len(), missing.first());

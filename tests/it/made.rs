@@ -31,7 +31,7 @@ pub(crate) struct Events {
 
 impl Events {
     pub(crate) fn new(room: &'static str) -> Self {
-        let der = importer::conduit::keypair::pkcs8("a", SEED).unwrap();
+        let der = importer::conduit::schema::keypair::pkcs8("a", SEED).unwrap();
         let key = Ed25519KeyPair::from_der(&der, "a".into()).unwrap();
         Self { key, room, previous: Vec::new(), auth: Vec::new() }
     }

@@ -9,15 +9,15 @@ use std::{
 
 use importer::{
     conduit::{
-        kv::{KvStore as _, Row, memory::MemoryStore},
-        trees::{self, TREES, Tree},
+        schema::trees::{self, TREES, Tree},
+        store::{KvStore as _, Row, memory::MemoryStore},
     },
     dump::{
         DumpReader, DumpWriter,
         format::{DumpMediaHead, Manifest},
     },
+    fs::{ContentDirectory, Layout},
     import::{self, ImportError, Imported, MediaTarget},
-    media::{ContentDirectory, Layout},
     progress::Progress,
     tally::Skip,
     verify::{self, Files},
@@ -71,8 +71,8 @@ impl Move {
     }
 }
 
-fn hash(content: &str) -> importer::media::ContentHash {
-    importer::media::hash(&mut content.as_bytes()).unwrap().0
+fn hash(content: &str) -> importer::fs::ContentHash {
+    importer::fs::hash(&mut content.as_bytes()).unwrap().0
 }
 
 /// Writes files into a store, and records into a dump.
@@ -171,7 +171,7 @@ fn media_moves_with_all_that_is_known_of_it() {
     assert_eq!(fs::read_to_string(media.file("a picture")).unwrap(), "a picture");
     assert_eq!(fs::read_to_string(media.file("")).unwrap(), "");
     // Two records, one content.
-    assert_eq!(importer::media::files_below(media.target.directory.path()).count(), 4);
+    assert_eq!(importer::fs::files_below(media.target.directory.path()).count(), 4);
     assert_eq!(media.findings(&store, &[]), Vec::<String>::new());
     let (again, _) = media.imported();
     assert_eq!(rows(&again), rows(&store));
@@ -256,7 +256,7 @@ fn what_can_not_move_is_named_with_a_reason() {
         ]
     );
     assert_eq!(rows(&store), Vec::<String>::new());
-    assert_eq!(importer::media::files_below(media.target.directory.path()).count(), 0);
+    assert_eq!(importer::fs::files_below(media.target.directory.path()).count(), 0);
     assert_eq!(media.findings(&store, &imported.tally.skipped), Vec::<String>::new());
     assert_eq!(media.findings(&store, &[]), Vec::<String>::new());
 }

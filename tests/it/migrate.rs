@@ -10,8 +10,8 @@ use std::{
 
 use importer::{
     conduit::{
-        kv::{self, Backend, Mode},
-        trees::TREES,
+        schema::trees::TREES,
+        store::{self, Backend, Mode},
     },
     dump::{DumpReader, format::FileEntry},
 };
@@ -23,7 +23,7 @@ use migration_tests::{
 type Rows = BTreeMap<(&'static str, Vec<u8>), Vec<u8>>;
 
 fn rows(directory: &Path) -> Rows {
-    let store = kv::open(Backend::Rocksdb, directory, Mode::Read).unwrap();
+    let store = store::open(Backend::Rocksdb, directory, Mode::Read).unwrap();
     let mut rows = Rows::new();
     for tree in TREES {
         for row in store.scan(tree, &[]).unwrap() {

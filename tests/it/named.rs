@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use importer::conduit::{
-    kv::KvStore,
-    layout::{Fields, Value as Field},
-    pdu_id::PduCount,
-    state_diff::StateDiff,
-    trees::{self, Tree},
+    schema::{
+        layout::{Fields, Value as Field},
+        pdu_id::PduCount,
+        state_diff::StateDiff,
+        trees::{self, Tree},
+    },
+    store::KvStore,
 };
 use serde_json::Value;
 

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use importer::conduit::{
     json,
-    kv::{self, Backend, Mode},
-    layout::{Layout, Value},
-    trees::{self, TREES, Tree},
+    schema::{
+        layout::{Layout, Value},
+        trees::{self, TREES, Tree},
+    },
+    store::{self, Backend, Mode},
 };
 use migration_tests::fixture;
 
@@ -14,7 +16,7 @@ use migration_tests::fixture;
 fn again(
     tree: &Tree,
     layout: Layout,
-    encode: impl Fn(&[importer::conduit::layout::Part<'_>]) -> Vec<u8>,
+    encode: impl Fn(&[importer::conduit::schema::layout::Part<'_>]) -> Vec<u8>,
     bytes: &[u8],
 ) -> Vec<u8> {
     let fields = layout.decode(bytes).unwrap_or_else(|e| panic!("{tree}: {e}: {}", hex(bytes)));
@@ -33,8 +35,8 @@ fn hex(bytes: &[u8]) -> String {
 #[test]
 fn every_row_of_a_real_database_is_decoded_and_encoded_to_the_same_bytes() {
     let (_scratch, directory) = fixture::conduit_v18().unwrap();
-    assert_eq!(kv::detect(&directory), Some(Backend::Rocksdb));
-    let store = kv::open(Backend::Rocksdb, &directory, Mode::Read).unwrap();
+    assert_eq!(store::detect(&directory), Some(Backend::Rocksdb));
+    let store = store::open(Backend::Rocksdb, &directory, Mode::Read).unwrap();
     assert_eq!(store.foreign_trees().unwrap(), Vec::<String>::new());
     let mut rows = BTreeMap::new();
     let mut different = Vec::new();

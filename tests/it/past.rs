@@ -17,8 +17,8 @@ use conduit_backfill::{
 use importer::{
     backfill::{DatabaseHost, Keys},
     conduit::{
-        kv::{Changes, Entries, KvError, KvStore, Row, memory::MemoryStore},
-        trees::{self, Tree},
+        schema::trees::{self, Tree},
+        store::{Changes, Entries, KvError, KvStore, Row, memory::MemoryStore},
     },
     dump::{
         DumpReader, DumpWriter,
@@ -26,7 +26,7 @@ use importer::{
     },
     import::{
         self,
-        past::{Past, PastError},
+        history::{Past, PastError},
     },
     progress::Progress,
     verify::{self, StateComparison},

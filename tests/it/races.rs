@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use conduit_backfill::Host as _;
-use importer::conduit::kv::Backend;
+use importer::conduit::store::Backend;
 use migration_tests::{
     lab::{Engine, Lab},
     past::Past,

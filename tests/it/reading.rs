@@ -2,8 +2,8 @@
 
 use importer::{
     conduit::{
-        kv::{KvStore as _, memory::MemoryStore},
-        trees,
+        schema::trees,
+        store::{KvStore as _, memory::MemoryStore},
     },
     import,
     progress::Progress,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use importer::census::Fate;
+use importer::dump::census::Fate;
 use migration_tests::{
     command::{self, Run},
     lab::Lab,

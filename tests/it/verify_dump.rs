@@ -3,9 +3,11 @@
 
 use importer::{
     conduit::{
-        kv::{KvStore as _, Row, memory::MemoryStore},
-        layout::Part,
-        trees::{self, Tree},
+        schema::{
+            layout::Part,
+            trees::{self, Tree},
+        },
+        store::{KvStore as _, Row, memory::MemoryStore},
     },
     dump::DumpReader,
     import,

@@ -3,10 +3,14 @@
 
 use importer::{
     conduit::{
-        keypair,
-        kv::{self, Backend, Changes, Entries, KvError, KvStore, Mode, Row, memory::MemoryStore},
-        layout::Part,
-        trees::{self, TREES, Tree},
+        schema::{
+            keypair,
+            layout::Part,
+            trees::{self, TREES, Tree},
+        },
+        store::{
+            self, Backend, Changes, Entries, KvError, KvStore, Mode, Row, memory::MemoryStore,
+        },
     },
     findings::Severity,
     progress::Progress,
@@ -17,7 +21,7 @@ use serde_json::{Value, json};
 
 fn fixture_in_memory() -> MemoryStore {
     let (_scratch, directory) = fixture::conduit_v18().unwrap();
-    let store = kv::open(Backend::Rocksdb, &directory, Mode::Read).unwrap();
+    let store = store::open(Backend::Rocksdb, &directory, Mode::Read).unwrap();
     let mut memory = MemoryStore::default();
     for tree in TREES {
         let rows = store.scan(tree, &[]).unwrap().map(|row| {

@@ -7,24 +7,23 @@ use std::{
 };
 
 /// The ground, which knows nobody above it.
-const GROUND: [&str; 8] =
-    ["findings", "tally", "census", "counted", "progress", "remedy", "secret", "size"];
+const GROUND: [&str; 6] = ["counted", "findings", "fs", "progress", "size", "tally"];
 /// All that is above the ground.
-const ABOVE: [&str; 13] = [
-    "backfill", "check", "cli", "conduit", "config", "drain", "dump", "import", "media", "partial",
-    "report", "synapse", "verify",
+const ABOVE: [&str; 12] = [
+    "backfill", "check", "cli", "conduit", "drain", "dump", "import", "proxy", "report", "source",
+    "synapse", "verify",
 ];
 /// A folder, and those that it must not know.
 const WALLS: [(&str, &[&str]); 9] = [
     ("backfill", &["cli", "check", "report"]),
     ("check", &["cli", "import", "verify", "report"]),
-    ("conduit", &["cli", "synapse", "dump", "import", "verify", "check", "config"]),
-    ("config", &["cli", "import", "verify", "check", "report"]),
-    ("drain", &["cli", "import", "synapse"]),
-    ("dump", &["cli", "synapse", "conduit", "import", "verify", "check", "config"]),
-    ("import", &["cli", "synapse", "verify", "check", "config", "report"]),
+    ("conduit", &["cli", "synapse", "source", "dump", "import", "verify", "check"]),
+    ("drain", &["cli", "import", "source", "synapse"]),
+    ("dump", &["cli", "synapse", "source", "conduit", "import", "verify", "check"]),
+    ("import", &["cli", "synapse", "source", "verify", "check", "report"]),
+    ("source", &["cli", "synapse", "conduit", "import", "verify", "check", "report"]),
     ("synapse", &["cli", "conduit", "import", "verify", "check", "report"]),
-    ("verify", &["cli", "synapse", "import", "check", "config", "report"]),
+    ("verify", &["cli", "synapse", "source", "import", "check", "report"]),
 ];
 
 #[test]

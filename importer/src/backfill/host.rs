@@ -10,7 +10,7 @@ use conduit_backfill::host::{GivenUp, Host, HostError, Page, Pdu, Place, StateMa
 use ruma::{CanonicalJsonObject, EventId, OwnedEventId, RoomId, RoomVersionId, ServerName};
 
 use super::keys::Keys;
-use crate::import::past::{Past, PastError};
+use crate::import::history::{Past, PastError};
 
 /// A Conduit database as the host of its past. The database blocks, so each question goes to a thread for that; one is
 /// answered at a time.

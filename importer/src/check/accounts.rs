@@ -7,10 +7,10 @@ use ruma::{OwnedUserId, UserId};
 use super::Checks;
 use crate::{
     conduit::account_data::{Readable, readable},
-    config::synapse::SynapseConfig,
     counted::{count, counted},
     findings::codes::{self, Code},
-    synapse::survey::{Account, OddAccountData, Survey},
+    source::survey::{Account, OddAccountData, Survey},
+    synapse::config::SynapseConfig,
 };
 
 pub(super) fn check(checks: &mut Checks, survey: &Survey, config: Option<&SynapseConfig>) {

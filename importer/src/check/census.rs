@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use super::Checks;
 use crate::{
-    census::{Census, Fate, TableRows},
     counted::{count, counted},
+    dump::census::{Census, Fate, TableRows},
     findings::{Finding, codes},
-    synapse::survey::Survey,
+    source::survey::Survey,
 };
 
 /// A table that has a finding of its own.

@@ -5,7 +5,7 @@ use crate::{
     conduit::room_versions::is_supported,
     counted::count,
     findings::codes,
-    synapse::survey::{Room, Survey},
+    source::survey::{Room, Survey},
 };
 
 pub(super) fn check(checks: &mut Checks, survey: &Survey) {

@@ -3,10 +3,10 @@
 use std::{fs, net::TcpStream, path::Path, time::Duration};
 
 use crate::{
-    config::synapse::{DatabaseConfig, Surroundings, SynapseConfig},
     counted::counted,
     findings::{Finding, codes},
-    in_use,
+    fs::open_by,
+    synapse::config::{DatabaseConfig, Surroundings, SynapseConfig},
 };
 
 /// How long a local port may take to answer.
@@ -36,7 +36,7 @@ pub(super) fn running(
         .flat_map(|config| std::iter::once(&config.database).chain(config.state_database.as_ref()));
     for database in databases {
         if let DatabaseConfig::Sqlite { path } = database
-            && let Ok(Some(holder)) = in_use::holder(path)
+            && let Ok(Some(holder)) = open_by::holder(path)
         {
             let text = format!("{holder} has the database open");
             found.push(codes::RUNNING.of(path.display().to_string(), text));

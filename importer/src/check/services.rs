@@ -7,11 +7,9 @@ use serde_json::Value;
 
 use super::Checks;
 use crate::{
-    config::{
-        conduit::ConduitService,
-        synapse::{Service, Surroundings, SynapseConfig},
-    },
+    conduit::config::ConduitService,
     findings::codes::{self, Code},
+    synapse::config::{Service, Surroundings, SynapseConfig},
 };
 
 /// What Conduit has no setting for.

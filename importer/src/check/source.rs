@@ -4,14 +4,16 @@ use secrecy::ExposeSecret as _;
 
 use super::{Checks, services};
 use crate::{
-    conduit::{appservice::registrations, keypair},
-    config::synapse::{ConfigError, Surroundings, SynapseConfig},
+    conduit::{appservice::registrations, schema::keypair},
     counted::{count, counted},
     findings::{Finding, codes},
-    synapse::{
+    source::{
         SourceError,
-        database::DatabaseError,
         survey::{Duplicate, Survey},
+    },
+    synapse::{
+        config::{ConfigError, Surroundings, SynapseConfig},
+        database::DatabaseError,
     },
 };
 
@@ -50,16 +52,17 @@ fn told(finding: Finding) -> Finding {
 
 /// The finding that an unreadable Synapse is.
 pub fn source_error(error: &SourceError) -> Finding {
-    let code = match error {
-        SourceError::Database(error) => match error {
-            DatabaseError::NotSynapse { .. } => codes::NOT_SYNAPSE,
-            DatabaseError::SchemaTooOld { .. } => codes::SCHEMA,
-            DatabaseError::SchemaTooNew { .. } => codes::SCHEMA_NEW,
-            DatabaseError::BackgroundUpdate { .. } => codes::NEEDED_UPDATE,
-            DatabaseError::ServerName { .. } => codes::OTHER_SERVER,
-            _ => codes::SOURCE,
-        },
-        SourceError::Api(_) | SourceError::Write(_) => codes::SOURCE,
+    let of_database = match error {
+        SourceError::Homeserver(error) => error.downcast_ref(),
+        SourceError::Write(_) => None,
+    };
+    let code = match of_database {
+        Some(DatabaseError::NotSynapse { .. }) => codes::NOT_SYNAPSE,
+        Some(DatabaseError::SchemaTooOld { .. }) => codes::SCHEMA,
+        Some(DatabaseError::SchemaTooNew { .. }) => codes::SCHEMA_NEW,
+        Some(DatabaseError::BackgroundUpdate { .. }) => codes::NEEDED_UPDATE,
+        Some(DatabaseError::ServerName { .. }) => codes::OTHER_SERVER,
+        _ => codes::SOURCE,
     };
     told(code.of("Synapse", chain(error)))
 }

@@ -11,8 +11,8 @@ use serde::Serialize;
 
 use super::{Checks, Dump, Target};
 use crate::{
-    counted::count, dump::History, findings::codes, partial::nearest, size::size,
-    synapse::survey::Survey,
+    counted::count, dump::History, findings::codes, fs::atomic_dir::nearest, size::size,
+    source::survey::Survey,
 };
 
 /// Microseconds that an event takes to be dumped, imported and verified, on two cores, with its share of everything else: the most
@@ -87,7 +87,7 @@ const RECENT: u64 = 100;
 
 /// How much there is to move. The disks are known by [`Checks::target`].
 pub fn plan(survey: &Survey, history: History) -> Plan {
-    let rows = |census: &crate::census::Census| {
+    let rows = |census: &crate::dump::census::Census| {
         census.tables.iter().find(|table| table.table == "events").and_then(|table| table.rows)
     };
     let events = survey.census.as_ref().and_then(rows);
@@ -165,7 +165,7 @@ fn database(dump: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::synapse::survey::{Account, Database, Media, Room};
+    use crate::source::survey::{Account, Database, Media, Room};
 
     #[test]
     fn the_estimate_goes_by_what_will_be_read() {

@@ -8,11 +8,12 @@ use std::{
 
 use super::{Checks, chain, services};
 use crate::{
-    config::{conduit::ConduitService, synapse::Surroundings},
+    conduit::config::ConduitService,
     dump::{DumpReader, Extent},
     findings::{Finding, codes},
-    partial::{self, PartialError, nearest},
-    synapse::survey::Survey,
+    fs::atomic_dir::{self, PartialError, nearest},
+    source::survey::Survey,
+    synapse::config::Surroundings,
 };
 
 /// A dump in the plan of a migration.
@@ -81,7 +82,7 @@ impl Target {
 /// A directory that will be made.
 fn place(checks: &mut Checks, path: &Path, used: &codes::Code) {
     let subject = path.display().to_string();
-    match partial::check(path) {
+    match atomic_dir::check(path) {
         Ok(()) => {}
         Err(PartialError::NotEmpty { .. }) => {
             // The code says what to do; so do the error's words.
@@ -107,7 +108,7 @@ fn place(checks: &mut Checks, path: &Path, used: &codes::Code) {
         }
     }
     // Run as one that writes: the last step of a run must not be the first one to fail.
-    if let Err(error) = partial::rehearse(path) {
+    if let Err(error) = atomic_dir::rehearse(path) {
         checks.found(&codes::TARGET_RIGHTS, subject, chain(&error));
     }
 }

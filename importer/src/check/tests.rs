@@ -8,16 +8,14 @@ use std::{
 
 use super::{Checks, Dump, Target, configuration_errors, source_error};
 use crate::{
-    config::{
-        conduit::ConduitService,
-        synapse::{ConfigError, Service, Surroundings, SynapseConfig},
-    },
+    conduit::config::ConduitService,
     dump::{Extent, History, MediaFiles, format::DumpAppservice},
     findings::{self, Severity},
-    partial::Partial,
+    fs::atomic_dir::Partial,
+    source::survey::{Account, Database, Media, Survey},
     synapse::{
+        config::{ConfigError, Service, Surroundings, SynapseConfig},
         database::DatabaseError,
-        survey::{Account, Database, Media, Survey},
     },
 };
 

@@ -1,18 +1,20 @@
 //! Exit codes.
 
-use super::{
+use super::arguments::{
     source::{NoSource, SecretFileError},
     target::TargetError,
 };
 use crate::{
     backfill::{ConnectError, FetchError},
-    config::{conduit::ConduitConfigError, synapse::ConfigError},
+    conduit::config::ConduitConfigError,
     drain::{ConduitError, DrainError},
     dump::{ReadError, WriteError},
-    findings::{self, Finding, Severity},
-    import::{ImportError, past::PastError},
+    findings,
+    findings::{Finding, Severity},
+    import::{ImportError, history::PastError},
     report::ReportError,
-    synapse::{SourceError, dump::DumpError},
+    source::{SourceError, dump::DumpError},
+    synapse::config::ConfigError,
     verify::VerifyError,
 };
 
@@ -91,14 +93,14 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
         .or_else(|| of_type(cause.is::<ConduitConfigError>() || cause.is::<TargetError>(), USAGE))
         .or_else(|| of_type(cause.is::<ConnectError>(), SOURCE))
         .or_else(|| of_type(cause.is::<PastError>() || cause.is::<ConduitError>(), TARGET))
-        .or_else(|| of_type(cause.is::<crate::partial::PartialError>(), TARGET))
+        .or_else(|| of_type(cause.is::<crate::fs::atomic_dir::PartialError>(), TARGET))
         .or_else(|| of_type(cause.is::<WriteError>() || cause.is::<ReportError>(), TARGET))
-        .or_else(|| of_type(cause.is::<crate::conduit::kv::KvError>(), TARGET))
+        .or_else(|| of_type(cause.is::<crate::conduit::store::KvError>(), TARGET))
 }
 
 fn of_source(error: &SourceError) -> u8 {
     match error {
         SourceError::Write(_) => TARGET,
-        SourceError::Database(_) | SourceError::Api(_) => SOURCE,
+        SourceError::Homeserver(_) => SOURCE,
     }
 }

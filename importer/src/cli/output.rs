@@ -13,7 +13,8 @@ use super::paint::Paint;
 use crate::{
     counted::{count, counted, grouped},
     findings::{Finding, Severity, codes, remedies},
-    progress, remedy,
+    fs::hints,
+    progress,
     tally::{Kind, Tally},
 };
 
@@ -181,5 +182,5 @@ pub(super) fn tally(out: &mut dyn Write, tally: &Tally, verb: &str) -> io::Resul
 /// How a shell runs this program again, from anywhere.
 pub(super) fn program() -> String {
     let path = std::env::current_exe().ok();
-    path.map_or_else(|| "importer".to_owned(), |path| remedy::word(path.display()))
+    path.map_or_else(|| "importer".to_owned(), |path| hints::word(path.display()))
 }

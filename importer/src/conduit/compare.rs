@@ -14,8 +14,8 @@ use serde_json::{Map, Value as Json, json};
 
 use super::{
     inspect::{InspectError, shown},
-    kv::{Entries, Entry, KvError, KvStore},
-    trees::{PATCHED, TREES, Tree},
+    schema::trees::{PATCHED, TREES, Tree},
+    store::{Entries, Entry, KvError, KvStore},
 };
 
 /// How many rows differ.

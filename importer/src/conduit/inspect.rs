@@ -5,9 +5,11 @@ use std::io::{self, Write};
 use serde_json::{Map, Value as Json, json};
 
 use super::{
-    kv::{KvError, KvStore},
-    layout::{Fields, Value},
-    trees::{TREES, Tree},
+    schema::{
+        layout::{Fields, Value},
+        trees::{TREES, Tree},
+    },
+    store::{KvError, KvStore},
 };
 
 /// Why rows could not be shown.
@@ -99,9 +101,8 @@ fn show(name: &str, value: &Value<'_>) -> Json {
 mod tests {
     use super::*;
     use crate::conduit::{
-        kv::{Row, memory::MemoryStore},
-        layout::Part,
-        trees,
+        schema::{layout::Part, trees},
+        store::{Row, memory::MemoryStore},
     };
 
     fn all(secrets: bool) -> String {

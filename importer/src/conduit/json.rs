@@ -8,7 +8,7 @@ use serde::{
     ser::SerializeMap as _,
 };
 
-use super::layout::Order;
+use super::schema::layout::Order;
 
 /// Parses `text` and writes it again in the given order. Equal to `text` exactly if `text` is what Conduit would write.
 ///

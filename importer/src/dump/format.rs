@@ -17,7 +17,10 @@ pub use self::{
     outbox::DumpOutgoing,
 };
 use super::Extent;
-use crate::{census::Census, secret, tally::Tally};
+use crate::{
+    dump::{census::Census, secret},
+    tally::Tally,
+};
 
 /// The version of the format this code reads and writes.
 pub const VERSION: u32 = 3;

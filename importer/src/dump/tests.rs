@@ -11,7 +11,7 @@ use super::{
     },
     names,
 };
-use crate::{partial::PartialError, tally::Tally};
+use crate::{fs::atomic_dir::PartialError, tally::Tally};
 
 const ROOM: &str = "!a/..:example.org";
 

@@ -25,10 +25,10 @@ use super::{
     format::{DumpRoom, DumpServer, DumpUser, FileEntry, Manifest},
     names,
 };
-use crate::{
-    media::PutError,
-    partial::{Partial, PartialError},
-    remedy,
+use crate::fs::{
+    PutError,
+    atomic_dir::{Partial, PartialError},
+    hints,
 };
 
 /// Why a dump could not be written.
@@ -39,7 +39,7 @@ pub enum WriteError {
     #[error(transparent)]
     Partial(#[from] PartialError),
     /// The operating system refused.
-    #[error("writing `{}`{}", path.display(), remedy::of(source))]
+    #[error("writing `{}`{}", path.display(), hints::of(source))]
     Io {
         /// The file or directory.
         path: PathBuf,

@@ -7,8 +7,7 @@ use super::{Import, ImportError};
 use crate::{
     conduit::{
         appservice::{json, registrations},
-        layout::Part,
-        trees,
+        schema::{layout::Part, trees},
     },
     dump::format::DumpAppservice,
     findings::{Finding, Severity},

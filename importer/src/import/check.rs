@@ -1,10 +1,10 @@
 //! What stands in the way, known from the dump alone.
 
-use super::ImportError;
 use crate::{
-    conduit::{keypair, room_versions::is_supported},
+    conduit::{room_versions::is_supported, schema::keypair},
     dump::DumpReader,
     findings::{Finding, Severity},
+    import::ImportError,
 };
 
 /// Findings that make the import impossible or are worth a warning. Codes and meanings are in the module's head.

@@ -4,8 +4,8 @@
 //! Files are hashed and copied by all cores, some hundreds at a time; rows follow in the order of the dump. One content is
 //! one file, however many records name it. Conduit makes thumbnails itself.
 
-mod carry;
-mod notes;
+mod copy;
+mod seen;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,16 +14,15 @@ use std::{
 
 use rayon::prelude::*;
 
-use self::carry::{content_type, file_name, uploader};
 use self::{
-    carry::{Carried, NotCarried},
-    notes::Notes,
+    copy::{Carried, NotCarried, content_type, file_name, uploader},
+    seen::Notes,
 };
 use super::{Import, ImportError};
 use crate::{
-    conduit::{layout::Part, trees},
-    dump::{DumpReader, format::DumpMedia},
-    media::{ContentDirectory, ContentHash, Store},
+    conduit::schema::{layout::Part, trees},
+    dump::{DumpReader, MediaStore, format::DumpMedia},
+    fs::{ContentDirectory, ContentHash},
     progress::Progress,
     tally::Kind,
 };
@@ -76,7 +75,7 @@ impl Import<'_> {
             return Ok(());
         };
         let (folder, stores) = (dump.media_directory(), &records.head().stores);
-        let store = Store::of_records(folder, stores, target.store.as_ref());
+        let store = MediaStore::of_records(folder, stores, target.store.as_ref());
         target.directory.create()?;
         let read = dump.manifest().tally.written.get(&Kind::Media).copied().unwrap_or(0);
         let phase = progress.phase("media file", usize::try_from(read).unwrap_or(usize::MAX));
@@ -95,7 +94,7 @@ impl Import<'_> {
                 .into_par_iter()
                 .map(|record| {
                     let path = record.path.as_deref();
-                    let file = path.map(|path| carry::carry(&store, target, &record, path));
+                    let file = path.map(|path| copy::carry(&store, target, &record, path));
                     (record, file)
                 })
                 .collect();

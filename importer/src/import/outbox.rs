@@ -12,7 +12,7 @@ use serde_json::{json, value::RawValue};
 
 use super::{Import, ImportError};
 use crate::{
-    conduit::{layout::Part, trees},
+    conduit::schema::{layout::Part, trees},
     dump::{DumpReader, format::DumpOutgoing},
     tally::Kind,
 };

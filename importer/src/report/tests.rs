@@ -295,7 +295,7 @@ fn history_that_is_left_for_later_is_told_and_how_to_fetch_it() {
             synapse_config: &[],
             map_path: &mapped,
         };
-        words(&super::todo::list(&outcome, "/dump".as_ref(), &later))
+        words(&super::next_steps::list(&outcome, "/dump".as_ref(), &later))
     };
     let list = |older: &[(u64, Option<u64>)]| listed(older, 6167);
     // The old Synapse does not answer where people look for Conduit, and is found where it is.
@@ -362,7 +362,7 @@ fn the_list_says_where_things_are_on_this_machine() {
             synapse_config: &[],
             map_path: &[],
         };
-        words(&super::todo::list(&outcome, "/dump".as_ref(), &super::Later::default()))
+        words(&super::next_steps::list(&outcome, "/dump".as_ref(), &super::Later::default()))
     };
     let inside = list("/var/lib/conduit/media", false, 6167);
     assert!(inside.contains(": /var/lib/conduit\n") && !inside.contains("--upstream"), "{inside}");
@@ -379,15 +379,15 @@ fn the_list_says_where_things_are_on_this_machine() {
         "{bucket}"
     );
     let passwd = "root:x:0:0::/root:/bin/sh\nconduits:x:1:1::/:/bin/sh\n";
-    assert_eq!(super::todo::conduits_user(passwd), None);
+    assert_eq!(super::next_steps::conduits_user(passwd), None);
     let passwd = format!("{passwd}_matrix-conduit:x:990:990::/var/lib/matrix-conduit:/bin/false\n");
-    assert_eq!(super::todo::conduits_user(&passwd), Some("_matrix-conduit"));
+    assert_eq!(super::next_steps::conduits_user(&passwd), Some("_matrix-conduit"));
 }
 
 #[test]
 fn the_list_starts_the_unit_that_is_there() {
     let root = tempfile::tempdir().unwrap();
-    let commands = || super::todo::start(root.path()).commands;
+    let commands = || super::next_steps::start(root.path()).commands;
     assert_eq!(commands(), [""; 0]);
     let library = root.path().join("usr/lib/systemd/system");
     fs::create_dir_all(&library).unwrap();

@@ -11,7 +11,7 @@
 //! erased, [`ApiSource::rooms`] and [`ApiSource::room`] build on these notes.
 
 mod connection;
-mod count;
+mod counter;
 mod error;
 mod logins;
 mod media;
@@ -21,6 +21,9 @@ mod spool;
 mod survey;
 mod user;
 mod users;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
@@ -37,13 +40,14 @@ use self::{
     room::{ListedRoom, Sightings},
     server::Keys,
 };
-use super::{Extent, History, MediaFiles, Source, SourceError, erased::Erased, survey::Survey};
+use super::erased::Erased;
 use crate::{
     dump::{
-        DumpWriter,
+        DumpWriter, Extent, History, MediaFiles,
         format::{DumpServer, DumpUser, SourceInfo, SourceKind},
     },
     progress::Progress,
+    source::{Source, SourceError, survey::Survey},
     tally::Tally,
 };
 
@@ -167,6 +171,3 @@ impl Source for ApiSource {
         Ok(self.logins.close(&self.api).await?)
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -5,8 +5,8 @@
 
 mod census;
 mod connection;
+mod counter;
 mod error;
-mod items;
 mod media;
 mod outbox;
 mod rooms;
@@ -16,22 +16,26 @@ mod server;
 mod survey;
 mod users;
 
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
 use async_trait::async_trait;
 use ruma::{OwnedRoomId, OwnedUserId};
 
 use self::{census::Owners, connection::Connection, schema::Schema};
 pub use self::{error::DatabaseError, schema::SUPPORTED};
-use super::{
-    Extent, History, MediaFiles, MediaOptions, Source, SourceError, erased::Erased, survey::Survey,
-};
+use super::erased::Erased;
 use crate::{
-    census::Census,
-    config::synapse::{DatabaseConfig, SynapseConfig},
     dump::{
-        DumpWriter,
+        DumpWriter, Extent, History, MediaFiles, MediaOptions,
+        census::Census,
         format::{DumpServer, DumpUser, SourceInfo},
     },
     progress::Progress,
+    source::{Source, SourceError, survey::Survey},
+    synapse::config::{DatabaseConfig, SynapseConfig},
     tally::Tally,
 };
 
@@ -285,8 +289,3 @@ impl Source for DatabaseSource {
         Ok(self.main.end().await?)
     }
 }
-
-#[cfg(test)]
-mod testing;
-#[cfg(test)]
-mod tests;

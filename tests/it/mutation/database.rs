@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, path::PathBuf, process::Command};
 
-use importer::config::synapse::{DatabaseConfig, PostgresConfig, Surroundings, SynapseConfig};
+use importer::synapse::config::{DatabaseConfig, PostgresConfig, Surroundings, SynapseConfig};
 use migration_tests::lab::{Engine, Lab};
 use rusqlite::Connection;
 use tempfile::TempDir;

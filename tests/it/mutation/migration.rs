@@ -9,17 +9,19 @@ use std::{
 };
 
 use importer::{
-    census::Census,
     check::{self, Checks},
     cli::exit,
-    conduit::kv::memory::MemoryStore,
-    config::synapse::{Surroundings, SynapseConfig},
-    dump::{DumpReader, History},
+    conduit::store::memory::MemoryStore,
+    dump::{DumpReader, History, census::Census},
     findings::{self, Finding, Severity, codes},
+    fs::{ContentDirectory, Layout},
     import::{self, MediaTarget},
-    media::{ContentDirectory, Layout},
     progress::Progress,
-    synapse::{Source as _, SourceError, database::DatabaseSource, dump::dump},
+    source::{Source as _, SourceError, dump::dump},
+    synapse::{
+        config::{Surroundings, SynapseConfig},
+        database::DatabaseSource,
+    },
     tally::Tally,
     verify::{self, Files, StateComparison},
 };

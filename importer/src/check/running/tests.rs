@@ -8,9 +8,9 @@ use std::{
 use super::running;
 use crate::{
     check::Checks,
-    config::synapse::{Surroundings, SynapseConfig},
-    in_use::tests::Other,
-    synapse::survey::{Database, Survey},
+    fs::open_by::tests::Other,
+    source::survey::{Database, Survey},
+    synapse::config::{Surroundings, SynapseConfig},
 };
 
 fn subjects(surroundings: &Surroundings, config: Option<&SynapseConfig>) -> Vec<String> {

@@ -1,8 +1,7 @@
 use super::*;
 use crate::conduit::{
-    kv::{Row, memory::MemoryStore},
-    layout::Part,
-    trees,
+    schema::{layout::Part, trees},
+    store::{Row, memory::MemoryStore},
 };
 
 /// A database with an account, an alias and a number of joined users.

@@ -2,8 +2,8 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::{
-    conduit::kv::{KvStore as _, memory::MemoryStore},
-    import::rows::Rows,
+    conduit::store::{KvStore as _, memory::MemoryStore},
+    import::row_writer::Rows,
     tally::Tally,
 };
 
@@ -29,7 +29,7 @@ namespaces:
 
 fn import(registrations: &[(&str, &str)]) -> (MemoryStore, Tally, Vec<Finding>) {
     let mut store = MemoryStore::default();
-    let der = crate::conduit::keypair::pkcs8("a", &"A".repeat(43)).unwrap();
+    let der = crate::conduit::schema::keypair::pkcs8("a", &"A".repeat(43)).unwrap();
     let signer = ruma::signatures::Ed25519KeyPair::from_der(&der, "a".into()).unwrap();
     let mut import = Import {
         rows: Rows::new(&mut store),
@@ -41,7 +41,7 @@ fn import(registrations: &[(&str, &str)]) -> (MemoryStore, Tally, Vec<Finding>) 
         admins: Vec::new(),
         servers: BTreeSet::new(),
         in_states: BTreeSet::new(),
-        signed: crate::import::e2ee::Signed::new(),
+        signed: crate::import::users::encryption::Signed::new(),
         erased: 0,
         findings: Vec::new(),
     };

@@ -6,8 +6,8 @@ use maud::{Markup, html};
 
 use super::{super::Report, folded, sentence};
 use crate::{
-    census::TableRows,
     counted::{count, grouped},
+    dump::census::TableRows,
     synapse::database::whereabouts,
 };
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use maud::{Markup, html};
 
 use super::{
-    super::{Report, Verdict, date, todo::Todo},
+    super::{Report, Verdict, date, next_steps::Todo},
     number, sentence, with_code,
 };
 use crate::{

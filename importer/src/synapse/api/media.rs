@@ -15,10 +15,10 @@ use super::{
 };
 use crate::{
     dump::{
-        DumpWriter, MediaWriter, WriteError,
+        DumpWriter, MediaWriter, NotUsable, WriteError,
         format::{DumpMedia, DumpMediaHead},
     },
-    media::{ContentDirectory, ContentHash, Layout, NotUsable},
+    fs::{ContentDirectory, ContentHash, Layout},
     progress::Progress,
     tally::{Kind, Tally},
 };

@@ -3,15 +3,15 @@
 //! A room is read once, page by page; states, timeline and outliers wait in memory (as differences) and in temporary
 //! files until all is known that stands in the room's head. So a room that can't be read leaves no file.
 
-mod before;
 mod event;
 mod hidden;
 mod members;
 mod outliers;
 mod recent;
 mod resolve;
-mod sightings;
-mod states;
+mod seen_by_users;
+mod state_before;
+mod state_tree;
 mod timeline;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,23 +20,24 @@ use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId, RoomId};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-pub(super) use self::sightings::{Seen, Sightings};
+pub(super) use self::seen_by_users::{Seen, Sightings};
 use self::{
-    before::Before,
     event::{Event, Version},
     outliers::Known,
     resolve::Pdus,
-    states::{Entries, States},
+    state_before::Before,
+    state_tree::{Entries, States},
     timeline::{Extremity, Page, Timeline},
 };
-use super::{ApiError, ApiSource, count::Counter, spool::Spool};
+use super::{ApiError, ApiSource, counter::Counter, spool::Spool};
 use crate::{
     dump::{
-        DumpWriter,
+        DumpWriter, History,
         format::{DumpEvent, DumpMember, DumpRemoteReceipt, DumpRoom},
     },
+    source::SourceError,
     synapse::{
-        History, SOFT_FAILED, SourceError,
+        SOFT_FAILED,
         erased::{Erased, Pruning},
     },
     tally::{Kind, Tally},
@@ -316,7 +317,7 @@ impl<'a> Room<'a> {
                 return Ok(());
             }
         };
-        let base = before.unwrap_or(states::EMPTY);
+        let base = before.unwrap_or(state_tree::EMPTY);
         let after = match event.key() {
             Some(key) => self.states.with(base, key, event.id.clone()),
             None => base,

@@ -10,14 +10,17 @@ use serde::Deserialize;
 use super::{
     ApiError, ApiOptions, ApiSource, Sightings,
     connection::{As, Connection, Get},
-    count::Counter,
+    counter::Counter,
     error::optional,
     logins::Logins,
     room::ListedRoom,
 };
 use crate::{
-    dump::format::{DumpOldSigningKey, DumpServer, DumpSigningKey},
-    synapse::{MediaFiles, erased::Erased},
+    dump::{
+        MediaFiles,
+        format::{DumpOldSigningKey, DumpServer, DumpSigningKey},
+    },
+    synapse::erased::Erased,
     tally::{Kind, Tally},
 };
 

@@ -9,7 +9,7 @@ use super::{
     connection::{As, Get},
     error::optional,
 };
-use crate::synapse::survey::{Account, Room, Survey};
+use crate::source::survey::{Account, Room, Survey};
 
 #[derive(Deserialize)]
 struct Accounts {

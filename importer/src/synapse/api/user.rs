@@ -16,7 +16,7 @@ use self::own::Owner;
 use super::{
     ApiError, ApiSource,
     connection::{As, Connection},
-    count::Counter,
+    counter::Counter,
 };
 use crate::{
     dump::format::{

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use ruma::OwnedUserId;
 use serde::Deserialize;
 
-use super::{ApiError, ApiSource, count::Counter};
+use super::{ApiError, ApiSource, counter::Counter};
 use crate::tally::{Kind, Tally};
 
 #[derive(Deserialize)]

@@ -24,8 +24,10 @@ use self::{
 };
 use super::{DatabaseError, DatabaseSource, connection::Connection, row::KeptRow};
 use crate::{
-    census::{Census, Fate, Stranger, TableRows},
-    dump::format::SourceKind,
+    dump::{
+        census::{Census, Fate, Stranger, TableRows},
+        format::SourceKind,
+    },
     tally::{Kind, Tally},
 };
 

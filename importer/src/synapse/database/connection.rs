@@ -17,7 +17,7 @@ use super::{
     error::EngineError,
     row::{KeptRow, Row},
 };
-use crate::{config::synapse::DatabaseConfig, dump::format::SourceKind};
+use crate::{dump::format::SourceKind, synapse::config::DatabaseConfig};
 
 /// Statements of ours that are prepared at a time; there are fewer.
 const STATEMENTS: usize = 200;

@@ -19,8 +19,8 @@ use super::{
     row::{KeptRow, Row},
 };
 use crate::{
-    dump::{DumpWriter, format::DumpMediaHead},
-    media::{ContentDirectory, Layout, Store},
+    dump::{DumpWriter, MediaStore, format::DumpMediaHead},
+    fs::{ContentDirectory, Layout},
     progress::Progress,
     tally::{Kind, Tally},
 };
@@ -107,11 +107,11 @@ impl DatabaseSource {
     }
 
     /// The media store by absolute paths: the import runs elsewhere.
-    fn store(&self) -> Result<Store, DatabaseError> {
+    fn store(&self) -> Result<MediaStore, DatabaseError> {
         let main = &self.config.media_store_path;
         let roots = std::iter::once(main).chain(&self.config.media_providers);
         let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
-        let store = Store::of_synapse(roots.map(absolute).collect());
+        let store = MediaStore::of_synapse(roots.map(absolute).collect());
         if !store.exists() && self.media.files != MediaFiles::None {
             if self.media.files == MediaFiles::Copy {
                 return Err(DatabaseError::MediaStoreMissing { path: main.clone() });

@@ -9,12 +9,12 @@ use serde_json::value::RawValue;
 
 use super::{
     DatabaseSource,
-    items::{Items, count},
+    counter::{Items, count},
     row::{BrokenRow, Row},
 };
 use crate::{
     dump::{DumpWriter, OutboxWriter, WriteError, format::DumpOutgoing},
-    synapse::SourceError,
+    source::SourceError,
     tally::{Kind, Tally},
 };
 

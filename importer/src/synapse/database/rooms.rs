@@ -4,18 +4,21 @@
 //! need go into the room's file, and what it refers to is noted, to be written as outliers if it does not turn up later.
 //! Memory holds one full state, one page of events, and ids of state groups and of state events.
 
-mod before;
-mod event;
+mod event_json;
 mod gaps;
 mod head;
-mod needed;
 mod outliers;
-mod pdu;
 mod receipts;
 mod recent;
 mod redactions;
-mod states;
+mod references;
+mod state_before;
+mod state_groups;
+mod stored_event;
 mod timeline;
+
+#[cfg(test)]
+pub(super) mod tests;
 
 use std::collections::BTreeSet;
 
@@ -23,18 +26,18 @@ use ruma::{OwnedEventId, OwnedRoomId, RoomId};
 
 pub(super) use self::head::stripped_state;
 use self::{
-    before::Groups,
-    event::{Form, Record, StoredEvent},
     head::Head,
-    needed::Needed,
     redactions::BanRedaction,
-    states::{Found, States},
+    references::Needed,
+    state_before::Groups,
+    state_groups::{Found, States},
+    stored_event::{Form, Record, StoredEvent},
     timeline::{Placed, Position, Timeline},
 };
 use super::{
     DatabaseError, DatabaseSource,
     connection::Connection,
-    items::Items,
+    counter::Items,
     row::{BrokenRow, Row},
 };
 use crate::{
@@ -42,7 +45,8 @@ use crate::{
         DumpWriter, RoomWriter,
         format::{DumpEvent, DumpState},
     },
-    synapse::{SourceError, erased::Pruning},
+    source::SourceError,
+    synapse::erased::Pruning,
     tally::{Kind, Tally},
 };
 
@@ -285,11 +289,8 @@ impl DatabaseSource {
 fn skip_broken(items: &mut Items<'_>, event_id: &str, broken: &BrokenRow) {
     // What is not there, or is another room's, is not unreadable.
     let reason = match broken.reason {
-        event::JSON_MISSING | event::FOREIGN => broken.reason,
+        stored_event::JSON_MISSING | stored_event::FOREIGN => broken.reason,
         _ => "event-unparsable",
     };
     items.skip(event_id, reason, broken.to_string());
 }
-
-#[cfg(test)]
-pub(super) mod tests;

@@ -7,7 +7,7 @@ use secrecy::ExposeSecret;
 
 use super::{
     DatabaseError, DatabaseSource,
-    items::{Items, count},
+    counter::{Items, count},
 };
 use crate::{
     dump::format::{DumpOldSigningKey, DumpServer, DumpSigningKey},

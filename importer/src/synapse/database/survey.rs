@@ -14,10 +14,10 @@ use ruma::RoomId;
 
 use super::{DatabaseError, DatabaseSource, census::How, connection::Param, row::Known};
 use crate::{
-    config::synapse::DatabaseConfig,
     counted::count,
     dump::format::SourceKind,
-    synapse::survey::{Account, Database, Locale, Room, Survey},
+    source::survey::{Account, Database, Locale, Room, Survey},
+    synapse::config::DatabaseConfig,
 };
 
 impl DatabaseSource {

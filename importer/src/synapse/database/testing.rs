@@ -10,15 +10,15 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, postgres::PgConnectOp
 pub(super) use self::postgres::{Server, run_as_postgres};
 use super::{DatabaseError, DatabaseSource};
 use crate::{
-    census::Census,
-    config::synapse::{DatabaseConfig, PostgresConfig, SynapseConfig},
     dump::{
-        DumpReader,
+        DumpReader, History,
+        census::Census,
         format::{DumpSigningKey, Manifest},
         names,
     },
     progress::Progress,
-    synapse::{History, dump::dump},
+    source::dump::dump,
+    synapse::config::{DatabaseConfig, PostgresConfig, SynapseConfig},
 };
 
 const SCHEMA: &str = include_str!("testing/schema.sql");

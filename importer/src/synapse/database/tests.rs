@@ -3,8 +3,9 @@ use super::{
     testing::{Fixture, NOW, Server, config, dumped, refusal},
 };
 use crate::{
-    config::synapse::{DatabaseConfig, PostgresConfig},
-    synapse::{History, Source as _},
+    dump::History,
+    source::Source as _,
+    synapse::config::{DatabaseConfig, PostgresConfig},
 };
 
 #[tokio::test]

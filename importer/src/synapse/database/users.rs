@@ -22,7 +22,7 @@ pub(super) use self::batch::Batch;
 use self::batch::OneUser;
 use super::{
     DatabaseError, DatabaseSource,
-    items::{Items, count},
+    counter::{Items, count},
     row::Known,
     schema::Schema,
 };

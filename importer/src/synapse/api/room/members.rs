@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Room, Seen, states::Entries};
+use super::{Room, Seen, state_tree::Entries};
 use crate::{
     dump::format::{DumpAlias, DumpMember},
     synapse::api::{ApiError, connection::As, error::optional},

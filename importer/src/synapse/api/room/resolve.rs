@@ -15,9 +15,9 @@ use serde_json::value::RawValue;
 
 use super::{
     Room,
-    before::only,
     event::{Event, Key},
-    states::Entries,
+    state_before::only,
+    state_tree::Entries,
 };
 use crate::synapse::api::ApiError;
 

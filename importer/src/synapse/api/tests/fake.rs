@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate, matchers::any};
 
 use super::super::{ApiOptions, ApiSource};
-use crate::synapse::History;
+use crate::dump::History;
 
 pub(super) const ADMIN_TOKEN: &str = "syt_admin_secret";
 pub(super) const LOGIN_TOKEN: &str = "syt_login_secret";

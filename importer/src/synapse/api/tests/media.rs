@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use super::fake::Fake;
 use crate::{
-    dump::{DumpWriter, format::DumpMedia},
+    dump::{DumpWriter, MediaFiles, format::DumpMedia},
     progress::Progress,
-    synapse::{MediaFiles, Source as _},
+    source::Source as _,
     tally::{Kind, Tally},
 };
 

@@ -14,13 +14,11 @@ use serde_json::{Value, json};
 use super::fake::{Fake, KEY};
 use crate::{
     dump::{
-        DumpReader, DumpWriter,
+        DumpReader, DumpWriter, History,
         format::{DumpEvent, DumpRoom, DumpState, Manifest, SourceInfo, SourceKind},
     },
-    synapse::{
-        History, Source,
-        api::{ApiOptions, ApiSource},
-    },
+    source::Source,
+    synapse::api::{ApiOptions, ApiSource},
     tally::{Kind, Tally},
 };
 

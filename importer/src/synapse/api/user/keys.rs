@@ -13,7 +13,7 @@ use serde_json::{
 use super::own::Owner;
 use crate::{
     dump::format::DumpUser,
-    synapse::api::{ApiError, connection::CLIENT, count::Counter},
+    synapse::api::{ApiError, connection::CLIENT, counter::Counter},
     tally::Kind,
 };
 

@@ -11,7 +11,7 @@ use crate::{
     synapse::api::{
         ApiError,
         connection::{As, Connection},
-        count::Counter,
+        counter::Counter,
         error::optional,
         room::{ListedRoom, Sightings},
     },

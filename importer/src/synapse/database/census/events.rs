@@ -2,11 +2,11 @@
 
 use super::{super::rooms::EVENT_TWICE, ENOUGH, Fate, NAMED, OUTSIDE, accounted, add, difference};
 use crate::{
-    census::{Stranger, TableRows},
-    synapse::{
+    dump::{
         History,
-        database::{DatabaseError, DatabaseSource},
+        census::{Stranger, TableRows},
     },
+    synapse::database::{DatabaseError, DatabaseSource},
     tally::{Kind, Met, Tally},
 };
 

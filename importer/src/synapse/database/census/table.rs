@@ -1,6 +1,6 @@
 //! What is known of a table of Synapse's.
 
-use crate::{census::Fate, tally::Kind};
+use crate::{dump::census::Fate, tally::Kind};
 
 /// A table of Synapse's.
 #[derive(Clone, Copy, Debug)]

@@ -5,11 +5,11 @@ use super::{
     tables::{all, find},
 };
 use crate::{
-    census::{Census, Fate, TableRows},
-    synapse::{
+    dump::{
         History,
-        database::testing::{Dumped, Fixture, NewEvent, Server, config, dumped},
+        census::{Census, Fate, TableRows},
     },
+    synapse::database::testing::{Dumped, Fixture, NewEvent, Server, config, dumped},
 };
 
 /// A line of the table as `docs/census.md` has it.
@@ -156,7 +156,7 @@ async fn dumped_unmet(fixture: &Fixture, directory: &std::path::Path) -> Census 
     )
     .await
     .unwrap();
-    let manifest = crate::synapse::dump::dump(
+    let manifest = crate::source::dump::dump(
         &mut source,
         &directory.join("dump"),
         0,

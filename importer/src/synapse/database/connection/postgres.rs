@@ -11,9 +11,9 @@ use tracing::info;
 
 use self::reach::Place;
 use super::{Param, Row};
-use crate::{
-    config::synapse::PostgresConfig,
-    synapse::database::{DatabaseError, error::EngineError},
+use crate::synapse::{
+    config::PostgresConfig,
+    database::{DatabaseError, error::EngineError},
 };
 
 /// How the session plans. All that is asked goes by an index, in its order, whatever a room's or user's share of a table: a

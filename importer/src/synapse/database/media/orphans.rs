@@ -6,7 +6,8 @@ use std::{
 };
 
 use crate::{
-    media::{Store, files_below},
+    dump::MediaStore,
+    fs::files_below,
     tally::{Kind, Tally},
 };
 
@@ -32,7 +33,7 @@ fn hash(path: &str) -> u64 {
 }
 
 /// Counts files without a row as read and left out.
-pub(super) fn count(store: &Store, known: &Known, with_remote: bool, tally: &mut Tally) {
+pub(super) fn count(store: &MediaStore, known: &Known, with_remote: bool, tally: &mut Tally) {
     let local = ("local_content", Kind::Media);
     let remote = with_remote.then_some(("remote_content", Kind::RemoteMedia));
     for root in store.roots() {

@@ -8,7 +8,7 @@ use super::super::{
 };
 use crate::{
     dump::format::DumpMedia,
-    media::{local_path, remote_path},
+    synapse::media_paths::{local_path, remote_path},
 };
 
 /// Where rows come from.
@@ -161,6 +161,6 @@ fn quarantined_by(column: Option<Known<String>>) -> Option<String> {
 }
 
 fn sha256_hex(text: &str) -> Option<String> {
-    let hash: crate::media::ContentHash = text.parse().ok()?;
+    let hash: crate::fs::ContentHash = text.parse().ok()?;
     Some(hash.to_string())
 }

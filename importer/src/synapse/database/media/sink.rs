@@ -3,13 +3,13 @@
 use rayon::prelude::*;
 
 use super::{
-    super::{items::ROW_TWICE, row::Row},
+    super::{counter::ROW_TWICE, row::Row},
     Known,
     record::{LOCAL, NoRecord, REMOTE},
 };
 use crate::{
-    dump::{MediaWriter, WriteError, format::DumpMedia},
-    media::{ContentDirectory, NotUsable, PutError, Store},
+    dump::{MediaStore, MediaWriter, NotUsable, WriteError, format::DumpMedia},
+    fs::{ContentDirectory, PutError},
     progress::Phase,
     tally::{Kind, Tally},
 };
@@ -19,7 +19,7 @@ const CHUNK: usize = 256;
 
 pub(super) struct Sink<'a, 'b> {
     writer: &'a mut MediaWriter,
-    store: &'a Store,
+    store: &'a MediaStore,
     /// Where files are copied to.
     copies: Option<ContentDirectory>,
     tally: &'b mut Tally,
@@ -33,7 +33,7 @@ pub(super) struct Sink<'a, 'b> {
 impl<'a, 'b> Sink<'a, 'b> {
     pub(super) fn new(
         writer: &'a mut MediaWriter,
-        store: &'a Store,
+        store: &'a MediaStore,
         copies: Option<ContentDirectory>,
         tally: &'b mut Tally,
         phase: &'a Phase,
@@ -149,7 +149,11 @@ enum NotCopied {
 }
 
 /// Copies a record's file, if it has one; the record then says where the copy is.
-fn copy(store: &Store, copies: &ContentDirectory, media: &mut DumpMedia) -> Result<(), NotCopied> {
+fn copy(
+    store: &MediaStore,
+    copies: &ContentDirectory,
+    media: &mut DumpMedia,
+) -> Result<(), NotCopied> {
     let Some(path) = media.path.clone() else { return Ok(()) };
     let (mut file, _) = store.open(&path).map_err(NotCopied::Skip)?;
     let noted = media.sha256.as_deref().and_then(|noted| noted.parse().ok());

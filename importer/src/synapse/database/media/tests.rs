@@ -4,13 +4,13 @@ use serde_json::json;
 
 use super::super::testing::{Dumped, Fixture, NOW, config};
 use crate::{
-    dump::DumpReader,
+    dump::{DumpReader, History, MediaFiles, MediaOptions},
     progress::Progress,
-    synapse::{
-        History, MediaFiles, MediaOptions, SourceError,
-        database::{DatabaseError, DatabaseSource},
+    source::{
+        SourceError,
         dump::{DumpError, dump},
     },
+    synapse::database::{DatabaseError, DatabaseSource},
     tally::{Kind, Tally},
 };
 
@@ -183,9 +183,9 @@ async fn without_media_the_quarantine_stays() {
 async fn a_store_that_is_not_there_can_not_be_copied() {
     let scratch = tempfile::tempdir().unwrap();
     let error = dumped(scratch.path(), options(MediaFiles::Copy, false)).await.unwrap_err();
-    let DumpError::Source(SourceError::Database(DatabaseError::MediaStoreMissing { path })) = error
-    else {
+    let DumpError::Source(SourceError::Homeserver(error)) = error else { panic!("{error}") };
+    let Some(DatabaseError::MediaStoreMissing { path }) = error.downcast_ref() else {
         panic!("{error}")
     };
-    assert_eq!(path, scratch.path().join("store"));
+    assert_eq!(*path, scratch.path().join("store"));
 }

@@ -1,8 +1,8 @@
 use serde_json::{Value, json};
 
-use crate::synapse::{
-    History,
-    database::{
+use crate::{
+    dump::History,
+    synapse::database::{
         outbox::MOST,
         testing::{Fixture, NewEvent, Server, config, dumped},
     },

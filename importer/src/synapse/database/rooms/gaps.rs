@@ -8,7 +8,7 @@ use ruma::RoomId;
 
 use super::{
     super::{DatabaseError, connection::Connection},
-    event::TABLES,
+    stored_event::TABLES,
     timeline::{Position, SHOWN},
 };
 

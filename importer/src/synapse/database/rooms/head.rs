@@ -8,13 +8,13 @@ use serde_json::value::RawValue;
 use super::{
     super::{
         DatabaseError, DatabaseSource,
-        items::Items,
+        counter::Items,
         row::{Known, Row},
     },
     Timeline,
-    event::{COLUMNS, Record, TABLES},
-    pdu::Pdu,
-    states::{self, Entries},
+    event_json::Pdu,
+    state_groups::{self, Entries},
+    stored_event::{COLUMNS, Record, TABLES},
 };
 use crate::{
     dump::format::{DumpAlias, DumpMember, DumpRoom},
@@ -173,7 +173,7 @@ impl DatabaseSource {
                 None => self.newest_group(room_id).await?,
             };
             if let Some(group) = group {
-                entries = states::whole(self.states_db(), group).await?;
+                entries = state_groups::whole(self.states_db(), group).await?;
             }
         }
         let entries = Some(entries).filter(|entries| !entries.is_empty());

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use ruma::OwnedEventId;
 
 use super::{
-    super::{DatabaseError, DatabaseSource, census::OUTSIDE, items::Items, row::Row},
-    Room,
-    event::{COLUMNS, Record, TABLES},
-    skip_broken,
+    super::{DatabaseError, DatabaseSource, census::OUTSIDE, counter::Items, row::Row},
+    Room, skip_broken,
+    stored_event::{COLUMNS, Record, TABLES},
 };
 use crate::{
     dump::RoomWriter,
-    synapse::{SOFT_FAILED, SourceError},
+    source::SourceError,
+    synapse::SOFT_FAILED,
     tally::{Kind, Tally},
 };
 

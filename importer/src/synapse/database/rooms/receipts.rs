@@ -6,10 +6,8 @@ use serde_json::value::RawValue;
 
 use crate::{
     dump::{RoomWriter, format::DumpRemoteReceipt},
-    synapse::{
-        SourceError,
-        database::{DatabaseSource, items::Items},
-    },
+    source::SourceError,
+    synapse::database::{DatabaseSource, counter::Items},
     tally::{Kind, Tally},
 };
 

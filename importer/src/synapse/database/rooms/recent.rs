@@ -9,11 +9,11 @@ use ruma::{OwnedEventId, RoomId};
 
 use super::{
     super::{DatabaseError, DatabaseSource, connection::Param},
-    event::TABLES,
     gaps::{Gap, Gaps, Place},
+    stored_event::TABLES,
     timeline::{Position, SHOWN, Timeline},
 };
-use crate::synapse::{History, relations};
+use crate::{dump::History, synapse::relations};
 
 /// How many of the newest events are dumped at least.
 const RECENT: i64 = 50;

@@ -7,7 +7,7 @@ use ruma::{OwnedEventId, RoomId};
 use super::{
     super::{DatabaseError, DatabaseSource},
     Position, StoredEvent,
-    event::Metadata,
+    stored_event::Metadata,
 };
 
 /// A redaction that was not rejected, in the same room as its target.

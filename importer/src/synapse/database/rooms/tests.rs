@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::synapse::{
-    History,
-    database::testing::{Dumped, Fixture, NewEvent},
+use crate::{
+    dump::History,
+    synapse::database::testing::{Dumped, Fixture, NewEvent},
 };
 
 type State = BTreeMap<(String, String), String>;

@@ -14,8 +14,8 @@ use super::{
         connection::{Connection, Param},
         row::{BrokenRow, Row},
     },
-    event::{COLUMNS, Record, TABLES},
     gaps::{Gap, Gaps, Place},
+    stored_event::{COLUMNS, Record, TABLES},
 };
 
 /// Most events in memory at a time.

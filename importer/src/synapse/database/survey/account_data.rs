@@ -6,7 +6,7 @@ use ruma::events::{
 use serde::de::DeserializeOwned;
 
 use super::super::{DatabaseError, DatabaseSource, row::Row};
-use crate::synapse::survey::OddAccountData;
+use crate::source::survey::OddAccountData;
 
 /// Contents that are kept at most.
 const KEPT: usize = 1000;

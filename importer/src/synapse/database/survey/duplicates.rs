@@ -6,7 +6,7 @@ use super::super::{
     connection::Connection,
     row::{Known, Row},
 };
-use crate::{dump::format::SourceKind, synapse::survey::Duplicate};
+use crate::{dump::format::SourceKind, source::survey::Duplicate};
 
 /// Keys of one table that are named.
 const NAMED: usize = 20;
@@ -163,13 +163,13 @@ pub(super) async fn rows(db: &mut Connection, table: &'static str) -> Result<i64
 
 #[cfg(test)]
 mod tests {
-    use crate::synapse::{
-        History, Source as _,
-        database::{
+    use crate::{
+        dump::History,
+        source::{Source as _, survey::Duplicate},
+        synapse::database::{
             DatabaseSource,
             testing::{Fixture, NOW, Server, config},
         },
-        survey::Duplicate,
     };
 
     fn twice() -> Fixture {

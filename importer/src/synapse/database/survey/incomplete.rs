@@ -47,9 +47,10 @@ impl DatabaseSource {
 
 #[cfg(test)]
 mod tests {
-    use crate::synapse::{
-        History, Source as _,
-        database::{
+    use crate::{
+        dump::History,
+        source::Source as _,
+        synapse::database::{
             DatabaseSource,
             testing::{Fixture, NOW, NewEvent, Server, config},
         },

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::super::{DatabaseError, DatabaseSource};
-use crate::synapse::survey::Media;
+use crate::source::survey::Media;
 
 impl DatabaseSource {
     pub(super) async fn survey_media(&mut self) -> Result<Media, DatabaseError> {

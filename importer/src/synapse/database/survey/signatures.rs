@@ -12,10 +12,10 @@ use ruma::{
 use secrecy::ExposeSecret as _;
 
 use crate::{
-    config::synapse::SynapseConfig,
+    source::survey::Signatures,
     synapse::{
+        config::SynapseConfig,
         database::{DatabaseError, DatabaseSource},
-        survey::Signatures,
     },
 };
 

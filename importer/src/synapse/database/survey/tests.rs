@@ -6,15 +6,15 @@ use sqlx::{ConnectOptions as _, Connection as _};
 
 use crate::{
     check::Checks,
-    config::synapse::{DatabaseConfig, SynapseConfig},
+    dump::History,
     findings::Finding,
+    source::{Source as _, survey::Survey},
     synapse::{
-        History, Source as _,
+        config::{DatabaseConfig, SynapseConfig},
         database::{
             DatabaseSource,
             testing::{Fixture, NOW, NewEvent, Server, config},
         },
-        survey::Survey,
     },
 };
 

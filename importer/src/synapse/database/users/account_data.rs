@@ -9,7 +9,7 @@ use super::batch::OneUser;
 use crate::{
     dump::format::DumpAccountData,
     synapse::{
-        database::{DatabaseError, items::Items},
+        database::{DatabaseError, counter::Items},
         push_rules::{UserRule, UserRules},
     },
     tally::{Kind, Tally},

@@ -12,7 +12,7 @@ use crate::{
     synapse::database::{
         DatabaseError,
         connection::Connection,
-        items::Items,
+        counter::Items,
         row::{Known, Row},
     },
     tally::{Kind, Tally},

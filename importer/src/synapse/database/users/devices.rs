@@ -12,7 +12,7 @@ use crate::{
     dump::format::{DumpAccessToken, DumpDevice, DumpFallbackKey},
     synapse::database::{
         DatabaseError,
-        items::Items,
+        counter::Items,
         row::{FromRow, Known, Present, Row},
     },
     tally::{Kind, Tally},

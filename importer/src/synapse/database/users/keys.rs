@@ -12,7 +12,7 @@ use super::batch::OneUser;
 use crate::{
     dump::format::DumpDevice,
     synapse::database::{
-        DatabaseError, DatabaseSource, connection::Connection, items::Items, row::Row,
+        DatabaseError, DatabaseSource, connection::Connection, counter::Items, row::Row,
     },
     tally::{Kind, Tally},
 };

@@ -10,10 +10,8 @@ use crate::{
         DumpWriter,
         format::{DumpMessage, DumpUser},
     },
-    synapse::{
-        SourceError,
-        database::{DatabaseSource, items::Items},
-    },
+    source::SourceError,
+    synapse::database::{DatabaseSource, counter::Items},
     tally::{Kind, Tally},
 };
 

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use super::batch::OneUser;
 use crate::{
     dump::format::DumpReceipt,
-    synapse::database::{DatabaseError, items::Items, schema::Schema},
+    synapse::database::{DatabaseError, counter::Items, schema::Schema},
     tally::{Kind, Tally},
 };
 

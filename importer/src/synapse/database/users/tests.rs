@@ -1,12 +1,11 @@
 use serde_json::{Value, json};
 
 use crate::{
-    synapse::{
-        History, Source as _,
-        database::{
-            DatabaseSource,
-            testing::{Fixture, NOW, Server, config, dumped},
-        },
+    dump::History,
+    source::Source as _,
+    synapse::database::{
+        DatabaseSource,
+        testing::{Fixture, NOW, Server, config, dumped},
     },
     tally::Tally,
 };

@@ -11,7 +11,7 @@ use ruma::OwnedRoomId;
 use super::{batch::OneUser, receipts};
 use crate::{
     dump::format::DumpUnread,
-    synapse::database::{DatabaseError, items::Items, row::Row, schema::Schema},
+    synapse::database::{DatabaseError, counter::Items, row::Row, schema::Schema},
     tally::{Kind, Tally},
 };
 
@@ -143,7 +143,7 @@ pub(super) async fn read(
 mod tests {
     use serde_json::json;
 
-    use crate::synapse::{History, database::testing::Fixture};
+    use crate::{dump::History, synapse::database::testing::Fixture};
 
     /// The join at 10; what has happened at which position, and what `/sync` would say.
     async fn unread(statements: &[&str]) -> serde_json::Value {

@@ -5,7 +5,7 @@ use super::super::table::{
     Owner, Part, Table,
 };
 use crate::{
-    census::Fate::{Feeds, Moves},
+    dump::census::Fate::{Feeds, Moves},
     tally::Kind,
 };
 

@@ -2,7 +2,7 @@
 
 use super::super::table::Table;
 use crate::{
-    census::Fate,
+    dump::census::Fate,
     tally::Kind::{
         self, PublishedRoom, Receipt, Room, State, Thumbnail, TimelineEvent, UrlPreview,
     },

@@ -6,9 +6,9 @@ use secrecy::ExposeSecret as _;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
 use super::password;
-use crate::{
-    config::synapse::PostgresConfig,
-    synapse::database::{DatabaseError, connection::STATEMENTS},
+use crate::synapse::{
+    config::PostgresConfig,
+    database::{DatabaseError, connection::STATEMENTS},
 };
 
 /// Where distributions let PostgreSQL have its socket.

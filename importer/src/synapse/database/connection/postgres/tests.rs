@@ -4,9 +4,9 @@ use std::net::TcpListener;
 
 use super::*;
 use crate::{
-    config::synapse::{DatabaseConfig, PostgresConfig},
+    dump::History,
     synapse::{
-        History,
+        config::{DatabaseConfig, PostgresConfig},
         database::{
             DatabaseSource,
             testing::{Fixture, NOW, Server, config, refusal, run_as_postgres},

@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use super::{CREATE, JOIN, current, extremity, ids, long_room, room, section, skipped};
-use crate::synapse::{
-    History,
-    database::testing::{Fixture, NewEvent},
+use crate::{
+    dump::History,
+    synapse::database::testing::{Fixture, NewEvent},
 };
 
 #[tokio::test]

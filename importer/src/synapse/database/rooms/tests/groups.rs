@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::{CREATE, JOIN, current, room, section};
-use crate::synapse::{
-    History,
-    database::testing::{Fixture, NewEvent},
+use crate::{
+    dump::History,
+    synapse::database::testing::{Fixture, NewEvent},
 };
 
 /// Numbers that look random and are the same each time.

@@ -1,9 +1,9 @@
 use serde_json::{Value, json};
 
 use super::{CREATE, JOIN, current, extremity, ids, long_room, room};
-use crate::synapse::{
-    History,
-    database::testing::{Fixture, NewEvent},
+use crate::{
+    dump::History,
+    synapse::database::testing::{Fixture, NewEvent},
 };
 
 #[tokio::test]

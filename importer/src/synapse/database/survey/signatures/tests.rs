@@ -5,16 +5,18 @@ use serde_json::json;
 use super::keys;
 use crate::{
     check::Checks,
-    conduit::keypair,
-    config::synapse::SynapseConfig,
-    dump::format::{DumpOldSigningKey, DumpSigningKey},
+    conduit::schema::keypair,
+    dump::{
+        History,
+        format::{DumpOldSigningKey, DumpSigningKey},
+    },
+    source::{Source as _, survey::Signatures},
     synapse::{
-        History, Source as _,
+        config::SynapseConfig,
         database::{
             DatabaseSource,
             testing::{Fixture, NOW, config},
         },
-        survey::Signatures,
     },
 };
 
@@ -75,7 +77,7 @@ async fn the_key_that_signed_is_known_from_others_of_its_name() {
     assert_eq!(other_name, Some(found(1, 0, Some(("$0", "ed25519:b")))));
     assert_eq!(look(&room(&[]), |_| {}).await, None);
     let mut checks = Checks::default();
-    let survey = crate::synapse::survey::Survey { signatures: other_seed, ..Default::default() };
+    let survey = crate::source::survey::Survey { signatures: other_seed, ..Default::default() };
     checks.survey(&survey, None);
     let blocking: Vec<_> =
         checks.finish().into_iter().filter(|found| found.code == "C118").collect();

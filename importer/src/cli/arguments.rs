@@ -1,0 +1,5 @@
+//! Options that several commands share, and what they resolve to.
+
+pub(super) mod media;
+pub(super) mod source;
+pub(super) mod target;

@@ -1,0 +1,224 @@
+//! Which Synapse to read, and how.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::bail;
+use clap::Args;
+use conduit_backfill::http::HttpOptions;
+use secrecy::SecretString;
+
+pub(in crate::cli) use crate::synapse::config::Configuration;
+use crate::{
+    cli::now_ms,
+    dump::{Extent, History, MediaFiles, MediaOptions, REACH_BACK},
+    source::{Source, SourceError},
+    synapse::{
+        api::{ApiOptions, ApiSource},
+        config::{ConfigError, Conninfo, ConninfoError, Given, MappedPath, PathMap},
+        database::DatabaseSource,
+    },
+};
+
+/// Arguments that name a Synapse.
+#[derive(Clone, Debug, Args)]
+pub(in crate::cli) struct SourceArguments {
+    /// Synapse's configuration; its database is read. A file, or a directory for all `*.yaml` in it; given several
+    /// times, in the order in which Synapse is started with them [default: SYNAPSE_CONFIG_PATH, as in Synapse's image]
+    #[arg(long, value_name = "PATH")]
+    synapse_config: Vec<PathBuf>,
+    #[command(flatten)]
+    place: PlaceArguments,
+    /// Synapse's address, such as http://127.0.0.1:8008; its APIs are read
+    #[arg(long, value_name = "URL", requires_all = ["admin_token_file", "signing_key"])]
+    #[arg(conflicts_with = "synapse_config")]
+    homeserver: Option<reqwest::Url>,
+    /// File with the access token of a Synapse administrator
+    #[arg(long, value_name = "FILE", requires = "homeserver")]
+    admin_token_file: Option<PathBuf>,
+    /// Synapse's signing key file
+    #[arg(long, value_name = "FILE", requires = "homeserver")]
+    signing_key: Option<PathBuf>,
+    /// How much of each room's timeline to read
+    #[arg(long, value_enum, default_value = "full")]
+    pub(in crate::cli) history: History,
+    /// With `--history recent`: the most events that a room is dumped with beyond its newest ones, to have what these
+    /// answer, edit or react to. A stock Conduit refuses replies in a thread whose first event it does not have
+    #[arg(long, value_name = "EVENTS", default_value_t = REACH_BACK)]
+    reach_back: u32,
+    /// Where media files are to be [default: refer for a database, copy for APIs, which know no other]
+    #[arg(long, value_enum)]
+    media: Option<MediaFiles>,
+    /// Dump files of other servers too, as far as this one has them; only the database knows which
+    #[arg(long, conflicts_with = "homeserver")]
+    remote_media: bool,
+    /// Let the newest access token of a session that its client would refresh last for ever, as Conduit's do, rather
+    /// than to log the session out. Whoever has got hold of such a token can use it until the user logs out
+    #[arg(long, conflicts_with = "homeserver")]
+    keep_expiring_tokens: bool,
+}
+
+/// Arguments that say where what Synapse's configuration names is here.
+#[derive(Clone, Debug, Args)]
+pub(in crate::cli) struct PlaceArguments {
+    /// Where a directory is here that Synapse's configuration knows by another path, as in a container; may be given
+    /// several times
+    #[arg(long, value_name = "/THERE=/HERE", conflicts_with = "homeserver")]
+    map_path: Vec<MappedPath>,
+    /// How PostgreSQL is reached from here, as `postgresql://USER@HOST:PORT/DATABASE` or `host=… port=…`; what it does not
+    /// say is as in the configuration. No password: that comes from the configuration, `PGPASSWORD` or `~/.pgpass`
+    #[arg(long, value_name = "URL", value_parser = without_password, conflicts_with = "homeserver")]
+    synapse_database: Option<Conninfo>,
+    /// File with the password for `--synapse-database`
+    #[arg(long, value_name = "FILE", requires = "synapse_database")]
+    synapse_database_password_file: Option<PathBuf>,
+}
+
+impl PlaceArguments {
+    /// With the files of the configuration, or those that the environment names.
+    fn given(&self, files: &[PathBuf]) -> Result<Given, ConfigError> {
+        let files = if files.is_empty() { of_environment() } else { files.to_vec() };
+        let password = self.synapse_database_password_file.as_deref().map(|path| {
+            std::fs::read_to_string(path).map_err(|source| ConfigError::Io {
+                key: None,
+                path: path.to_owned(),
+                proposed: None,
+                source,
+            })
+        });
+        let password = password.transpose()?;
+        Ok(Given {
+            files,
+            map: PathMap::new(self.map_path.clone()),
+            database: self.synapse_database.clone(),
+            database_password: password.map(|text| text.trim_end_matches(['\r', '\n']).into()),
+        })
+    }
+}
+
+/// The configuration that Synapse's container image takes (`docker/start.py` of Synapse).
+fn of_environment() -> Vec<PathBuf> {
+    std::env::var_os("SYNAPSE_CONFIG_PATH").map(PathBuf::from).into_iter().collect()
+}
+
+/// Connection settings without a password, which all users of a machine could see.
+fn without_password(text: &str) -> Result<Conninfo, String> {
+    let settings: Conninfo = text.parse().map_err(|error: ConninfoError| error.to_string())?;
+    if settings.get("password").is_some() {
+        return Err("a password on a command line can be seen by others; put it into a file and name that by `--synapse-database-password-file`".into());
+    }
+    Ok(settings)
+}
+
+impl SourceArguments {
+    /// Connects to the Synapse.
+    pub(in crate::cli) async fn open(
+        &self,
+        configuration: Option<&Configuration>,
+    ) -> anyhow::Result<Box<dyn Source>> {
+        if let (Some(homeserver), Some(token), Some(key)) =
+            (&self.homeserver, &self.admin_token_file, &self.signing_key)
+        {
+            let admin_token = read_secret("--admin-token-file", token)?;
+            let options = ApiOptions {
+                homeserver: homeserver.clone(),
+                admin_token,
+                signing_key: read_secret("--signing-key", key)?,
+                server_name: None,
+                history: self.history,
+                reach_back: self.extent().reach_back,
+                now_ts: now_ms(),
+                http: HttpOptions::default(),
+            };
+            let media = self.extent().media;
+            if media == MediaFiles::Refer {
+                bail!("the APIs can't tell where files are; say `--media copy` or `--media none`");
+            }
+            let source = ApiSource::connect(options).await.map_err(SourceError::from)?;
+            return Ok(Box::new(source.with_media(media)));
+        }
+        let Configuration { config, .. } = configuration.ok_or(NoSource)?;
+        let source = DatabaseSource::open(config, self.history, now_ms())
+            .await
+            .map_err(SourceError::from)?;
+        let Extent { reach_back, media: files, remote_media: remote, keep_expiring_tokens, .. } =
+            self.extent();
+        let source = source.reaching_back(reach_back).with_media(MediaOptions { files, remote });
+        Ok(Box::new(if keep_expiring_tokens { source.keeping_expiring_tokens() } else { source }))
+    }
+
+    /// Synapse's configuration, as it was given.
+    pub(in crate::cli) fn files(&self) -> &[PathBuf] {
+        &self.synapse_config
+    }
+
+    /// The options that say where the directories of Synapse's container are.
+    pub(in crate::cli) fn mapped(&self) -> Vec<String> {
+        self.place.map_path.iter().map(ToString::to_string).collect()
+    }
+
+    /// Refuses a command line that names no Synapse.
+    pub(in crate::cli) fn named(&self) -> Result<(), NoSource> {
+        let is_named = self.homeserver.is_some()
+            || !self.synapse_config.is_empty()
+            || !of_environment().is_empty();
+        if is_named { Ok(()) } else { Err(NoSource) }
+    }
+
+    /// How much is asked for.
+    pub(in crate::cli) fn extent(&self) -> Extent {
+        let default = if self.homeserver.is_some() { MediaFiles::Copy } else { MediaFiles::Refer };
+        Extent {
+            history: self.history,
+            reach_back: if self.history == History::Recent { self.reach_back } else { 0 },
+            media: self.media.unwrap_or(default),
+            remote_media: self.remote_media,
+            keep_expiring_tokens: self.keep_expiring_tokens,
+        }
+    }
+
+    /// Synapse's configuration, if it is read by its database. Checks and the dump go by the same value. `media_store` is
+    /// where its media are, if elsewhere than it says.
+    pub(in crate::cli) fn configuration(
+        &self,
+        media_store: Option<&Path>,
+    ) -> Result<Option<Configuration>, ConfigError> {
+        if self.homeserver.is_some() || self.named().is_err() {
+            return Ok(None);
+        }
+        let given = self.place.given(&self.synapse_config)?;
+        let mut read = Configuration::read(&given)?;
+        if let Some(media_store) = media_store {
+            media_store.clone_into(&mut read.config.media_store_path);
+        }
+        Ok(Some(read))
+    }
+}
+
+/// Nothing says which Synapse to read.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "which Synapse? Say `--synapse-config` (its database is read) or `--homeserver` (its APIs are read)"
+)]
+pub(in crate::cli) struct NoSource;
+
+/// Why the file of a token or a key can't be used.
+#[derive(Debug, thiserror::Error)]
+#[error("reading `{}`; run the importer as a user who may read it, or correct `{option}`", path.display())]
+pub(in crate::cli) struct SecretFileError {
+    option: &'static str,
+    path: PathBuf,
+    source: std::io::Error,
+}
+
+/// Reads the file of a token or a key.
+pub(in crate::cli) fn read_secret(
+    option: &'static str,
+    path: &Path,
+) -> Result<SecretString, SecretFileError> {
+    let text = std::fs::read_to_string(path).map_err(|source| SecretFileError {
+        option,
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(SecretString::from(text.trim()))
+}

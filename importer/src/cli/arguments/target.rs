@@ -1,0 +1,189 @@
+//! Which Conduit database to write or read.
+
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args};
+
+use crate::{
+    conduit::{
+        config::{ConduitConfig, ConduitFiles, ConduitService},
+        store::{self, Backend},
+    },
+    fs::{ContentDirectory, Layout, atomic_dir::normal},
+};
+
+/// Arguments that name a Conduit database.
+#[derive(Clone, Debug, Args)]
+#[group(skip)]
+#[command(group = ArgGroup::new("target").required(true).multiple(true).args(NAMES))]
+pub(in crate::cli) struct TargetArguments {
+    #[command(flatten)]
+    options: TargetOptions,
+}
+
+/// What names a database.
+const NAMES: [&str; 3] = ["database", "conduit_config", "conduit_env"];
+
+/// The same where there need be none.
+#[derive(Clone, Debug, Args)]
+#[group(skip)]
+pub(in crate::cli) struct TargetOptions {
+    /// Directory of the database. With a configuration: where its `database_path` is seen from here, if that is a path in a
+    /// container
+    #[arg(long, value_name = "DIR")]
+    database: Option<PathBuf>,
+    /// Conduit's configuration, which names the database, its engine and the server
+    #[arg(long, value_name = "FILE")]
+    conduit_config: Option<PathBuf>,
+    /// File with the variables `CONDUIT_…` that Conduit is started with, a line each, as `docker inspect` prints them; they
+    /// count before those of `--conduit-config`, which is not needed then. May be given several times
+    #[arg(long, value_name = "FILE")]
+    conduit_env: Vec<PathBuf>,
+    /// Storage engine [default: the one found, or rocksdb]
+    #[arg(long, value_enum, requires = "database")]
+    #[arg(conflicts_with_all = ["conduit_config", "conduit_env"])]
+    backend: Option<Backend>,
+    /// Conduit's media directory [default: the configuration's, or `media` in the database's directory]. For a Conduit
+    /// with an S3 bucket: the directory whose content you upload
+    #[arg(long, value_name = "DIR")]
+    media_directory: Option<PathBuf>,
+}
+
+/// A Conduit database on disk.
+#[derive(Clone, Debug)]
+pub(in crate::cli) struct Target {
+    /// Its directory.
+    pub(in crate::cli) directory: PathBuf,
+    /// Its engine.
+    pub(in crate::cli) backend: Backend,
+    /// The server's name, if a configuration says it.
+    pub(in crate::cli) server_name: Option<String>,
+    /// Its media directory.
+    pub(in crate::cli) media: ContentDirectory,
+    /// Whether Conduit reads media from a bucket, so that the directory is to be uploaded.
+    pub(in crate::cli) uploads_media: bool,
+    /// Whether the configuration makes Conduit delete its own users' uploads after a time.
+    pub(in crate::cli) deletes_uploads: bool,
+    /// How Conduit will be operated, if a configuration says it.
+    pub(in crate::cli) service: Option<ConduitService>,
+}
+
+/// Why what was said of Conduit can't be used.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::cli) enum TargetError {
+    /// No database.
+    #[error("`--database`, `--conduit-config` or `--conduit-env` is needed")]
+    NotNamed,
+    /// Media that are on no disk.
+    #[error(
+        "Conduit's configuration keeps media in an S3 bucket; name a new directory by `--media-directory`, and upload what \
+         is written there before you start Conduit"
+    )]
+    Bucket,
+    /// A configuration for another server than the dump's.
+    #[error(
+        "Conduit's configuration is for `{configured}`, the dump is of `{dumped}`; set `server_name` to `{dumped}`"
+    )]
+    OtherServer {
+        /// Its `server_name`.
+        configured: String,
+        /// The dump's.
+        dumped: String,
+    },
+}
+
+impl TargetArguments {
+    /// Works out the database from the arguments.
+    pub(in crate::cli) fn resolve(&self) -> anyhow::Result<Target> {
+        self.options.resolve()
+    }
+}
+
+impl TargetOptions {
+    /// The same from other arguments, where media does not matter.
+    pub(in crate::cli) fn without_media(
+        database: Option<PathBuf>,
+        conduit_config: Option<PathBuf>,
+        conduit_env: Vec<PathBuf>,
+        backend: Option<Backend>,
+    ) -> Self {
+        // A configuration with an S3 bucket names no directory, and none is needed.
+        let media_directory = Some(PathBuf::from("media"));
+        Self { database, conduit_config, conduit_env, backend, media_directory }
+    }
+
+    /// Whether a database is named.
+    pub(in crate::cli) fn is_said(&self) -> bool {
+        self.database.is_some() || self.has_config()
+    }
+
+    fn has_config(&self) -> bool {
+        self.conduit_config.is_some() || !self.conduit_env.is_empty()
+    }
+
+    /// Works out the database from the arguments. Paths get their one form here.
+    pub(in crate::cli) fn resolve(&self) -> anyhow::Result<Target> {
+        if self.has_config() {
+            return self.configured();
+        }
+        let Some(database) = &self.database else {
+            return Err(TargetError::NotNamed.into());
+        };
+        let directory = normal(database);
+        let backend =
+            self.backend.or_else(|| store::detect(&directory)).unwrap_or(Backend::Rocksdb);
+        let media = self.media_directory.as_deref().map(normal);
+        let media = media.unwrap_or_else(|| directory.join("media"));
+        let media = ContentDirectory::new(media, Layout::default());
+        Ok(Target {
+            directory,
+            backend,
+            server_name: None,
+            media,
+            uploads_media: false,
+            deletes_uploads: false,
+            service: None,
+        })
+    }
+
+    fn configured(&self) -> anyhow::Result<Target> {
+        let files = ConduitFiles {
+            config: self.conduit_config.clone(),
+            environment: self.conduit_env.clone(),
+        };
+        let config = ConduitConfig::read(&files)?;
+        let directory = normal(self.database.as_ref().unwrap_or(&config.database_path));
+        let media = match (&self.media_directory, &config.media.path) {
+            (Some(said), _) => normal(said),
+            // What is below the database goes with it, wherever that is seen.
+            (None, Some(path)) => match path.strip_prefix(&config.database_path) {
+                Ok(below) => directory.join(below),
+                Err(_) => normal(path),
+            },
+            (None, None) => return Err(TargetError::Bucket.into()),
+        };
+        Ok(Target {
+            directory,
+            backend: config.backend,
+            server_name: Some(config.server_name),
+            media: ContentDirectory::new(media, config.media.layout),
+            uploads_media: config.media.path.is_none(),
+            deletes_uploads: config.media.deletes_uploads,
+            service: Some(config.service),
+        })
+    }
+}
+
+impl Target {
+    /// Refuses a configuration for another server than the dump's.
+    pub(in crate::cli) fn check_server_name(&self, dumped: &str) -> anyhow::Result<()> {
+        match &self.server_name {
+            Some(name) if name != dumped => Err(TargetError::OtherServer {
+                configured: name.clone(),
+                dumped: dumped.to_owned(),
+            }
+            .into()),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! The commands, a file for each.
+
+mod backfill;
+mod check;
+mod drain;
+mod dump;
+mod import;
+mod inspect;
+mod migrate;
+mod proxy_config;
+mod quiet_config;
+mod verify;
+
+use clap::Subcommand;
+
+use super::Global;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Look for whatever could make a migration fail or lose something; writes nothing
+    #[command(after_help = check::EXAMPLE)]
+    Check(check::Arguments),
+    /// Read a Synapse into a directory of JSON
+    #[command(after_help = dump::EXAMPLE)]
+    Dump(dump::Arguments),
+    /// Write a dump into a new Conduit database
+    #[command(after_help = import::EXAMPLE)]
+    Import(import::Arguments),
+    /// Compare a Conduit database with a dump, or look at it alone
+    #[command(after_help = verify::EXAMPLE)]
+    Verify(verify::Arguments),
+    /// Print the rows of a Conduit database, decoded, as JSON lines
+    #[command(after_help = inspect::EXAMPLE)]
+    Inspect(inspect::Arguments),
+    /// Check, dump, import and verify in one go
+    #[command(after_help = migrate::EXAMPLE)]
+    Migrate(migrate::Arguments),
+    /// Print what makes the old Synapse quiet while history is fetched from it
+    #[command(after_help = quiet_config::EXAMPLE)]
+    QuietConfig(quiet_config::Arguments),
+    /// Print a piece of a reverse proxy's configuration that deals with the pagination tokens which clients have from the other server
+    #[command(after_help = proxy_config::EXAMPLE)]
+    ProxyConfig(proxy_config::Arguments),
+    /// Fetch the history that was left behind into a Conduit database, while Conduit is stopped
+    #[command(after_help = backfill::EXAMPLE)]
+    Backfill(backfill::Arguments),
+    /// Make a running, patched Conduit fetch the history that was left behind
+    #[command(after_help = drain::EXAMPLE)]
+    Drain(drain::Arguments),
+}
+
+impl Command {
+    /// Runs the command and gives the exit code of the process.
+    pub(super) fn run(&self, global: Global) -> anyhow::Result<u8> {
+        match self {
+            Self::Check(arguments) => arguments.run(),
+            Self::Dump(arguments) => arguments.run(global),
+            Self::Import(arguments) => arguments.run(global),
+            Self::Verify(arguments) => arguments.run(global),
+            Self::Inspect(arguments) => arguments.run(),
+            Self::Migrate(arguments) => arguments.run(global),
+            Self::QuietConfig(arguments) => arguments.run(),
+            Self::ProxyConfig(arguments) => arguments.run(),
+            Self::Backfill(arguments) => arguments.run(global),
+            Self::Drain(arguments) => arguments.run(global),
+        }
+    }
+}

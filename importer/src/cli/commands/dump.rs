@@ -1,0 +1,113 @@
+//! `importer dump`.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde::Serialize;
+
+use crate::{
+    check::{self, census},
+    cli::{
+        Global,
+        arguments::source::{Configuration, SourceArguments},
+        block_on, exit, interrupted, now_ms, output,
+    },
+    counted::count,
+    dump::{DumpReader, format::Manifest},
+    findings::Finding,
+    fs::hints,
+    progress::Progress,
+    source::dump::dump,
+};
+
+/// At the end of the help.
+pub(in crate::cli) const EXAMPLE: &str = "\
+Example:
+  importer dump --synapse-config /etc/matrix-synapse/homeserver.yaml --dump /var/backups/synapse-dump";
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Arguments {
+    #[command(flatten)]
+    source: SourceArguments,
+    /// New directory for the dump
+    #[arg(long, value_name = "DIR")]
+    dump: PathBuf,
+    #[command(flatten)]
+    output: output::Form,
+}
+
+/// What a dump printed.
+#[derive(Debug, Serialize)]
+struct Dumped {
+    #[serde(flatten)]
+    manifest: Manifest,
+    /// What the census of the source's tables says.
+    findings: Vec<Finding>,
+    /// Whether Synapse was seen to run, so that it may have written more since.
+    synapse_runs: bool,
+}
+
+impl Arguments {
+    pub(in crate::cli) fn run(&self, global: Global) -> anyhow::Result<u8> {
+        let configuration = self.source.configuration(None)?;
+        let synapse_runs = configuration
+            .as_ref()
+            .is_some_and(|known| check::is_running(&known.surroundings, &known.config));
+        let manifest = write(
+            &self.source,
+            configuration.as_ref(),
+            &self.dump,
+            global.progress().step(0, 0, "dump"),
+        )?;
+        let findings = manifest.census.as_ref().map(census::findings).unwrap_or_default();
+        let dumped = Dumped { manifest, findings, synapse_runs };
+        output::print(self.output.format, &dumped, |out, Dumped { manifest, findings, .. }| {
+            writeln!(
+                out,
+                "dumped {} ({}) to {}\n",
+                manifest.server_name,
+                count(manifest.files.len(), "file"),
+                self.dump.display()
+            )?;
+            output::tally(out, &manifest.tally, "dumped")?;
+            if !findings.is_empty() {
+                writeln!(out)?;
+                output::findings(out, findings)?;
+            }
+            if synapse_runs {
+                writeln!(
+                    out,
+                    "\nSynapse runs: what it has written since this began is not in the dump. Before you move for good, stop \
+                     it and dump again."
+                )?;
+            }
+            writeln!(
+                out,
+                "\nThe dump holds passwords' hashes, access tokens and the signing key: keep it as you \
+                 keep Synapse's database.\nNext: importer import --dump {} --conduit-config conduit.toml",
+                hints::word(self.dump.display())
+            )
+        })?;
+        Ok(exit::of_findings(&dumped.findings))
+    }
+}
+
+/// Reads a Synapse into a new dump.
+pub(in crate::cli) fn write(
+    source: &SourceArguments,
+    configuration: Option<&Configuration>,
+    directory: &Path,
+    progress: Progress,
+) -> anyhow::Result<Manifest> {
+    block_on(async {
+        let mut source = source.open(configuration).await?;
+        Ok(dump(source.as_mut(), directory, now_ms(), &progress, interrupted()).await?)
+    })
+}
+
+/// Opens a dump, checking its files.
+pub(in crate::cli) fn open(directory: &Path, progress: Progress) -> anyhow::Result<DumpReader> {
+    let bytes = DumpReader::size(directory)?;
+    let phase = progress.phase_of_bytes("files of the dump", bytes);
+    Ok(DumpReader::open(directory, |checked| phase.advance(checked))?)
+}

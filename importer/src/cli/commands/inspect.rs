@@ -1,0 +1,98 @@
+//! `importer inspect`.
+
+use std::{
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, anyhow};
+use clap::Args;
+use tracing::{info, warn};
+
+use crate::{
+    cli::exit,
+    conduit::{
+        compare::{Compared, compare},
+        inspect::{InspectError, inspect},
+        schema::trees::{TREES, Tree},
+        store::{self, KvStore, Mode},
+    },
+};
+
+/// At the end of the help.
+pub(in crate::cli) const EXAMPLE: &str = "\
+Example, the rows of one tree:
+  importer inspect --database /var/lib/matrix-conduit userid_displayname";
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Arguments {
+    /// Directory of the database; Conduit must not run
+    #[arg(long, value_name = "DIR", required_unless_present = "diff")]
+    database: Option<PathBuf>,
+    /// Compare two databases instead, and print the rows that differ; exit code 1 if there are any
+    #[arg(long, num_args = 2, value_names = ["DIR", "DIR"], conflicts_with = "database")]
+    diff: Vec<PathBuf>,
+    /// How many rows that differ are printed; all are counted
+    #[arg(long, value_name = "NUMBER", default_value_t = 100, requires = "diff")]
+    most: u64,
+    /// Only this tree
+    #[arg(value_name = "TREE")]
+    tree: Option<String>,
+    /// Show tokens, password hashes and keys as well
+    #[arg(long)]
+    secrets: bool,
+}
+
+impl Arguments {
+    pub(in crate::cli) fn run(&self) -> anyhow::Result<u8> {
+        let tree = self.tree.as_deref().map(find).transpose()?;
+        let mut out = io::BufWriter::new(io::stdout().lock());
+        let result = match (&self.database, &*self.diff) {
+            (None, [first, second]) => self.diff(&*open(first)?, &*open(second)?, tree, &mut out),
+            (database, _) => {
+                let store = open(database.as_deref().unwrap_or(Path::new("")))?;
+                inspect(&*store, tree, self.secrets, &mut out).map(|()| exit::CLEAN)
+            }
+        };
+        match result.and_then(|code| Ok(out.flush().map(|()| code)?)) {
+            Err(error) if is_broken_pipe(&error) => Ok(exit::CLEAN),
+            result => Ok(result?),
+        }
+    }
+
+    fn diff(
+        &self,
+        first: &dyn KvStore,
+        second: &dyn KvStore,
+        tree: Option<&'static Tree>,
+        out: &mut dyn io::Write,
+    ) -> Result<u8, InspectError> {
+        let Compared { rows, differences } =
+            compare(first, second, tree, self.secrets, self.most, out)?;
+        if differences > self.most {
+            warn!("{differences} of {rows} rows differ; the first {} are shown", self.most);
+        } else {
+            info!("{differences} of {rows} rows differ");
+        }
+        Ok(if differences == 0 { exit::CLEAN } else { exit::FAILED })
+    }
+}
+
+fn open(directory: &Path) -> anyhow::Result<Box<dyn KvStore>> {
+    let backend = store::detect(directory)
+        .with_context(|| format!("`{}` holds no Conduit database", directory.display()))?;
+    Ok(store::open(backend, directory, Mode::Read)?)
+}
+
+fn find(name: &str) -> anyhow::Result<&'static Tree> {
+    TREES.into_iter().find(|tree| tree.name == name).ok_or_else(|| {
+        let names: Vec<_> = TREES.iter().map(|tree| tree.name).collect();
+        anyhow!("Conduit has no tree `{name}`; its trees are {}", names.join(", "))
+    })
+}
+
+fn is_broken_pipe(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source())
+        .filter_map(|error| error.downcast_ref::<io::Error>())
+        .any(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}

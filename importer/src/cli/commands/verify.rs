@@ -1,0 +1,103 @@
+//! `importer verify`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{dump, import::ReportArguments};
+use crate::{
+    cli::{Global, arguments::target::TargetArguments, exit, output},
+    conduit::store::{self, KvStore, Mode},
+    counted::count,
+    dump::DumpReader,
+    progress::Progress,
+    report,
+    tally::Skip,
+    verify::{self, Files, StateComparison, Verified},
+};
+
+/// At the end of the help.
+pub(in crate::cli) const EXAMPLE: &str = "\
+Example:
+  importer verify --dump /var/backups/synapse-dump --conduit-config /etc/matrix-conduit/conduit.toml";
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Arguments {
+    /// The dump that the database was made from
+    #[arg(long, value_name = "DIR", required_unless_present = "server_name")]
+    dump: Option<PathBuf>,
+    #[command(flatten)]
+    target: TargetArguments,
+    #[command(flatten)]
+    report: ReportArguments,
+    /// Without a dump: the server's name, to look at the database alone
+    #[arg(long, value_name = "NAME", conflicts_with = "dump")]
+    server_name: Option<String>,
+    /// Compare the whole state before every event, not of a sample; it takes long in rooms with many members
+    #[arg(long, requires = "dump")]
+    all_state: bool,
+    /// Synapse's media store, if it is elsewhere than the dump says; files are compared with it while it is there
+    #[arg(long, value_name = "DIR", requires = "dump")]
+    media_store: Option<PathBuf>,
+    #[command(flatten)]
+    output: output::Form,
+}
+
+impl Arguments {
+    pub(in crate::cli) fn run(&self, global: Global) -> anyhow::Result<u8> {
+        let target = self.target.resolve()?;
+        let progress = global.progress().step(0, 0, "verify");
+        let dump = self.dump.as_ref().map(|dir| dump::open(dir, progress)).transpose()?;
+        if let Some(dump) = &dump {
+            target.check_server_name(&dump.manifest().server_name)?;
+        }
+        let store = store::open(target.backend, &target.directory, Mode::Read)?;
+        let files = Files { directory: &target.media, store: self.media_store.as_ref() };
+        let verified = match (&dump, &self.server_name) {
+            (Some(dump), _) => {
+                // The report of the import knows what it left out; without it, the dump's own rules decide.
+                let directory = self.report.directory(&target);
+                let left_out = report::left_out(&directory, dump.manifest()).unwrap_or_default();
+                let how =
+                    if self.all_state { StateComparison::All } else { StateComparison::Sample };
+                everything(store.as_ref(), dump, files, &left_out, how, progress)?
+            }
+            (None, name) => {
+                let name = name.as_deref().unwrap_or_default();
+                let mut verified = verify::structure(store.as_ref(), name, &progress)?;
+                let media = verify::media(store.as_ref(), None, files, &[], &progress)?;
+                verified.findings.extend(media.findings);
+                verified
+            }
+        };
+        output::print(self.output.format, &verified, |out, verified| {
+            let rows: u64 = verified.rows.values().sum();
+            writeln!(
+                out,
+                "verified {} of {}",
+                count(rows, "row"),
+                count(verified.rows.len(), "tree")
+            )?;
+            output::findings(out, &verified.findings)
+        })?;
+        Ok(exit::of_findings(&verified.findings))
+    }
+}
+
+/// Looks at a database alone and against its dump. `skipped` is what the import left out, if known.
+pub(in crate::cli) fn everything(
+    store: &dyn KvStore,
+    dump: &DumpReader,
+    files: Files<'_>,
+    skipped: &[Skip],
+    how: StateComparison,
+    progress: Progress,
+) -> Result<Verified, verify::VerifyError> {
+    let mut verified = verify::structure(store, &dump.manifest().server_name, &progress)?;
+    let compared = verify::against_dump(store, dump, skipped, how, &progress)?;
+    verified.findings.extend(compared.findings);
+    let media = verify::media(store, Some(dump), files, skipped, &progress)?;
+    verified.findings.extend(media.findings);
+    verified.findings.sort();
+    Ok(verified)
+}

@@ -1,0 +1,214 @@
+//! The key-value store that rows are written to and read from.
+
+mod bulk;
+pub mod memory;
+pub mod overlay;
+pub mod rocksdb;
+pub mod sqlite;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::BTreeMap,
+    fs::DirBuilder,
+    io,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+};
+
+use super::schema::trees::Tree;
+use crate::fs::hints;
+
+/// A row of a tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The tree.
+    pub tree: &'static Tree,
+    /// The key.
+    pub key: Vec<u8>,
+    /// The value.
+    pub value: Vec<u8>,
+}
+
+/// Key and value, as scans give them.
+pub type Entry = (Box<[u8]>, Box<[u8]>);
+
+/// New values of keys, `None` for rows that go.
+pub type Changes = BTreeMap<(&'static Tree, Vec<u8>), Option<Vec<u8>>>;
+
+/// Rows of a scan.
+pub type Entries<'a> = Box<dyn Iterator<Item = Result<Entry, KvError>> + 'a>;
+
+/// A set of trees over a storage engine. Keys are ordered by unsigned bytes. Calls block: use it outside of async tasks.
+pub trait KvStore: Send {
+    /// Writes rows; a row with the key of an earlier one replaces it. Rows of large trees may be kept back until
+    /// [`Self::settle`].
+    ///
+    /// # Errors
+    ///
+    /// The engine's.
+    fn write(&mut self, rows: Vec<Row>) -> Result<(), KvError>;
+
+    /// Makes all rows visible that were written. It costs much; to be called once, between writing and reading.
+    ///
+    /// # Errors
+    ///
+    /// The engine's.
+    fn settle(&mut self) -> Result<(), KvError> {
+        Ok(())
+    }
+
+    /// The value of a key.
+    ///
+    /// # Errors
+    ///
+    /// The engine's.
+    fn get(&self, tree: &'static Tree, key: &[u8]) -> Result<Option<Vec<u8>>, KvError>;
+
+    /// All rows of a tree whose key begins with `prefix`, in order. A tree that was never written to is empty.
+    ///
+    /// # Errors
+    ///
+    /// The engine's; the iterator ends after an error.
+    fn scan<'a>(&'a self, tree: &'static Tree, prefix: &[u8]) -> Result<Entries<'a>, KvError>;
+
+    /// The store for several threads at once, if it can be read by them.
+    fn shared(&self) -> Option<&(dyn KvStore + Sync)> {
+        None
+    }
+
+    /// Names of trees in the store that [`super::schema::trees::TREES`] does not list. Normally none.
+    ///
+    /// # Errors
+    ///
+    /// The engine's.
+    fn foreign_trees(&self) -> Result<Vec<String>, KvError>;
+
+    /// Makes all changes or none, even if the machine dies meanwhile; they are on disk when this returns. For stores
+    /// opened by [`Mode::Write`].
+    ///
+    /// # Errors
+    ///
+    /// The engine's, a full disk among them.
+    fn commit(&mut self, changes: Changes) -> Result<(), KvError>;
+
+    /// Makes everything visible and durable, in a new store in the form that is the fastest to read. To be called after the
+    /// last write.
+    ///
+    /// # Errors
+    ///
+    /// The engine's, a full disk among them.
+    fn finish(&mut self) -> Result<(), KvError>;
+}
+
+/// The engines that a stock Conduit opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Backend {
+    /// Conduit's default.
+    Rocksdb,
+    /// `database_backend = "sqlite"`.
+    Sqlite,
+}
+
+impl std::fmt::Display for Backend {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Rocksdb => "rocksdb",
+            Self::Sqlite => "sqlite",
+        })
+    }
+}
+
+/// The engine of the database in a directory, told by file names as Conduit does (src/database/mod.rs:222-272).
+pub fn detect(directory: &Path) -> Option<Backend> {
+    if directory.join("IDENTITY").exists() {
+        Some(Backend::Rocksdb)
+    } else if directory.join("conduit.db").exists() {
+        Some(Backend::Sqlite)
+    } else {
+        None
+    }
+}
+
+/// Makes a directory that only its owner can read, if there is none.
+fn make_directory(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Whether a store is made or opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// A new store in a directory that holds none.
+    Create,
+    /// An existing store, for reading only.
+    Read,
+    /// An existing store, whose rows change by [`KvStore::commit`].
+    Write,
+}
+
+/// What opens stores: [`open`], or a homeserver's own way into its database.
+pub type Open = fn(Backend, &Path, Mode) -> Result<Box<dyn KvStore>, KvError>;
+
+/// Opens the store of `backend` in `directory`.
+///
+/// # Errors
+///
+/// [`KvError::Open`], [`KvError::InUse`].
+pub fn open(backend: Backend, directory: &Path, mode: Mode) -> Result<Box<dyn KvStore>, KvError> {
+    let error = |reason: String| KvError::Open { path: directory.to_owned(), reason };
+    match (mode, detect(directory)) {
+        (Mode::Read | Mode::Write, None) => {
+            return Err(error("there is no Conduit database; name the directory of one".into()));
+        }
+        (Mode::Read | Mode::Write, Some(found)) if found != backend => {
+            return Err(error(format!("it is a {found} database; say `--backend {found}`")));
+        }
+        (Mode::Create, Some(found)) => {
+            return Err(error(format!(
+                "it holds a {found} database already; name a new directory"
+            )));
+        }
+        _ => {}
+    }
+    Ok(match backend {
+        Backend::Rocksdb => Box::new(rocksdb::RocksStore::open(directory, mode)?),
+        Backend::Sqlite => Box::new(sqlite::SqliteStore::open(directory, mode)?),
+    })
+}
+
+/// Why the store failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KvError {
+    /// The store can't be opened.
+    #[error("opening the database in `{}`: {reason}{}", path.display(), hints::of(reason))]
+    Open {
+        /// The directory.
+        path: PathBuf,
+        /// What the engine says.
+        reason: String,
+    },
+    /// Another process has the store open.
+    #[error("the database in `{}` is in use; stop Conduit first", path.display())]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A read failed.
+    #[error("reading tree `{tree}`: {reason}{}", hints::of(reason))]
+    Read {
+        /// The tree.
+        tree: &'static str,
+        /// What the engine says.
+        reason: String,
+    },
+    /// A write failed.
+    #[error("writing to the database in `{}`: {reason}{}", path.display(), hints::of(reason))]
+    Write {
+        /// The directory.
+        path: PathBuf,
+        /// What the engine says.
+        reason: String,
+    },
+}

@@ -1,0 +1,224 @@
+//! Rows of large trees on their way into an engine: collected until they are many, sorted, and merged at the end, so that
+//! each is added once and in the order of its key.
+
+mod runs;
+mod sorted_rows;
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    thread::JoinHandle,
+};
+
+pub(super) use self::runs::Sorted;
+use self::{runs::Runs, sorted_rows::Rows};
+use super::Row;
+use crate::conduit::schema::trees::{self, Tree};
+
+/// Trees with rows for each event, word or member. No such row is read before [`super::KvStore::settle`].
+const TREES: [&Tree; 16] = [
+    &trees::PDUID_PDU,
+    &trees::TOKENIDS,
+    &trees::REFERENCEDEVENTS,
+    &trees::EVENTID_PDUID,
+    &trees::EVENTID_SHORTEVENTID,
+    &trees::SHORTEVENTID_EVENTID,
+    &trees::SHORTEVENTID_SHORTSTATEHASH,
+    &trees::SHORTSTATEHASH_STATEDIFF,
+    &trees::EVENTID_OUTLIERPDU,
+    &trees::TOFROM_RELATION,
+    &trees::USERROOMID_JOINED,
+    &trees::ROOMUSERID_JOINED,
+    &trees::ROOMUSERONCEJOINEDIDS,
+    &trees::USERROOMID_LEFTSTATE,
+    &trees::ROOMUSERID_LEFTCOUNT,
+    &trees::KEYCHANGEID_USERID,
+];
+
+/// Bytes of rows of one tree that are enough to leave, if they came in order: they are final.
+const ORDERED: usize = 32 << 20;
+/// Bytes of all rows that are held.
+const ALL: usize = 128 << 20;
+
+/// Rows of all large trees: in memory, and beyond [`ALL`] in files without a name beside the database.
+#[derive(Debug)]
+pub(super) struct Collected {
+    directory: PathBuf,
+    trees: Vec<Collecting>,
+    size: usize,
+    /// Sorts and writes a run of the tree at this place; gives where it ends in the tree's file.
+    under_way: Option<(usize, JoinHandle<io::Result<u64>>)>,
+}
+
+/// Rows of one tree.
+#[derive(Debug)]
+struct Collecting {
+    rows: Rows,
+    runs: Option<Runs>,
+}
+
+impl Collecting {
+    /// Whether what is held can go to the engine without waiting for the rest.
+    fn is_final(&self) -> bool {
+        self.runs.is_none() && self.rows.is_ordered()
+    }
+}
+
+impl Collected {
+    pub(super) fn new(directory: &Path) -> Self {
+        let collecting = |tree| Collecting { rows: Rows::new(tree), runs: None };
+        Self {
+            directory: directory.to_owned(),
+            trees: TREES.into_iter().map(collecting).collect(),
+            size: 0,
+            under_way: None,
+        }
+    }
+
+    /// Takes a row of a large tree; gives back one of another tree.
+    pub(super) fn push(&mut self, row: Row) -> Option<Row> {
+        let mut rows = self.trees.iter_mut().map(|tree| &mut tree.rows);
+        let Some(rows) = rows.find(|rows| std::ptr::eq(rows.tree, row.tree)) else {
+            return Some(row);
+        };
+        let before = rows.size();
+        rows.push(&row.key, &row.value);
+        self.size = self.size.saturating_add(rows.size().saturating_sub(before));
+        None
+    }
+
+    /// Makes space if too much is held. Gives rows that should go to the engine now.
+    pub(super) fn due(&mut self) -> io::Result<Option<Sorted>> {
+        let is_due = |tree: &Collecting| tree.is_final() && tree.rows.size() >= ORDERED;
+        let due = match self.trees.iter().position(is_due) {
+            None if self.size < ALL => None,
+            None => {
+                let trees = self.trees.iter().enumerate();
+                trees.max_by_key(|(_, tree)| tree.rows.size()).map(|(at, _)| at)
+            }
+            at => at,
+        };
+        let Some((at, tree)) = due.and_then(|at| Some((at, self.trees.get_mut(at)?))) else {
+            return Ok(None);
+        };
+        let is_final = tree.is_final();
+        let rows = tree.rows.take();
+        self.size = self.size.saturating_sub(rows.size());
+        if is_final {
+            return Ok(Some(Sorted::of(rows)));
+        }
+        self.write(at, rows)?;
+        Ok(None)
+    }
+
+    /// Everything, the most first.
+    pub(super) fn drain(&mut self) -> io::Result<Vec<Sorted>> {
+        self.size = 0;
+        for at in 0..self.trees.len() {
+            let Some(tree) = self.trees.get_mut(at) else { continue };
+            if tree.runs.is_some() && !tree.rows.is_empty() {
+                let rows = tree.rows.take();
+                self.write(at, rows)?;
+            }
+        }
+        self.wait()?;
+        let mut all = Vec::new();
+        for tree in &mut self.trees {
+            match tree.runs.take() {
+                Some(runs) => all.push(Sorted::merged(tree.rows.tree, &runs)?),
+                None if tree.rows.is_empty() => {}
+                None => all.push(Sorted::of(tree.rows.take())),
+            }
+        }
+        all.sort_by_key(|sorted| std::cmp::Reverse(sorted.size()));
+        Ok(all)
+    }
+
+    /// Has a run of the tree at this place written by a thread of its own, after that of an earlier one.
+    fn write(&mut self, at: usize, rows: Rows) -> io::Result<()> {
+        self.wait()?;
+        let Some(tree) = self.trees.get_mut(at) else { return Ok(()) };
+        let runs = match &mut tree.runs {
+            Some(runs) => runs,
+            none => none.insert(Runs::new(&self.directory)?),
+        };
+        self.under_way = Some((at, runs.write(rows)?));
+        Ok(())
+    }
+
+    /// Waits for the run under way.
+    fn wait(&mut self) -> io::Result<()> {
+        let Some((at, run)) = self.under_way.take() else { return Ok(()) };
+        let end = run.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        if let Some(runs) = self.trees.get_mut(at).and_then(|tree| tree.runs.as_mut()) {
+            runs.ends_at(end);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn row(tree: &'static Tree, key: u64, value: Vec<u8>) -> Row {
+        Row { tree, key: key.to_be_bytes().to_vec(), value }
+    }
+
+    fn all(mut sorted: Sorted) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let mut all = Vec::new();
+        while let Some((key, value)) = sorted.next().unwrap() {
+            all.push((key.to_vec(), value.to_vec()));
+        }
+        all
+    }
+
+    #[test]
+    fn rows_in_order_leave_early() {
+        let scratch = tempfile::tempdir().unwrap();
+        let mut collected = Collected::new(scratch.path());
+        assert!(collected.push(row(&trees::GLOBAL, 1, vec![1])).is_some());
+        for key in [2, 3] {
+            assert!(collected.push(row(&trees::PDUID_PDU, key, vec![0; ORDERED])).is_none());
+            let due = collected.due().unwrap().unwrap();
+            assert_eq!(due.tree(), &trees::PDUID_PDU);
+            assert_eq!(all(due).len(), 1);
+            assert!(collected.due().unwrap().is_none());
+        }
+        // Comes before what has left.
+        collected.push(row(&trees::PDUID_PDU, 1, vec![0; ORDERED]));
+        assert!(collected.due().unwrap().is_none());
+        assert_eq!(collected.drain().unwrap().len(), 1);
+        assert!(collected.drain().unwrap().is_empty());
+    }
+
+    /// Three times what is held at most, with keys that come again: as from a map, which keeps the later value.
+    #[test]
+    fn runs_are_merged() {
+        let scratch = tempfile::tempdir().unwrap();
+        let mut collected = Collected::new(scratch.path());
+        let mut map = BTreeMap::new();
+        let rows: u64 = 6 * 128;
+        for number in 0..rows {
+            // Up and down, over all keys.
+            let key = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) % (rows / 2);
+            let value = vec![u8::try_from(number % 251).unwrap(); ALL / 256];
+            map.insert(key.to_be_bytes().to_vec(), (value.len(), value.first().copied()));
+            assert!(collected.push(row(&trees::TOKENIDS, key, value)).is_none());
+            assert!(collected.due().unwrap().is_none());
+            assert!(collected.size < ALL);
+        }
+        collected.push(row(&trees::EVENTID_PDUID, 1, vec![7]));
+        let [tokens, events] = <[Sorted; 2]>::try_from(collected.drain().unwrap()).unwrap();
+        assert_eq!((tokens.tree(), events.tree()), (&trees::TOKENIDS, &trees::EVENTID_PDUID));
+        let tokens = all(tokens).into_iter();
+        let found: Vec<_> =
+            tokens.map(|(key, value)| (key, (value.len(), value.first().copied()))).collect();
+        assert_eq!(found, map.into_iter().collect::<Vec<_>>());
+        assert_eq!(all(events).len(), 1);
+        // The files had no names.
+        assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0);
+    }
+}

@@ -1,0 +1,181 @@
+//! Rows of one tree in memory, and how they are sorted.
+
+use rayon::prelude::*;
+
+use crate::conduit::schema::trees::Tree;
+
+/// Bytes that are allocated at once: a buffer that grew would be copied each time.
+const CHUNK: usize = 1 << 20;
+
+/// Rows of one tree.
+#[derive(Debug)]
+pub(in crate::conduit::store) struct Rows {
+    pub(super) tree: &'static Tree,
+    /// Keys and values, none of which lies in two chunks.
+    chunks: Vec<Vec<u8>>,
+    /// Bytes in chunks.
+    bytes: usize,
+    places: Vec<Place>,
+    /// The last key of those that were taken.
+    after: Vec<u8>,
+    is_ordered: bool,
+}
+
+/// Where a row is.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    /// Eight bytes of the key, after those that all keys share.
+    head: u64,
+    chunk: u32,
+    /// Where in the chunk the key begins, the value, and what comes after it.
+    start: u32,
+    middle: u32,
+    end: u32,
+}
+
+impl Rows {
+    pub(super) fn new(tree: &'static Tree) -> Self {
+        Self {
+            tree,
+            chunks: Vec::new(),
+            bytes: 0,
+            places: Vec::new(),
+            after: Vec::new(),
+            is_ordered: true,
+        }
+    }
+
+    pub(super) fn push(&mut self, key: &[u8], value: &[u8]) {
+        let last = self.places.last().map_or(self.after.as_slice(), |last| self.key(last));
+        self.is_ordered = self.is_ordered && last < key;
+        let size = key.len().saturating_add(value.len());
+        let has_space = |chunk: &Vec<u8>| chunk.capacity().saturating_sub(chunk.len()) >= size;
+        if !self.chunks.last().is_some_and(has_space) {
+            self.chunks.push(Vec::with_capacity(size.max(CHUNK)));
+        }
+        let chunk = number(self.chunks.len().saturating_sub(1));
+        let Some(bytes) = self.chunks.last_mut() else { return };
+        let start = number(bytes.len());
+        bytes.extend_from_slice(key);
+        let middle = number(bytes.len());
+        bytes.extend_from_slice(value);
+        let end = number(bytes.len());
+        self.bytes = self.bytes.saturating_add(size);
+        self.places.push(Place { head: 0, chunk, start, middle, end });
+    }
+
+    /// Bytes in memory.
+    pub(super) fn size(&self) -> usize {
+        self.places.len().saturating_mul(size_of::<Place>()).saturating_add(self.bytes)
+    }
+
+    /// All rows; leaves none.
+    pub(super) fn take(&mut self) -> Self {
+        let mut empty = Self::new(self.tree);
+        empty.after = self.places.last().map(|last| self.key(last).to_vec()).unwrap_or_default();
+        std::mem::replace(self, empty)
+    }
+
+    /// Whether each key is greater than those that came before it, taken ones included.
+    pub(super) fn is_ordered(&self) -> bool {
+        self.is_ordered
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    fn slice(&self, chunk: u32, from: u32, to: u32) -> &[u8] {
+        let [chunk, from, to] =
+            [chunk, from, to].map(|place| usize::try_from(place).unwrap_or(usize::MAX));
+        self.chunks.get(chunk).and_then(|bytes| bytes.get(from..to)).unwrap_or_default()
+    }
+
+    fn key(&self, place: &Place) -> &[u8] {
+        self.slice(place.chunk, place.start, place.middle)
+    }
+
+    fn value(&self, place: &Place) -> &[u8] {
+        self.slice(place.chunk, place.middle, place.end)
+    }
+
+    /// Sorts by key; rows of one key stay in the order in which they came.
+    pub(super) fn sort(&mut self) {
+        if self.is_ordered {
+            return;
+        }
+        let mut places = std::mem::take(&mut self.places);
+        let shared = self.shared(&places);
+        for place in &mut places {
+            place.head = head(self.key(place).get(shared..).unwrap_or_default());
+        }
+        places.par_sort_by(|a, b| a.head.cmp(&b.head).then_with(|| self.key(a).cmp(self.key(b))));
+        self.places = places;
+    }
+
+    /// How many bytes at their beginning all keys have in common.
+    fn shared(&self, places: &[Place]) -> usize {
+        let Some((first, rest)) = places.split_first() else { return 0 };
+        let first = self.key(first);
+        rest.iter().fold(first.len(), |shared, place| {
+            let pairs = first.iter().zip(self.key(place)).take(shared);
+            pairs.take_while(|(a, b)| a == b).count()
+        })
+    }
+
+    /// The next key and its last value; counts the rows that were passed. To be called after [`Self::sort`].
+    pub(super) fn next(&self, passed: &mut usize) -> Option<(&[u8], &[u8])> {
+        loop {
+            let place = self.places.get(*passed)?;
+            *passed = passed.saturating_add(1);
+            let key = self.key(place);
+            if self.places.get(*passed).is_none_or(|next| self.key(next) != key) {
+                return Some((key, self.value(place)));
+            }
+        }
+    }
+
+    /// Keys and values; of one key, the last value. To be called after [`Self::sort`].
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let mut passed = 0;
+        std::iter::from_fn(move || self.next(&mut passed))
+    }
+}
+
+/// A place in a chunk; keys and values have at most some MiB.
+fn number(place: usize) -> u32 {
+    u32::try_from(place).unwrap_or(u32::MAX)
+}
+
+/// The first eight bytes as a number; zeros after shorter ones.
+fn head(bytes: &[u8]) -> u64 {
+    let mut head = [0; 8];
+    for (to, from) in head.iter_mut().zip(bytes) {
+        *to = *from;
+    }
+    u64::from_be_bytes(head)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::conduit::schema::trees;
+
+    proptest! {
+        #[test]
+        fn rows_come_out_as_from_a_map(
+            pairs in proptest::collection::vec((".{0,12}", ".{0,3}"), 0..200)
+        ) {
+            let mut rows = Rows::new(&trees::TOKENIDS);
+            let mut map = std::collections::BTreeMap::new();
+            for (key, value) in &pairs {
+                rows.push(key.as_bytes(), value.as_bytes());
+                map.insert(key.as_bytes(), value.as_bytes());
+            }
+            rows.sort();
+            assert_eq!(rows.iter().collect::<Vec<_>>(), map.into_iter().collect::<Vec<_>>());
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! Conduit's default engine: one column family for each tree.
+
+mod sst_files;
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+};
+
+use rayon::prelude::*;
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, CompactOptions, DB, DBCompressionType,
+    Direction, IteratorMode, LruCacheOptions, Options, WriteBatch, WriteOptions,
+};
+use rustix::{fs::FlockOperation, io::Errno};
+
+use self::sst_files::Files;
+use super::{Changes, Entries, KvError, KvStore, Mode, Row, make_directory};
+use crate::conduit::schema::trees::{self, PATCHED, TREES, Tree};
+
+/// Bytes that all memtables together may take before they are written out. Large trees don't go through them.
+const WRITE_BUFFERS: usize = 32 << 20;
+/// Bytes of blocks, indexes and filters that are kept for reading.
+const CACHE: usize = 128 << 20;
+/// The same for who reads only, and that mostly in order.
+const CACHE_OF_READERS: usize = 64 << 20;
+/// The cache has two to the power of this many parts. Left to itself, RocksDB makes 64 of them; the filter of a file of a
+/// million rows does not fit into a 64th of it, and is read anew for each row that is looked up.
+const CACHE_PARTS: i32 = 2;
+/// Open files while importing or verifying; Conduit's own default.
+const OPEN_FILES: i32 = 1000;
+
+/// A RocksDB database.
+pub struct RocksStore {
+    path: PathBuf,
+    mode: Mode,
+    db: DB,
+    options: Options,
+    /// Rows of large trees that are not in the database yet.
+    files: Files,
+    /// Keeps a Conduit from starting while the database is read.
+    _reading: Option<File>,
+}
+
+impl std::fmt::Debug for RocksStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RocksStore").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl RocksStore {
+    /// Makes or opens a database.
+    ///
+    /// # Errors
+    ///
+    /// [`KvError::Open`], [`KvError::InUse`].
+    pub fn open(directory: &Path, mode: Mode) -> Result<Self, KvError> {
+        let path = directory.to_owned();
+        let error = |reason: String| KvError::Open { path: path.clone(), reason };
+        let options = options(mode);
+        let reading = if mode == Mode::Read { lock(directory)? } else { None };
+        let db = match mode {
+            Mode::Create => {
+                make_directory(directory).map_err(|cause| error(cause.to_string()))?;
+                // All at once: one by one, RocksDB writes and reads back the options of all for each.
+                let mut create = options.clone();
+                create.create_missing_column_families(true);
+                let conduits = TREES.iter().filter(|tree| !PATCHED.contains(&tree.name));
+                let families =
+                    conduits.map(|tree| ColumnFamilyDescriptor::new(tree.name, options.clone()));
+                DB::open_cf_descriptors(&create, directory, families)
+            }
+            Mode::Read | Mode::Write => {
+                if !directory.join("CURRENT").is_file() {
+                    return Err(error("there is no RocksDB database".into()));
+                }
+                DB::list_cf(&options, directory).and_then(|names| {
+                    let families =
+                        names.iter().map(|name| ColumnFamilyDescriptor::new(name, options.clone()));
+                    if mode == Mode::Write {
+                        return DB::open_cf_descriptors(&options, directory, families);
+                    }
+                    DB::open_cf_descriptors_read_only(&options, directory, families, false)
+                })
+            }
+        };
+        let db = db.map_err(|cause| open_error(&path, cause))?;
+        let files = Files::new(&path, &options);
+        Ok(Self { path, mode, db, options, files, _reading: reading })
+    }
+
+    /// Makes a tree's column family if there is none.
+    fn create(&self, tree: &Tree) -> Result<(), KvError> {
+        if self.db.cf_handle(tree.name).is_none() {
+            self.db.create_cf(tree.name, &self.options).map_err(|cause| self.write_error(cause))?;
+        }
+        Ok(())
+    }
+
+    /// Writes out a tree's memtable; in a new database, moves all its rows to the last level, where Conduit's own would be.
+    fn write_out(&self, tree: &Tree) -> Result<(), KvError> {
+        let Some(family) = self.db.cf_handle(tree.name) else { return Ok(()) };
+        self.db.flush_cf(&family).map_err(|cause| self.write_error(cause))?;
+        if self.mode != Mode::Create {
+            return Ok(());
+        }
+        let mut compact = CompactOptions::default();
+        compact.set_exclusive_manual_compaction(false);
+        self.db.compact_range_cf_opt(&family, None::<&[u8]>, None::<&[u8]>, &compact);
+        Ok(())
+    }
+
+    /// What went wrong while nobody waited for it. RocksDB says so in its log alone.
+    fn background_error(&self) -> String {
+        let log = std::fs::read(self.path.join("LOG")).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let error =
+            log.lines().rev().find_map(|line| line.find("IO error").and_then(|at| line.get(at..)));
+        error.unwrap_or("compacting it failed; RocksDB's file `LOG` says why").to_owned()
+    }
+
+    fn write_error(&self, cause: rocksdb::Error) -> KvError {
+        KvError::Write { path: self.path.clone(), reason: cause.into_string() }
+    }
+}
+
+impl KvStore for RocksStore {
+    fn write(&mut self, rows: Vec<Row>) -> Result<(), KvError> {
+        let mut batch = WriteBatch::default();
+        for row in rows {
+            let Some(row) = self.files.take(row)? else { continue };
+            self.create(row.tree)?;
+            if let Some(family) = self.db.cf_handle(row.tree.name) {
+                batch.put_cf(&family, row.key, row.value);
+            }
+        }
+        if batch.is_empty() {
+            return Ok(());
+        }
+        // Nothing is replayed: an interrupted import starts anew.
+        let mut write = WriteOptions::default();
+        write.disable_wal(true);
+        self.db.write_opt(&batch, &write).map_err(|cause| self.write_error(cause))
+    }
+
+    fn settle(&mut self) -> Result<(), KvError> {
+        for (tree, file) in self.files.finish()? {
+            self.create(tree)?;
+            if let Some(family) = self.db.cf_handle(tree.name) {
+                sst_files::add(&self.db, &family, file).map_err(|cause| self.write_error(cause))?;
+            }
+        }
+        self.files.clean()
+    }
+
+    fn get(&self, tree: &'static Tree, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
+        let Some(family) = self.db.cf_handle(tree.name) else { return Ok(None) };
+        self.db.get_cf(&family, key).map_err(|cause| read_error(tree, cause))
+    }
+
+    fn scan<'a>(&'a self, tree: &'static Tree, prefix: &[u8]) -> Result<Entries<'a>, KvError> {
+        let Some(family) = self.db.cf_handle(tree.name) else {
+            return Ok(Box::new(std::iter::empty()));
+        };
+        let prefix = prefix.to_vec();
+        let from = IteratorMode::From(&prefix, Direction::Forward);
+        let rows = self.db.iterator_cf(&family, from);
+        Ok(Box::new(
+            rows.take_while(move |row| {
+                row.as_ref().map_or(true, |(key, _)| key.starts_with(&prefix))
+            })
+            .map(move |row| row.map_err(|cause| read_error(tree, cause))),
+        ))
+    }
+
+    fn shared(&self) -> Option<&(dyn KvStore + Sync)> {
+        Some(self)
+    }
+
+    fn foreign_trees(&self) -> Result<Vec<String>, KvError> {
+        let names = DB::list_cf(&self.options, &self.path).map_err(|cause| KvError::Open {
+            path: self.path.clone(),
+            reason: cause.into_string(),
+        })?;
+        Ok(names
+            .into_iter()
+            .filter(|name| name != "default" && trees::find(name).is_none())
+            .collect())
+    }
+
+    fn commit(&mut self, changes: Changes) -> Result<(), KvError> {
+        let mut batch = WriteBatch::default();
+        for ((tree, key), value) in changes {
+            self.create(tree)?;
+            let Some(family) = self.db.cf_handle(tree.name) else { continue };
+            match value {
+                Some(value) => batch.put_cf(&family, key, value),
+                None => batch.delete_cf(&family, key),
+            }
+        }
+        let mut write = WriteOptions::default();
+        write.set_sync(true);
+        self.db.write_opt(&batch, &write).map_err(|cause| self.write_error(cause))
+    }
+
+    fn finish(&mut self) -> Result<(), KvError> {
+        self.settle()?;
+        TREES.par_iter().try_for_each(|tree| self.write_out(tree))?;
+        let property = "rocksdb.background-errors";
+        let errors =
+            self.db.property_int_value(property).map_err(|cause| self.write_error(cause))?;
+        if errors.is_some_and(|errors| errors > 0) {
+            return Err(KvError::Write {
+                path: self.path.clone(),
+                reason: self.background_error(),
+            });
+        }
+        self.db.flush_wal(true).map_err(|cause| self.write_error(cause))
+    }
+}
+
+/// Takes RocksDB's own lock, shared with other readers; opening read-only does not look at it. A copy may have none.
+fn lock(directory: &Path) -> Result<Option<File>, KvError> {
+    let Ok(file) = File::open(directory.join("LOCK")) else { return Ok(None) };
+    match rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockShared) {
+        Err(Errno::AGAIN | Errno::ACCESS) => Err(KvError::InUse { path: directory.to_owned() }),
+        // Not every file system has locks.
+        _ => Ok(Some(file)),
+    }
+}
+
+fn open_error(path: &Path, cause: rocksdb::Error) -> KvError {
+    let path = path.to_owned();
+    let reason = cause.into_string();
+    // The one of another process, the other of this one.
+    let held = ["LOCK: Resource temporarily unavailable", "lock hold by current process"];
+    if held.iter().any(|text| reason.contains(text)) {
+        KvError::InUse { path }
+    } else {
+        KvError::Open { path, reason }
+    }
+}
+
+fn read_error(tree: &Tree, cause: rocksdb::Error) -> KvError {
+    KvError::Read { tree: tree.name, reason: cause.into_string() }
+}
+
+/// Conduit's own options (src/database/abstraction/rocksdb.rs:23-57) as far as they shape files, so that its first start
+/// has nothing to rewrite. Comparator, table format, merge operators are RocksDB's defaults, as there. A new database is
+/// compacted at the end, and then once.
+fn options(mode: Mode) -> Options {
+    let mut table = BlockBasedOptions::default();
+    // The newest that Conduit's release and those descended from it read; a later crate may have another default.
+    table.set_format_version(6);
+    table.set_bloom_filter(10.0, false);
+    table.set_block_size(4 * 1024);
+    table.set_cache_index_and_filter_blocks(true);
+    // While a large database is made, the filters of all files that are added would not fit into the cache.
+    table.set_pin_l0_filter_and_index_blocks_in_cache(mode != Mode::Create);
+    table.set_optimize_filters_for_memory(true);
+    let mut cache = LruCacheOptions::default();
+    cache.set_capacity(if mode == Mode::Read { CACHE_OF_READERS } else { CACHE });
+    cache.set_num_shard_bits(CACHE_PARTS);
+    table.set_block_cache(&Cache::new_lru_cache_opts(&cache));
+    let mut options = Options::default();
+    options.set_block_based_table_factory(&table);
+    options.create_if_missing(true);
+    options.set_max_open_files(OPEN_FILES);
+    options.set_db_write_buffer_size(WRITE_BUFFERS);
+    options.set_compression_type(DBCompressionType::Lz4);
+    options.set_bottommost_compression_type(DBCompressionType::Zstd);
+    options.set_level_compaction_dynamic_level_bytes(true);
+    options.set_disable_auto_compactions(mode == Mode::Create);
+    options.set_max_background_jobs(4);
+    options.set_max_subcompactions(2);
+    options.set_bytes_per_sync(1 << 20);
+    options
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// More rows than are held, out of order: all of them are in the last level before anything was compacted.
+    #[test]
+    fn merged_rows_need_no_compaction() {
+        let scratch = tempfile::tempdir().unwrap();
+        let mut store = RocksStore::open(scratch.path(), Mode::Create).unwrap();
+        let keys = (0..3000_u64).map(|number| number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        for key in keys.clone() {
+            let value = vec![0; 64 << 10];
+            let row = Row { tree: &trees::TOKENIDS, key: key.to_be_bytes().to_vec(), value };
+            store.write(vec![row]).unwrap();
+        }
+        store.settle().unwrap();
+        let files = |level: usize| {
+            let family = store.db.cf_handle(trees::TOKENIDS.name).unwrap();
+            let name = format!("rocksdb.num-files-at-level{level}");
+            store.db.property_value_cf(&family, &name).unwrap().unwrap()
+        };
+        let levels: Vec<_> = (0..7).map(files).collect();
+        assert_eq!(levels, ["0", "0", "0", "0", "0", "0", "3"]);
+        let mut expected: Vec<_> = keys.map(u64::to_be_bytes).collect();
+        expected.sort_unstable();
+        let stored: Vec<_> = store
+            .scan(&trees::TOKENIDS, &[])
+            .unwrap()
+            .map(|row| <[u8; 8]>::try_from(&*row.unwrap().0).unwrap())
+            .collect();
+        assert_eq!(stored, expected);
+    }
+}

@@ -1,0 +1,108 @@
+//! Collecting findings without filling the memory.
+
+use std::collections::BTreeMap;
+
+use crate::findings::{Finding, Severity};
+
+/// Findings of one code and severity that are kept; the rest is counted.
+const KEPT: u64 = 1000;
+
+/// Findings so far.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    findings: Vec<Finding>,
+    /// By severity too, so that many warnings don't hide an error of the same code.
+    counts: BTreeMap<(&'static str, Severity), u64>,
+}
+
+impl Found {
+    /// Something that makes the database unfit.
+    pub(crate) fn error(
+        &mut self,
+        code: &'static str,
+        subject: impl Into<String>,
+        text: impl Into<String>,
+    ) {
+        self.add(Severity::Blocking, code, subject.into(), text.into());
+    }
+
+    /// Something that is not as it should be and harms little.
+    pub(crate) fn warning(
+        &mut self,
+        code: &'static str,
+        subject: impl Into<String>,
+        text: impl Into<String>,
+    ) {
+        self.add(Severity::Warning, code, subject.into(), text.into());
+    }
+
+    /// Something that is good to know.
+    pub(crate) fn note(
+        &mut self,
+        code: &'static str,
+        subject: impl Into<String>,
+        text: impl Into<String>,
+    ) {
+        self.add(Severity::Note, code, subject.into(), text.into());
+    }
+
+    /// Takes over what others found.
+    pub(crate) fn merge(&mut self, other: Self) {
+        for (kind, count) in other.counts {
+            let own = self.counts.entry(kind).or_default();
+            let room = usize::try_from(KEPT.saturating_sub(*own)).unwrap_or(usize::MAX);
+            *own = own.saturating_add(count);
+            let of_kind = other.findings.iter().filter(|f| (f.code, f.severity) == kind);
+            self.findings.extend(of_kind.take(room).cloned());
+        }
+    }
+
+    fn add(&mut self, severity: Severity, code: &'static str, subject: String, text: String) {
+        let count = self.counts.entry((code, severity)).or_default();
+        *count = count.saturating_add(1);
+        if *count <= KEPT {
+            let remedy = match severity {
+                Severity::Blocking => "don't start Conduit on it; import again, and report this",
+                Severity::Warning | Severity::Note => "",
+            };
+            self.findings.push(Finding { severity, code, subject, text, remedy: remedy.into() });
+        }
+    }
+
+    /// All findings, sorted, with a line for those that were only counted.
+    pub(crate) fn finish(mut self) -> Vec<Finding> {
+        for ((code, severity), count) in self.counts {
+            if let Some(more) = count.checked_sub(KEPT).filter(|more| *more > 0) {
+                self.findings.push(Finding {
+                    severity,
+                    code,
+                    subject: "further ones".into(),
+                    text: format!("{more} more findings of this code"),
+                    remedy: String::new(),
+                });
+            }
+        }
+        self.findings.sort();
+        self.findings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn findings_beyond_the_limit_are_counted_and_hide_nothing_graver() {
+        let mut found = Found::default();
+        for number in 0..KEPT + 2 {
+            found.warning("V119", format!("{number:04}"), "is not marked");
+        }
+        found.error("V119", "last", "is marked");
+        let findings = found.finish();
+        assert_eq!(findings.len(), 1002);
+        assert_eq!((findings[0].severity, &*findings[0].subject), (Severity::Blocking, "last"));
+        let further = findings.iter().find(|finding| finding.subject == "further ones").unwrap();
+        assert_eq!(further.text, "2 more findings of this code");
+        assert_eq!((further.severity, further.code), (Severity::Warning, "V119"));
+    }
+}

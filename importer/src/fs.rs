@@ -1,0 +1,15 @@
+//! Files and directories, whatever is in them: a directory that has its name only when it is complete ([`atomic_dir`]), one that
+//! names files by their content ([`ContentDirectory`]), a spool of items too many for memory (`spool`), who has a file open
+//! (`open_by`), and what to do about an error of the operating system (`hints`).
+
+pub mod atomic_dir;
+mod content_dir;
+pub(crate) mod hints;
+pub(crate) mod open_by;
+pub(crate) mod spool;
+mod walk;
+
+pub use self::{
+    content_dir::{ContentDirectory, ContentHash, Layout, LayoutError, NewFile, PutError, hash},
+    walk::files_below,
+};

@@ -1,0 +1,6 @@
+//! An event and its rows, whichever room or page it comes from.
+
+pub(super) mod content;
+pub(super) mod event;
+pub(super) mod relation_rows;
+pub(super) mod state_layers;

@@ -1,0 +1,422 @@
+//! What is imported later: events that lie before a room's timeline, put into a database that is complete, while Conduit
+//! is stopped. The rows are those that an import of the whole history would have written, but for the numbers in them.
+//!
+//! Each call changes everything that belongs together at once, or nothing: see [`KvStore::commit`].
+//!
+//! Which numbers are free for the past is told in `import/rooms.rs`. If there are none, an event gets an id of the kind
+//! that Conduit's own backfill hands out: it is shown, but can have no relations and no thread.
+
+mod lookup;
+mod page;
+mod room;
+mod thread;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use conduit_backfill::{
+    host::{GivenUp, Page, Pdu, Place, StateMap},
+    verdict::{self, Verdict},
+};
+use ruma::{
+    CanonicalJsonObject, EventId, OwnedEventId, OwnedRoomId, RoomId, RoomVersionId, ServerName,
+    signatures::Ed25519KeyPair,
+};
+
+use self::{lookup::Lookup, room::Room};
+use super::{ImportError, VERSION, rooms::hidden::Place as Hiding, row_writer::Rows};
+use crate::conduit::{
+    schema::{
+        layout::Part,
+        trees::{self, Tree},
+    },
+    store::{KvError, KvStore, overlay::Pending},
+};
+
+/// A complete database that gets a past.
+pub struct Past {
+    store: Box<dyn KvStore>,
+    server_name: Box<str>,
+    /// The last number handed out.
+    counter: u64,
+    /// Whether Conduit has not handed out any since the import.
+    is_untouched: bool,
+    /// Rooms with a smaller short id are imported ones.
+    admin_room: Option<u64>,
+    /// What is known of the rooms that are being worked on.
+    rooms: BTreeMap<OwnedRoomId, Room>,
+    /// The time as [`Verdict`] counts it.
+    clock: fn() -> u64,
+}
+
+/// A room that was imported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImportedRoom {
+    /// Its id.
+    pub room_id: OwnedRoomId,
+    /// How many numbers are free for events before its timeline: more than there are events.
+    pub reserved: u64,
+}
+
+/// Why the past can't be written or read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PastError {
+    /// The database was never finished.
+    #[error("the database is not complete, as its import did not come to its end; import again")]
+    Incomplete,
+    /// Another version than the importer knows.
+    #[error(
+        "the database has version {found}, not {VERSION}; use the importer that belongs to this Conduit"
+    )]
+    OtherVersion {
+        /// The version.
+        found: u64,
+    },
+    /// The database is another server's, or its key was changed.
+    #[error(
+        "the database has the signing key {found}, and not {expected} of the key file; name the database that was made from this Synapse"
+    )]
+    OtherKey {
+        /// The database's key.
+        found: String,
+        /// The key file's.
+        expected: String,
+    },
+    /// A row that must be there is not, or can't be read.
+    #[error("{what} can't be read; run `importer verify`")]
+    Damaged {
+        /// What.
+        what: String,
+    },
+    /// The room is not in the database.
+    #[error("{room} is not in the database")]
+    NoRoom {
+        /// The room.
+        room: OwnedRoomId,
+    },
+    /// An event that Conduit can't hold.
+    #[error("{event} can't be stored: {reason}")]
+    Event {
+        /// The event.
+        event: OwnedEventId,
+        /// Why not.
+        reason: String,
+    },
+    /// A state names an event that nobody has.
+    #[error("the state before {event} names {missing}, which is not in the database")]
+    State {
+        /// The event.
+        event: OwnedEventId,
+        /// What is missing.
+        missing: OwnedEventId,
+    },
+    /// The database.
+    #[error(transparent)]
+    Kv(#[from] KvError),
+    /// Rows could not be written.
+    #[error(transparent)]
+    Rows(#[from] ImportError),
+}
+
+impl std::fmt::Debug for Past {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Past").field("rooms", &self.rooms.len()).finish_non_exhaustive()
+    }
+}
+
+impl Past {
+    /// Takes a database that was opened for writing.
+    ///
+    /// # Errors
+    ///
+    /// [`PastError::Incomplete`], [`PastError::OtherVersion`], [`PastError::Kv`].
+    pub fn open(store: Box<dyn KvStore>, server_name: &ServerName) -> Result<Self, PastError> {
+        let lookup = Lookup(store.as_ref());
+        match lookup.number(&trees::GLOBAL, b"version")? {
+            Some(VERSION) => {}
+            Some(found) => return Err(PastError::OtherVersion { found }),
+            None => return Err(PastError::Incomplete),
+        }
+        let counter = lookup.number(&trees::GLOBAL, b"c")?.ok_or(PastError::Incomplete)?;
+        let admin_room = lookup.0.get(&trees::ALIAS_ROOMID, b"admins")?;
+        let admin_room = match admin_room {
+            Some(room) => lookup.number(&trees::ROOMID_SHORTROOMID, &room)?,
+            None => None,
+        };
+        let is_untouched = lookup.number(&trees::GLOBAL, trees::IMPORTED)? == Some(counter);
+        let server_name = server_name.as_str().into();
+        let rooms = BTreeMap::new();
+        Ok(Self {
+            store,
+            server_name,
+            counter,
+            is_untouched,
+            admin_room,
+            rooms,
+            clock: verdict::now,
+        })
+    }
+
+    /// Takes the time from `clock`, in milliseconds.
+    pub fn set_clock(&mut self, clock: fn() -> u64) {
+        self.clock = clock;
+    }
+
+    /// Whether the server's present key is this one: its id and the public key.
+    ///
+    /// # Errors
+    ///
+    /// [`PastError::OtherKey`], [`PastError::Damaged`], [`PastError::Kv`].
+    pub fn check_key(&self, id: &str, public: &[u8]) -> Result<(), PastError> {
+        let pair = self.signer()?;
+        let found = format!("ed25519:{}", pair.version());
+        if found == id && pair.public_key() == public {
+            return Ok(());
+        }
+        Err(PastError::OtherKey { found, expected: id.to_owned() })
+    }
+
+    /// The server's own key, to sign with.
+    fn signer(&self) -> Result<Ed25519KeyPair, PastError> {
+        let damaged = || PastError::Damaged { what: "the signing key".into() };
+        let value = self.store.get(&trees::GLOBAL, b"keypair")?.ok_or_else(damaged)?;
+        let fields = trees::GLOBAL.value.decode(&value).ok();
+        let version = fields.map(|fields| fields.text("version").to_owned());
+        let version = version.ok_or_else(damaged)?;
+        let der = value.get(version.len().saturating_add(1)..).unwrap_or_default();
+        Ed25519KeyPair::from_der(der, version).map_err(|_| damaged())
+    }
+
+    /// Keys of another server as Conduit has kept them: JSON.
+    ///
+    /// # Errors
+    ///
+    /// [`PastError`].
+    pub fn kept_keys(&self, server: &ServerName) -> Result<Option<Vec<u8>>, PastError> {
+        Ok(self.store.get(&trees::SERVER_SIGNINGKEYS, server.as_str().as_bytes())?)
+    }
+
+    /// The imported rooms with a timeline: those that the old server had.
+    ///
+    /// # Errors
+    ///
+    /// [`PastError`].
+    pub fn rooms(&self) -> Result<Vec<ImportedRoom>, PastError> {
+        let lookup = Lookup(self.store.as_ref());
+        let mut rooms = Vec::new();
+        for row in self.store.scan(&trees::ROOMID_SHORTROOMID, &[])? {
+            let (key, value) = row?;
+            let damaged = || PastError::Damaged { what: "the id of a room".into() };
+            let room_id = std::str::from_utf8(&key).ok().and_then(|id| RoomId::parse(id).ok());
+            let room_id = room_id.ok_or_else(damaged)?;
+            let short = <[u8; 8]>::try_from(&*value).map_err(|_| damaged())?;
+            let short = u64::from_be_bytes(short);
+            if self.admin_room.is_some_and(|admin_room| short >= admin_room) {
+                continue;
+            }
+            if lookup.first(short)?.is_none() {
+                continue;
+            }
+            let free = self.admin_room.and(lookup.free_until(short)?).unwrap_or_default();
+            let reserved = free.saturating_sub(short).saturating_sub(1);
+            rooms.push(ImportedRoom { room_id, reserved });
+        }
+        Ok(rooms)
+    }
+
+    /// Forgets what is known of a room, to save memory.
+    pub fn leave(&mut self, room: &RoomId) {
+        self.rooms.remove(room);
+    }
+
+    /// Forgets that events were given up, for whatever reason, in all rooms; how many.
+    ///
+    /// # Errors
+    ///
+    /// [`PastError`].
+    pub fn retry_given_up(&mut self) -> Result<usize, PastError> {
+        let tree = &trees::PREDECESSOR_GIVENUP;
+        let mut rows = BTreeMap::new();
+        for row in self.store.scan(tree, &[])? {
+            let (key, _) = row?;
+            rows.insert((tree, key.into_vec()), None);
+        }
+        let number = rows.len();
+        self.store.commit(rows)?;
+        self.rooms.clear();
+        Ok(number)
+    }
+
+    /// The events of a room that were given up, with the reasons.
+    ///
+    /// # Errors
+    ///
+    /// [`PastError`].
+    pub fn given_up(&self, room: &RoomId) -> Result<BTreeMap<OwnedEventId, Verdict>, PastError> {
+        Lookup(self.store.as_ref()).given_up(room)
+    }
+
+    /// See [`conduit_backfill::host::Host::room_version`].
+    pub(crate) fn room_version(
+        &mut self,
+        room: &RoomId,
+    ) -> Result<Option<RoomVersionId>, PastError> {
+        Ok(self.load(room)?.map(|room| room.version.clone()))
+    }
+
+    pub(crate) fn first(&mut self, room: &RoomId) -> Result<Option<OwnedEventId>, PastError> {
+        let Some(known) = self.load(room)? else { return Ok(None) };
+        let Some(first) = known.first else { return Ok(None) };
+        let key = first.key(known.short);
+        Ok(Some(Lookup(self.store.as_ref()).id_at(&key)?))
+    }
+
+    pub(crate) fn missing(&mut self, room: &RoomId) -> Result<BTreeSet<OwnedEventId>, PastError> {
+        let now = (self.clock)();
+        Ok(self.load(room)?.map(|room| room.missing(now)).unwrap_or_default())
+    }
+
+    pub(crate) fn place(&self, room: &RoomId, event: &EventId) -> Result<Place, PastError> {
+        let lookup = Lookup(self.store.as_ref());
+        if lookup.count(room, event)?.is_some() {
+            return Ok(Place::Timeline);
+        }
+        let is_outlier = lookup.outlier(room, event)?.is_some();
+        Ok(if is_outlier { Place::Outlier } else { Place::Unknown })
+    }
+
+    pub(crate) fn event(
+        &self,
+        room: &RoomId,
+        event: &EventId,
+    ) -> Result<Option<CanonicalJsonObject>, PastError> {
+        Lookup(self.store.as_ref()).event(room, event)
+    }
+
+    pub(crate) fn state_before(
+        &self,
+        room: &RoomId,
+        event: &EventId,
+    ) -> Result<Option<StateMap>, PastError> {
+        let lookup = Lookup(self.store.as_ref());
+        if lookup.count(room, event)?.is_none() {
+            return Ok(None);
+        }
+        match lookup.state_before(event)? {
+            Some(state) => lookup.names(&state).map(Some),
+            None => Ok(lookup.is_create(room, event)?.then(StateMap::new)),
+        }
+    }
+
+    pub(crate) fn redactions_of(
+        &mut self,
+        room: &RoomId,
+        event: &EventId,
+    ) -> Result<Vec<OwnedEventId>, PastError> {
+        let redactions = self.load(room)?.map(|room| room.redactions_of(event).cloned().collect());
+        Ok(redactions.unwrap_or_default())
+    }
+
+    pub(crate) fn add_outliers(
+        &mut self,
+        room: &RoomId,
+        events: Vec<Pdu>,
+    ) -> Result<(), PastError> {
+        self.load(room)?.ok_or_else(|| PastError::NoRoom { room: room.to_owned() })?;
+        let server_name = self.server_name.clone();
+        let key = self.signer()?;
+        self.change(room, |room_id, known, rows| {
+            let rules = known.rules.clone();
+            let place =
+                Hiding { room: room_id, rules: &rules, server_name: &server_name, key: &key };
+            page::outliers(&place, known, events, rows)
+        })
+    }
+
+    pub(crate) fn prepend(&mut self, room: &RoomId, page: Page) -> Result<(), PastError> {
+        self.load(room)?.ok_or_else(|| PastError::NoRoom { room: room.to_owned() })?;
+        let server_name = self.server_name.clone();
+        self.change(room, |room_id, known, rows| {
+            page::prepend(room_id, &server_name, known, page, rows)
+        })
+    }
+
+    pub(crate) fn give_up(
+        &mut self,
+        room: &RoomId,
+        event: &EventId,
+        reason: GivenUp,
+    ) -> Result<(), PastError> {
+        let tree = &trees::PREDECESSOR_GIVENUP;
+        let key = tree.key(&[Part::Text(room.as_str()), Part::Text(event.as_str())]);
+        let now = (self.clock)();
+        let earlier = self.load(room)?.and_then(|room| room.verdict(event));
+        let verdict = Verdict::after(earlier, reason, now);
+        let value = verdict.text().into_bytes();
+        self.store.commit([((tree, key), Some(value))].into())?;
+        // What is missing now is worked out anew.
+        let lookup = Lookup(self.store.as_ref());
+        if let Some(known) = self.rooms.get_mut(room) {
+            known.given_up(room, event, verdict, &lookup)?;
+        }
+        Ok(())
+    }
+
+    /// What is known of a room; read if it is not.
+    fn load(&mut self, id: &RoomId) -> Result<Option<&mut Room>, PastError> {
+        if !self.rooms.contains_key(id)
+            && let Some(room) = Room::read(id, self.admin_room, &Lookup(self.store.as_ref()))?
+        {
+            self.rooms.insert(id.to_owned(), room);
+        }
+        Ok(self.rooms.get_mut(id))
+    }
+
+    /// Makes all changes of `write` in one, with the counter.
+    fn change(
+        &mut self,
+        id: &RoomId,
+        write: impl FnOnce(&RoomId, &mut Room, &mut Rows<'_>) -> Result<Removed, PastError>,
+    ) -> Result<(), PastError> {
+        // Should it fail, what is known of the room is no longer true.
+        let Some(mut room) = self.rooms.remove(id) else { return Ok(()) };
+        let mut pending = Pending::new(self.store.as_mut());
+        let mut rows = Rows::resume(&mut pending, self.counter);
+        let removed = write(id, &mut room, &mut rows)?;
+        if self.is_untouched {
+            rows.finish_import()?;
+        } else {
+            rows.finish_counter()?;
+        }
+        let counter = rows.last();
+        for (tree, key) in removed {
+            pending.remove(tree, key);
+        }
+        pending.finish()?;
+        self.counter = counter;
+        self.rooms.insert(id.to_owned(), room);
+        Ok(())
+    }
+
+    /// The database, to read.
+    pub fn store(&self) -> &dyn KvStore {
+        self.store.as_ref()
+    }
+
+    /// The database.
+    pub fn into_store(self) -> Box<dyn KvStore> {
+        self.store
+    }
+
+    /// Writes everything out. What is there is safe without it.
+    ///
+    /// # Errors
+    ///
+    /// [`PastError`].
+    pub fn close(mut self) -> Result<(), PastError> {
+        Ok(self.store.finish()?)
+    }
+}
+
+/// Rows that go: their trees and keys.
+type Removed = Vec<(&'static Tree, Vec<u8>)>;

@@ -1,0 +1,257 @@
+//! Conduit's own account and its admin room, with Synapse's administrators in it: whoever has joined the room behind
+//! `#admins:NAME` is an administrator (src/service/users/mod.rs:277-286).
+//!
+//! The room is made as Conduit makes it (src/service/admin/mod.rs:1721-1948, 1963-2094), as a room of a dump, and then
+//! imported like any other.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use ruma::{
+    CanonicalJsonObject, OwnedEventId, OwnedRoomId, OwnedUserId, RoomVersionId, UserId,
+    room_version_rules::RoomVersionRules, signatures::Ed25519KeyPair,
+};
+use serde_json::{Value, json, value::RawValue};
+
+use super::{Item, RoomSource, Sections, Visit, lazy_event::Known};
+use crate::{
+    conduit::schema::{keypair, trees},
+    dump::format::{DumpAlias, DumpEvent, DumpMember, DumpRoom, DumpSigningKey, DumpState},
+    import::{Import, ImportError},
+};
+
+/// The version that Conduit makes rooms with unless told otherwise (src/config/mod.rs:791-793).
+const VERSION: RoomVersionId = RoomVersionId::V12;
+
+impl Import<'_> {
+    /// Writes `@conduit:NAME` and the admin room.
+    pub(in crate::import) fn admin_room(
+        &mut self,
+        key: &DumpSigningKey,
+    ) -> Result<(), ImportError> {
+        let fail = |error: &dyn std::fmt::Display| ImportError::AdminRoom(error.to_string());
+        let seed = secrecy::ExposeSecret::expose_secret(&key.seed);
+        let der = keypair::pkcs8(&key.version, seed)?;
+        let server =
+            UserId::parse(format!("@conduit:{}", self.server_name)).map_err(|e| fail(&e))?;
+        self.rows.put(&trees::USERID_PASSWORD, &[server.as_str().into()], &["".into()])?;
+        let mut room = Room {
+            key: Ed25519KeyPair::from_der(&der, key.version.clone()).map_err(|e| fail(&e))?,
+            rules: VERSION.rules().ok_or_else(|| fail(&"no rules for its version"))?,
+            server_name: self.server_name.clone(),
+            ts: self.created_ts,
+            id: None,
+            events: Vec::new(),
+            states: Vec::new(),
+            state: BTreeMap::new(),
+        };
+        room.build(&server, &self.admins).map_err(|error| fail(&error))?;
+        let built = room.finish(&server, &self.admins).map_err(|error| fail(&error))?;
+        // What the importer adds is nothing that was read.
+        let tally = std::mem::take(&mut self.tally);
+        let written = self.room(&built);
+        let own = std::mem::replace(&mut self.tally, tally);
+        written?;
+        match own.skipped.first() {
+            None => Ok(()),
+            Some(skip) => Err(fail(&format!("{}: {}", skip.item, skip.detail))),
+        }
+    }
+}
+
+/// The admin room while it is made.
+struct Room {
+    key: Ed25519KeyPair,
+    rules: RoomVersionRules,
+    server_name: String,
+    ts: u64,
+    id: Option<OwnedRoomId>,
+    events: Vec<DumpEvent>,
+    states: Vec<DumpState>,
+    state: BTreeMap<(String, String), OwnedEventId>,
+}
+
+impl Room {
+    fn build(
+        &mut self,
+        server: &UserId,
+        admins: &[(OwnedUserId, Option<String>)],
+    ) -> Result<(), String> {
+        let name = self.server_name.clone();
+        let id = server.as_str();
+        self.event(id, "m.room.create", "", &json!({ "room_version": VERSION }))?;
+        self.event(id, "m.room.member", id, &json!({ "membership": "join" }))?;
+        let power_levels = json!({ "events": { "m.room.tombstone": 150 } });
+        self.event(id, "m.room.power_levels", "", &power_levels)?;
+        self.event(id, "m.room.join_rules", "", &json!({ "join_rule": "invite" }))?;
+        let visibility = json!({ "history_visibility": "shared" });
+        self.event(id, "m.room.history_visibility", "", &visibility)?;
+        self.event(id, "m.room.guest_access", "", &json!({ "guest_access": "forbidden" }))?;
+        self.event(id, "m.room.name", "", &json!({ "name": format!("{name} Admin Room") }))?;
+        self.event(id, "m.room.topic", "", &json!({ "topic": format!("Manage {name}") }))?;
+        let alias = json!({ "alias": format!("#admins:{name}") });
+        self.event(id, "m.room.canonical_alias", "", &alias)?;
+        for (admin, displayname) in admins {
+            let admin = admin.as_str();
+            self.event(id, "m.room.member", admin, &json!({ "membership": "invite" }))?;
+            let mut join = json!({ "membership": "join" });
+            if let (Some(displayname), Some(join)) = (displayname, join.as_object_mut()) {
+                join.insert("displayname".into(), json!(displayname));
+            }
+            self.event(admin, "m.room.member", admin, &join)?;
+        }
+        if !admins.is_empty() {
+            let users: BTreeMap<_, _> =
+                admins.iter().map(|(admin, _)| (admin.as_str(), 100)).collect();
+            let power_levels = json!({ "events": { "m.room.tombstone": 150 }, "users": users });
+            self.event(id, "m.room.power_levels", "", &power_levels)?;
+        }
+        Ok(())
+    }
+
+    /// Signs a state event and appends it.
+    fn event(
+        &mut self,
+        sender: &str,
+        kind: &str,
+        key: &str,
+        content: &Value,
+    ) -> Result<(), String> {
+        let mut event = json!({
+            "auth_events": self.auth_events(sender, kind, key),
+            "content": content,
+            "depth": self.events.len().saturating_add(1),
+            "origin": self.server_name,
+            "origin_server_ts": self.ts,
+            "prev_events": self.events.last().map(|event| &event.event_id).into_iter().collect::<Vec<_>>(),
+            "sender": sender,
+            "state_key": key,
+            "type": kind,
+        });
+        if let (Some(room_id), Some(event)) = (&self.id, event.as_object_mut()) {
+            event.insert("room_id".into(), json!(room_id));
+        }
+        let mut event: CanonicalJsonObject =
+            serde_json::from_value(event).map_err(|error| error.to_string())?;
+        ruma::signatures::hash_and_sign_event(
+            &self.server_name,
+            &self.key,
+            &mut event,
+            &self.rules.redaction,
+        )
+        .map_err(|error| error.to_string())?;
+        let hash = ruma::signatures::reference_hash(&event, &self.rules)
+            .map_err(|error| error.to_string())?;
+        let event_id =
+            OwnedEventId::try_from(format!("${hash}")).map_err(|error| error.to_string())?;
+        if self.id.is_none() {
+            let room_id = OwnedRoomId::try_from(format!("!{hash}"));
+            self.id = Some(room_id.map_err(|error| error.to_string())?);
+        }
+        let pdu = serde_json::to_string(&event)
+            .and_then(RawValue::from_string)
+            .map_err(|error| error.to_string())?;
+        self.events.push(DumpEvent {
+            event_id: event_id.clone(),
+            state_before: self.states.last().map(|state| state.id),
+            redacted_by: None,
+            erased: false,
+            stream: None,
+            soft_failed: false,
+            pdu,
+        });
+        let base = self.states.last().map(|state| state.id);
+        self.states.push(DumpState {
+            id: base.unwrap_or(0).saturating_add(1),
+            base,
+            set: vec![(kind.to_owned(), key.to_owned(), event_id.clone())],
+            unset: Vec::new(),
+        });
+        self.state.insert((kind.to_owned(), key.to_owned()), event_id);
+        Ok(())
+    }
+
+    /// The auth events that the spec asks for; the create event is implied in this version (room version 12).
+    fn auth_events(&self, sender: &str, kind: &str, key: &str) -> Vec<&OwnedEventId> {
+        let mut wanted = vec![("m.room.power_levels", ""), ("m.room.member", sender)];
+        if kind == "m.room.member" {
+            wanted.push(("m.room.join_rules", ""));
+            if key != sender {
+                wanted.push(("m.room.member", key));
+            }
+        }
+        wanted
+            .into_iter()
+            .filter_map(|(kind, key)| self.state.get(&(kind.to_owned(), key.to_owned())))
+            .collect()
+    }
+
+    fn finish(
+        self,
+        server: &UserId,
+        admins: &[(OwnedUserId, Option<String>)],
+    ) -> Result<Built, String> {
+        let room_id = self.id.ok_or("it has no events")?;
+        let alias = format!("#admins:{}", self.server_name);
+        let member = |user: OwnedUserId| {
+            let event = self.state.get(&("m.room.member".to_owned(), user.to_string()))?;
+            Some(DumpMember {
+                user_id: user,
+                membership: "join".into(),
+                event_id: event.clone(),
+                forgotten: false,
+                stripped_state: None,
+            })
+        };
+        let users = admins.iter().map(|(admin, _)| admin.clone());
+        let mut local_members: Vec<_> =
+            std::iter::once(server.to_owned()).chain(users).filter_map(member).collect();
+        local_members.sort_by(|a, b| a.user_id.cmp(&b.user_id));
+        let head = DumpRoom {
+            room_id,
+            room_version: Some(VERSION.to_string()),
+            published: false,
+            aliases: vec![DumpAlias {
+                alias: alias.try_into().map_err(|error: ruma::IdParseError| error.to_string())?,
+                creator: Some(server.to_owned()),
+            }],
+            current_state: self.states.last().map(|state| state.id),
+            forward_extremities: self
+                .events
+                .last()
+                .map(|e| e.event_id.clone())
+                .into_iter()
+                .collect(),
+            earlier_events: Some(0),
+            local_members,
+        };
+        Ok(Built { head, states: self.states, events: self.events })
+    }
+}
+
+/// The finished room.
+struct Built {
+    head: DumpRoom,
+    states: Vec<DumpState>,
+    events: Vec<DumpEvent>,
+}
+
+impl RoomSource for Built {
+    fn head(&self) -> &DumpRoom {
+        &self.head
+    }
+
+    fn read(&self, sections: Sections, visit: &mut Visit<'_>) -> Result<(), ImportError> {
+        let states = self.states.iter().cloned().map(|state| Item::State(Arc::new(state)));
+        let events = self.events.iter().cloned();
+        let events = events.map(|event| Item::Timeline(Arc::new(Known::new(event))));
+        for item in states
+            .filter(|_| sections != Sections::Events)
+            .chain(events.filter(|_| sections != Sections::States))
+        {
+            if !visit(item)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,202 @@
+//! What Conduit adds to an event because of others, which may come after it: its redaction, the summary of the thread
+//! that it began, the content of the state event that it replaces. It is collected before the events are written, so
+//! that each is written once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ruma::{EventId, OwnedUserId, UserId};
+
+use super::{
+    Item, RoomSource, Sections,
+    first_pass::Survey,
+    lazy_event::{Known, Parser},
+    numbering::{Index, Slot, hash},
+    parse_ahead,
+    states::States,
+};
+use crate::{
+    conduit::schema::{layout::Part, trees},
+    dump::format::DumpEvent,
+    fs::spool::{Place, Shelf},
+    import::{
+        ImportError,
+        events::event::{Event, Unsigned, text},
+        row_writer::Rows,
+    },
+};
+
+/// The replies of a thread.
+#[derive(Debug)]
+struct Thread {
+    replies: u64,
+    latest: Place,
+    participants: Vec<OwnedUserId>,
+    /// Hashes of the same.
+    known: BTreeSet<u64>,
+}
+
+/// All additions of one room.
+#[derive(Debug, Default)]
+pub(super) struct Additions {
+    shelf: Shelf,
+    /// Redactions, as Conduit stores them, by the hash of their id.
+    redactions: BTreeMap<u64, Place>,
+    /// Content and sender of events that are replaced by earlier ones, by short event id.
+    replaced: BTreeMap<u64, Place>,
+    /// Threads by the short event id of the root.
+    threads: BTreeMap<u64, Thread>,
+}
+
+impl Additions {
+    /// Reads the room for what is wanted, if anything is.
+    pub(super) fn collect(
+        source: &dyn RoomSource,
+        parser: &Parser<'_>,
+        survey: &Survey,
+        states: &States,
+    ) -> Result<Self, ImportError> {
+        let mut additions = Self::default();
+        let late = states.replaced_later(&survey.index);
+        if survey.redactions.is_empty() && late.is_empty() && !survey.has_threads {
+            return Ok(additions);
+        }
+        let is_wanted = |event: &Known| {
+            let is_late = || {
+                let slot = survey.index.get(&event.event_id);
+                slot.is_some_and(|slot| late.contains(&survey.index.short(slot)))
+            };
+            survey.redactions.contains(&hash(&event.event_id))
+                || event.peeked().may_be_in_thread
+                || (!late.is_empty() && is_late())
+        };
+        let prepare = |event: &Known| {
+            if is_wanted(event) {
+                event.parse(parser);
+            }
+        };
+        let mut next: u64 = 0;
+        parse_ahead::read(source, Sections::Events, prepare, |item| {
+            let (dumped, is_timeline) = match item {
+                Item::Outlier(dumped) => (dumped, false),
+                Item::Timeline(dumped) => (dumped, true),
+                Item::State(_) | Item::Receipt(_) => return Ok(()),
+            };
+            if !is_wanted(&dumped) {
+                return Ok(());
+            }
+            let Ok(event) = dumped.parsed(parser) else { return Ok(()) };
+            let Some(slot) = survey.index.get(&dumped.event_id) else { return Ok(()) };
+            let has_state = dumped.state_before.is_some_and(|state| states.hash(state).is_some());
+            match slot {
+                Slot::Timeline(number) if is_timeline && has_state && number >= next => {
+                    next = number.saturating_add(1);
+                    additions.reply(event, number, &survey.index)?;
+                }
+                Slot::Outlier(_) => {}
+                Slot::Timeline(_) => return Ok(()),
+            }
+            let short = survey.index.short(slot);
+            if survey.redactions.contains(&hash(&event.id)) {
+                let mut unsigned = Unsigned::default();
+                if let Some(redaction) = &dumped.redacted_by {
+                    unsigned.add("redacted_because", unknown_redaction(redaction, &event.id));
+                }
+                let stored = event.stored(&unsigned);
+                let place = additions.put(&String::from_utf8_lossy(&stored))?;
+                additions.redactions.insert(hash(&event.id), place);
+            }
+            if late.contains(&short) {
+                let place = additions.put(&format!("{}\n{}", event.sender, event.content()))?;
+                additions.replaced.insert(short, place);
+            }
+            Ok(())
+        })?;
+        Ok(additions)
+    }
+
+    fn put(&mut self, text: &str) -> Result<Place, ImportError> {
+        self.shelf.put(text).map_err(ImportError::Scratch)
+    }
+
+    /// Counts a reply in a thread whose root is an earlier event.
+    fn reply(&mut self, event: &Event, number: u64, index: &Index) -> Result<(), ImportError> {
+        let Some(root) = event.relations.thread().and_then(|root| index.get(root)) else {
+            return Ok(());
+        };
+        if !matches!(root, Slot::Timeline(root) if root < number) {
+            return Ok(());
+        }
+        let latest = format!(
+            r#"{{"content":{},"event_id":{},"origin_server_ts":{},"sender":{},"type":{}}}"#,
+            event.content(),
+            text(event.id.as_str()),
+            event.origin_server_ts,
+            text(event.sender.as_str()),
+            text(&event.kind),
+        );
+        let latest = self.put(&latest)?;
+        let thread = self.threads.entry(index.short(root)).or_insert_with(|| Thread {
+            replies: 0,
+            latest,
+            participants: Vec::new(),
+            known: BTreeSet::new(),
+        });
+        thread.replies = thread.replies.saturating_add(1);
+        thread.latest = latest;
+        if thread.known.insert(hash(event.sender.as_str())) {
+            thread.participants.push(event.sender.clone());
+        }
+        Ok(())
+    }
+
+    /// Why an event was redacted; of an unknown redaction, only its id.
+    pub(super) fn redaction(&mut self, event: &DumpEvent) -> Result<Option<String>, ImportError> {
+        let Some(redaction) = &event.redacted_by else { return Ok(None) };
+        match self.redactions.get(&hash(redaction)) {
+            Some(place) => self.shelf.get(*place).map(Some).map_err(ImportError::Scratch),
+            None => Ok(Some(unknown_redaction(redaction, &event.event_id))),
+        }
+    }
+
+    /// Content and sender of an event that is replaced by an earlier one.
+    pub(super) fn replaced(&mut self, short: u64) -> Result<Option<(String, String)>, ImportError> {
+        let Some(place) = self.replaced.get(&short) else { return Ok(None) };
+        let text = self.shelf.get(*place).map_err(ImportError::Scratch)?;
+        Ok(text.split_once('\n').map(|(sender, content)| (content.to_owned(), sender.to_owned())))
+    }
+
+    /// Writes the participants of a thread that `root` began; gives the summary for its `unsigned`
+    /// (src/service/rooms/threads/mod.rs:29-115).
+    pub(super) fn thread(
+        &mut self,
+        root: u64,
+        sender: &UserId,
+        pdu_id: &[Part<'_>],
+        rows: &mut Rows<'_>,
+    ) -> Result<Option<String>, ImportError> {
+        let Some(thread) = self.threads.remove(&root) else { return Ok(None) };
+        let mut users = vec![sender.as_str()];
+        users.extend(
+            thread
+                .participants
+                .iter()
+                .map(|user| user.as_str())
+                .filter(|user| *user != sender.as_str()),
+        );
+        rows.put(&trees::THREADID_USERIDS, pdu_id, &[Part::Texts(&users)])?;
+        let latest = self.shelf.get(thread.latest).map_err(ImportError::Scratch)?;
+        Ok(Some(format!(
+            r#"{{"m.thread":{{"count":{},"current_user_participated":true,"latest_event":{latest}}}}}"#,
+            thread.replies
+        )))
+    }
+}
+
+/// What a redacted event says of its redaction if that is not known.
+pub(in crate::import) fn unknown_redaction(redaction: &EventId, target: &EventId) -> String {
+    format!(
+        r#"{{"content":{{}},"event_id":{},"redacts":{},"type":"m.room.redaction"}}"#,
+        text(redaction.as_str()),
+        text(target.as_str())
+    )
+}

@@ -1,0 +1,284 @@
+//! Rows on their way into the store: batches, and the one counter.
+
+use std::collections::BTreeMap;
+
+use ruma::EventId;
+
+use super::ImportError;
+use crate::conduit::{
+    schema::{
+        layout::Part,
+        trees::{self, Tree},
+    },
+    store::{KvStore, Row},
+};
+
+/// Bytes of keys and values that make a batch.
+const BATCH_BYTES: usize = 1 << 20;
+
+/// The counter before the first number is handed out.
+///
+/// New key backups get the counter's value as their version, and Conduit takes the one that is last in the order of
+/// *text* for the newest (src/database/key_value/key_backups.rs:76-126). From here on the counter's text comes after all
+/// the versions that Synapse handed out but those between 91 and 99 and the like, which are renumbered; and it stays of
+/// one length for 10¹¹ numbers. It is far below 2⁵³.
+pub(super) const START: u64 = 9_000_000_000_000;
+
+/// The counter never passes this by [`Rows::reserve`]. From 10,000 million further on, the counts of events say where in
+/// Synapse's stream these came ([`conduit_backfill::predecessor::token::count`]).
+const LAST_RESERVED: u64 = START + 390_000_000_000;
+
+/// State keys that are remembered; more are looked up in the store.
+const REMEMBERED: usize = 300_000;
+
+/// Collects rows into batches, hands out counts and short ids.
+pub(super) struct Rows<'a> {
+    store: &'a mut dyn KvStore,
+    batch: Vec<Row>,
+    bytes: usize,
+    /// The last number handed out: counts and all kinds of short ids, as Conduit does
+    /// (src/database/key_value/globals.rs:18-33).
+    counter: u64,
+    /// The highest count that was not handed out by the counter.
+    passed: u64,
+    /// Short ids by type and state key, which all rooms share.
+    state_keys: BTreeMap<String, BTreeMap<String, u64>>,
+    /// How many these are.
+    remembered: usize,
+    /// Whether `state_keys` are all there are.
+    all_remembered: bool,
+}
+
+impl<'a> Rows<'a> {
+    pub(super) fn new(store: &'a mut dyn KvStore) -> Self {
+        Self {
+            store,
+            batch: Vec::new(),
+            bytes: 0,
+            counter: START,
+            passed: 0,
+            state_keys: BTreeMap::new(),
+            remembered: 0,
+            all_remembered: true,
+        }
+    }
+
+    /// Goes on in a database that is complete, after the last number that was handed out.
+    pub(super) fn resume(store: &'a mut dyn KvStore, counter: u64) -> Self {
+        Self { counter, all_remembered: false, ..Self::new(store) }
+    }
+
+    /// A number that was never handed out.
+    pub(super) fn next(&mut self) -> u64 {
+        self.counter = self.counter.saturating_add(1);
+        self.counter
+    }
+
+    /// The first of `number` numbers in a row.
+    pub(super) fn take(&mut self, number: u64) -> u64 {
+        let first = self.counter.saturating_add(1);
+        self.counter = self.counter.saturating_add(number);
+        first
+    }
+
+    /// Leaves `number` numbers unused, or fewer if they would become too many altogether.
+    pub(super) fn reserve(&mut self, number: u64) {
+        let number = number.min(LAST_RESERVED.saturating_sub(self.counter));
+        self.counter = self.counter.saturating_add(number);
+    }
+
+    /// Notes the highest of counts that don't come from the counter. When all is written it goes on after them.
+    pub(super) fn pass(&mut self, count: u64) {
+        self.passed = self.passed.max(count);
+    }
+
+    /// The last number handed out.
+    pub(super) fn last(&self) -> u64 {
+        self.counter
+    }
+
+    /// Adds a row with an empty value.
+    pub(super) fn mark(
+        &mut self,
+        tree: &'static Tree,
+        key: &[Part<'_>],
+    ) -> Result<(), ImportError> {
+        self.put_raw(tree, tree.key(key), Vec::new())
+    }
+
+    pub(super) fn put(
+        &mut self,
+        tree: &'static Tree,
+        key: &[Part<'_>],
+        value: &[Part<'_>],
+    ) -> Result<(), ImportError> {
+        self.put_raw(tree, tree.key(key), tree.value(value))
+    }
+
+    pub(super) fn put_raw(
+        &mut self,
+        tree: &'static Tree,
+        key: Vec<u8>,
+        value: Vec<u8>,
+    ) -> Result<(), ImportError> {
+        self.bytes = self.bytes.saturating_add(key.len()).saturating_add(value.len());
+        self.batch.push(Row { tree, key, value });
+        if self.bytes >= BATCH_BYTES {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// A row written before; of a large tree only after [`Self::settle`]. Writes what is pending first, so don't mix it
+    /// with writing many rows.
+    pub(super) fn get(
+        &mut self,
+        tree: &'static Tree,
+        key: &[u8],
+    ) -> Result<Option<Vec<u8>>, ImportError> {
+        self.flush()?;
+        Ok(self.store.get(tree, key)?)
+    }
+
+    /// A row that has been flushed.
+    pub(super) fn stored(
+        &self,
+        tree: &'static Tree,
+        key: &[u8],
+    ) -> Result<Option<Vec<u8>>, ImportError> {
+        Ok(self.store.get(tree, key)?)
+    }
+
+    /// Keys of rows written before; like [`Self::get`].
+    pub(super) fn keys(
+        &mut self,
+        tree: &'static Tree,
+        prefix: &[u8],
+    ) -> Result<Vec<Box<[u8]>>, ImportError> {
+        self.flush()?;
+        let rows = self.store.scan(tree, prefix)?;
+        Ok(rows.map(|row| row.map(|(key, _)| key)).collect::<Result<_, _>>()?)
+    }
+
+    pub(super) fn flush(&mut self) -> Result<(), ImportError> {
+        self.bytes = 0;
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        Ok(self.store.write(std::mem::take(&mut self.batch))?)
+    }
+
+    /// Makes the rows of large trees readable; see [`KvStore::settle`].
+    pub(super) fn settle(&mut self) -> Result<(), ImportError> {
+        self.flush()?;
+        Ok(self.store.settle()?)
+    }
+
+    /// The short id of a (type, state key), new or known.
+    pub(super) fn short_state_key(&mut self, kind: &str, key: &str) -> Result<u64, ImportError> {
+        if let Some(short) = self.state_keys.get(kind).and_then(|keys| keys.get(key)) {
+            return Ok(*short);
+        }
+        if self.remembered >= REMEMBERED {
+            self.flush()?;
+            self.state_keys.clear();
+            self.remembered = 0;
+            self.all_remembered = false;
+        }
+        let parts = [Part::Text(kind), Part::Text(key)];
+        let stored = if self.all_remembered {
+            None
+        } else {
+            let key = trees::STATEKEY_SHORTSTATEKEY.key(&parts);
+            self.store.get(&trees::STATEKEY_SHORTSTATEKEY, &key)?
+        };
+        let stored = stored.and_then(|value| value.try_into().ok()).map(u64::from_be_bytes);
+        let short = if let Some(short) = stored {
+            short
+        } else {
+            let short = self.next();
+            self.put(&trees::STATEKEY_SHORTSTATEKEY, &parts, &[Part::U64(short)])?;
+            self.put(&trees::SHORTSTATEKEY_STATEKEY, &[Part::U64(short)], &parts)?;
+            short
+        };
+        self.remembered = self.remembered.saturating_add(1);
+        self.state_keys.entry(kind.to_owned()).or_default().insert(key.to_owned(), short);
+        Ok(short)
+    }
+
+    /// The store, without what is pending.
+    pub(super) fn store(&self) -> &dyn KvStore {
+        self.store
+    }
+
+    /// The short id of an event, new or known.
+    pub(super) fn short_event(&mut self, id: &EventId) -> Result<u64, ImportError> {
+        let key = [Part::Text(id.as_str())];
+        let stored =
+            self.get(&trees::EVENTID_SHORTEVENTID, &trees::EVENTID_SHORTEVENTID.key(&key))?;
+        if let Some(short) = stored.and_then(|value| value.try_into().ok()) {
+            return Ok(u64::from_be_bytes(short));
+        }
+        let short = self.next();
+        self.put(&trees::EVENTID_SHORTEVENTID, &key, &[Part::U64(short)])?;
+        self.put(&trees::SHORTEVENTID_EVENTID, &[Part::U64(short)], &key)?;
+        Ok(short)
+    }
+
+    /// Writes the counter, with the note that all numbers so far are the importer's.
+    pub(super) fn finish_import(&mut self) -> Result<(), ImportError> {
+        self.counter = self.counter.max(self.passed);
+        let counter = self.counter.to_be_bytes().to_vec();
+        self.put_raw(&trees::GLOBAL, trees::IMPORTED.to_vec(), counter)?;
+        self.finish_counter()
+    }
+
+    /// Writes the counter, and whatever is pending.
+    pub(super) fn finish_counter(&mut self) -> Result<(), ImportError> {
+        let counter = self.counter.to_be_bytes().to_vec();
+        self.put_raw(&trees::GLOBAL, b"c".to_vec(), counter)?;
+        self.flush()
+    }
+
+    /// Writes the rows of `global`, the version last, and makes everything durable.
+    pub(super) fn finish(&mut self, keypair: Vec<u8>, version: u64) -> Result<(), ImportError> {
+        self.put_raw(&trees::GLOBAL, b"keypair".to_vec(), keypair)?;
+        for key in trees::REPAIRED {
+            self.put_raw(&trees::GLOBAL, key.to_vec(), Vec::new())?;
+        }
+        self.finish_import()?;
+        self.put_raw(&trees::GLOBAL, b"version".to_vec(), version.to_be_bytes().to_vec())?;
+        self.flush()?;
+        Ok(self.store.finish()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conduit::store::memory::MemoryStore;
+
+    #[test]
+    fn state_keys_that_were_forgotten_are_found_again() {
+        let mut store = MemoryStore::default();
+        let mut rows = Rows::new(&mut store);
+        let short = rows.short_state_key("m.room.member", "@a:x").unwrap();
+        rows.flush().unwrap();
+        rows.state_keys.clear();
+        rows.all_remembered = false;
+        assert_eq!(rows.short_state_key("m.room.member", "@a:x").unwrap(), short);
+        assert_ne!(rows.short_state_key("m.room.member", "@b:x").unwrap(), short);
+    }
+
+    #[test]
+    fn what_is_reserved_has_a_limit() {
+        let mut store = MemoryStore::default();
+        let mut rows = Rows::new(&mut store);
+        rows.reserve(u64::MAX);
+        assert_eq!(rows.next(), LAST_RESERVED + 1);
+        rows.reserve(7);
+        assert_eq!(rows.next(), LAST_RESERVED + 2);
+        assert_eq!(rows.take(3), LAST_RESERVED + 3);
+        assert_eq!(rows.last(), LAST_RESERVED + 5);
+    }
+}

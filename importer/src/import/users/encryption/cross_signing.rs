@@ -1,0 +1,145 @@
+//! Cross-signing keys, and users' signatures of each other's.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ruma::{OwnedUserId, UserId, encryption::CrossSigningKey};
+use serde_json::{Map, Value, json, value::RawValue};
+
+use super::{Refusal, TAKEN};
+use crate::{
+    conduit::schema::{
+        layout::Part,
+        trees::{self, Tree},
+    },
+    dump::format::DumpUser,
+    import::{Import, ImportError},
+    tally::Kind,
+};
+
+/// Cross-signing keys and the trees that point to them.
+const POINTERS: [(&str, &Tree); 3] = [
+    ("master", &trees::USERID_MASTERKEYID),
+    ("self_signing", &trees::USERID_SELFSIGNINGKEYID),
+    ("user_signing", &trees::USERID_USERSIGNINGKEYID),
+];
+
+const UNPARSABLE: Refusal = ("key-unparsable", "it is not a user's one key with its signatures");
+
+/// Master keys that other users have signed, by their owner: signer and key. Owners come before or after their signers.
+pub(in crate::import) type Signed = BTreeMap<OwnedUserId, Vec<(OwnedUserId, Box<RawValue>)>>;
+
+impl Import<'_> {
+    /// Writes a user's own keys and remembers what it signed. Adds the keys' names to `names`.
+    pub(super) fn cross_signing_keys(
+        &mut self,
+        user: &DumpUser,
+        names: &mut BTreeSet<String>,
+    ) -> Result<(), ImportError> {
+        let id = user.user_id.as_str();
+        for (usage, key) in &user.cross_signing_keys {
+            let tree = POINTERS.iter().find(|(known, _)| known == usage).map(|(_, tree)| *tree);
+            let parsed = tree.zip(parse(key, &user.user_id));
+            let refused = match &parsed {
+                None => Some(UNPARSABLE),
+                Some((_, (public, _))) => names.contains(public).then_some(TAKEN),
+            };
+            let item = || format!("{usage} key of {id}");
+            if self.keeps(Kind::CrossSigningKey, item, refused)
+                && let Some((tree, (public, key))) = parsed
+            {
+                let name: [Part<'_>; 2] = [id.into(), public.as_str().into()];
+                self.rows.put(&trees::KEYID_KEY, &name, &[key.to_string().as_str().into()])?;
+                self.rows.put(tree, &[id.into()], &name)?;
+                names.insert(public);
+            }
+        }
+        for (owner, key) in &user.signed_keys {
+            let signed = self.signed.entry(owner.clone()).or_default();
+            signed.push((user.user_id.clone(), key.clone()));
+        }
+        Ok(())
+    }
+
+    /// Adds users' signatures to the master keys of others. Conduit has them in the key itself, and keeps the key of a
+    /// user of another server for that (src/api/client_server/keys.rs:500-524).
+    pub(in crate::import) fn signatures(&mut self) -> Result<(), ImportError> {
+        for (owner, signed) in std::mem::take(&mut self.signed) {
+            let local = owner.server_name() == self.server_name.as_str();
+            let pointer = trees::USERID_MASTERKEYID.key(&[owner.as_str().into()]);
+            let mut name = self.rows.get(&trees::USERID_MASTERKEYID, &pointer)?;
+            let mut row = match &name {
+                Some(name) => self.rows.get(&trees::KEYID_KEY, name)?,
+                None => None,
+            };
+            for (signer, key) in signed {
+                let item = || format!("master key of {owner} by {signer}");
+                let parsed = parse(&key, &owner);
+                let own_name = parsed.as_ref().map(|(public, _)| {
+                    trees::KEYID_KEY.key(&[owner.as_str().into(), public.as_str().into()])
+                });
+                if name.is_none() && !local {
+                    name.clone_from(&own_name);
+                }
+                let refused = if parsed.is_none() {
+                    Some(UNPARSABLE)
+                } else if name != own_name {
+                    Some(("key-replaced", "the key is not its owner's any more; verify again"))
+                } else {
+                    None
+                };
+                if self.keeps(Kind::KeySignature, item, refused)
+                    && let Some((_, key)) = parsed
+                {
+                    row = Some(with_signatures(row, key, signer.as_str()));
+                }
+            }
+            if let (Some(name), Some(row)) = (name, row) {
+                self.rows.put_raw(&trees::KEYID_KEY, name.clone(), row)?;
+                self.rows.put_raw(&trees::USERID_MASTERKEYID, pointer, name)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The public key, and the key with a place for signatures, without which Conduit can add none
+/// (src/database/key_value/users.rs:559-566). `None` if Conduit could not read it: it needs ids of users at the
+/// signatures, and an answer to `/keys/query` fails as a whole without (src/service/users/mod.rs:643-669).
+fn parse(key: &RawValue, owner: &UserId) -> Option<(String, Value)> {
+    let mut json: Map<String, Value> = serde_json::from_str(key.get()).ok()?;
+    json.entry("signatures").or_insert_with(|| json!({}));
+    let json = Value::Object(json);
+    let typed: CrossSigningKey = serde_json::from_value(json.clone()).ok()?;
+    let mut public = typed.keys.into_values();
+    match (public.next(), public.next()) {
+        (Some(public), None) if typed.user_id == owner => Some((public, json)),
+        _ => None,
+    }
+}
+
+/// A stored key, or else this one, with the signer's signatures of this one.
+fn with_signatures(stored: Option<Vec<u8>>, given: Value, signer: &str) -> Vec<u8> {
+    let stored = stored.and_then(|stored| serde_json::from_slice::<Value>(&stored).ok());
+    let own = given.get("signatures").and_then(|all| all.get(signer)).cloned();
+    let mut key = stored.unwrap_or_else(|| {
+        let mut key = given;
+        if let Some(signatures) = key.get_mut("signatures") {
+            *signatures = json!({});
+        }
+        key
+    });
+    let signatures = key.get_mut("signatures").and_then(Value::as_object_mut);
+    if let (Some(signatures), Some(own)) = (signatures, own) {
+        match signatures.entry(signer) {
+            serde_json::map::Entry::Vacant(entry) => {
+                entry.insert(own);
+            }
+            serde_json::map::Entry::Occupied(mut entry) => {
+                if let (Some(before), Value::Object(own)) = (entry.get_mut().as_object_mut(), own) {
+                    before.extend(own);
+                }
+            }
+        }
+    }
+    key.to_string().into_bytes()
+}

@@ -1,0 +1,201 @@
+//! How far a user has read, and what is unread. Rooms come before: places of events are looked up.
+//!
+//! Conduit answers a private receipt with nothing but the numbers of what is unread: no client is told of it. It keeps
+//! the place of the event (src/service/rooms/edus/read_receipt, src/api/client_server/read_marker.rs:46-71).
+
+use std::collections::BTreeMap;
+
+use ruma::{OwnedRoomId, RoomId};
+
+use super::receipt::{Candidate, Refusal, SUPERSEDED};
+use crate::{
+    conduit::schema::{
+        layout::{Part, Value},
+        trees,
+    },
+    dump::format::{DumpReceipt, DumpUnread, DumpUser},
+    import::{Import, ImportError},
+    tally::Kind,
+};
+
+/// The largest number that Conduit can put into an answer (src/api/client_server/sync.rs:1099-1123).
+const MOST: u64 = (1 << 53) - 1;
+
+impl Import<'_> {
+    /// Writes a user's receipts and unread counts.
+    pub(in crate::import) fn reading(&mut self, user: &DumpUser) -> Result<(), ImportError> {
+        if user.user_id.localpart() == "conduit" {
+            return Ok(());
+        }
+        let mut rooms: BTreeMap<&OwnedRoomId, (Vec<&DumpReceipt>, Option<&DumpUnread>)> =
+            BTreeMap::new();
+        for receipt in &user.receipts {
+            rooms.entry(&receipt.room_id).or_default().0.push(receipt);
+        }
+        for unread in &user.unread {
+            self.tally.read(Kind::UnreadCount, 1);
+            if rooms.entry(&unread.room_id).or_default().1.replace(unread).is_some() {
+                let item = format!("{} in {}", user.user_id, unread.room_id);
+                self.tally.skip(Kind::UnreadCount, item, "duplicate", "the dump has it twice");
+            }
+        }
+        for (room, (receipts, unread)) in rooms {
+            let has_read = self.receipts(user, room, &receipts)?;
+            self.unread(user, room, has_read, unread)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the receipts of one room; whether there was one.
+    fn receipts(
+        &mut self,
+        user: &DumpUser,
+        room: &OwnedRoomId,
+        receipts: &[&DumpReceipt],
+    ) -> Result<bool, ImportError> {
+        let (mut public, mut private) = (None, None);
+        let short_room = self.rows.stored(&trees::ROOMID_SHORTROOMID, room.as_bytes())?;
+        let short_room = short_room.as_deref().unwrap_or_default();
+        for receipt in receipts {
+            self.tally.read(Kind::Receipt, 1);
+            let kept = match self.candidate(room, short_room, receipt)? {
+                Ok(candidate) if receipt.receipt_type == "m.read" => {
+                    keep(&mut public, (candidate, *receipt))
+                }
+                Ok(candidate) => keep(&mut private, (candidate, *receipt)),
+                Err(refusal) => Some((*receipt, refusal)),
+            };
+            if let Some((receipt, (reason, detail))) = kept {
+                let item = item(user, receipt);
+                self.tally.skip(Kind::Receipt, item, reason, detail);
+            }
+        }
+        let has_read = public.is_some() || private.is_some();
+        if let Some((candidate, _)) = public {
+            candidate.write_public(room, &user.user_id, &mut self.rows)?;
+            self.tally.written(Kind::Receipt, 1);
+        }
+        if let Some((candidate, _)) = private {
+            let key = [Part::Text(room.as_str()), Part::Text(user.user_id.as_str())];
+            let place = [Part::U64(candidate.count.unwrap_or_default())];
+            let now = [Part::U64(self.rows.next())];
+            self.rows.put(&trees::ROOMUSERID_PRIVATEREAD, &key, &place)?;
+            self.rows.put(&trees::ROOMUSERID_LASTPRIVATEREADUPDATE, &key, &now)?;
+            self.tally.written(Kind::Receipt, 1);
+        }
+        Ok(has_read)
+    }
+
+    fn candidate(
+        &mut self,
+        room: &OwnedRoomId,
+        short_room: &[u8],
+        receipt: &DumpReceipt,
+    ) -> Result<Result<Candidate, Refusal>, ImportError> {
+        if !self.rooms.contains(room) {
+            return Ok(Err(("room-left-out", "its room was not imported")));
+        }
+        let is_private = match receipt.receipt_type.as_str() {
+            "m.read" => false,
+            "m.read.private" => true,
+            _ => return Ok(Err(("receipt-type-unknown", "Conduit knows no such receipts"))),
+        };
+        let count = self.count(short_room, &receipt.event_id)?;
+        let thread = receipt.thread_id.as_deref();
+        let candidate = match Candidate::new(&receipt.event_id, thread, receipt.ts, count) {
+            Ok(candidate) => candidate,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        Ok(if is_private && !candidate.is_of_room() {
+            let detail = "Conduit would take a private receipt of a thread for one of the room";
+            Err(("private-thread-receipt", detail))
+        } else if is_private && count.is_none() {
+            let detail = "Conduit keeps the place of its event, which is not in the timeline; \
+                          the numbers of what is unread are right without it";
+            Err(("receipt-event-missing", detail))
+        } else {
+            Ok(candidate)
+        })
+    }
+
+    /// The count of an event in the timeline of this room; a damaged table may name any event.
+    fn count(
+        &mut self,
+        short_room: &[u8],
+        event: &ruma::EventId,
+    ) -> Result<Option<u64>, ImportError> {
+        let stored = self.rows.stored(&trees::EVENTID_PDUID, event.as_bytes())?;
+        let fields = stored
+            .as_deref()
+            .filter(|value| value.starts_with(short_room))
+            .map(|value| trees::EVENTID_PDUID.decode_value(&[], value).ok());
+        Ok(fields.flatten().and_then(|fields| match fields.get("count") {
+            Some(Value::U64(count)) => Some(*count),
+            _ => None,
+        }))
+    }
+
+    /// Writes what Conduit has after somebody has read and others have written more
+    /// (src/database/key_value/rooms/user.rs:8-22, src/database/key_value/rooms/timeline.rs:282-304).
+    fn unread(
+        &mut self,
+        user: &DumpUser,
+        room: &RoomId,
+        has_read: bool,
+        unread: Option<&DumpUnread>,
+    ) -> Result<(), ImportError> {
+        let user_room = [Part::Text(user.user_id.as_str()), Part::Text(room.as_str())];
+        let room_user = [Part::Text(room.as_str()), Part::Text(user.user_id.as_str())];
+        let joined = trees::USERROOMID_JOINED.key(&user_room);
+        let is_joined = self.rows.stored(&trees::USERROOMID_JOINED, &joined)?.is_some();
+        let refused = if !self.rooms.contains(room) {
+            Some(("room-left-out", "its room was not imported"))
+        } else if !is_joined {
+            Some(("not-joined", "the user is not in the room"))
+        } else if unread.is_some_and(|unread| unread.notifications.max(unread.highlights) > MOST) {
+            Some(("count-impossible", "Conduit can't answer with such a number"))
+        } else {
+            None
+        };
+        if let Some((reason, detail)) = refused {
+            if unread.is_some() {
+                let item = format!("{} in {room}", user.user_id);
+                self.tally.skip(Kind::UnreadCount, item, reason, detail);
+            }
+            return Ok(());
+        }
+        if !has_read && unread.is_none() {
+            return Ok(());
+        }
+        let (notifications, highlights) =
+            unread.map_or((0, 0), |unread| (unread.notifications, unread.highlights));
+        let now = self.rows.next();
+        let counts = &trees::USERROOMID_NOTIFICATIONCOUNT;
+        self.rows.put(counts, &user_room, &[Part::U64(notifications)])?;
+        // Conduit opens `roomuserid_lastnotificationread` under this name (src/database/mod.rs:365-366).
+        let tree = &trees::USERROOMID_HIGHLIGHTCOUNT;
+        self.rows.put(tree, &user_room, &[Part::U64(highlights)])?;
+        self.rows.put(tree, &room_user, &[Part::U64(now)])?;
+        self.tally.written(Kind::UnreadCount, u64::from(unread.is_some()));
+        Ok(())
+    }
+}
+
+/// Keeps the better of two; gives the other, and why it is not kept.
+fn keep<'a>(
+    kept: &mut Option<(Candidate, &'a DumpReceipt)>,
+    new: (Candidate, &'a DumpReceipt),
+) -> Option<(&'a DumpReceipt, Refusal)> {
+    let other = match kept {
+        Some((best, _)) if best.rank() >= new.0.rank() => Some(new),
+        _ => kept.replace(new),
+    };
+    other.map(|(_, receipt)| (receipt, SUPERSEDED))
+}
+
+/// What a receipt is called in reports.
+fn item(user: &DumpUser, receipt: &DumpReceipt) -> String {
+    let DumpReceipt { receipt_type, room_id, thread_id, .. } = receipt;
+    let thread = thread_id.as_ref().map(|thread| format!(", thread {thread}")).unwrap_or_default();
+    format!("{receipt_type} of {} in {room_id}{thread}", user.user_id)
+}

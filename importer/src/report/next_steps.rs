@@ -1,0 +1,254 @@
+//! What an operator still has to do, in this order.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde::Serialize;
+
+use super::{Later, Outcome};
+use crate::{
+    counted::count,
+    fs::{
+        atomic_dir::{normal, unfinished},
+        hints::word,
+    },
+    proxy::Direction,
+    synapse::quiet_config,
+    tally::Kind,
+};
+
+/// Something that the operator still has to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Todo {
+    /// What, and why. Parts between backquotes are code.
+    pub text: String,
+    /// Commands for it, in their order, as a shell takes them.
+    pub commands: Vec<String>,
+}
+
+impl Todo {
+    fn new(text: impl Into<String>) -> Self {
+        Self { text: text.into(), commands: Vec::new() }
+    }
+
+    fn by(text: impl Into<String>, commands: impl IntoIterator<Item = String>) -> Self {
+        Self { text: text.into(), commands: commands.into_iter().collect() }
+    }
+}
+
+/// The list, for the end of a run.
+pub(super) fn list(outcome: &Outcome<'_>, dump: &Path, later: &Later) -> Vec<Todo> {
+    let directory = &outcome.database.directory;
+    if !outcome.database.complete {
+        return vec![
+            Todo::new(format!(
+                "Don't start Conduit: verification failed. The database is kept in `{}` for inspection; the next run \
+                 removes it.",
+                unfinished(directory).display()
+            )),
+            Todo::new("Read the errors below, and report what you can't explain."),
+        ];
+    }
+    let skipped = |kind, reason: &str| {
+        let skips = outcome.imported.skipped.iter();
+        skips
+            .filter(|skip| skip.kind == kind && (reason.is_empty() || skip.reason == reason))
+            .count()
+    };
+    let has = |code: &str| outcome.findings.iter().any(|finding| finding.code == code);
+    let mut list = vec![Todo::new("Keep Synapse stopped, all of its workers too.")];
+    let rooms = skipped(Kind::Room, "");
+    if rooms > 0 {
+        list.push(Todo::new(format!(
+            "{} stayed behind; the report says which, and why. If anybody needs them: start Synapse instead, mend them there \
+             (those of old versions: upgrade them), and migrate again.",
+            count(rooms, "room")
+        )));
+    }
+    list.push(ownership(outcome));
+    if outcome.media.uploaded {
+        list.push(Todo::new(format!(
+            "Upload what is in `{}` to Conduit's bucket, below the bucket's `path` if it has one.",
+            outcome.media.directory.display()
+        )));
+    }
+    if has("I004") || has("C204") {
+        list.push(Todo::new(
+            "Keep registration closed until you have registered the first account: it becomes the administrator.",
+        ));
+    }
+    list.push(proxy(outcome));
+    list.push(start(Path::new("/")));
+    let services = skipped(Kind::Appservice, "");
+    if services > 0 {
+        list.push(Todo::new(format!(
+            "Register {} in Conduit's admin room: `register-appservice`.",
+            count(services, "application service")
+        )));
+    }
+    let tokens = skipped(Kind::AccessToken, "token-expires");
+    if tokens > 0 {
+        list.push(Todo::new(format!(
+            "Tell who uses {} with an expiring login to log in again.",
+            count(tokens, "device")
+        )));
+    }
+    let passwords = outcome.imported.written.get(&Kind::PasswordHash).copied().unwrap_or(0);
+    if passwords > 0 {
+        list.push(Todo::new(
+            "When somebody can't log in on a new device: a stock Conduit can't verify Synapse's password hashes; \
+             `reset-password` in the admin room.",
+        ));
+    }
+    let is_later = later.events > 0 || later.uncounted;
+    if is_later {
+        list.push(fetch(outcome, later));
+    }
+    if later.lost_events > 0 {
+        list.push(Todo::new(lost(later)));
+    }
+    let until = if is_later || later.lost_events > 0 {
+        "Synapse's data is the only copy of that history, so keep it. Keep it and"
+    } else {
+        "Keep Synapse's data and"
+    };
+    let fetched = if is_later { " all of that history has been fetched and" } else { "" };
+    list.push(Todo::new(format!(
+        "{until} `{}` until{fetched} nobody misses anything, then delete both: they hold password hashes, access tokens \
+         and the signing key.",
+        normal(dump).display()
+    )));
+    list
+}
+
+/// Whose the files must be.
+fn ownership(outcome: &Outcome<'_>) -> Todo {
+    let (directory, media) = (&outcome.database.directory, &outcome.media.directory);
+    let mut owned = word(directory.display());
+    if !outcome.media.uploaded && !media.starts_with(directory) {
+        owned = format!("{owned} {}", word(media.display()));
+    }
+    let known = conduits_user(&fs::read_to_string("/etc/passwd").unwrap_or_default());
+    let text = match known {
+        Some(_) => "Give what was written to Conduit's user.",
+        None => "Give what was written to the user that Conduit runs as, if `conduit` is its name:",
+    };
+    Todo::by(text, [format!("chown -R {}: {owned}", known.unwrap_or("conduit"))])
+}
+
+/// The rule that keeps Synapse's tokens away.
+fn proxy(outcome: &Outcome<'_>) -> Todo {
+    let elsewhere = outcome.listen.filter(|listen| *listen != Direction::ToConduit.upstream());
+    let upstream = elsewhere.map(|listen| format!(" --upstream {listen}")).unwrap_or_default();
+    Todo::by(
+        "Point the reverse proxy at Conduit, with the rule that this prints (or for `caddy`, `traefik`, `apache`, `haproxy`): \
+         clients keep Synapse's pagination tokens, which a stock Conduit refuses, so without it they can't scroll back past \
+         where they were. Keep the rule for a year, or for as long as somebody may come back with a client that was last \
+         opened before the move.",
+        [format!("{} proxy-config --for nginx{upstream}", outcome.program)],
+    )
+}
+
+/// How Conduit is started, if systemd knows it. `root` is where the system's files are.
+pub(super) fn start(root: &Path) -> Todo {
+    let text = "Start Conduit, and look at its log and at your rooms.";
+    let places = ["etc/systemd/system", "usr/lib/systemd/system", "lib/systemd/system"];
+    let unit = ["matrix-conduit", "conduit"].into_iter().find(|unit| {
+        let file = format!("{unit}.service");
+        places.iter().any(|place| {
+            root.join(place).join(&file).is_symlink() || root.join(place).join(&file).is_file()
+        })
+    });
+    let Some(unit) = unit else { return Todo::new(text) };
+    // What `systemctl mask` leaves.
+    let mask = root.join("etc/systemd/system").join(format!("{unit}.service"));
+    let is_masked = fs::read_link(mask).is_ok_and(|there| there == Path::new("/dev/null"));
+    let unmask = is_masked.then(|| format!("systemctl unmask {unit}"));
+    let start = [format!("systemctl enable --now {unit}"), format!("journalctl -u {unit} -f")];
+    Todo::by(text, unmask.into_iter().chain(start))
+}
+
+/// The user that Conduit's packages and guides run it as, if there is one on this machine.
+pub(super) fn conduits_user(passwd: &str) -> Option<&'static str> {
+    let is_here = |user: &&str| passwd.lines().any(|line| line.split(':').next() == Some(user));
+    ["_matrix-conduit", "matrix-conduit", "conduit"].into_iter().find(is_here)
+}
+
+/// How history that is left for later is fetched.
+fn fetch(outcome: &Outcome<'_>, later: &Later) -> Todo {
+    let what = if later.uncounted {
+        "The dump was made with `--history recent`: what is older than the newest events of each room".to_owned()
+    } else {
+        format!(
+            "The dump was made with `--history recent`: {} of {} (see the table of rooms)",
+            count(later.events, "older event"),
+            count(later.rooms, "room")
+        )
+    };
+    let refused = match later.unbegun_threads {
+        0 => String::new(),
+        threads => format!(
+            " Until then, a stock Conduit answers replies in {} with an error (400), as the event is missing that began it.",
+            count(threads, "thread")
+        ),
+    };
+    let program = outcome.program;
+    let absolute =
+        |path: &PathBuf| word(std::path::absolute(path).as_ref().unwrap_or(path).display());
+    let mut files: Vec<String> = outcome.synapse_config.iter().map(absolute).collect();
+    let unknown = if files.is_empty() {
+        "`CONFIG` and `KEY` are Synapse's configuration and"
+    } else {
+        "`KEY` is Synapse's"
+    };
+    if files.is_empty() {
+        files.push("CONFIG".into());
+    }
+    // Not at Conduit's address: the proxy would lead people there.
+    let mut address = quiet_config::LISTEN;
+    let mut listen = String::new();
+    if outcome.listen.is_some_and(|conduits| conduits.port() == address.port()) {
+        address.set_port(address.port().saturating_add(1));
+        listen = format!(" --listen {address}");
+    }
+    let each = |option: &str| -> String {
+        files.iter().flat_map(|file| [" ", option, " ", file.as_str()]).collect()
+    };
+    let mapped: String =
+        outcome.map_path.iter().flat_map(|option| [" ", option.as_str()]).collect();
+    let where_it_runs = if mapped.is_empty() {
+        ""
+    } else {
+        " Its configuration has the paths of a container, so the second command is for there."
+    };
+    Todo::by(
+        format!(
+            "{what} can't be scrolled to yet.{refused} Fetch that from the old Synapse: start it, alone and unreachable from \
+             outside, and with Conduit stopped run `importer backfill`, or `importer drain` through a patched one. Run it again \
+             until it says that nothing is missing. {unknown} signing key.{where_it_runs}",
+        ),
+        [
+            format!(
+                "{program} quiet-config{listen}{}{mapped} > quiet.yaml",
+                each("--synapse-config")
+            ),
+            format!("synapse_homeserver{} -c quiet.yaml", each("-c")),
+            format!(
+                "{program} backfill --database {} --homeserver http://{address} --signing-key KEY",
+                word(outcome.database.directory.display())
+            ),
+        ],
+    )
+}
+
+/// What can't be fetched.
+fn lost(later: &Later) -> String {
+    format!(
+        "{} of {} that all of your users have left can't be fetched later: Synapse serves that to nobody. If \
+         anybody needs it, migrate again with `--history full`.",
+        count(later.lost_events, "older event"),
+        count(later.lost_rooms, "room")
+    )
+}

@@ -1,0 +1,156 @@
+//! Dumping: drives a source into a [`DumpWriter`].
+
+use std::{
+    future::Future,
+    panic::resume_unwind,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    vec,
+};
+
+use ruma::OwnedRoomId;
+use tokio::task::JoinSet;
+
+use crate::{
+    dump::{
+        DumpWriter, WriteError,
+        census::Census,
+        format::{self, Manifest},
+    },
+    progress::{Phase, Progress},
+    source::{Source, SourceError},
+    tally::{Kind, Tally},
+};
+
+/// Why there is no dump.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DumpError {
+    /// Synapse could not be read.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The dump could not be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// The operator interrupted the run.
+    #[error("interrupted; there is no dump, run the command again")]
+    Interrupted,
+}
+
+/// Reads everything from `source` into the new directory `directory`. When `interrupt` completes, what was taken from
+/// Synapse is given back and the dump stays unfinished.
+///
+/// # Errors
+///
+/// [`DumpError`]; there is no dump then.
+pub async fn dump(
+    source: &mut dyn Source,
+    directory: &Path,
+    created_ts: u64,
+    progress: &Progress,
+    interrupt: impl Future<Output = ()>,
+) -> Result<Manifest, DumpError> {
+    let writer = Arc::new(DumpWriter::create(directory)?);
+    let mut tally = Tally::default();
+    let mut second = JoinSet::new();
+    let result = tokio::select! {
+        result = read_all(source, &writer, &mut tally, &mut second, progress) => result,
+        () = interrupt => Err(DumpError::Interrupted),
+    };
+    second.shutdown().await;
+    let closed = source.close().await;
+    let (server_name, census) = result?;
+    closed?;
+    let manifest = Manifest {
+        version: format::VERSION,
+        server_name,
+        created_ts,
+        source: source.info(),
+        tally,
+        census,
+        files: Vec::new(),
+    };
+    // Nobody else has it any more.
+    let writer = Arc::into_inner(writer).ok_or(DumpError::Interrupted)?;
+    Ok(writer.finish(manifest)?)
+}
+
+async fn read_all(
+    source: &mut dyn Source,
+    writer: &Arc<DumpWriter>,
+    tally: &mut Tally,
+    second: &mut JoinSet<Result<Tally, DumpError>>,
+    progress: &Progress,
+) -> Result<(String, Option<Census>), DumpError> {
+    let server = source.server(tally).await?;
+    writer.server(&server)?;
+
+    let users = source.users(tally).await?;
+    let bar = progress.phase("account", users.len());
+    for user_id in &users {
+        if let Some(user) = source.user(user_id, tally).await? {
+            writer.user(&user)?;
+            source.messages(&user, writer, tally).await?;
+            tally.written(Kind::User, 1);
+        }
+        bar.advance(1);
+    }
+    drop(bar);
+
+    let rooms = source.rooms(tally).await?;
+    let rooms = Arc::new(Rooms::new(rooms, *progress));
+    if let Some(mut source) = source.second() {
+        let (rooms, writer) = (Arc::clone(&rooms), Arc::clone(writer));
+        second.spawn(async move { rooms.read(source.as_mut(), &writer).await });
+    }
+    let (first, second) = tokio::try_join!(rooms.read(source, writer), joined(second))?;
+    tally.merge(first);
+    tally.merge(second);
+    drop(rooms);
+
+    source.outbox(writer, tally).await?;
+    source.media(writer, tally, progress).await?;
+    let census = source.census(tally).await?;
+    Ok((server.server_name, census))
+}
+
+/// What the second reader counted, if there is one.
+async fn joined(second: &mut JoinSet<Result<Tally, DumpError>>) -> Result<Tally, DumpError> {
+    match second.join_next().await {
+        Some(Ok(result)) => result,
+        Some(Err(error)) if error.is_panic() => resume_unwind(error.into_panic()),
+        // Nobody else ends it early.
+        Some(Err(_)) => Err(DumpError::Interrupted),
+        None => Ok(Tally::default()),
+    }
+}
+
+/// The rooms that nobody has begun to read.
+struct Rooms {
+    left: Mutex<vec::IntoIter<OwnedRoomId>>,
+    bar: Phase,
+}
+
+impl Rooms {
+    fn new(rooms: Vec<OwnedRoomId>, progress: Progress) -> Self {
+        let bar = progress.phase("room", rooms.len());
+        Self { left: Mutex::new(rooms.into_iter()), bar }
+    }
+
+    /// Reads rooms while there are any.
+    async fn read(&self, source: &mut dyn Source, writer: &DumpWriter) -> Result<Tally, DumpError> {
+        let mut tally = Tally::default();
+        while let Some(room_id) = self.next() {
+            source.room(&room_id, writer, &mut tally).await?;
+            self.bar.advance(1);
+        }
+        Ok(tally)
+    }
+
+    fn next(&self) -> Option<OwnedRoomId> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner).next()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,37 @@
+//! Aliases of a room, and its place in the directory.
+
+use super::{Found, KvStore, Skipped, VerifyError};
+use crate::{
+    conduit::schema::{layout::Part, trees},
+    dump::format::DumpRoom,
+    tally::Kind,
+    verify::structure::events::value_of,
+};
+
+pub(super) fn compare(
+    store: &dyn KvStore,
+    head: &DumpRoom,
+    skipped: &Skipped<'_>,
+    found: &mut Found,
+) -> Result<(), VerifyError> {
+    let room = head.room_id.as_str();
+    for alias in &head.aliases {
+        if skipped.explains(Kind::Alias, alias.alias.as_str()) {
+            continue;
+        }
+        let localpart = [Part::Text(alias.alias.alias())];
+        let stored = value_of(store, &trees::ALIAS_ROOMID, &localpart)?;
+        if stored.as_deref() != Some(room.as_bytes()) {
+            found.error("V203", alias.alias.as_str(), format!("does not name {room}"));
+        }
+        let creator = value_of(store, &trees::ALIAS_USERID, &localpart)?;
+        if creator.as_deref() != alias.creator.as_ref().map(|user| user.as_bytes()) {
+            found.error("V203", alias.alias.as_str(), "its creator is another one");
+        }
+    }
+    let published = value_of(store, &trees::PUBLICROOMIDS, &[Part::Text(room)])?.is_some();
+    if published != head.published {
+        found.error("V203", room, "is in the directory of one and not of the other");
+    }
+    Ok(())
+}

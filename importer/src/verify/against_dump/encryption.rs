@@ -1,0 +1,316 @@
+//! A user's keys, and the messages that wait for its devices.
+//!
+//! What the import left out is not asked for here: an item is expected exactly if Conduit can hand it out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ruma::{OwnedOneTimeKeyId, OwnedUserId, encryption::CrossSigningKey};
+use serde::Deserialize;
+use serde_json::{Value, json, value::RawValue};
+
+use super::{Found, KvStore, VerifyError, json::Json, signatures::Signatures};
+use crate::{
+    conduit::{
+        schema::{
+            layout::{Fields, Part},
+            trees::{self, Tree},
+        },
+        store::Entries,
+    },
+    dump::{
+        MessageReader,
+        format::{DumpDevice, DumpMessage, DumpUser},
+    },
+    verify::structure::events::value_of,
+};
+
+/// Items of one tree by their names.
+type Named = BTreeMap<String, Json>;
+
+pub(super) fn compare(
+    store: &dyn KvStore,
+    user: &DumpUser,
+    messages: MessageReader,
+    signatures: &mut Signatures,
+    found: &mut Found,
+) -> Result<(), VerifyError> {
+    let devices: Vec<_> =
+        user.devices.iter().filter(|device| !user.deactivated && !device.dehydrated).collect();
+    let has_keys = keys(store, user, &devices, signatures, found)?;
+    one_time_keys(store, user, &devices, found)?;
+    to_device(store, user, &devices, messages, found)?;
+    device_list(store, user, !devices.is_empty(), found)?;
+    key_change(store, user.user_id.as_str(), has_keys, found)
+}
+
+/// Compares device keys and cross-signing keys with the pointers to them; whether there are any.
+fn keys(
+    store: &dyn KvStore,
+    user: &DumpUser,
+    devices: &[&DumpDevice],
+    signatures: &mut Signatures,
+    found: &mut Found,
+) -> Result<bool, VerifyError> {
+    let id = user.user_id.as_str();
+    let mut expected = Named::new();
+    for (usage, tree) in [
+        ("master", &trees::USERID_MASTERKEYID),
+        ("self_signing", &trees::USERID_SELFSIGNINGKEYID),
+        ("user_signing", &trees::USERID_USERSIGNINGKEYID),
+    ] {
+        let key = user.cross_signing_keys.get(usage).and_then(|key| cross_signing_key(key, id));
+        let key = key.filter(|(name, _)| !expected.contains_key(name));
+        let target =
+            key.as_ref().map(|(name, _)| [id.as_bytes(), b"\xff", name.as_bytes()].concat());
+        if value_of(store, tree, &[Part::Text(id)])? != target {
+            found.error("V203", id, format!("the {usage} key is another one"));
+        }
+        if let Some((name, key)) = key {
+            if usage == "master" {
+                signatures.master(&user.user_id, &name);
+            }
+            expected.insert(name, Json::Value(key));
+        }
+    }
+    let cross_signing: Vec<_> = expected.keys().cloned().collect();
+    for device in devices {
+        let keys = device.keys.as_ref().and_then(|keys| parse(keys));
+        let name = &device.device_id;
+        let own = |keys: &Value| {
+            keys.get("user_id").is_some_and(|user| user == id)
+                && keys.get("device_id").is_some_and(|device| device == name.as_str())
+        };
+        if let Some(keys) = keys.filter(own) {
+            expected.entry(name.clone()).or_insert(Json::Value(keys));
+        }
+    }
+    let mut stored = named(store, &trees::KEYID_KEY, id, |key| key.text("key").to_owned())?;
+    for name in cross_signing {
+        if let (Some(Json::Value(stored)), Some(Json::Value(expected))) =
+            (stored.get_mut(&name), expected.get(&name))
+        {
+            signatures.take_foreign(&user.user_id, &name, stored, expected);
+        }
+    }
+    differences(&expected, &stored, |name| format!("key {name} of {id}"), found);
+    Ok(!expected.is_empty())
+}
+
+/// The public key, and the key as Conduit needs it.
+pub(super) fn cross_signing_key(key: &RawValue, owner: &str) -> Option<(String, Value)> {
+    let mut key = parse(key)?;
+    if key.get("signatures").is_none() {
+        key.as_object_mut()?.insert("signatures".into(), json!({}));
+    }
+    let typed = serde_json::from_value::<CrossSigningKey>(key.clone()).ok()?;
+    let name = typed.keys.values().next().filter(|_| typed.keys.len() == 1)?;
+    (typed.user_id == owner).then(|| (name.clone(), key))
+}
+
+fn one_time_keys(
+    store: &dyn KvStore,
+    user: &DumpUser,
+    devices: &[&DumpDevice],
+    found: &mut Found,
+) -> Result<(), VerifyError> {
+    let id = user.user_id.as_str();
+    let mut expected = Named::new();
+    for device in devices {
+        for (name, key) in &device.one_time_keys {
+            let name = Value::from(name.as_str());
+            if serde_json::from_value::<OwnedOneTimeKeyId>(name.clone()).is_ok() {
+                let name = format!("{name} of {}", device.device_id);
+                expected.insert(name, Json::of(key.get()));
+            }
+        }
+    }
+    let stored = named(store, &trees::ONETIMEKEYID_ONETIMEKEYS, id, |key| {
+        format!("{} of {}", key.text("quoted_key"), key.text("device"))
+    })?;
+    differences(&expected, &stored, |name| format!("one-time key {name} of {id}"), found);
+    Ok(())
+}
+
+/// Compares the messages of each device, in order.
+fn to_device(
+    store: &dyn KvStore,
+    user: &DumpUser,
+    devices: &[&DumpDevice],
+    messages: MessageReader,
+    found: &mut Found,
+) -> Result<(), VerifyError> {
+    let id = user.user_id.as_str();
+    let item = |device: &str| format!("a message for {device} of {id}");
+    let devices: BTreeSet<_> = devices.iter().map(|device| device.device_id.as_str()).collect();
+    let mut compared = BTreeSet::new();
+    let mut stored: Option<Entries<'_>> = None;
+    let mut of = String::new();
+    for message in messages {
+        let DumpMessage { device_id, message } = message?;
+        let known = devices.contains(device_id.as_str());
+        let Some(message) = to_device_message(&message).filter(|_| known) else { continue };
+        if of != device_id || stored.is_none() {
+            further(stored.take(), &item(&of), found)?;
+            let prefix = [id.as_bytes(), b"\xff", device_id.as_bytes(), b"\xff"].concat();
+            stored = Some(store.scan(&trees::TODEVICEID_EVENTS, &prefix)?);
+            compared.insert(device_id.clone());
+            of = device_id;
+        }
+        match stored.as_mut().and_then(Iterator::next).transpose()? {
+            None => found.error("V201", item(&of), "is missing"),
+            Some((_, value)) => {
+                if Json::of(&value) != Json::of(&message) {
+                    found.error("V203", item(&of), "differs, or is in another place");
+                }
+            }
+        }
+    }
+    further(stored, &item(&of), found)?;
+    for row in store.scan(&trees::TODEVICEID_EVENTS, &[id.as_bytes(), b"\xff"].concat())? {
+        let (key, _) = row?;
+        let Ok(fields) = trees::TODEVICEID_EVENTS.decode_key(&key) else { continue };
+        if !compared.contains(fields.text("device")) {
+            found.error("V202", item(fields.text("device")), "is not in the dump");
+        }
+    }
+    Ok(())
+}
+
+/// Rows that are left when all that the dump has were compared.
+fn further(rows: Option<Entries<'_>>, item: &str, found: &mut Found) -> Result<(), VerifyError> {
+    for row in rows.into_iter().flatten() {
+        row?;
+        found.error("V202", item, "is not in the dump");
+    }
+    Ok(())
+}
+
+/// What Conduit gives to a device: type, sender and content.
+fn to_device_message(message: &RawValue) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Message<'a> {
+        #[serde(rename = "type")]
+        kind: Value,
+        sender: OwnedUserId,
+        #[serde(borrow)]
+        content: &'a RawValue,
+    }
+    let message: Message<'_> = serde_json::from_str(message.get()).ok()?;
+    let kind = message.kind.as_str().map(Value::from)?;
+    let sender = Value::from(message.sender.as_str());
+    // Content that is no value is written as it stands, others in the order of their keys.
+    let content = message.content.get();
+    let value = serde_json::from_str::<Value>(content).map(|value| value.to_string());
+    let content = value.unwrap_or_else(|_opaque| content.to_owned());
+    Some(format!("{{\"content\":{content},\"sender\":{sender},\"type\":{kind}}}"))
+}
+
+/// Other servers must never see the version of a device list go back.
+fn device_list(
+    store: &dyn KvStore,
+    user: &DumpUser,
+    has_devices: bool,
+    found: &mut Found,
+) -> Result<(), VerifyError> {
+    let id = user.user_id.as_str();
+    let stored = value_of(store, &trees::USERID_DEVICELISTVERSION, &[Part::Text(id)])?;
+    let stored = stored.and_then(|version| version.try_into().ok()).map(u64::from_be_bytes);
+    match stored {
+        None if has_devices => found.error("V201", id, "the device list has no version"),
+        Some(version) if version < user.device_list_stream_id.unwrap_or(1).max(1) => {
+            let text =
+                format!("the device list has version {version}, others have seen a later one");
+            found.error("V203", id, text);
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// The user's own devices are told to ask for the user's keys.
+fn key_change(
+    store: &dyn KvStore,
+    user: &str,
+    has_keys: bool,
+    found: &mut Found,
+) -> Result<(), VerifyError> {
+    let mut changed = false;
+    for row in store.scan(&trees::KEYCHANGEID_USERID, &[user.as_bytes(), b"\xff"].concat())? {
+        let (_, who) = row?;
+        changed = true;
+        if *who != *user.as_bytes() {
+            found.error("V202", user, "is told of a change of somebody else's keys");
+        }
+    }
+    if has_keys && !changed {
+        found.error("V201", user, "is not told to ask for its own keys again");
+    }
+    Ok(())
+}
+
+/// In an encrypted room everybody is told to ask for the keys of everybody in it, and of nobody else.
+pub(super) fn room_key_changes(
+    store: &dyn KvStore,
+    room: &str,
+    encrypted: bool,
+    found: &mut Found,
+) -> Result<(), VerifyError> {
+    let mut changed = BTreeMap::new();
+    for row in store.scan(&trees::KEYCHANGEID_USERID, &[room.as_bytes(), b"\xff"].concat())? {
+        let (_, user) = row?;
+        changed.insert(String::from_utf8_lossy(&user).into_owned(), false);
+    }
+    if !encrypted && changed.is_empty() {
+        return Ok(());
+    }
+    for row in store.scan(&trees::ROOMUSERID_JOINED, &[room.as_bytes(), b"\xff"].concat())? {
+        let (key, _) = row?;
+        let Ok(fields) = trees::ROOMUSERID_JOINED.decode_key(&key) else { continue };
+        let user = fields.text("user");
+        match changed.get_mut(user) {
+            Some(joined) => *joined = true,
+            None if encrypted => {
+                found.error("V201", room, format!("nobody is told to ask for the keys of {user}"));
+            }
+            None => {}
+        }
+    }
+    for (user, _) in changed.iter().filter(|(_, joined)| !**joined) {
+        found.error("V202", room, format!("a change of the keys of {user}, who is not in it"));
+    }
+    Ok(())
+}
+
+/// All rows of a user in a tree whose keys begin with the user.
+fn named(
+    store: &dyn KvStore,
+    tree: &'static Tree,
+    user: &str,
+    name: impl Fn(&Fields<'_>) -> String,
+) -> Result<Named, VerifyError> {
+    let mut rows = Named::new();
+    for row in store.scan(tree, &[user.as_bytes(), b"\xff"].concat())? {
+        let (key, value) = row?;
+        if let Ok(fields) = tree.decode_key(&key) {
+            rows.insert(name(&fields), Json::of(&value));
+        }
+    }
+    Ok(rows)
+}
+
+fn differences(expected: &Named, stored: &Named, item: impl Fn(&str) -> String, found: &mut Found) {
+    for (name, value) in expected {
+        match stored.get(name) {
+            None => found.error("V201", item(name), "is missing"),
+            Some(stored) if stored != value => found.error("V203", item(name), "differs"),
+            Some(_) => {}
+        }
+    }
+    for name in stored.keys().filter(|name| !expected.contains_key(*name)) {
+        found.error("V202", item(name), "is not in the dump");
+    }
+}
+
+fn parse(json: &RawValue) -> Option<Value> {
+    serde_json::from_str(json.get()).ok()
+}

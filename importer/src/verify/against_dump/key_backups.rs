@@ -1,0 +1,122 @@
+//! A user's key backups: all versions, all sessions.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ruma::OwnedRoomId;
+use serde_json::Value;
+
+use super::{Found, KvStore, VerifyError, json};
+use crate::{
+    conduit::schema::{
+        layout::Part,
+        trees::{self, Tree},
+    },
+    dump::format::{DumpKeyBackup, DumpUser},
+    verify::structure::events::value_of,
+};
+
+pub(super) fn compare(
+    store: &dyn KvStore,
+    user: &DumpUser,
+    found: &mut Found,
+) -> Result<(), VerifyError> {
+    let id = user.user_id.as_str();
+    let versions = versions(store, user)?;
+    for (version, backup) in &versions {
+        let key = [Part::Text(id), Part::Text(version)];
+        let item = format!("key backup {version} of {id}");
+        let algorithm = value_of(store, &trees::BACKUPID_ALGORITHM, &key)?;
+        let named = Value::from(backup.algorithm.as_str());
+        let auth_data = backup.auth_data.get();
+        let expected = format!("{{\"algorithm\":{named},\"auth_data\":{auth_data}}}");
+        if algorithm.is_none() {
+            found.error("V201", &item, "is missing");
+        } else if !json::same(algorithm.as_deref(), &expected) {
+            found.error("V203", &item, "differs");
+        }
+        let etag: u64 = backup.etag.parse().unwrap_or_default();
+        if value_of(store, &trees::BACKUPID_ETAG, &key)? != Some(etag.to_be_bytes().to_vec()) {
+            found.error("V203", &item, "its etag differs");
+        }
+        sessions(store, id, version, backup, found)?;
+    }
+    let of_versions: [&'static Tree; 3] =
+        [&trees::BACKUPID_ALGORITHM, &trees::BACKUPID_ETAG, &trees::BACKUPKEYID_BACKUP];
+    for tree in of_versions {
+        let mut extra = BTreeSet::new();
+        for row in store.scan(tree, &[id.as_bytes(), b"\xff"].concat())? {
+            let (key, _) = row?;
+            let Ok(fields) = tree.decode_key(&key) else { continue };
+            let version = fields.text("version");
+            if !versions.contains_key(version) {
+                extra.insert(version.to_owned());
+            }
+        }
+        for version in extra {
+            found.error("V202", format!("key backup {version} of {id}"), "is not in the dump");
+        }
+    }
+    Ok(())
+}
+
+/// Versions by their names in Conduit: as long as the newest, which keeps its name unless Conduit's next one, the
+/// counter, would sort before it.
+fn versions<'a>(
+    store: &dyn KvStore,
+    user: &'a DumpUser,
+) -> Result<BTreeMap<String, &'a DumpKeyBackup>, VerifyError> {
+    let counter = store.get(&trees::GLOBAL, b"c")?.and_then(|c| c.try_into().ok());
+    let next = counter.map(u64::from_be_bytes).unwrap_or_default().to_string();
+    let mut numbers: BTreeMap<u64, &DumpKeyBackup> = BTreeMap::new();
+    for backup in &user.key_backups {
+        if let Ok(number) = backup.version.parse() {
+            numbers.entry(number).or_insert(backup);
+        }
+    }
+    let Some(newest) = numbers.keys().next_back().map(ToString::to_string) else {
+        return Ok(BTreeMap::new());
+    };
+    let name = if newest > next { format!("0{newest}") } else { newest };
+    let named = |(number, backup): (u64, _)| {
+        let mut text = number.to_string();
+        while text.len() < name.len() {
+            text.insert(0, '0');
+        }
+        (text, backup)
+    };
+    Ok(numbers.into_iter().map(named).collect())
+}
+
+fn sessions(
+    store: &dyn KvStore,
+    user: &str,
+    version: &str,
+    backup: &DumpKeyBackup,
+    found: &mut Found,
+) -> Result<(), VerifyError> {
+    let item = |room: &str, session: &str| format!("session {session} in {room} of {user}");
+    let readable = |room: &str| OwnedRoomId::try_from(room).is_ok();
+    for (room, sessions) in backup.rooms.iter().filter(|(room, _)| readable(room)) {
+        for (session, data) in sessions {
+            let key = [user, version, room, session].map(Part::Text);
+            let stored = value_of(store, &trees::BACKUPKEYID_BACKUP, &key)?;
+            if stored.is_none() {
+                found.error("V201", item(room, session), "is missing in the key backup");
+            } else if !json::same(stored.as_deref(), data.get()) {
+                found.error("V203", item(room, session), "differs in the key backup");
+            }
+        }
+    }
+    let prefix = [user.as_bytes(), b"\xff", version.as_bytes(), b"\xff"].concat();
+    for row in store.scan(&trees::BACKUPKEYID_BACKUP, &prefix)? {
+        let (key, _) = row?;
+        let Ok(fields) = trees::BACKUPKEYID_BACKUP.decode_key(&key) else { continue };
+        let (room, session) = (fields.text("room"), fields.text("session"));
+        let known = readable(room)
+            && backup.rooms.get(room).is_some_and(|sessions| sessions.contains_key(session));
+        if !known {
+            found.error("V202", item(room, session), "is not in the dump's key backup");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,239 @@
+//! Media rows against the dump, in both directions.
+
+use std::{
+    collections::BTreeSet,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+};
+
+use rayon::prelude::*;
+use ruma::UserId;
+
+use crate::{
+    conduit::{
+        schema::{
+            layout::Part,
+            trees::{self, Tree},
+        },
+        store::KvStore,
+    },
+    dump::{DumpReader, MediaStore, format::DumpMedia},
+    findings::collector::Found,
+    fs::{ContentHash, hash},
+    progress::Progress,
+    tally::{Kind, Skip},
+    verify::{VerifyError, against_dump::Skipped, structure::events::value_of},
+};
+
+/// Records whose files are read at a time.
+const CHUNK: usize = 512;
+
+/// What the source says of a record's content.
+enum Expected {
+    /// The file is there.
+    Content(ContentHash),
+    /// The file can't be moved.
+    Nothing,
+    /// Neither the dump nor a file says.
+    Unknown,
+}
+
+pub(in crate::verify) fn compare(
+    store: &dyn KvStore,
+    dump: &DumpReader,
+    files: &MediaStore,
+    skipped: &[Skip],
+    progress: Progress,
+    found: &mut Found,
+) -> Result<(), VerifyError> {
+    let Some(mut records) = dump.media()? else { return Ok(()) };
+    let written = &dump.manifest().tally.written;
+    let total = written.get(&Kind::Media).copied().unwrap_or(0);
+    let phase = progress.phase("media file", usize::try_from(total).unwrap_or(usize::MAX));
+    let compare = Compare {
+        store,
+        skipped: &Skipped::of(skipped),
+        server_name: &dump.manifest().server_name,
+        now: dump.manifest().created_ts,
+    };
+    let has_files = files.exists();
+    let mut seen = BTreeSet::new();
+    loop {
+        let chunk: Vec<DumpMedia> = records.by_ref().take(CHUNK).collect::<Result<_, _>>()?;
+        if chunk.is_empty() {
+            break;
+        }
+        let expected: Vec<_> =
+            chunk.par_iter().map(|record| expected(record, files, has_files)).collect();
+        for (record, expected) in chunk.iter().zip(expected) {
+            compare.record(record, &expected, found)?;
+            seen.insert(hash_of(&key(record)));
+        }
+        phase.advance(u64::try_from(chunk.len()).unwrap_or(u64::MAX));
+    }
+    extra(store, &seen, &trees::SERVERNAMEMEDIAID_METADATA, "is media", found)?;
+    extra(store, &seen, &trees::BLOCKED_SERVERNAME_MEDIAID, "is blocked", found)
+}
+
+fn expected(record: &DumpMedia, files: &MediaStore, has_files: bool) -> Expected {
+    let Some(path) = &record.path else { return Expected::Nothing };
+    let noted: Option<ContentHash> = record.sha256.as_deref().and_then(|hash| hash.parse().ok());
+    if !has_files {
+        return noted.map_or(Expected::Unknown, Expected::Content);
+    }
+    let Ok((mut file, _)) = files.open(path) else { return Expected::Nothing };
+    match hash(&mut file) {
+        Ok((hash, _)) if noted.is_none_or(|noted| noted == hash) => Expected::Content(hash),
+        _ => Expected::Nothing,
+    }
+}
+
+/// The key of a record in every tree of media ids.
+fn key(record: &DumpMedia) -> Vec<u8> {
+    let id = [Part::Text(record.server.as_str()), Part::Text(&record.media_id)];
+    trees::SERVERNAMEMEDIAID_METADATA.key(&id)
+}
+
+fn hash_of(key: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    hasher.finish()
+}
+
+struct Compare<'a> {
+    store: &'a dyn KvStore,
+    skipped: &'a Skipped<'a>,
+    server_name: &'a str,
+    now: u64,
+}
+
+impl Compare<'_> {
+    fn record(
+        &self,
+        record: &DumpMedia,
+        expected: &Expected,
+        found: &mut Found,
+    ) -> Result<(), VerifyError> {
+        let (key, uri) = (key(record), record.uri());
+        let is_blocked = self.store.get(&trees::BLOCKED_SERVERNAME_MEDIAID, &key)?.is_some();
+        if is_blocked != record.quarantined_by.is_some() {
+            found.error("V203", &uri, "is quarantined in one and not in the other");
+        }
+        if record.path.is_none() {
+            return Ok(());
+        }
+        let Some(value) = self.store.get(&trees::SERVERNAMEMEDIAID_METADATA, &key)? else {
+            self.absent(record, expected, found);
+            return Ok(());
+        };
+        let tree = &trees::SERVERNAMEMEDIAID_METADATA;
+        let parts = [
+            Part::Bytes(value.get(..32).unwrap_or(&[0; 32])),
+            Part::Text(record.upload_name.as_deref().unwrap_or_default()),
+            Part::Text(header(record.content_type.as_deref())),
+        ];
+        let mut described = tree.value(&parts);
+        if record.unauthenticated {
+            described.push(0xff);
+        }
+        if described != value {
+            found.error("V203", &uri, "its name, type or access is another one");
+        }
+        let hash = value.get(..32).and_then(|hash| ContentHash::try_from(hash).ok());
+        match (expected, hash) {
+            (Expected::Content(expected), Some(hash)) if *expected != hash => {
+                found.error("V203", &uri, format!("its content is {hash}, not {expected}"));
+            }
+            (Expected::Nothing, _) => {
+                found.error("V202", &uri, "has content, and the dump has none that can be moved");
+            }
+            _ => {}
+        }
+        self.uploader(record, &key, found)?;
+        hash.map_or(Ok(()), |hash| self.times(record, &hash, found))
+    }
+
+    fn absent(&self, record: &DumpMedia, expected: &Expected, found: &mut Found) {
+        let kind = if record.server == self.server_name { Kind::Media } else { Kind::RemoteMedia };
+        let uri = record.uri();
+        if !self.skipped.keeps(kind, &uri, || !matches!(expected, Expected::Nothing)) {
+            return;
+        }
+        if matches!(expected, Expected::Unknown) && !self.skipped.explains(kind, &uri) {
+            let text =
+                "the media is missing, and whether its file was there can't be told any more";
+            found.warning("V201", uri, text);
+        } else {
+            found.error("V201", uri, "the media is missing");
+        }
+    }
+
+    fn uploader(
+        &self,
+        record: &DumpMedia,
+        key: &[u8],
+        found: &mut Found,
+    ) -> Result<(), VerifyError> {
+        let stored = self.store.get(&trees::SERVERNAMEMEDIAID_USERLOCALPART, key)?;
+        let own = |user: &&str| {
+            <&UserId>::try_from(*user).is_ok_and(|user| user.server_name() == self.server_name)
+        };
+        let is_own = record.server == self.server_name;
+        let user = record.uploader.as_deref().filter(|user| is_own && own(user));
+        let expected = user.and_then(|user| user.strip_prefix('@')?.split(':').next());
+        if stored.as_deref() != expected.map(str::as_bytes) {
+            found.error("V203", record.uri(), "its uploader is another one");
+        }
+        Ok(())
+    }
+
+    /// Several records may have one content: it is as old as the first and as fresh as the last.
+    fn times(
+        &self,
+        record: &DumpMedia,
+        hash: &ContentHash,
+        found: &mut Found,
+    ) -> Result<(), VerifyError> {
+        let key = [Part::Bytes(hash.as_bytes())];
+        let Some(value) = value_of(self.store, &trees::FILEHASH_METADATA, &key)? else {
+            return Ok(());
+        };
+        let Ok(file) = trees::FILEHASH_METADATA.decode_value(&[], &value) else { return Ok(()) };
+        let latest = self.now.div_euclid(1000);
+        let limit = |ts: u64| ts.div_euclid(1000).min(latest);
+        let (created, accessed) = (file.u64("created_seconds"), file.u64("last_access_seconds"));
+        let is_young = record.created_ts > 0 && created > limit(record.created_ts);
+        let is_stale = record.last_access_ts.is_some_and(|ts| accessed < limit(ts));
+        if is_young || is_stale || created > latest {
+            found.error("V203", record.uri(), "its times are not those of the dump");
+        }
+        Ok(())
+    }
+}
+
+fn extra(
+    store: &dyn KvStore,
+    seen: &BTreeSet<u64>,
+    tree: &'static Tree,
+    what: &str,
+    found: &mut Found,
+) -> Result<(), VerifyError> {
+    for row in store.scan(tree, &[])? {
+        let (key, _) = row?;
+        if seen.contains(&hash_of(&key)) {
+            continue;
+        }
+        if let Ok(id) = tree.decode_key(&key) {
+            found.error(
+                "V202",
+                crate::verify::structure::media::mxc(&id),
+                format!("{what} that the dump does not have"),
+            );
+        }
+    }
+    Ok(())
+}
+
+/// A content type that can be a header; Conduit answers with an error if it can't.
+fn header(kind: Option<&str>) -> &str {
+    kind.filter(|kind| !kind.contains(char::is_control)).unwrap_or_default()
+}

@@ -1,0 +1,323 @@
+//! How far users have read, and what is unread.
+
+use std::{
+    collections::BTreeMap,
+    hash::{DefaultHasher, Hash, Hasher as _},
+};
+
+use ruma::EventId;
+use serde_json::Value as Json;
+
+use super::{Found, KvStore, VerifyError};
+use crate::{
+    conduit::schema::{
+        layout::{Part, Value},
+        trees::{self, Tree},
+    },
+    dump::format::{DumpRemoteReceipt, DumpUser},
+    verify::structure::events::value_of,
+};
+
+/// The largest integer in Matrix.
+const MAX: u64 = (1 << 53) - 1;
+
+/// What the database says of users in rooms and the dump has not been asked about yet.
+#[derive(Debug)]
+pub(super) struct Reading {
+    public: Rows,
+    private: Rows,
+    notifications: Rows,
+    highlights: Rows,
+    server_name: String,
+    /// The counts of the first events that the dump has of rooms. What lies before was fetched later: the import did not
+    /// know it.
+    begins: BTreeMap<String, u64>,
+}
+
+impl Reading {
+    pub(super) fn read(store: &dyn KvStore, server_name: &str) -> Result<Self, VerifyError> {
+        Ok(Self {
+            server_name: server_name.to_owned(),
+            begins: BTreeMap::new(),
+            public: Rows::read(store, &trees::READRECEIPTID_READRECEIPT, "receipt")?,
+            private: Rows::read(store, &trees::ROOMUSERID_PRIVATEREAD, "private receipt")?,
+            notifications: Rows::read(
+                store,
+                &trees::USERROOMID_NOTIFICATIONCOUNT,
+                "number of notifications",
+            )?,
+            highlights: Rows::read(
+                store,
+                &trees::USERROOMID_HIGHLIGHTCOUNT,
+                "number of highlights",
+            )?,
+        })
+    }
+
+    /// Notes the first event that the dump has of a room.
+    pub(super) fn begins(
+        &mut self,
+        store: &dyn KvStore,
+        room: &str,
+        event: &str,
+    ) -> Result<(), VerifyError> {
+        let first = count(store, room, event)?;
+        self.begins.extend(first.map(|first| (room.to_owned(), first)));
+        Ok(())
+    }
+
+    /// Compares what the dump says of a local user.
+    pub(super) fn user(
+        &mut self,
+        store: &dyn KvStore,
+        user: &DumpUser,
+        found: &mut Found,
+    ) -> Result<(), VerifyError> {
+        let id = user.user_id.as_str();
+        if user.user_id.localpart() == "conduit" {
+            return Ok(());
+        }
+        let mut public: BTreeMap<&str, Vec<Receipt<'_>>> = BTreeMap::new();
+        let mut private: BTreeMap<&str, u64> = BTreeMap::new();
+        for receipt in &user.receipts {
+            let room = receipt.room_id.as_str();
+            let thread = receipt.thread_id.as_deref();
+            let receipt_type = receipt.receipt_type.as_str();
+            let begins = self.begins.get(room).copied();
+            let place = (room, &*receipt.event_id);
+            let receipt = Receipt::new(store, place, thread, receipt.ts, begins)?;
+            let Some(receipt) =
+                receipt.filter(|_| ["m.read", "m.read.private"].contains(&receipt_type))
+            else {
+                continue;
+            };
+            if value_of(store, &trees::ROOMID_SHORTROOMID, &[Part::Text(room)])?.is_none() {
+                continue;
+            }
+            if receipt_type == "m.read" {
+                public.entry(room).or_default().push(receipt);
+            } else if let Some(count) = receipt.count.filter(|_| receipt.of_room) {
+                let best = private.entry(room).or_default();
+                *best = count.max(*best);
+            }
+        }
+        for (room, receipts) in &public {
+            let best = receipts.iter().max().map(Receipt::said);
+            self.public.expect(room, id, best.unwrap_or_default(), found);
+        }
+        for (room, count) in &private {
+            self.private.expect(room, id, *count, found);
+        }
+        let mut rooms: Vec<_> = public.keys().chain(private.keys()).copied().collect();
+        for unread in &user.unread {
+            let room = unread.room_id.as_str();
+            if is_joined(store, room, id)? && unread.notifications.max(unread.highlights) <= MAX {
+                rooms.push(room);
+                self.notifications.expect(room, id, unread.notifications, found);
+                self.highlights.expect(room, id, unread.highlights, found);
+            }
+        }
+        for room in rooms {
+            let reset = [Part::Text(room), Part::Text(id)];
+            if is_joined(store, room, id)?
+                && value_of(store, &trees::USERROOMID_HIGHLIGHTCOUNT, &reset)?.is_none()
+            {
+                let text = "nothing says when the numbers of what is unread changed";
+                found.error("V201", format!("{id} in {room}"), text);
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares the receipts of other servers' users in a room.
+    pub(super) fn remote(
+        &mut self,
+        store: &dyn KvStore,
+        room: &str,
+        receipts: impl Iterator<Item = Result<DumpRemoteReceipt, crate::dump::ReadError>>,
+        found: &mut Found,
+    ) -> Result<(), VerifyError> {
+        let mut best: BTreeMap<String, Best> = BTreeMap::new();
+        for receipt in receipts {
+            let DumpRemoteReceipt { user_id, thread_id, event_id, ts } = receipt?;
+            let thread = thread_id.as_deref();
+            let begins = self.begins.get(room).copied();
+            let receipt = Receipt::new(store, (room, &event_id), thread, ts, begins)?;
+            let Some(receipt) =
+                receipt.filter(|_| user_id.server_name() != self.server_name.as_str())
+            else {
+                continue;
+            };
+            let rank = (receipt.of_room, receipt.count, ts, receipt.unthreaded);
+            let new = (rank, event_id.to_string(), thread_id.clone());
+            let kept = best.entry(user_id.into()).or_insert_with(|| new.clone());
+            if *kept < new {
+                *kept = new;
+            }
+        }
+        for (user, ((_, _, ts, _), event, thread)) in best {
+            let said = hash(&(event.as_str(), thread.as_deref(), ts));
+            self.public.expect(room, &user, said, found);
+        }
+        Ok(())
+    }
+
+    /// What the dump has not.
+    pub(super) fn extra(self, store: &dyn KvStore, found: &mut Found) -> Result<(), VerifyError> {
+        self.public.extra(store, found)?;
+        self.private.extra(store, found)?;
+        self.notifications.extra(store, found)?;
+        self.highlights.extra(store, found)
+    }
+}
+
+fn is_joined(store: &dyn KvStore, room: &str, user: &str) -> Result<bool, VerifyError> {
+    let key = [Part::Text(user), Part::Text(room)];
+    Ok(value_of(store, &trees::USERROOMID_JOINED, &key)?.is_some())
+}
+
+/// The fields of a [`Receipt`].
+type Best = ((bool, Option<u64>, u64, bool), String, Option<String>);
+
+/// A receipt that Conduit can hold. The greatest is the one that it keeps: for the room rather than a thread, of the last
+/// event, the latest, for all threads.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Receipt<'a> {
+    of_room: bool,
+    count: Option<u64>,
+    ts: u64,
+    unthreaded: bool,
+    event: &'a str,
+    thread: Option<&'a str>,
+}
+
+impl<'a> Receipt<'a> {
+    fn new(
+        store: &dyn KvStore,
+        (room, event): (&str, &'a EventId),
+        thread: Option<&'a str>,
+        ts: u64,
+        begins: Option<u64>,
+    ) -> Result<Option<Self>, VerifyError> {
+        let of_room = thread.is_none_or(|thread| thread == "main");
+        // What begins like an event id must be one.
+        let is_broken = |thread: &str| thread.starts_with('$') && EventId::parse(thread).is_err();
+        if ts > MAX || thread.is_some_and(is_broken) {
+            return Ok(None);
+        }
+        let event = event.as_str();
+        let count =
+            count(store, room, event)?.filter(|count| begins.is_none_or(|begins| *count >= begins));
+        Ok(Some(Self { of_room, count, ts, unthreaded: thread.is_none(), event, thread }))
+    }
+
+    fn said(&self) -> u64 {
+        hash(&(self.event, self.thread, self.ts))
+    }
+}
+
+/// The count of an event in the timeline of a room.
+fn count(store: &dyn KvStore, room: &str, event: &str) -> Result<Option<u64>, VerifyError> {
+    let short_room = value_of(store, &trees::ROOMID_SHORTROOMID, &[Part::Text(room)])?;
+    let id = value_of(store, &trees::EVENTID_PDUID, &[Part::Text(event)])?;
+    let of_room = short_room.zip(id).filter(|(room, id)| id.starts_with(room)).map(|(_, id)| id);
+    let fields = of_room.as_deref().and_then(|id| trees::EVENTID_PDUID.decode_value(&[], id).ok());
+    Ok(fields.and_then(|fields| match fields.get("count") {
+        Some(Value::U64(count)) => Some(*count),
+        _ => None,
+    }))
+}
+
+/// The rows of a tree: a hash of room and user, and a number or hash of what is said. There are millions.
+#[derive(Debug)]
+struct Rows {
+    tree: &'static Tree,
+    what: &'static str,
+    said: BTreeMap<u64, u64>,
+}
+
+impl Rows {
+    fn read(
+        store: &dyn KvStore,
+        tree: &'static Tree,
+        what: &'static str,
+    ) -> Result<Self, VerifyError> {
+        let mut said = BTreeMap::new();
+        each(store, tree, |room, user, what| {
+            said.insert(hash(&(room, user)), what);
+        })?;
+        Ok(Self { tree, what, said })
+    }
+
+    fn expect(&mut self, room: &str, user: &str, expected: u64, found: &mut Found) {
+        let subject = || format!("{user} in {room}");
+        match self.said.remove(&hash(&(room, user))) {
+            Some(said) if said == expected => {}
+            Some(_) => found.error("V203", subject(), format!("the {} differs", self.what)),
+            // A number that is not there is 0.
+            None if expected == 0 => {}
+            None => found.error("V201", subject(), format!("the {} is missing", self.what)),
+        }
+    }
+
+    fn extra(self, store: &dyn KvStore, found: &mut Found) -> Result<(), VerifyError> {
+        if self.said.is_empty() {
+            return Ok(());
+        }
+        each(store, self.tree, |room, user, _| {
+            if self.said.contains_key(&hash(&(room, user))) {
+                let text = format!("the {} is not in the dump", self.what);
+                found.error("V202", format!("{user} in {room}"), text);
+            }
+        })
+    }
+}
+
+/// Gives room, user and what is said of each row that says something.
+fn each(
+    store: &dyn KvStore,
+    tree: &'static Tree,
+    mut each: impl FnMut(&str, &str, u64),
+) -> Result<(), VerifyError> {
+    for row in store.scan(tree, &[])? {
+        let (key, value) = row?;
+        // Rows that begin with a room say when the numbers changed.
+        if tree == &trees::USERROOMID_HIGHLIGHTCOUNT && key.first() == Some(&b'!') {
+            continue;
+        }
+        let (Ok(fields), Ok(number)) = (tree.decode_key(&key), tree.decode_value(&key, &value))
+        else {
+            continue;
+        };
+        let said = if tree == &trees::READRECEIPTID_READRECEIPT {
+            Some(receipt(&value))
+        } else {
+            number.iter().find_map(|(_, value)| match value {
+                Value::U64(number) if *number > 0 => Some(*number),
+                _ => None,
+            })
+        };
+        if let Some(said) = said {
+            each(fields.text("room"), fields.text("user"), said);
+        }
+    }
+    Ok(())
+}
+
+/// What a receipt says. That it is one of one user is checked elsewhere.
+fn receipt(json: &[u8]) -> u64 {
+    let json: Json = serde_json::from_slice(json).unwrap_or_default();
+    let said = || {
+        let (event, types) = json.get("content")?.as_object()?.iter().next()?;
+        let (_, receipt) = types.get("m.read")?.as_object()?.iter().next()?;
+        let thread = receipt.get("thread_id").and_then(Json::as_str);
+        Some(hash(&(event.as_str(), thread, receipt.get("ts")?.as_u64()?)))
+    };
+    said().unwrap_or_default()
+}
+
+fn hash(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}

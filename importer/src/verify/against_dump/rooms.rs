@@ -1,0 +1,285 @@
+//! Rooms of the dump and of the database.
+
+mod timeline;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ruma::{RoomVersionId, room_version_rules::RoomVersionRules};
+use serde_json::Value;
+
+use super::{
+    Found, KvStore, Ongoing, Skipped, VerifyError, directory, encryption, extra::Seen,
+    states::States as DumpStates,
+};
+use crate::{
+    conduit::{
+        canonical_json::{Canonical, Object},
+        schema::{layout::Part, trees},
+    },
+    dump::{
+        RoomReader,
+        format::{DumpEvent, DumpMember, DumpRoom},
+    },
+    tally::Kind,
+    verify::{
+        StateComparison,
+        structure::{
+            events::{self, value_of},
+            states,
+            users::account_data,
+        },
+        tools::fetched_later::Since,
+    },
+};
+
+/// Room versions that a Conduit holds.
+const VERSIONS: std::ops::RangeInclusive<u8> = 3..=12;
+
+/// Compares a room.
+pub(super) fn compare(
+    store: &dyn KvStore,
+    mut reader: RoomReader,
+    skipped: &Skipped<'_>,
+    how: StateComparison,
+    ongoing: &mut Ongoing<'_>,
+    found: &mut Found,
+) -> Result<(), VerifyError> {
+    let Ongoing { reading, seen, places } = ongoing;
+    let head = reader.head().clone();
+    let id = head.room_id.as_str();
+    // Of a room that the server is not in, the memberships hold the invites, and the events are nowhere else.
+    let mut invites = BTreeMap::new();
+    if head.current_state.is_none() {
+        for event in reader.outliers()? {
+            let event = event?;
+            let pdu = serde_json::from_str::<Value>(event.pdu.get()).unwrap_or_default();
+            let sender = pdu.get("sender").and_then(Value::as_str).unwrap_or_default();
+            invites.insert(event.event_id.to_string(), sender.to_owned());
+        }
+    }
+    let room = Room { store, skipped, head: &head, rules: rules(&head), invites };
+    room.memberships(found)?;
+    let there = value_of(store, &trees::ROOMID_SHORTROOMID, &[Part::Text(id)])?.is_some();
+    let expected =
+        head.current_state.is_some() && room.rules.is_some() && !skipped.explains(Kind::Room, id);
+    if there != expected {
+        let (code, text) = if expected {
+            ("V201", "the room is missing")
+        } else {
+            ("V202", "the room should not be there")
+        };
+        found.error(code, id, text);
+    }
+    if expected {
+        seen.rooms.insert(id.to_owned());
+        if head.earlier_events != Some(0) {
+            seen.with_a_past.insert(id.to_owned());
+        }
+        seen.aliases.extend(head.aliases.iter().map(|alias| alias.alias.alias().to_owned()));
+    }
+    if !there || !expected {
+        return Ok(());
+    }
+    let mut states = DumpStates::read(store, how, &mut reader)?;
+    room.outliers(&mut reader, seen, found)?;
+    let timeline = room.timeline(&mut reader, &mut states, places, seen, found)?;
+    if let Some(first) = timeline.first {
+        reading.begins(store, id, &first)?;
+    }
+    let since = Since::read(store)?;
+    let stored = states::number(store, &trees::ROOMID_SHORTSTATEHASH, id.as_bytes())?;
+    if let Some(state) = head.current_state.filter(|_| !stored.is_some_and(|s| since.is_new(s))) {
+        states.compare(id, state, stored, skipped, found)?;
+    }
+    reading.remote(store, id, reader.receipts()?, found)?;
+    if !timeline.is_new {
+        extremities(store, &head, found)?;
+    }
+    let encrypted = states::current_event(store, id, "m.room.encryption", "")?.is_some();
+    encryption::room_key_changes(store, id, encrypted, found)?;
+    directory::compare(store, &head, skipped, found)
+}
+
+/// The rules of the room's version, if Conduit can hold it.
+fn rules(head: &DumpRoom) -> Option<RoomVersionRules> {
+    let version = head.room_version.as_deref()?;
+    VERSIONS.contains(&version.parse().ok()?).then_some(())?;
+    RoomVersionId::try_from(version).ok()?.rules()
+}
+
+/// A room under comparison.
+struct Room<'a> {
+    store: &'a dyn KvStore,
+    skipped: &'a Skipped<'a>,
+    head: &'a DumpRoom,
+    rules: Option<RoomVersionRules>,
+    /// Senders of the invites and knocks of a room that the server is not in, by event.
+    invites: BTreeMap<String, String>,
+}
+
+impl Room<'_> {
+    fn outliers(
+        &self,
+        reader: &mut RoomReader,
+        seen: &mut Seen,
+        found: &mut Found,
+    ) -> Result<(), VerifyError> {
+        for event in reader.outliers()? {
+            let event = event?;
+            let id = event.event_id.as_str();
+            seen.event(id);
+            let stored = match value_of(self.store, &trees::EVENTID_OUTLIERPDU, &[Part::Text(id)])?
+            {
+                Some(stored) => Some(stored),
+                None => self.in_timeline(id)?,
+            };
+            if self.keeps(Kind::Outlier, &event) {
+                same_event(&event, stored.as_deref(), found);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether Conduit can hold the event.
+    fn keeps(&self, kind: Kind, event: &DumpEvent) -> bool {
+        self.skipped.keeps(kind, event.event_id.as_str(), || {
+            is_storable(event, self.head.room_id.as_str(), self.rules.as_ref())
+        })
+    }
+
+    fn in_timeline(&self, event: &str) -> Result<Option<Vec<u8>>, VerifyError> {
+        match value_of(self.store, &trees::EVENTID_PDUID, &[Part::Text(event)])? {
+            Some(pdu_id) => Ok(self.store.get(&trees::PDUID_PDU, &pdu_id)?),
+            None => Ok(None),
+        }
+    }
+
+    fn memberships(&self, found: &mut Found) -> Result<(), VerifyError> {
+        let room = self.head.room_id.as_str();
+        if self.head.current_state.is_some() && self.rules.is_none() && !self.skipped.known {
+            return Ok(());
+        }
+        for member in &self.head.local_members {
+            let item = format!("{} in {room}", member.user_id);
+            let tree = match member.membership.as_str() {
+                "join" => &trees::USERROOMID_JOINED,
+                "invite" => &trees::USERROOMID_INVITESTATE,
+                "knock" => &trees::USERROOMID_KNOCKSTATE,
+                _ => &trees::USERROOMID_LEFTSTATE,
+            };
+            let key = [Part::Text(member.user_id.as_str()), Part::Text(room)];
+            let there = value_of(self.store, tree, &key)?.is_some();
+            let gone = self.is_gone(member)? || self.skipped.explains(Kind::Membership, &item);
+            if there == gone && (there || !self.explains_absence(member)?) {
+                let text = format!("membership {} is not what the rows say", member.membership);
+                found.error("V203", item, text);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether nobody is shown the membership: a room that was forgotten, an invite from somebody whom the user ignores, a
+    /// refused invite to a room that the server is not in.
+    fn is_gone(&self, member: &DumpMember) -> Result<bool, VerifyError> {
+        Ok(match member.membership.as_str() {
+            "leave" | "ban" => member.forgotten || self.head.current_state.is_none(),
+            "invite" => self.is_ignored(member)?,
+            _ => false,
+        })
+    }
+
+    /// Whether the import could not write a membership: its event is not there, which is reported where it should be, or
+    /// the room's state says otherwise.
+    fn explains_absence(&self, member: &DumpMember) -> Result<bool, VerifyError> {
+        let event = [Part::Text(member.event_id.as_str())];
+        if self.skipped.known {
+            return Ok(false);
+        }
+        if self.invites.contains_key(member.event_id.as_str()) {
+            return Ok(false);
+        }
+        if value_of(self.store, &trees::EVENTID_SHORTEVENTID, &event)?.is_none() {
+            return Ok(true);
+        }
+        let room = self.head.room_id.as_str();
+        let user = member.user_id.as_str();
+        let in_state = states::current_event(self.store, room, "m.room.member", user)?;
+        Ok(member.membership == "join"
+            && in_state.is_none_or(|event| event != member.event_id.as_str()))
+    }
+
+    /// Whether the invited user ignores the sender of the invite.
+    fn is_ignored(&self, member: &DumpMember) -> Result<bool, VerifyError> {
+        let id = member.event_id.as_str();
+        let event = match value_of(self.store, &trees::EVENTID_OUTLIERPDU, &[Part::Text(id)])? {
+            Some(event) => Some(event),
+            None => self.in_timeline(id)?,
+        };
+        let list = account_data(self.store, "", member.user_id.as_str(), "m.ignored_user_list")?;
+        let [event, list] = [event, list].map(|json| {
+            serde_json::from_slice::<Value>(&json.unwrap_or_default()).unwrap_or_default()
+        });
+        let ignored = list.pointer("/content/ignored_users").and_then(Value::as_object);
+        let sender = event.get("sender").and_then(Value::as_str);
+        let sender = sender.or_else(|| self.invites.get(id).map(String::as_str));
+        Ok(ignored.zip(sender).is_some_and(|(ignored, sender)| ignored.contains_key(sender)))
+    }
+}
+
+fn is_storable(event: &DumpEvent, room: &str, rules: Option<&RoomVersionRules>) -> bool {
+    rules.is_some_and(|rules| {
+        events::is_storable(event.pdu.get(), event.event_id.as_str(), room, rules)
+    })
+}
+
+fn is_create(event: &DumpEvent) -> bool {
+    let kind = serde_json::from_str::<Value>(event.pdu.get()).unwrap_or_default();
+    kind.get("type").is_some_and(|kind| kind == "m.room.create")
+        && kind.get("state_key").is_some_and(|key| key == "")
+}
+
+/// The event is stored, equal but for its id and what Conduit adds in `unsigned`; redacted exactly if the dump says so.
+fn same_event(event: &DumpEvent, stored: Option<&[u8]>, found: &mut Found) {
+    let id = event.event_id.as_str();
+    let Some(stored) = stored else { return found.error("V201", id, "the event is missing") };
+    let (in_database, unsigned) = plain(stored);
+    let (in_dump, _) = plain(event.pdu.get().as_bytes());
+    if in_database != in_dump {
+        found.error("V203", id, "the event differs");
+    }
+    let unsigned = unsigned.as_ref().and_then(Canonical::as_object);
+    let redacted = unsigned.is_some_and(|unsigned| unsigned.get("redacted_because").is_some());
+    if redacted != event.redacted_by.is_some() {
+        found.error("V203", id, "is redacted in one and not in the other");
+    }
+}
+
+/// An event without its id, and its `unsigned`. What is no canonical JSON is empty; others say so.
+fn plain(json: &[u8]) -> (Object<'_>, Option<Canonical<'_>>) {
+    let mut json: Object<'_> = serde_json::from_slice(json).unwrap_or_default();
+    json.remove("event_id");
+    let unsigned = json.remove("unsigned");
+    (json, unsigned)
+}
+
+/// Those of the dump that are in the timeline; if none is, Conduit goes on from another event.
+fn extremities(store: &dyn KvStore, head: &DumpRoom, found: &mut Found) -> Result<(), VerifyError> {
+    let room = head.room_id.as_str();
+    let mut expected = BTreeSet::new();
+    for event in &head.forward_extremities {
+        if value_of(store, &trees::EVENTID_PDUID, &[Part::Text(event.as_str())])?.is_some() {
+            expected.insert(event.to_string());
+        }
+    }
+    let mut stored = BTreeSet::new();
+    let prefix = trees::ROOMID_PDULEAVES.key(&[Part::Text(room), Part::Text("")]);
+    for row in store.scan(&trees::ROOMID_PDULEAVES, &prefix)? {
+        let (_, event) = row?;
+        stored.insert(String::from_utf8_lossy(&event).into_owned());
+    }
+    if !expected.is_empty() && stored != expected {
+        let text = format!("has {} forward extremities, not the dump's", stored.len());
+        found.error("V203", room, text);
+    }
+    Ok(())
+}

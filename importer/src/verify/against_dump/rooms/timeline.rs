@@ -1,0 +1,235 @@
+//! The timeline of a room, in the dump and in the database side by side: both have the same order.
+
+use std::collections::BTreeSet;
+
+use rayon::prelude::*;
+
+use super::{Room, is_create, same_event};
+use crate::{
+    conduit::{
+        schema::{layout::Part, trees},
+        store::Entries,
+    },
+    counted::{count, counted},
+    dump::{RoomReader, format::DumpEvent},
+    findings::collector::Found,
+    tally::Kind,
+    verify::{
+        VerifyError,
+        against_dump::{extra, states::States},
+        structure::events::{Places, value_of},
+        tools::fetched_later::Since,
+    },
+};
+
+/// Bytes of events that are compared at once.
+const BATCH_BYTES: usize = 1 << 20;
+
+/// The timeline in the database.
+struct Stored<'a> {
+    rows: Entries<'a>,
+    next: Option<Event>,
+    /// How many there were so far.
+    number: u64,
+    since: Since,
+    /// How many came after the import.
+    new: u64,
+}
+
+/// A stored event.
+struct Event {
+    key: Box<[u8]>,
+    id: String,
+    count: Option<u64>,
+    pdu: Box<[u8]>,
+}
+
+impl Stored<'_> {
+    fn advance(&mut self) -> Result<(), VerifyError> {
+        #[derive(serde::Deserialize)]
+        struct Id {
+            event_id: String,
+        }
+        self.next = None;
+        for row in self.rows.by_ref() {
+            let (key, pdu) = row?;
+            let fields = trees::PDUID_PDU.decode_key(&key).ok();
+            let count = fields.filter(|fields| fields.get("count").is_some());
+            let count = count.map(|fields| fields.u64("count"));
+            if self.since.has_run() && count.is_none_or(|count| self.since.is_new(count)) {
+                self.new = self.new.saturating_add(1);
+                continue;
+            }
+            self.number = self.number.saturating_add(1);
+            let id = serde_json::from_slice::<Id>(&pdu).map_or(String::new(), |id| id.event_id);
+            self.next = Some(Event { key, id, count, pdu });
+            break;
+        }
+        Ok(())
+    }
+}
+
+/// What was seen of a room's timeline.
+pub(super) struct Seen {
+    /// The first event of the dump that should be there.
+    pub(super) first: Option<String>,
+    /// Whether something is new in it.
+    pub(super) is_new: bool,
+}
+
+/// Where the two timelines are.
+struct Compared<'a, 'p> {
+    stored: Stored<'a>,
+    places: &'a mut Places<'p>,
+    /// Whether an event of the dump was found.
+    has_begun: bool,
+    /// The first event of the dump that should be stored.
+    first: Option<String>,
+    /// Events of the dump that should be stored.
+    expected: u64,
+    /// The number of the first that is not in its place.
+    differs_from: Option<u64>,
+    /// Events that the dump has twice, and that were met.
+    twice: BTreeSet<String>,
+}
+
+impl Room<'_> {
+    /// Compares events and their order.
+    pub(super) fn timeline(
+        &self,
+        reader: &mut RoomReader,
+        states: &mut States<'_>,
+        places: &mut Places<'_>,
+        seen: &mut extra::Seen,
+        found: &mut Found,
+    ) -> Result<Seen, VerifyError> {
+        let room = self.head.room_id.as_str();
+        let short = value_of(self.store, &trees::ROOMID_SHORTROOMID, &[Part::Text(room)])?;
+        let rows = self.store.scan(&trees::PDUID_PDU, &short.unwrap_or_default())?;
+        let mut compared = Compared {
+            stored: Stored { rows, next: None, number: 0, since: Since::read(self.store)?, new: 0 },
+            places,
+            // What the dump left out at the beginning may have been fetched since.
+            has_begun: self.head.earlier_events == Some(0),
+            first: None,
+            expected: 0,
+            differs_from: None,
+            twice: BTreeSet::new(),
+        };
+        compared.stored.advance()?;
+        let mut events = reader.timeline()?;
+        loop {
+            let mut batch = Vec::new();
+            let mut bytes: usize = 0;
+            while bytes < BATCH_BYTES {
+                let Some(event) = events.next() else { break };
+                let event = event?;
+                bytes = bytes.saturating_add(event.pdu.get().len());
+                batch.push(event);
+            }
+            if batch.is_empty() {
+                break;
+            }
+            self.batch(&batch, &mut compared, states, seen, found)?;
+        }
+        // If the dump has no event, all were fetched.
+        let none = !compared.has_begun && compared.expected == 0;
+        while !none && compared.stored.next.is_some() {
+            compared.differs_from.get_or_insert(compared.expected.saturating_add(1));
+            compared.stored.advance()?;
+        }
+        if let Some(number) = compared.differs_from {
+            let text = format!(
+                "the timeline has {}, the dump {}; they differ from number {number} on",
+                count(compared.stored.number, "event"),
+                compared.expected,
+            );
+            found.error("V203", room, text);
+        }
+        if compared.stored.new > 0 {
+            let text = format!(
+                "{} new in its timeline",
+                counted(compared.stored.new, ["event is", "events are"])
+            );
+            found.note("V161", room, text);
+        }
+        Ok(Seen { first: compared.first, is_new: compared.stored.new > 0 })
+    }
+
+    fn batch(
+        &self,
+        batch: &[DumpEvent],
+        compared: &mut Compared<'_, '_>,
+        states: &mut States<'_>,
+        seen: &mut extra::Seen,
+        found: &mut Found,
+    ) -> Result<(), VerifyError> {
+        let kept: Vec<bool> = if self.skipped.known {
+            batch.iter().map(|event| self.keeps(Kind::TimelineEvent, event)).collect()
+        } else {
+            self.storable(batch)
+        };
+        let mut pairs = Vec::new();
+        for (event, kept) in batch.iter().zip(kept) {
+            let id = event.event_id.as_str();
+            let has_place = self.skipped.known
+                || event.state_before.is_some_and(|state| states.contains(state))
+                || is_create(event);
+            let is_second = self.skipped.is_twice(id) && !compared.twice.insert(id.to_owned());
+            if !kept || !has_place || is_second {
+                seen.event(id);
+                continue;
+            }
+            compared.first.get_or_insert_with(|| id.to_owned());
+            if !compared.has_begun {
+                self.begin(id, compared)?;
+            }
+            compared.expected = compared.expected.saturating_add(1);
+            let in_place = compared.stored.next.take_if(|next| next.id == id);
+            let (pdu, count) = if let Some(next) = in_place {
+                compared.stored.advance()?;
+                (Some(next.pdu.into_vec()), next.count)
+            } else {
+                compared.differs_from.get_or_insert(compared.expected);
+                (self.in_timeline(id)?, None)
+            };
+            if let Some(state) = event.state_before {
+                let before = compared.places.before(id, count)?.map(|(_, before)| before);
+                states.compare(id, state, before, self.skipped, found)?;
+            }
+            pairs.push((event, pdu));
+        }
+        let differences: Vec<Found> = pairs
+            .par_iter()
+            .with_min_len(16)
+            .map(|(event, pdu)| {
+                let mut found = Found::default();
+                same_event(event, pdu.as_deref(), &mut found);
+                found
+            })
+            .collect();
+        for of_event in differences {
+            found.merge(of_event);
+        }
+        Ok(())
+    }
+
+    /// Passes over what was stored before an event of the dump, if that is stored.
+    fn begin(&self, id: &str, compared: &mut Compared<'_, '_>) -> Result<(), VerifyError> {
+        let Some(key) = value_of(self.store, &trees::EVENTID_PDUID, &[Part::Text(id)])? else {
+            return Ok(());
+        };
+        while compared.stored.next.as_ref().is_some_and(|next| *next.key < *key) {
+            compared.stored.advance()?;
+        }
+        compared.has_begun = true;
+        Ok(())
+    }
+
+    /// Which events Conduit can hold, by themselves.
+    fn storable(&self, batch: &[DumpEvent]) -> Vec<bool> {
+        let room = self.head.room_id.as_str();
+        let rules = self.rules.as_ref();
+        batch.par_iter().map(|event| super::is_storable(event, room, rules)).collect()
+    }
+}

@@ -1,0 +1,171 @@
+//! Users' signatures of each other's master keys: an owner's row holds those of all signers, so they are compared when
+//! all users have been read.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ruma::OwnedUserId;
+use serde_json::Value;
+
+use super::{Found, KvStore, VerifyError, encryption::cross_signing_key};
+use crate::{
+    conduit::schema::{
+        layout::Part,
+        trees::{self, Tree},
+    },
+    dump::format::DumpUser,
+    verify::structure::events::value_of,
+};
+
+/// Trees whose keys begin with a user of this server, or with one of another for [`trees::KEYID_KEY`] and master keys.
+const OF_USERS: [&Tree; 9] = [
+    &trees::KEYID_KEY,
+    &trees::USERID_MASTERKEYID,
+    &trees::USERID_SELFSIGNINGKEYID,
+    &trees::USERID_USERSIGNINGKEYID,
+    &trees::ONETIMEKEYID_ONETIMEKEYS,
+    &trees::TODEVICEID_EVENTS,
+    &trees::BACKUPID_ALGORITHM,
+    &trees::BACKUPKEYID_BACKUP,
+    &trees::USERID_DEVICELISTVERSION,
+];
+
+/// Owner, public master key, signer, id of the signing key.
+type Id = (String, String, String, String);
+
+/// Signatures of the dump and of the database.
+#[derive(Debug, Default)]
+pub(super) struct Signatures {
+    expected: BTreeMap<Id, Value>,
+    stored: BTreeMap<Id, Value>,
+    /// The public master key of each user that has one. A key of another server's user is the first that is signed.
+    masters: BTreeMap<String, String>,
+}
+
+impl Signatures {
+    /// Notes the master key of a user.
+    pub(super) fn master(&mut self, owner: &OwnedUserId, name: &str) {
+        self.masters.insert(owner.to_string(), name.to_owned());
+    }
+
+    /// Notes what a user has signed.
+    pub(super) fn signed_by(&mut self, user: &DumpUser) {
+        for (owner, key) in &user.signed_keys {
+            let Some((name, key)) = cross_signing_key(key, owner.as_str()) else { continue };
+            if owner.server_name() != user.user_id.server_name() {
+                self.masters.entry(owner.to_string()).or_insert_with(|| name.clone());
+            }
+            let own = key.get("signatures").and_then(|all| all.get(user.user_id.as_str()));
+            for (key_id, signature) in own.and_then(Value::as_object).into_iter().flatten() {
+                let signer = user.user_id.to_string();
+                let id = (owner.to_string(), name.clone(), signer, key_id.clone());
+                self.expected.insert(id, signature.clone());
+            }
+        }
+    }
+
+    /// Takes the signatures by others out of a stored key, but those that its owner uploaded with it.
+    pub(super) fn take_foreign(
+        &mut self,
+        owner: &OwnedUserId,
+        name: &str,
+        stored: &mut Value,
+        expected: &Value,
+    ) {
+        let uploaded = expected.get("signatures");
+        let Some(all) = stored.get_mut("signatures").and_then(Value::as_object_mut) else { return };
+        for (signer, signatures) in all.iter_mut().filter(|(signer, _)| **signer != *owner) {
+            let uploaded = uploaded.and_then(|all| all.get(signer));
+            let Some(signatures) = signatures.as_object_mut() else { continue };
+            signatures.retain(|key_id, signature| {
+                if uploaded.and_then(|uploaded| uploaded.get(key_id)) == Some(signature) {
+                    return true;
+                }
+                let id = (owner.to_string(), name.to_owned(), signer.clone(), key_id.clone());
+                self.stored.insert(id, signature.clone());
+                false
+            });
+        }
+        all.retain(|signer, signatures| {
+            signatures != &serde_json::json!({})
+                || uploaded.is_some_and(|all| all.get(signer).is_some())
+        });
+    }
+
+    /// Compares signatures, and looks for rows of users that the dump does not have.
+    pub(super) fn finish(
+        mut self,
+        store: &dyn KvStore,
+        users: &BTreeSet<String>,
+        server_name: &str,
+        found: &mut Found,
+    ) -> Result<(), VerifyError> {
+        // The owner has another key by now.
+        self.expected.retain(|(owner, name, ..), _| self.masters.get(owner) == Some(name));
+        let mut elsewhere = BTreeMap::new();
+        for (owner, name, ..) in self.expected.keys() {
+            if owner.split_once(':').is_none_or(|(_, server)| server != server_name) {
+                elsewhere.insert(owner.clone(), name.clone());
+            }
+        }
+        for tree in OF_USERS {
+            for row in store.scan(tree, &[])? {
+                let (key, value) = row?;
+                let Ok(fields) = tree.decode_key(&key) else { continue };
+                let owner = fields.text("user");
+                if users.contains(owner) {
+                    continue;
+                }
+                if tree == &trees::KEYID_KEY {
+                    self.stored_elsewhere(owner, fields.text("key"), &value);
+                }
+                let name = elsewhere.get(owner);
+                let known = (tree == &trees::KEYID_KEY
+                    && name.is_some_and(|name| name == fields.text("key")))
+                    || (tree == &trees::USERID_MASTERKEYID && name.is_some());
+                if !known {
+                    found.error(
+                        "V202",
+                        owner,
+                        format!("has a row in `{tree}` and no file in the dump"),
+                    );
+                }
+            }
+        }
+        for (owner, name) in elsewhere {
+            let target = [owner.as_bytes(), b"\xff", name.as_bytes()].concat();
+            let pointer = value_of(store, &trees::USERID_MASTERKEYID, &[Part::Text(&owner)])?;
+            if pointer != Some(target) {
+                found.error("V203", owner, "the master key is another one");
+            }
+        }
+        self.compare(found);
+        Ok(())
+    }
+
+    fn stored_elsewhere(&mut self, owner: &str, name: &str, key: &[u8]) {
+        let key: Value = serde_json::from_slice(key).unwrap_or_default();
+        let all = key.get("signatures").and_then(Value::as_object);
+        for (signer, signatures) in all.into_iter().flatten() {
+            for (key_id, signature) in signatures.as_object().into_iter().flatten() {
+                let id = (owner.to_owned(), name.to_owned(), signer.clone(), key_id.clone());
+                self.stored.insert(id, signature.clone());
+            }
+        }
+    }
+
+    fn compare(&self, found: &mut Found) {
+        let item = |(owner, _, signer, _): &Id| format!("master key of {owner} by {signer}");
+        for (id, signature) in &self.expected {
+            match self.stored.get(id) {
+                None => found.error("V201", item(id), "the signature is missing"),
+                Some(stored) if stored != signature => {
+                    found.error("V203", item(id), "the signature differs");
+                }
+                Some(_) => {}
+            }
+        }
+        for id in self.stored.keys().filter(|id| !self.expected.contains_key(id)) {
+            found.error("V202", item(id), "the signature is not in the dump");
+        }
+    }
+}

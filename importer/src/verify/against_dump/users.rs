@@ -1,0 +1,173 @@
+//! Users of the dump and of the database.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+};
+
+use secrecy::ExposeSecret as _;
+use serde_json::Value;
+
+use super::{Found, KvStore, Skipped, VerifyError, account_data, pushers};
+use crate::{
+    conduit::schema::{
+        layout::Part,
+        trees::{self, Tree},
+    },
+    dump::format::DumpUser,
+    verify::structure::events::value_of,
+};
+
+/// Account data that the dump has, as hashes of room, user and type: there are millions.
+#[derive(Debug, Default)]
+pub(super) struct KnownAccountData(BTreeSet<u64>);
+
+impl KnownAccountData {
+    pub(super) fn insert(&mut self, room: &str, user: &str, kind: &str) {
+        self.0.insert(Self::hash(room, user, kind));
+    }
+
+    fn contains(&self, room: &str, user: &str, kind: &str) -> bool {
+        self.0.contains(&Self::hash(room, user, kind))
+    }
+
+    fn hash(room: &str, user: &str, kind: &str) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (room, user, kind).hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
+pub(super) fn compare(
+    store: &dyn KvStore,
+    user: &DumpUser,
+    skipped: &Skipped<'_>,
+    known: &mut KnownAccountData,
+    found: &mut Found,
+) -> Result<(), VerifyError> {
+    let id = user.user_id.as_str();
+    if user.user_id.localpart() == "conduit" {
+        return Ok(());
+    }
+    let of_user = [Part::Text(id)];
+    let rights = !(user.deactivated
+        || user.guest
+        || user.locked
+        || user.suspended
+        || user.shadow_banned
+        || user.awaiting_approval);
+    match value_of(store, &trees::USERID_PASSWORD, &of_user)? {
+        None => {
+            found.error("V201", id, "the user is missing");
+            return Ok(());
+        }
+        Some(password) => {
+            let empty = user.deactivated || user.guest || user.appservice_id.is_some();
+            let hash = user.password_hash.as_ref().map(|hash| hash.expose_secret().as_bytes());
+            // `*`: the hash is not known. `!`: the account may not log in.
+            let expected = match (empty, rights) {
+                (true, _) => b"".as_slice(),
+                (false, true) => hash.unwrap_or(b"*"),
+                (false, false) => b"!",
+            };
+            if password != expected {
+                found.error("V203", id, "the password row is another one");
+            }
+        }
+    }
+    let mut equal = |tree: &'static Tree, expected: Option<&str>| -> Result<(), VerifyError> {
+        let expected = expected.filter(|text| !text.is_empty()).map(str::as_bytes);
+        if value_of(store, tree, &of_user)?.as_deref() != expected {
+            found.error("V203", id, format!("`{tree}` differs"));
+        }
+        Ok(())
+    };
+    equal(&trees::USERID_DISPLAYNAME, user.profile.displayname.as_deref())?;
+    equal(&trees::USERID_AVATARURL, user.profile.avatar_url.as_deref())?;
+    devices(store, user, rights, found)?;
+    account_data::compare(store, user, skipped, known, found)?;
+    pushers::compare(store, user, rights, found)?;
+    pushers::compare_filters(store, user, skipped, found)
+}
+
+fn devices(
+    store: &dyn KvStore,
+    user: &DumpUser,
+    rights: bool,
+    found: &mut Found,
+) -> Result<(), VerifyError> {
+    let id = user.user_id.as_str();
+    let mut expected = BTreeMap::new();
+    for device in user.devices.iter().filter(|device| !user.deactivated && !device.dehydrated) {
+        // The newest token that never ends.
+        let token = device.access_tokens.iter().rfind(|token| token.valid_until_ts.is_none());
+        expected.insert(device.device_id.as_str(), (device, token.filter(|_| rights)));
+    }
+    let prefix = trees::USERDEVICEID_METADATA.key(&[Part::Text(id), Part::Text("")]);
+    let mut stored = BTreeSet::new();
+    for row in store.scan(&trees::USERDEVICEID_METADATA, &prefix)? {
+        let (key, value) = row?;
+        let Ok(fields) = trees::USERDEVICEID_METADATA.decode_key(&key) else { continue };
+        let name = fields.text("device");
+        stored.insert(name.to_owned());
+        let item = format!("{name} of {id}");
+        let Some((device, token)) = expected.get(name) else {
+            found.error("V202", item, "is no device in the dump");
+            continue;
+        };
+        let metadata: Value = serde_json::from_slice(&value).unwrap_or_default();
+        let same = metadata.get("display_name").and_then(Value::as_str)
+            == device.display_name.as_deref()
+            && metadata.get("last_seen_ts").and_then(Value::as_u64) == device.last_seen_ts;
+        if !same {
+            found.error("V203", &item, "its description differs");
+        }
+        let key = [Part::Text(id), Part::Text(name)];
+        let in_database = value_of(store, &trees::USERDEVICEID_TOKEN, &key)?;
+        let in_dump = token.map(|token| token.token.expose_secret().as_bytes());
+        if in_database.as_deref() != in_dump {
+            found.error("V203", item, "its access token differs");
+        }
+    }
+    for name in expected.keys().filter(|name| !stored.contains(**name)) {
+        found.error("V201", format!("{name} of {id}"), "the device is missing");
+    }
+    Ok(())
+}
+
+/// Local users of the database that the dump does not have, other than those that only a room's state knows.
+pub(super) fn extra(
+    store: &dyn KvStore,
+    users: &BTreeSet<String>,
+    server_name: &str,
+    found: &mut Found,
+) -> Result<(), VerifyError> {
+    for row in store.scan(&trees::USERID_PASSWORD, &[])? {
+        let (user, password) = row?;
+        let user = String::from_utf8_lossy(&user).into_owned();
+        let local = user.split_once(':').map(|(_, server)| server) == Some(server_name);
+        if local && !password.is_empty() && !users.contains(&user) {
+            found.error("V202", user, "is a user that the dump does not have");
+        }
+    }
+    Ok(())
+}
+
+/// Account data of the dump's users that the dump does not have. Push rules are compared with each user.
+pub(super) fn extra_account_data(
+    store: &dyn KvStore,
+    users: &BTreeSet<String>,
+    known: &KnownAccountData,
+    found: &mut Found,
+) -> Result<(), VerifyError> {
+    for row in store.scan(&trees::ROOMUSERTYPE_ROOMUSERDATAID, &[])? {
+        let (key, _) = row?;
+        let Ok(fields) = trees::ROOMUSERTYPE_ROOMUSERDATAID.decode_key(&key) else { continue };
+        let (room, user, kind) = (fields.text("room"), fields.text("user"), fields.text("type"));
+        let is_push_rules = room.is_empty() && kind == "m.push_rules";
+        if users.contains(user) && !is_push_rules && !known.contains(room, user, kind) {
+            found.error("V202", format!("{kind} of {user} {room}"), "is not in the dump");
+        }
+    }
+    Ok(())
+}

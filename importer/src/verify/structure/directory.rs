@@ -1,0 +1,49 @@
+//! Aliases and the room directory.
+
+use super::events::value_of;
+use crate::{
+    conduit::{
+        schema::{layout::Part, trees},
+        store::KvStore,
+    },
+    findings::collector::Found,
+    verify::VerifyError,
+};
+
+pub(in crate::verify) fn check(
+    store: &dyn KvStore,
+    server_name: &str,
+    found: &mut Found,
+) -> Result<(), VerifyError> {
+    let exists = |room: &[u8]| store.get(&trees::ROOMID_SHORTROOMID, room).map(|id| id.is_some());
+    for row in store.scan(&trees::ALIAS_ROOMID, &[])? {
+        let (alias, room) = row?;
+        if !exists(&room)? {
+            let alias = format!("#{}:{server_name}", String::from_utf8_lossy(&alias));
+            found.error("V122", alias, "names a room that is not there");
+        }
+    }
+    // The other direction is not checked: Conduit forgets all aliases of a room here when one is removed
+    // (src/database/key_value/rooms/alias.rs:22-38).
+    for row in store.scan(&trees::ALIASID_ALIAS, &[])? {
+        let (key, value) = row?;
+        let Ok(fields) = trees::ALIASID_ALIAS.decode_key(&key) else { continue };
+        let alias = String::from_utf8_lossy(&value).into_owned();
+        let localpart = alias.strip_prefix('#').and_then(|alias| alias.split_once(':'));
+        let localpart = localpart.map_or("", |(localpart, _)| localpart);
+        let named = value_of(store, &trees::ALIAS_ROOMID, &[Part::Text(localpart)])?;
+        if named.as_deref() != Some(fields.text("room").as_bytes()) {
+            // Conduit leaves this behind when an upgraded room takes the alias along.
+            let text = format!("is still listed for {}, which it has left", fields.text("room"));
+            found.note("V127", alias, text);
+        }
+    }
+    for row in store.scan(&trees::PUBLICROOMIDS, &[])? {
+        let (room, _) = row?;
+        if !exists(&room)? {
+            let room = String::from_utf8_lossy(&room).into_owned();
+            found.error("V122", room, "is in the directory and not there");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,148 @@
+//! Events outside of the timelines: Conduit's `/event` gives each of them to whoever its state lets see it, and to
+//! everybody if it has none (src/service/rooms/state_accessor/mod.rs:170-225). On Synapse no client sees one
+//! (synapse/visibility.py:426-443).
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::{events::value_of, states};
+use crate::{
+    conduit::{
+        schema::{layout::Part, trees},
+        store::KvStore,
+    },
+    findings::collector::Found,
+    verify::{
+        VerifyError,
+        tools::{fetched_later::Since, state_layers::Layers},
+    },
+};
+
+/// What a state lets this server's users see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sight {
+    Nobody,
+    Everybody,
+    Members,
+}
+
+pub(in crate::verify) fn check(
+    store: &dyn KvStore,
+    server_name: &str,
+    since: Since,
+    found: &mut Found,
+) -> Result<(), VerifyError> {
+    let mut known = BTreeMap::new();
+    let mut layers = Layers::new(store);
+    for row in store.scan(&trees::EVENTID_OUTLIERPDU, &[])? {
+        let (id, _) = row?;
+        let name = || String::from_utf8_lossy(&id).into_owned();
+        let short = states::number(store, &trees::EVENTID_SHORTEVENTID, &id)?;
+        let tree = &trees::SHORTEVENTID_SHORTSTATEHASH;
+        let state = match short {
+            Some(short) => states::number(store, tree, &short.to_be_bytes())?,
+            None => None,
+        };
+        // What Conduit has stored itself, it has stored in its own way.
+        if since.has_run() && short.is_none_or(|short| since.is_new(short)) {
+            continue;
+        }
+        let Some(state) = state else {
+            found.error("V150", name(), "is outside of the timeline and has no state");
+            continue;
+        };
+        let sight = if let Some(sight) = known.get(&state) {
+            *sight
+        } else {
+            let sight = sight(store, server_name, state, &mut layers)?;
+            known.insert(state, sight);
+            sight
+        };
+        match sight {
+            Sight::Nobody => {}
+            Sight::Everybody => {
+                found.error(
+                    "V150",
+                    name(),
+                    "is outside of the timeline, and its state hides nothing",
+                );
+            }
+            Sight::Members => {
+                found.error("V150", name(), "is outside of the timeline, and members are shown it");
+            }
+        }
+    }
+    Ok(())
+}
+
+fn sight(
+    store: &dyn KvStore,
+    server_name: &str,
+    state: u64,
+    layers: &mut Layers<'_>,
+) -> Result<Sight, VerifyError> {
+    // A state that is not there makes an error of the answer, and V111 of itself.
+    let Some(state) = layers.state(state)? else { return Ok(Sight::Nobody) };
+    let key = states::short_key(store, "m.room.history_visibility", "")?;
+    let event = match key.and_then(|key| state.get(key)) {
+        Some(short) => event(store, short)?,
+        None => None,
+    };
+    let visibility = event.and_then(|event| event.content.history_visibility);
+    Ok(match visibility.as_deref().unwrap_or("shared") {
+        "world_readable" => Sight::Everybody,
+        "shared" => Sight::Members,
+        word @ ("invited" | "joined") => {
+            for (key, short) in state.entries() {
+                let Some((kind, user)) = states::key_name(store, key)? else { continue };
+                let is_own = user.split_once(':').is_some_and(|(_, name)| name == server_name);
+                if kind != "m.room.member" || !is_own {
+                    continue;
+                }
+                let membership = event_of(store, short)?.unwrap_or_default();
+                if membership == "join" || (word == "invited" && membership == "invite") {
+                    return Ok(Sight::Members);
+                }
+            }
+            Sight::Nobody
+        }
+        // Conduit shows what it does not understand to nobody.
+        _ => Sight::Nobody,
+    })
+}
+
+#[derive(Deserialize)]
+struct Event {
+    content: Content,
+}
+
+#[derive(Deserialize)]
+struct Content {
+    #[serde(default)]
+    history_visibility: Option<String>,
+    #[serde(default)]
+    membership: Option<String>,
+}
+
+/// The membership that an event sets.
+fn event_of(store: &dyn KvStore, short: u64) -> Result<Option<String>, VerifyError> {
+    Ok(event(store, short)?.and_then(|event| event.content.membership))
+}
+
+/// An event, wherever it is.
+fn event(store: &dyn KvStore, short: u64) -> Result<Option<Event>, VerifyError> {
+    let Some(id) = store.get(&trees::SHORTEVENTID_EVENTID, &short.to_be_bytes())? else {
+        return Ok(None);
+    };
+    let Ok(id) = String::from_utf8(id) else { return Ok(None) };
+    let id = [Part::Text(&id)];
+    let json = match value_of(store, &trees::EVENTID_PDUID, &id)? {
+        Some(place) => store.get(&trees::PDUID_PDU, &place)?,
+        None => value_of(store, &trees::EVENTID_OUTLIERPDU, &id)?,
+    };
+    Ok(json.and_then(|json| serde_json::from_slice(&json).ok()))
+}
+
+#[cfg(test)]
+mod tests;

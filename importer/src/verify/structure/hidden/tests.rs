@@ -1,0 +1,89 @@
+use serde_json::json;
+
+use super::*;
+use crate::conduit::{
+    schema::trees::Tree,
+    store::{Row, memory::MemoryStore},
+};
+
+const VISIBILITY: u64 = 1;
+const MEMBER: u64 = 2;
+
+fn put(store: &mut MemoryStore, tree: &'static Tree, key: &[Part<'_>], value: &[Part<'_>]) {
+    store.write(vec![Row { tree, key: tree.key(key), value: tree.value(value) }]).unwrap();
+}
+
+/// A history visibility, and a member event: whose, and the membership.
+type Known<'a> = (Option<&'a str>, Option<(&'a str, &'a str)>);
+
+/// An event outside of a timeline, with the short id 11, whose state has a history visibility of that word, and the member
+/// event of a user, if these are given; no state at all if `None`.
+fn findings(state: Option<Known<'_>>) -> Vec<String> {
+    let mut store = MemoryStore::default();
+    let user = state.and_then(|(_, member)| member).map_or("@a:own.test", |(user, _)| user);
+    for (short, kind, key) in
+        [(VISIBILITY, "m.room.history_visibility", ""), (MEMBER, "m.room.member", user)]
+    {
+        let names = [Part::Text(kind), Part::Text(key)];
+        put(&mut store, &trees::STATEKEY_SHORTSTATEKEY, &names, &[Part::U64(short)]);
+        put(&mut store, &trees::SHORTSTATEKEY_STATEKEY, &[Part::U64(short)], &names);
+    }
+    let mut event = |id: &str, short: u64, content: serde_json::Value| {
+        let (id, short) = ([Part::Text(id)], [Part::U64(short)]);
+        let json = json!({ "content": content }).to_string();
+        put(&mut store, &trees::EVENTID_SHORTEVENTID, &id, &short);
+        put(&mut store, &trees::SHORTEVENTID_EVENTID, &short, &id);
+        // They are in the timeline, so that they need not be hidden here.
+        let place = [Part::U64(7), short[0]];
+        put(&mut store, &trees::EVENTID_PDUID, &id, &place);
+        put(&mut store, &trees::PDUID_PDU, &place, &[Part::Text(&json)]);
+    };
+    let mut entries = Vec::new();
+    if let Some((visibility, member)) = state {
+        if let Some(word) = visibility {
+            event("$visibility", 12, json!({ "history_visibility": word }));
+            entries.extend([VISIBILITY, 12]);
+        }
+        if let Some((_, membership)) = member {
+            event("$member", 13, json!({ "membership": membership }));
+            entries.extend([MEMBER, 13]);
+        }
+        let diff = [Part::U64(0), Part::U64s(&entries)];
+        put(&mut store, &trees::SHORTSTATEHASH_STATEDIFF, &[Part::U64(20)], &diff);
+        let tree = &trees::SHORTEVENTID_SHORTSTATEHASH;
+        put(&mut store, tree, &[Part::U64(11)], &[Part::U64(20)]);
+    }
+    let id = [Part::Text("$outside")];
+    put(&mut store, &trees::EVENTID_SHORTEVENTID, &id, &[Part::U64(11)]);
+    put(&mut store, &trees::EVENTID_OUTLIERPDU, &id, &[Part::Text("{}")]);
+    let mut found = Found::default();
+    check(&store, "own.test", Since::default(), &mut found).unwrap();
+    found.finish().into_iter().map(|finding| format!("{} {}", finding.code, finding.text)).collect()
+}
+
+#[test]
+fn an_event_that_nobody_sees_is_hidden_by_its_state() {
+    let local = |membership| Some(("@a:own.test", membership));
+    for state in [
+        (Some("joined"), None),
+        (Some("joined"), Some(("@a:other.test", "join"))),
+        (Some("joined"), local("leave")),
+        (Some("joined"), local("invite")),
+        (Some("invited"), local("leave")),
+        (Some("a word of a later version"), local("join")),
+    ] {
+        assert_eq!(findings(Some(state)), Vec::<String>::new(), "{state:?}");
+    }
+    let members = "V150 is outside of the timeline, and members are shown it";
+    for state in [
+        (None, None),
+        (Some("shared"), None),
+        (Some("joined"), local("join")),
+        (Some("invited"), local("invite")),
+    ] {
+        assert_eq!(findings(Some(state)), [members], "{state:?}");
+    }
+    let everybody = "V150 is outside of the timeline, and its state hides nothing";
+    assert_eq!(findings(Some((Some("world_readable"), None))), [everybody]);
+    assert_eq!(findings(None), ["V150 is outside of the timeline and has no state"]);
+}

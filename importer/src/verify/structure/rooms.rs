@@ -1,0 +1,65 @@
+//! Rooms: state, extremities, and who is in them.
+
+use super::{events::Events, membership, states};
+use crate::{
+    conduit::{
+        schema::{layout::Part, trees},
+        store::KvStore,
+    },
+    findings::collector::Found,
+    verify::{VerifyError, tools::fetched_later::Since},
+};
+
+pub(in crate::verify) fn check(
+    store: &dyn KvStore,
+    server_name: &str,
+    events: &Events,
+    since: Since,
+    found: &mut Found,
+) -> Result<(), VerifyError> {
+    for row in store.scan(&trees::ROOMID_SHORTROOMID, &[])? {
+        let (room, _) = row?;
+        let room = String::from_utf8_lossy(&room).into_owned();
+        let Some(state) = states::current(store, &room)? else {
+            found.error("V111", &room, "has no current state");
+            continue;
+        };
+        let create = states::short_key(store, "m.room.create", "")?;
+        if create.and_then(|key| state.get(key)).is_none() {
+            found.error("V111", &room, "its state has no create event");
+        }
+        leaves(store, &room, events, found)?;
+        membership::check(store, server_name, &room, &state, events, since, found)?;
+    }
+    membership::check_rooms_exist(store, found)?;
+    for row in store.scan(&trees::ROOMID_SHORTSTATEHASH, &[])? {
+        let (room, _) = row?;
+        if store.get(&trees::ROOMID_SHORTROOMID, &room)?.is_none() {
+            let room = String::from_utf8_lossy(&room).into_owned();
+            found.error("V106", room, "has a state and no short id");
+        }
+    }
+    Ok(())
+}
+
+fn leaves(
+    store: &dyn KvStore,
+    room: &str,
+    events: &Events,
+    found: &mut Found,
+) -> Result<(), VerifyError> {
+    let prefix = trees::ROOMID_PDULEAVES.key(&[Part::Text(room), Part::Text("")]);
+    let mut number = 0_u64;
+    for row in store.scan(&trees::ROOMID_PDULEAVES, &prefix)? {
+        let (_, event) = row?;
+        let event = String::from_utf8_lossy(&event).into_owned();
+        number = number.saturating_add(1);
+        if events.get(&event).is_none() {
+            found.error("V106", room, format!("its extremity {event} is not stored"));
+        }
+    }
+    if number == 0 {
+        found.error("V106", room, "has no forward extremity");
+    }
+    Ok(())
+}

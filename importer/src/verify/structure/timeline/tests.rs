@@ -1,0 +1,90 @@
+use serde_json::json;
+
+use super::*;
+use crate::{
+    conduit::{
+        schema::trees::Tree,
+        store::{Row, memory::MemoryStore},
+    },
+    findings::Finding,
+};
+
+const ROOM: &str = "!r:own.test";
+
+/// The numbers of the room's two states: the one that holds the event `$1`, and the one that holds nothing.
+const WITH_JOIN: u64 = 101;
+const EMPTY: u64 = 102;
+
+fn put(store: &mut MemoryStore, tree: &'static Tree, key: &[Part<'_>], value: Vec<u8>) {
+    store.write(vec![Row { tree, key: tree.key(key), value }]).unwrap();
+}
+
+/// A room of events `$1`, `$2`, …: the predecessors of each, and the state before it. The first one is a join.
+fn room(events: &[(&[&str], u64)]) -> MemoryStore {
+    let mut store = MemoryStore::default();
+    let number = |number: u64| number.to_be_bytes().to_vec();
+    put(&mut store, &trees::ROOMID_SHORTROOMID, &[Part::Text(ROOM)], number(7));
+    let key = [Part::Text("m.room.member"), Part::Text("@a:own.test")];
+    put(&mut store, &trees::STATEKEY_SHORTSTATEKEY, &key, number(1));
+    let with_join = [0_u64, 1, 11].map(u64::to_be_bytes).concat();
+    put(&mut store, &trees::SHORTSTATEHASH_STATEDIFF, &[Part::U64(WITH_JOIN)], with_join);
+    put(&mut store, &trees::SHORTSTATEHASH_STATEDIFF, &[Part::U64(EMPTY)], number(0));
+    for ((count, short), (previous, before)) in (1_u64..).zip(11_u64..).zip(events) {
+        let id = format!("${count}");
+        let mut pdu = json!({
+            "event_id": id, "room_id": ROOM, "type": "m.room.member", "state_key": "@a:own.test",
+            "prev_events": previous, "content": {},
+        });
+        if count > 1 {
+            pdu["type"] = "org.example".into();
+            pdu.as_object_mut().unwrap().remove("state_key");
+        }
+        let place = [Part::U64(7), Part::U64(count)];
+        let pdu_id = trees::PDUID_PDU.key(&place);
+        put(&mut store, &trees::PDUID_PDU, &place, pdu.to_string().into());
+        put(&mut store, &trees::EVENTID_PDUID, &[Part::Text(&id)], pdu_id);
+        put(&mut store, &trees::EVENTID_SHORTEVENTID, &[Part::Text(&id)], number(short));
+        let short = [Part::U64(short)];
+        put(&mut store, &trees::SHORTEVENTID_SHORTSTATEHASH, &short, number(*before));
+        for id in *previous {
+            let key = [Part::Text(ROOM), Part::Text(id)];
+            put(&mut store, &trees::REFERENCEDEVENTS, &key, Vec::new());
+        }
+    }
+    store
+}
+
+fn findings(events: &[(&[&str], u64)]) -> Vec<String> {
+    let mut found = Found::default();
+    check(&room(events), &mut found).unwrap();
+    found
+        .finish()
+        .into_iter()
+        .map(|Finding { code, subject, .. }| format!("{code} {subject}"))
+        .collect()
+}
+
+#[test]
+fn in_a_chain_each_state_follows_from_the_one_before() {
+    let good: [(&[&str], u64); 4] =
+        [(&["$0"], EMPTY), (&["$1"], WITH_JOIN), (&["$2"], WITH_JOIN), (&["$3"], WITH_JOIN)];
+    assert_eq!(findings(&good), Vec::<String>::new());
+    let mut bad = good;
+    bad[3].1 = EMPTY;
+    assert_eq!(findings(&bad), ["V118 $4"]);
+    bad = good;
+    bad[1].1 = EMPTY;
+    assert_eq!(findings(&bad), ["V118 $2", "V118 $3"]);
+}
+
+#[test]
+fn after_a_fork_the_state_before_an_event_may_be_the_rooms() {
+    // Both `$2` and `$3` follow `$1`: two extremities. `$4` was made here, in the resolved state.
+    let forked: [(&[&str], u64); 4] =
+        [(&["$0"], EMPTY), (&["$1"], WITH_JOIN), (&["$1"], WITH_JOIN), (&["$3"], EMPTY)];
+    assert_eq!(findings(&forked), Vec::<String>::new());
+    // A merge has several predecessors; what follows it is not judged either.
+    let merged: [(&[&str], u64); 4] =
+        [(&["$0"], EMPTY), (&["$1"], WITH_JOIN), (&["$1", "$2"], WITH_JOIN), (&["$3"], EMPTY)];
+    assert_eq!(findings(&merged), Vec::<String>::new());
+}

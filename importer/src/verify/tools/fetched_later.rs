@@ -1,0 +1,60 @@
+//! What has come since the import. A Conduit that runs goes on counting where the importer stopped, and people change what
+//! was moved: that is no fault of the database, and nothing to import again for.
+
+use crate::{
+    conduit::{schema::trees, store::KvStore},
+    findings::{Finding, Severity},
+    verify::{VerifyError, structure::states},
+};
+
+/// What to do about an error in a database that has been in use.
+const IN_USE: &str = "Conduit has run on this database: don't import again, what was written since would be lost; keep a copy, and report this";
+
+/// How far the import counted, and how far the database has come.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::verify) struct Since {
+    imported: Option<u64>,
+    counter: u64,
+}
+
+impl Since {
+    pub(in crate::verify) fn read(store: &dyn KvStore) -> Result<Self, VerifyError> {
+        let number = |key: &[u8]| states::number(store, &trees::GLOBAL, key);
+        Ok(Self { imported: number(trees::IMPORTED)?, counter: number(b"c")?.unwrap_or(0) })
+    }
+
+    /// Whether the database is an importer's that says where it stopped.
+    pub(in crate::verify) fn is_imported(self) -> bool {
+        self.imported.is_some()
+    }
+
+    /// Whether Conduit has given out numbers since the import.
+    pub(in crate::verify) fn has_run(self) -> bool {
+        self.imported.is_some_and(|imported| imported < self.counter)
+    }
+
+    /// Whether a number was given out after the import.
+    pub(in crate::verify) fn is_new(self, number: u64) -> bool {
+        self.imported.is_some_and(|imported| number > imported)
+    }
+
+    /// Says of a database that has been in use what differs from the dump, and of no error that the import should be done
+    /// again.
+    pub(in crate::verify) fn judge(self, mut findings: Vec<Finding>) -> Vec<Finding> {
+        if !self.has_run() {
+            return findings;
+        }
+        for finding in &mut findings {
+            (finding.code, finding.severity, finding.remedy) = match finding.code {
+                "V201" | "V203" => ("V160", Severity::Warning, String::new()),
+                "V202" => ("V161", Severity::Note, String::new()),
+                code if finding.severity == Severity::Blocking => {
+                    (code, Severity::Blocking, IN_USE.to_owned())
+                }
+                code => (code, finding.severity, std::mem::take(&mut finding.remedy)),
+            };
+        }
+        findings.sort();
+        findings
+    }
+}
