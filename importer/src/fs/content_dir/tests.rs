@@ -1,7 +1,6 @@
 use std::{fs, io::Cursor};
 
-use crate::fs::content_dir::*;
-use crate::fs::files_below;
+use crate::fs::{content_dir::*, files_below};
 
 fn directory(layout: Layout) -> (tempfile::TempDir, ContentDirectory) {
     let scratch = tempfile::tempdir().unwrap();
@@ -59,13 +58,13 @@ fn a_content_other_than_noted_is_not_kept() {
 #[test]
 fn what_breaks_off_leaves_nothing() {
     struct Broken;
-    impl std::io::Read for Broken {
-        fn read(&mut self, _buffer: &mut [u8]) -> std::io::Result<usize> {
-            Err(std::io::Error::other("bad sector"))
+    impl Read for Broken {
+        fn read(&mut self, _buffer: &mut [u8]) -> io::Result<usize> {
+            Err(io::Error::other("bad sector"))
         }
     }
     let (_scratch, directory) = directory(Layout::default());
-    let put = directory.put(&mut std::io::Read::chain("abc".as_bytes(), Broken), None);
+    let put = directory.put(&mut Read::chain("abc".as_bytes(), Broken), None);
     assert!(matches!(put, Err(PutError::Read(_))), "{put:?}");
     assert_eq!(names(&directory), Vec::<String>::new());
 }

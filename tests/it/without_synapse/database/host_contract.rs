@@ -28,7 +28,7 @@ use ruma::{EventId, OwnedEventId, RoomId, server_name};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::made::{SEED, from};
+use crate::helpers::handmade_dump::{SEED, from};
 
 const SERVER: &str = "old.example.org";
 

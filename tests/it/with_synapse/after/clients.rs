@@ -3,7 +3,7 @@
 
 use migration_tests::{command, lab::Lab, skip};
 
-use crate::predecessor::patched;
+use super::patched_conduit::patched;
 
 /// Runs a client before and after the move to a Conduit. It is installed if a path below `target/clients` is there.
 fn moves(client: &str, installed: &str) {

@@ -13,7 +13,7 @@ struct Field {
 
 /// The tables of the document by their headings.
 fn documented() -> BTreeMap<String, BTreeMap<String, Field>> {
-    let text = include_str!("../../importer/docs/json.md");
+    let text = include_str!("../../../../importer/docs/json.md");
     let mut tables: BTreeMap<String, BTreeMap<String, Field>> = BTreeMap::new();
     let mut heading = String::new();
     for line in text.lines() {

@@ -12,9 +12,11 @@ use migration_tests::{
 use ruma::{CanonicalJsonObject, CanonicalJsonValue, OwnedEventId, OwnedRoomId};
 
 use crate::{
-    backfill::{compare, fetch},
-    fetched::{Story, is_of_dump},
-    named::{Content, same},
+    helpers::room_contents::{Content, same},
+    with_synapse::after::{
+        backfill::{compare, fetch},
+        verify_after_backfill::{Story, is_of_dump},
+    },
 };
 
 /// The rooms, and how many joins each has that rest on an event which the state before them lacks.

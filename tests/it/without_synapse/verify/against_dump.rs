@@ -17,7 +17,7 @@ use importer::{
 };
 use serde_json::Value;
 
-use crate::made::{ALICE, ROOM, dump};
+use crate::helpers::handmade_dump::{ALICE, ROOM, dump};
 
 pub(super) fn findings(store: &MemoryStore, dump: &DumpReader, skipped: &[Skip]) -> Vec<String> {
     compared(store, dump, skipped, StateComparison::Sample)

@@ -10,7 +10,7 @@ use importer::{
     tally::Kind,
 };
 
-use crate::made::dump;
+use crate::helpers::handmade_dump::dump;
 
 #[test]
 fn what_is_read_and_unread_becomes_rows() {

@@ -25,8 +25,8 @@ use migration_tests::{
 use serde_json::{Value, json};
 
 use crate::{
-    named::{Content, content, same},
-    predecessor::patched,
+    helpers::room_contents::{Content, content, same},
+    with_synapse::after::patched_conduit::patched,
 };
 
 /// Who Conduit runs as: nobody.

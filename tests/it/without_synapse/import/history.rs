@@ -37,9 +37,9 @@ use ruma::{
 };
 use serde_json::{Value, json, value::to_raw_value};
 
-use crate::{
-    made::{ALICE, Events, ROOM, SEED, from},
-    named::{Content, content, same},
+use crate::helpers::{
+    handmade_dump::{ALICE, Events, ROOM, SEED, from},
+    room_contents::{Content, content, same},
 };
 
 const BOB: &str = "@bob:other.test";

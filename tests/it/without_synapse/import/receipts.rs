@@ -15,7 +15,7 @@ use importer::{
 };
 use serde_json::json;
 
-use crate::made::{ALICE, Events, ROOM, SEED, from};
+use crate::helpers::handmade_dump::{ALICE, Events, ROOM, SEED, from};
 
 const BESIDE: &str = "!beside:dump.test";
 

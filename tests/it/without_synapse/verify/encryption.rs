@@ -13,10 +13,8 @@ use importer::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{
-    made::{Events, SEED, from},
-    verify_dump::{edit, findings, imported, put, remove},
-};
+use super::against_dump::{edit, findings, imported, put, remove};
+use crate::helpers::handmade_dump::{Events, SEED, from};
 
 const ALICE: &str = "@alice:dump.test";
 const BOB: &str = "@bob:dump.test";

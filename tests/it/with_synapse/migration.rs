@@ -1,0 +1,10 @@
+//! The commands of a migration, on what a real Synapse made.
+
+mod columns;
+mod disk;
+mod errors;
+mod import;
+mod json;
+mod migrate;
+mod outbox;
+mod tokens;

@@ -1,0 +1,7 @@
+//! From a handmade dump to rows.
+
+mod contradictions;
+mod history;
+mod media;
+mod read_markers;
+mod receipts;
