@@ -5,6 +5,7 @@
 
 mod accounts;
 pub mod census;
+mod of_dump;
 mod rooms;
 mod running;
 mod services;
@@ -19,6 +20,7 @@ use std::collections::BTreeMap;
 
 pub(crate) use self::source::chain;
 pub use self::{
+    of_dump::of_dump,
     source::{configuration_errors, source_error},
     space::{Disk, Plan, plan},
     target::{Dump, Target},

@@ -8,12 +8,7 @@ mod log;
 mod output;
 mod paint;
 
-use std::{
-    future::Future,
-    process::ExitCode,
-    sync::LazyLock,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{process::ExitCode, sync::LazyLock};
 
 use anyhow::Context as _;
 use clap::{Args, CommandFactory as _, Parser};
@@ -22,6 +17,7 @@ use self::commands::Command;
 use crate::{
     conduit::store::{self, Open},
     progress::Progress,
+    runtime,
     synapse::database,
 };
 
@@ -56,6 +52,7 @@ struct Global {
     quiet: bool,
     /// Show no progress
     #[arg(long, global = true, help_heading = EVERYWHERE, env = "IMPORTER_NO_PROGRESS")]
+    #[arg(value_parser = clap::builder::FalseyValueParser::new())]
     no_progress: bool,
     /// What opens the database that an import writes
     #[arg(skip = OWN)]
@@ -120,22 +117,6 @@ fn is_set(name: &str) -> bool {
     std::env::var_os(name).is_some_and(|value| !value.is_empty())
 }
 
-/// Milliseconds since the Unix epoch: the one look at the clock that ends up in data.
-#[expect(clippy::disallowed_methods, reason = "the one clock of data")]
-fn now_ms() -> u64 {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Runs async work to its end.
-fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("starting the async runtime")?
-        .block_on(work)
-}
-
 /// Lets the operator end a process whose signals the dump has caught, until the value is dropped: what catches signals
 /// stays installed when its runtime is gone. Whatever is written by then has no name yet. `message` says so, and what to do.
 fn interruptible(message: String) -> anyhow::Result<tokio::runtime::Runtime> {
@@ -145,24 +126,12 @@ fn interruptible(message: String) -> anyhow::Result<tokio::runtime::Runtime> {
         .build()
         .context("starting the async runtime")?;
     runtime.spawn(async {
-        interrupted().await;
+        runtime::interrupted().await;
         output::error(&anyhow::anyhow!(message));
         // Not `std::process::exit`: it would take RocksDB's threads apart while they write.
         signal_hook::low_level::exit(exit::FAILED.into());
     });
     Ok(runtime)
-}
-
-/// Completes when the operator or the system asks the process to end.
-async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
-    }
 }
 
 #[cfg(test)]

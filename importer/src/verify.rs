@@ -46,6 +46,28 @@ pub struct Verified {
     pub findings: Vec<Finding>,
 }
 
+/// Looks at a database alone and against its dump. `skipped` is what the import left out, if known.
+///
+/// # Errors
+///
+/// [`VerifyError`].
+pub fn everything(
+    store: &dyn KvStore,
+    dump: &DumpReader,
+    files: Files<'_>,
+    skipped: &[Skip],
+    how: StateComparison,
+    progress: Progress,
+) -> Result<Verified, VerifyError> {
+    let mut verified = structure(store, &dump.manifest().server_name, &progress)?;
+    let compared = against_dump(store, dump, skipped, how, &progress)?;
+    verified.findings.extend(compared.findings);
+    let media = media(store, Some(dump), files, skipped, &progress)?;
+    verified.findings.extend(media.findings);
+    verified.findings.sort();
+    Ok(verified)
+}
+
 /// How the states before events are compared with those of the dump. In any case each is, in what differs from one that was
 /// compared before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

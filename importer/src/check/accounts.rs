@@ -89,7 +89,8 @@ pub(super) fn check(checks: &mut Checks, survey: &Survey, config: Option<&Synaps
     );
 }
 
-fn name(checks: &mut Checks, user_id: &UserId, deactivated: bool) {
+/// What an account is called.
+pub(super) fn name(checks: &mut Checks, user_id: &UserId, deactivated: bool) {
     if user_id.localpart() == "conduit" {
         if deactivated {
             checks.found(&codes::SERVER_USER_GONE, user_id.as_str(), "was deactivated");

@@ -1,9 +1,6 @@
 //! Exit codes.
 
-use super::arguments::{
-    source::{NoSource, SecretFileError},
-    target::TargetError,
-};
+use super::arguments::source::{NoSource, SecretFileError};
 use crate::{
     backfill::{ConnectError, FetchError},
     conduit::config::ConduitConfigError,
@@ -12,6 +9,7 @@ use crate::{
     findings,
     findings::{Finding, Severity},
     import::{ImportError, history::PastError},
+    migration::{Blocked, TargetError},
     report::ReportError,
     source::{SourceError, dump::DumpError},
     synapse::config::ConfigError,
@@ -60,7 +58,6 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     if let Some(error) = cause.downcast_ref::<ImportError>() {
         return Some(match error {
             ImportError::Read(_) => DUMP,
-            ImportError::Blocked { .. } => BLOCKING,
             _ => TARGET,
         });
     }
@@ -88,6 +85,7 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     }
     let of_type = |is: bool, code: u8| is.then_some(code);
     of_type(cause.is::<ReadError>(), DUMP)
+        .or_else(|| of_type(cause.is::<Blocked>(), BLOCKING))
         .or_else(|| of_type(cause.is::<NoSource>(), USAGE))
         .or_else(|| of_type(cause.is::<ConfigError>() || cause.is::<SecretFileError>(), SOURCE))
         .or_else(|| of_type(cause.is::<ConduitConfigError>() || cause.is::<TargetError>(), USAGE))

@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt,
     io::{self, Write},
 };
 
@@ -10,16 +9,15 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::paint::Paint;
+pub(super) use crate::migration::VERSION;
 use crate::{
     counted::{count, counted, grouped},
     findings::{Finding, Severity, codes, remedies},
     fs::hints,
+    migration::{Blocked, Hint},
     progress,
     tally::{Kind, Tally},
 };
-
-/// The version of the JSON documents on standard output, see `docs/json.md`.
-pub(super) const VERSION: u32 = 1;
 
 /// Items named for each reason in text output; `--format json` names all.
 const NAMED: usize = 5;
@@ -77,23 +75,13 @@ pub(super) fn error(error: &anyhow::Error) {
     progress::aside(|| {
         let mut err = io::stderr().lock();
         let _nowhere_to_complain = writeln!(err, "{}: {text}", paint.severity(Severity::Blocking));
-        if let Some(crate::import::ImportError::Blocked { findings }) = error.downcast_ref() {
+        if let Some(Blocked { findings }) = error.downcast_ref() {
             let _nowhere_to_complain = painted(&mut err, findings, paint);
         }
         if let Some(Hint(hint)) = hint {
             let _nowhere_to_complain = writeln!(err, "next: {hint}");
         }
     });
-}
-
-/// What to do after an error, as its context.
-#[derive(Debug)]
-pub(super) struct Hint(pub(super) String);
-
-impl fmt::Display for Hint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
 }
 
 /// Says what the operator has to know whatever is asked for, on standard error.

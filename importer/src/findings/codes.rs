@@ -166,38 +166,8 @@ checks! {
     ORPHANS = "C610", Warning, false, "events whose row in `events` is gone stay behind: only their content is left (`event_json`), and Synapse shows them to nobody either", "restore the rows from a backup before the move, if there is one";
 }
 
-/// Codes of the import that say of a dump what checks have said of Synapse.
-pub const SAID_BY_CHECKS: [&str; 4] = ["I004", "I005", "I006", "I007"];
-
 /// The codes of the import and of verify, in their order. Their remedies come with each finding.
 pub const OTHERS: &[Code] = &[
-    Code::plain(
-        "I001",
-        Blocking,
-        "`@conduit:NAME`, which Conduit needs for itself, is somebody's active account",
-    ),
-    Code::plain(
-        "I002",
-        Blocking,
-        "the alias `#admins:NAME`, which makes a room Conduit's admin room, is taken",
-    ),
-    Code::plain("I003", Blocking, "the signing key can't be used"),
-    Code::plain(
-        "I004",
-        Warning,
-        "there is no server administrator: the next user to register on Conduit becomes one",
-    ),
-    Code::plain("I005", Warning, "a room's version is one that Conduit can't hold"),
-    Code::plain(
-        "I006",
-        Warning,
-        "a user's localpart has capitals: Conduit lowers them on login by password",
-    ),
-    Code::plain(
-        "I007",
-        Note,
-        "`@conduit:NAME` was a deactivated account and becomes Conduit's own",
-    ),
     Code::plain("I008", Warning, "events of a room's state are missing"),
     Code::plain("I009", Warning, "an application service can't be registered in Conduit"),
     Code::plain("I010", Warning, "events of erased users moved without their content"),

@@ -74,7 +74,7 @@ pub(super) fn list(outcome: &Outcome<'_>, dump: &Path, later: &Later) -> Vec<Tod
             outcome.media.directory.display()
         )));
     }
-    if has("I004") || has("C204") {
+    if has("C204") {
         list.push(Todo::new(
             "Keep registration closed until you have registered the first account: it becomes the administrator.",
         ));

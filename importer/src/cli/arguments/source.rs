@@ -3,18 +3,19 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
+use async_trait::async_trait;
 use clap::Args;
 use conduit_backfill::http::HttpOptions;
 use secrecy::SecretString;
 
-pub(in crate::cli) use crate::synapse::config::Configuration;
 use crate::{
-    cli::now_ms,
     dump::{Extent, History, MediaFiles, MediaOptions, REACH_BACK},
+    migration::{Connect, Homeserver},
+    runtime::now_ms,
     source::{Source, SourceError},
     synapse::{
         api::{ApiOptions, ApiSource},
-        config::{ConfigError, Conninfo, ConninfoError, Given, MappedPath, PathMap},
+        config::{ConfigError, Configuration, Conninfo, ConninfoError, Given, MappedPath, PathMap},
         database::DatabaseSource,
     },
 };
@@ -40,7 +41,7 @@ pub(in crate::cli) struct SourceArguments {
     signing_key: Option<PathBuf>,
     /// How much of each room's timeline to read
     #[arg(long, value_enum, default_value = "full")]
-    pub(in crate::cli) history: History,
+    history: History,
     /// With `--history recent`: the most events that a room is dumped with beyond its newest ones, to have what these
     /// answer, edit or react to. A stock Conduit refuses replies in a thread whose first event it does not have
     #[arg(long, value_name = "EVENTS", default_value_t = REACH_BACK)]
@@ -110,42 +111,6 @@ fn without_password(text: &str) -> Result<Conninfo, String> {
 }
 
 impl SourceArguments {
-    /// Connects to the Synapse.
-    pub(in crate::cli) async fn open(
-        &self,
-        configuration: Option<&Configuration>,
-    ) -> anyhow::Result<Box<dyn Source>> {
-        if let (Some(homeserver), Some(token), Some(key)) =
-            (&self.homeserver, &self.admin_token_file, &self.signing_key)
-        {
-            let admin_token = read_secret("--admin-token-file", token)?;
-            let options = ApiOptions {
-                homeserver: homeserver.clone(),
-                admin_token,
-                signing_key: read_secret("--signing-key", key)?,
-                server_name: None,
-                history: self.history,
-                reach_back: self.extent().reach_back,
-                now_ts: now_ms(),
-                http: HttpOptions::default(),
-            };
-            let media = self.extent().media;
-            if media == MediaFiles::Refer {
-                bail!("the APIs can't tell where files are; say `--media copy` or `--media none`");
-            }
-            let source = ApiSource::connect(options).await.map_err(SourceError::from)?;
-            return Ok(Box::new(source.with_media(media)));
-        }
-        let Configuration { config, .. } = configuration.ok_or(NoSource)?;
-        let source = DatabaseSource::open(config, self.history, now_ms())
-            .await
-            .map_err(SourceError::from)?;
-        let Extent { reach_back, media: files, remote_media: remote, keep_expiring_tokens, .. } =
-            self.extent();
-        let source = source.reaching_back(reach_back).with_media(MediaOptions { files, remote });
-        Ok(Box::new(if keep_expiring_tokens { source.keeping_expiring_tokens() } else { source }))
-    }
-
     /// Synapse's configuration, as it was given.
     pub(in crate::cli) fn files(&self) -> &[PathBuf] {
         &self.synapse_config
@@ -154,6 +119,18 @@ impl SourceArguments {
     /// The options that say where the directories of Synapse's container are.
     pub(in crate::cli) fn mapped(&self) -> Vec<String> {
         self.place.map_path.iter().map(ToString::to_string).collect()
+    }
+
+    /// The homeserver that these arguments name, with its [`Self::configuration`].
+    pub(in crate::cli) fn homeserver<'a>(
+        &'a self,
+        configuration: &'a Result<Option<Configuration>, ConfigError>,
+    ) -> Homeserver<'a> {
+        Homeserver {
+            configuration: configuration.as_ref().map(Option::as_ref),
+            extent: self.extent(),
+            connect: self,
+        }
     }
 
     /// Refuses a command line that names no Synapse.
@@ -191,6 +168,44 @@ impl SourceArguments {
             media_store.clone_into(&mut read.config.media_store_path);
         }
         Ok(Some(read))
+    }
+}
+
+#[async_trait(?Send)]
+impl Connect for SourceArguments {
+    async fn connect(
+        &self,
+        configuration: Option<&Configuration>,
+    ) -> anyhow::Result<Box<dyn Source>> {
+        if let (Some(homeserver), Some(token), Some(key)) =
+            (&self.homeserver, &self.admin_token_file, &self.signing_key)
+        {
+            let admin_token = read_secret("--admin-token-file", token)?;
+            let options = ApiOptions {
+                homeserver: homeserver.clone(),
+                admin_token,
+                signing_key: read_secret("--signing-key", key)?,
+                server_name: None,
+                history: self.history,
+                reach_back: self.extent().reach_back,
+                now_ts: now_ms(),
+                http: HttpOptions::default(),
+            };
+            let media = self.extent().media;
+            if media == MediaFiles::Refer {
+                bail!("the APIs can't tell where files are; say `--media copy` or `--media none`");
+            }
+            let source = ApiSource::connect(options).await.map_err(SourceError::from)?;
+            return Ok(Box::new(source.with_media(media)));
+        }
+        let Configuration { config, .. } = configuration.ok_or(NoSource)?;
+        let source = DatabaseSource::open(config, self.history, now_ms())
+            .await
+            .map_err(SourceError::from)?;
+        let Extent { reach_back, media: files, remote_media: remote, keep_expiring_tokens, .. } =
+            self.extent();
+        let source = source.reaching_back(reach_back).with_media(MediaOptions { files, remote });
+        Ok(Box::new(if keep_expiring_tokens { source.keeping_expiring_tokens() } else { source }))
     }
 }
 

@@ -6,10 +6,11 @@ use clap::{ArgGroup, Args};
 
 use crate::{
     conduit::{
-        config::{ConduitConfig, ConduitFiles, ConduitService},
+        config::{ConduitConfig, ConduitFiles},
         store::{self, Backend},
     },
     fs::{ContentDirectory, Layout, atomic_dir::normal},
+    migration::{Target, TargetError},
 };
 
 /// Arguments that name a Conduit database.
@@ -47,49 +48,6 @@ pub(in crate::cli) struct TargetOptions {
     /// with an S3 bucket: the directory whose content you upload
     #[arg(long, value_name = "DIR")]
     media_directory: Option<PathBuf>,
-}
-
-/// A Conduit database on disk.
-#[derive(Clone, Debug)]
-pub(in crate::cli) struct Target {
-    /// Its directory.
-    pub(in crate::cli) directory: PathBuf,
-    /// Its engine.
-    pub(in crate::cli) backend: Backend,
-    /// The server's name, if a configuration says it.
-    pub(in crate::cli) server_name: Option<String>,
-    /// Its media directory.
-    pub(in crate::cli) media: ContentDirectory,
-    /// Whether Conduit reads media from a bucket, so that the directory is to be uploaded.
-    pub(in crate::cli) uploads_media: bool,
-    /// Whether the configuration makes Conduit delete its own users' uploads after a time.
-    pub(in crate::cli) deletes_uploads: bool,
-    /// How Conduit will be operated, if a configuration says it.
-    pub(in crate::cli) service: Option<ConduitService>,
-}
-
-/// Why what was said of Conduit can't be used.
-#[derive(Debug, thiserror::Error)]
-pub(in crate::cli) enum TargetError {
-    /// No database.
-    #[error("`--database`, `--conduit-config` or `--conduit-env` is needed")]
-    NotNamed,
-    /// Media that are on no disk.
-    #[error(
-        "Conduit's configuration keeps media in an S3 bucket; name a new directory by `--media-directory`, and upload what \
-         is written there before you start Conduit"
-    )]
-    Bucket,
-    /// A configuration for another server than the dump's.
-    #[error(
-        "Conduit's configuration is for `{configured}`, the dump is of `{dumped}`; set `server_name` to `{dumped}`"
-    )]
-    OtherServer {
-        /// Its `server_name`.
-        configured: String,
-        /// The dump's.
-        dumped: String,
-    },
 }
 
 impl TargetArguments {
@@ -171,19 +129,5 @@ impl TargetOptions {
             deletes_uploads: config.media.deletes_uploads,
             service: Some(config.service),
         })
-    }
-}
-
-impl Target {
-    /// Refuses a configuration for another server than the dump's.
-    pub(in crate::cli) fn check_server_name(&self, dumped: &str) -> anyhow::Result<()> {
-        match &self.server_name {
-            Some(name) if name != dumped => Err(TargetError::OtherServer {
-                configured: name.clone(),
-                dumped: dumped.to_owned(),
-            }
-            .into()),
-            _ => Ok(()),
-        }
     }
 }

@@ -18,12 +18,13 @@ use crate::{
     cli::{
         Global,
         arguments::{source::read_secret, target::TargetOptions},
-        block_on, exit, interrupted, output,
+        exit, output,
     },
     conduit::store::{self, Backend, Mode},
     counted::{count, counted},
     fs::files_below,
     import::history::Past,
+    runtime::{block_on, interrupted},
 };
 
 /// At the end of the help.

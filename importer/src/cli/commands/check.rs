@@ -8,23 +8,18 @@ use std::{
 use clap::Args;
 use serde::Serialize;
 
-use super::import;
 use crate::{
-    check,
-    check::{Checks, Plan},
+    check::{self, Plan},
     cli::{
         arguments::{
-            media::MediaArguments,
-            source::{Configuration, SourceArguments},
-            target::{Target, TargetOptions},
+            media::MediaArguments, report::ReportArguments, source::SourceArguments,
+            target::TargetOptions,
         },
-        block_on, exit, output,
+        exit, output,
     },
-    findings,
     findings::{Finding, codes},
     fs::atomic_dir::{normal, suffixed},
-    source::{SourceError, survey::Survey},
-    synapse::config::ConfigError,
+    migration::{self, Checked, Synapse, Target},
 };
 
 /// At the end of the help.
@@ -48,7 +43,7 @@ pub(in crate::cli) struct Arguments {
     #[command(flatten)]
     media: MediaArguments,
     #[command(flatten)]
-    report: import::ReportArguments,
+    report: ReportArguments,
     #[command(flatten)]
     accepted: Accepted,
     #[command(flatten)]
@@ -77,42 +72,29 @@ struct Outcome {
 impl Arguments {
     pub(in crate::cli) fn run(&self) -> anyhow::Result<u8> {
         self.source.named()?;
-        let accepted = self.accepted.codes();
         let place = self.target.is_said().then(|| {
             let target = self.target.resolve().map_err(|error| Box::new(unusable(&error)))?;
             let dump = dump_path(self.dump.as_deref(), &target);
-            let dump = planned(dump, self.reuse_dump, &self.source);
-            Ok(place(&target, dump, self.report.directory(&target)))
+            let dump = migration::planned(dump, self.reuse_dump, self.source.extent());
+            Ok(migration::place(&target, dump, self.report.directory(&target)))
         });
         let configuration = self.source.configuration(self.media.media_store.as_deref());
-        let looked = run(&self.source, configuration.as_ref().map(Option::as_ref), place);
-        let mut outcome = Outcome {
-            version: output::VERSION,
-            findings: looked.checks.finish(),
-            plan: looked.plan,
-        };
-        findings::accept(&mut outcome.findings, &accepted);
+        let homeserver = self.source.homeserver(&configuration);
+        let checked = migration::check(&homeserver, place, Synapse::MayRun, &self.accepted.codes());
+        let code = exit_code(&checked);
+        let outcome =
+            Outcome { version: output::VERSION, findings: checked.findings, plan: checked.plan };
         output::print(self.output.format, &outcome, |out, outcome| {
             output::findings(out, &outcome.findings)?;
             outcome.plan.as_ref().map_or(Ok(()), |plan| write!(out, "\n{plan}"))
         })?;
-        Ok(exit_code(&outcome.findings, looked.is_unreadable))
+        Ok(code)
     }
 }
 
-/// What the checks of a run found.
-pub(in crate::cli) struct Looked {
-    /// Findings.
-    pub(in crate::cli) checks: Checks,
-    /// How much there is to move, if Synapse could be read.
-    pub(in crate::cli) plan: Option<Plan>,
-    /// Whether Synapse could not be read at all.
-    pub(in crate::cli) is_unreadable: bool,
-}
-
 /// The exit code of checks: a Synapse that can't be read is not one of which something was found.
-pub(in crate::cli) fn exit_code(findings: &[Finding], is_unreadable: bool) -> u8 {
-    if is_unreadable { exit::SOURCE } else { exit::of_findings(findings) }
+pub(super) fn exit_code(checked: &Checked) -> u8 {
+    if checked.is_unreadable { exit::SOURCE } else { exit::of_findings(&checked.findings) }
 }
 
 impl Accepted {
@@ -133,90 +115,6 @@ fn acceptable(code: &str) -> Result<String, String> {
 /// The finding that an unusable configuration of Conduit is.
 fn unusable(error: &anyhow::Error) -> Finding {
     codes::CONDUIT_CONFIG.of("`--conduit-config`, `--conduit-env`", check::chain(error.as_ref()))
-}
-
-/// The plan for a dump: an earlier one is taken if that is asked for and it is there.
-pub(in crate::cli) fn planned(path: PathBuf, reuse: bool, source: &SourceArguments) -> check::Dump {
-    if reuse && path.join("manifest.json").is_file() {
-        check::Dump::Reused(path, source.extent())
-    } else {
-        check::Dump::New(path)
-    }
-}
-
-/// Where everything is to be.
-pub(in crate::cli) fn place(target: &Target, dump: check::Dump, report: PathBuf) -> check::Target {
-    check::Target {
-        dump,
-        report,
-        database: target.directory.clone(),
-        media: target.media.path().to_owned(),
-        server_name: target.server_name.clone(),
-        service: target.service.clone(),
-    }
-}
-
-/// Checks whatever can be checked.
-pub(in crate::cli) fn run(
-    source: &SourceArguments,
-    configuration: Result<Option<&Configuration>, &ConfigError>,
-    place: Option<Result<check::Target, Box<Finding>>>,
-) -> Looked {
-    let mut checks = Checks::default();
-    let mut is_unreadable = false;
-    let (mut survey, mut surroundings) = (None, None);
-    match configuration {
-        Ok(configuration) => {
-            if let Some(Configuration { config, surroundings }) = configuration {
-                checks.configuration(config, surroundings);
-            }
-            match look(source, configuration) {
-                Ok(found) => {
-                    checks.survey(&found, configuration.map(|configuration| &configuration.config));
-                    survey = Some(found);
-                }
-                Err(error) => {
-                    is_unreadable = true;
-                    checks.add(unreadable(&error));
-                }
-            }
-            surroundings = configuration.map(|configuration| &configuration.surroundings);
-        }
-        Err(error) => {
-            is_unreadable = true;
-            for finding in check::configuration_errors(error) {
-                checks.add(finding);
-            }
-        }
-    }
-    let mut plan = survey.as_ref().map(|survey| check::plan(survey, source.history));
-    match place {
-        Some(Ok(target)) => {
-            let text = "keep tokens from Synapse for as long as they live";
-            checks.add(codes::OLD_TOKENS.of("clients", text));
-            let disks = checks.target(&target, survey.as_ref(), surroundings, source.history);
-            plan = plan.map(|plan| Plan { disks, ..plan });
-        }
-        Some(Err(finding)) => checks.add(*finding),
-        None => {}
-    }
-    Looked { checks, plan, is_unreadable }
-}
-
-fn look(source: &SourceArguments, configuration: Option<&Configuration>) -> anyhow::Result<Survey> {
-    block_on(async {
-        let mut source = source.open(configuration).await?;
-        let survey = source.survey().await;
-        source.close().await?;
-        Ok(survey?)
-    })
-}
-
-fn unreadable(error: &anyhow::Error) -> Finding {
-    match error.downcast_ref::<SourceError>() {
-        Some(error) => check::source_error(error),
-        None => codes::SOURCE.of("Synapse", check::chain(error.as_ref())),
-    }
 }
 
 /// Where the dump is: where the operator says, or else beside the database, with `.dump` added.

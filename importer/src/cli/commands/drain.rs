@@ -7,12 +7,13 @@ use clap::Args;
 use conduit_backfill::http::HttpOptions;
 use secrecy::ExposeSecret as _;
 
-use super::dump;
 use crate::{
-    cli::{Global, arguments::source::read_secret, block_on, exit, interrupted, output},
+    cli::{Global, arguments::source::read_secret, exit, output},
     counted::{count, counted},
     drain::{Conduit, DrainError, Outcome, Reached, Room, RoomOutcome, Tokens, drain},
+    migration::open_dump,
     progress::Progress,
+    runtime::{block_on, interrupted},
 };
 
 /// At the end of the help.
@@ -58,7 +59,7 @@ impl Arguments {
 
     /// The rooms to read, and who may.
     fn read(&self, progress: Progress) -> anyhow::Result<(Vec<Room>, Tokens)> {
-        let dump = dump::open(&self.dump, progress)?;
+        let dump = open_dump(&self.dump, progress)?;
         let mut tokens = Tokens::default();
         for user in dump.users() {
             tokens.add(&user?);

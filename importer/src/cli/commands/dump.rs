@@ -1,23 +1,18 @@
 //! `importer dump`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use serde::Serialize;
 
 use crate::{
     check::{self, census},
-    cli::{
-        Global,
-        arguments::source::{Configuration, SourceArguments},
-        block_on, exit, interrupted, now_ms, output,
-    },
+    cli::{Global, arguments::source::SourceArguments, exit, output},
     counted::count,
-    dump::{DumpReader, format::Manifest},
+    dump::format::Manifest,
     findings::Finding,
     fs::hints,
-    progress::Progress,
-    source::dump::dump,
+    migration,
 };
 
 /// At the end of the help.
@@ -53,12 +48,10 @@ impl Arguments {
         let synapse_runs = configuration
             .as_ref()
             .is_some_and(|known| check::is_running(&known.surroundings, &known.config));
-        let manifest = write(
-            &self.source,
-            configuration.as_ref(),
-            &self.dump,
-            global.progress().step(0, 0, "dump"),
-        )?;
+        let configuration = Ok(configuration);
+        let homeserver = self.source.homeserver(&configuration);
+        let progress = global.progress().step(0, 0, "dump");
+        let manifest = migration::dump(&homeserver, &self.dump, progress)?;
         let findings = manifest.census.as_ref().map(census::findings).unwrap_or_default();
         let dumped = Dumped { manifest, findings, synapse_runs };
         output::print(self.output.format, &dumped, |out, Dumped { manifest, findings, .. }| {
@@ -90,24 +83,4 @@ impl Arguments {
         })?;
         Ok(exit::of_findings(&dumped.findings))
     }
-}
-
-/// Reads a Synapse into a new dump.
-pub(in crate::cli) fn write(
-    source: &SourceArguments,
-    configuration: Option<&Configuration>,
-    directory: &Path,
-    progress: Progress,
-) -> anyhow::Result<Manifest> {
-    block_on(async {
-        let mut source = source.open(configuration).await?;
-        Ok(dump(source.as_mut(), directory, now_ms(), &progress, interrupted()).await?)
-    })
-}
-
-/// Opens a dump, checking its files.
-pub(in crate::cli) fn open(directory: &Path, progress: Progress) -> anyhow::Result<DumpReader> {
-    let bytes = DumpReader::size(directory)?;
-    let phase = progress.phase_of_bytes("files of the dump", bytes);
-    Ok(DumpReader::open(directory, |checked| phase.advance(checked))?)
 }

@@ -1,28 +1,22 @@
-//! `importer migrate`: check, dump, import, verify, report.
-//!
-//! Each step leaves something only when it is complete: the dump and the database get their names at their ends. So a
-//! run that was ended anywhere can be run again. A dump that is complete is taken again only when asked for, and only if
-//! Synapse has not gone on since.
+//! `importer migrate`.
 
 use std::path::PathBuf;
 
 use clap::Args;
 use serde::Serialize;
 
-use super::{check, dump, import};
+use super::{check, import};
 use crate::{
-    check::Dump,
     cli::{
         Global,
         arguments::{
-            media::MediaArguments,
-            source::{Configuration, SourceArguments},
+            media::MediaArguments, report::ReportArguments, source::SourceArguments,
             target::TargetArguments,
         },
         exit, interruptible, output,
     },
-    findings::{self, Finding},
-    progress::Stopwatch,
+    findings::Finding,
+    migration::{Checked, Imported, Migrated, Plan, Target, Watch, migrate},
     tally::Tally,
 };
 
@@ -47,15 +41,12 @@ pub(in crate::cli) struct Arguments {
     #[command(flatten)]
     media: MediaArguments,
     #[command(flatten)]
-    report: import::ReportArguments,
+    report: ReportArguments,
     #[command(flatten)]
     accepted: check::Accepted,
     #[command(flatten)]
     output: output::Form,
 }
-
-/// Steps of a migration: check, dump, import, verify.
-const STEPS: u8 = 4;
 
 /// What a migration printed.
 #[derive(Debug, Serialize)]
@@ -68,7 +59,7 @@ struct Outcome {
     dumped: Tally,
     /// What became of it.
     #[serde(flatten)]
-    imported: import::Outcome,
+    imported: Imported,
 }
 
 /// What was found before anything was written.
@@ -82,82 +73,67 @@ struct Refused {
 impl Arguments {
     pub(in crate::cli) fn run(&self, global: Global) -> anyhow::Result<u8> {
         self.source.named()?;
-        let accepted = self.accepted.codes();
-        let progress = global.progress();
-        let mut watch = Stopwatch::start();
         let target = self.target.resolve()?;
-        let directory = check::dump_path(self.dump.as_deref(), &target);
-        let plan = check::planned(directory.clone(), self.reuse_dump, &self.source);
-        let is_reused = matches!(plan, Dump::Reused(..));
-        let report = self.report.directory(&target);
-        let place = check::place(&target, plan, report.clone());
         let configuration = self.source.configuration(self.media.media_store.as_deref());
-        let configuration = configuration.as_ref().map(Option::as_ref);
-        let phase = progress.step(1, STEPS, "check").phase("finding", 0);
-        let check::Looked { mut checks, is_unreadable, .. } =
-            check::run(&self.source, configuration, Some(Ok(place)));
-        let configuration = configuration.ok().flatten();
-        if let Some(Configuration { config, surroundings }) = configuration {
-            checks.stopped(surroundings, Some(config));
-        }
-        let mut found = checks.finish();
-        phase.advance(u64::try_from(found.len()).unwrap_or(u64::MAX));
-        drop(phase);
-        findings::accept(&mut found, &accepted);
-        if exit::of_findings(&found) == exit::BLOCKING {
-            let code = check::exit_code(&found, is_unreadable);
-            let nothing = Refused { version: output::VERSION, findings: found };
-            output::print(self.output.format, &nothing, |out, nothing| {
-                output::findings(out, &nothing.findings)?;
-                writeln!(out, "Nothing was written.")
-            })?;
-            return Ok(code);
-        }
-        watch.lap("check");
-
-        let dumped = if is_reused {
-            output::tell(&format!(
-                "step 2 of {STEPS}, dump: taking the one in `{}`",
-                directory.display()
-            ));
-            crate::dump::DumpReader::peek(&directory)?
-        } else {
-            dump::write(&self.source, configuration, &directory, progress.step(2, STEPS, "dump"))?
-        };
-        watch.lap("dump");
-
-        let again = format!(
-            "the dump in `{}` is complete: run the command again with `--reuse-dump`, which takes it unless \
-             somebody was active on Synapse since",
-            directory.display()
-        );
-        let _interruptible = interruptible(format!("interrupted; {again}"))?;
-        let run = import::Run {
+        let plan = Plan {
+            homeserver: self.source.homeserver(&configuration),
+            dump: check::dump_path(self.dump.as_deref(), &target),
+            reuse_dump: self.reuse_dump,
             target: &target,
-            media: &self.media,
-            report: &report,
-            checked: Some(found),
+            media: self.media.origin(),
+            report: self.report.directory(&target),
+            accepted: self.accepted.codes(),
             open: global.open,
-            progress,
-            steps: (3, STEPS),
+            progress: global.progress(),
             synapse_config: self.source.files(),
             map_path: &self.source.mapped(),
+            program: &output::program(),
         };
-        let imported =
-            run.import(&directory, watch).map_err(|error| error.context(output::Hint(again)))?;
-        let outcome = Outcome {
-            dump: directory.clone(),
-            reused_dump: is_reused,
-            dumped: dumped.tally,
-            imported,
-        };
-        output::print(self.output.format, &outcome, |out, outcome| {
+        match migrate(&plan, &mut Terminal::default())? {
+            Migrated::Refused(checked) => self.refused(checked),
+            Migrated::Moved { dumped, reused_dump, imported } => {
+                let dump = plan.dump.clone();
+                let outcome = Outcome { dump, reused_dump, dumped: dumped.tally, imported };
+                self.moved(&outcome, &target)
+            }
+        }
+    }
+
+    fn refused(&self, checked: Checked) -> anyhow::Result<u8> {
+        let code = check::exit_code(&checked);
+        let nothing = Refused { version: output::VERSION, findings: checked.findings };
+        output::print(self.output.format, &nothing, |out, nothing| {
+            output::findings(out, &nothing.findings)?;
+            writeln!(out, "Nothing was written.")
+        })?;
+        Ok(code)
+    }
+
+    fn moved(&self, outcome: &Outcome, target: &Target) -> anyhow::Result<u8> {
+        output::print(self.output.format, outcome, |out, outcome| {
             let earlier = if outcome.reused_dump { ", which an earlier run made" } else { "" };
-            writeln!(out, "From Synapse into {}{earlier}:\n", directory.display())?;
+            writeln!(out, "From Synapse into {}{earlier}:\n", outcome.dump.display())?;
             output::tally(out, &outcome.dumped, "dumped")?;
             writeln!(out, "\nFrom there into Conduit's database:\n")?;
-            outcome.imported.text(out, &target)
+            import::text(out, &outcome.imported, target)
         })?;
-        Ok(outcome.imported.exit_code())
+        Ok(exit::of_findings(&outcome.imported.findings))
+    }
+}
+
+/// Shows on the terminal how a migration goes on, and lets the operator end it.
+#[derive(Default)]
+struct Terminal {
+    interruptible: Option<tokio::runtime::Runtime>,
+}
+
+impl Watch for Terminal {
+    fn takes_earlier_dump(&mut self, step: &str, plan: &Plan<'_>) {
+        output::tell(&format!("{step}: taking the one in `{}`", plan.dump.display()));
+    }
+
+    fn has_dump(&mut self, again: &str) -> anyhow::Result<()> {
+        self.interruptible = Some(interruptible(format!("interrupted; {again}"))?);
+        Ok(())
     }
 }

@@ -4,16 +4,17 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{dump, import::ReportArguments};
 use crate::{
-    cli::{Global, arguments::target::TargetArguments, exit, output},
-    conduit::store::{self, KvStore, Mode},
+    cli::{
+        Global,
+        arguments::{report::ReportArguments, target::TargetArguments},
+        exit, output,
+    },
+    conduit::store::{self, Mode},
     counted::count,
-    dump::DumpReader,
-    progress::Progress,
+    migration::open_dump,
     report,
-    tally::Skip,
-    verify::{self, Files, StateComparison, Verified},
+    verify::{self, Files, StateComparison},
 };
 
 /// At the end of the help.
@@ -47,7 +48,7 @@ impl Arguments {
     pub(in crate::cli) fn run(&self, global: Global) -> anyhow::Result<u8> {
         let target = self.target.resolve()?;
         let progress = global.progress().step(0, 0, "verify");
-        let dump = self.dump.as_ref().map(|dir| dump::open(dir, progress)).transpose()?;
+        let dump = self.dump.as_ref().map(|dir| open_dump(dir, progress)).transpose()?;
         if let Some(dump) = &dump {
             target.check_server_name(&dump.manifest().server_name)?;
         }
@@ -60,7 +61,7 @@ impl Arguments {
                 let left_out = report::left_out(&directory, dump.manifest()).unwrap_or_default();
                 let how =
                     if self.all_state { StateComparison::All } else { StateComparison::Sample };
-                everything(store.as_ref(), dump, files, &left_out, how, progress)?
+                verify::everything(store.as_ref(), dump, files, &left_out, how, progress)?
             }
             (None, name) => {
                 let name = name.as_deref().unwrap_or_default();
@@ -82,22 +83,4 @@ impl Arguments {
         })?;
         Ok(exit::of_findings(&verified.findings))
     }
-}
-
-/// Looks at a database alone and against its dump. `skipped` is what the import left out, if known.
-pub(in crate::cli) fn everything(
-    store: &dyn KvStore,
-    dump: &DumpReader,
-    files: Files<'_>,
-    skipped: &[Skip],
-    how: StateComparison,
-    progress: Progress,
-) -> Result<Verified, verify::VerifyError> {
-    let mut verified = verify::structure(store, &dump.manifest().server_name, &progress)?;
-    let compared = verify::against_dump(store, dump, skipped, how, &progress)?;
-    verified.findings.extend(compared.findings);
-    let media = verify::media(store, Some(dump), files, skipped, &progress)?;
-    verified.findings.extend(media.findings);
-    verified.findings.sort();
-    Ok(verified)
 }

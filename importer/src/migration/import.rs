@@ -1,0 +1,216 @@
+//! The third and fourth step: a dump becomes a Conduit database, which is verified, reported on and put into its place.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+use serde::Serialize;
+use tracing::warn;
+
+use super::{
+    MediaOrigin, Target, VERSION,
+    dump::open_dump,
+    new_media::{self, NewMedia},
+};
+use crate::{
+    check::{self, census, chain},
+    conduit::store::{Mode, Open},
+    findings::{self, Finding, Severity},
+    fs::atomic_dir::Partial,
+    import::{self, import},
+    progress::{Progress, Stopwatch},
+    report::{self, Later, Prepared, Report, Todo, TreeFacts, Verdict},
+    runtime::now_ms,
+    tally::Tally,
+    verify::{self, Files, StateComparison},
+};
+
+/// What an import did.
+#[derive(Debug, Serialize)]
+pub struct Imported {
+    /// [`VERSION`].
+    pub version: u32,
+    /// How it ended.
+    pub verdict: Verdict,
+    /// The same in one sentence.
+    pub headline: String,
+    /// Where the database is; `None` if it was not good enough to get its name.
+    pub database: Option<PathBuf>,
+    /// What moved.
+    pub tally: Tally,
+    /// What the operator must know.
+    pub findings: Vec<Finding>,
+    /// Rows that were read back and compared.
+    pub rows_verified: u64,
+    /// Where the report is; `None` if it could not be written, which is in the log.
+    pub report: Option<PathBuf>,
+    /// History that is left for later.
+    pub later: Later,
+    /// What the operator has to do, in this order.
+    pub todo: Vec<Todo>,
+}
+
+/// Something in the dump makes a Conduit database impossible.
+#[derive(Debug, thiserror::Error)]
+#[error("the dump can't be imported")]
+pub struct Blocked {
+    /// Why; at least one is blocking.
+    pub findings: Vec<Finding>,
+}
+
+/// An import with what is around it.
+#[derive(Debug)]
+pub struct Import<'a> {
+    /// Where the database goes.
+    pub target: &'a Target,
+    /// How media files move.
+    pub media: MediaOrigin,
+    /// Where the report goes.
+    pub report: &'a Path,
+    /// Findings of the checks; `None` if nothing was checked.
+    pub checked: Option<Vec<Finding>>,
+    /// What opens the new database.
+    pub open: Open,
+    /// Where progress is shown.
+    pub progress: Progress,
+    /// The number of the import among the steps of the run, and how many there are. Verification is the next one.
+    pub steps: (u8, u8),
+    /// Synapse's configuration, if it is known.
+    pub synapse_config: &'a [PathBuf],
+    /// The options that say where the directories of Synapse's container are.
+    pub map_path: &'a [String],
+    /// How a shell runs this program again.
+    pub program: &'a str,
+}
+
+impl Import<'_> {
+    /// Imports a dump: into `<target>.partial`, verified there, then renamed; then reported.
+    ///
+    /// # Errors
+    ///
+    /// If the dump is damaged or can't be imported, or the target can't be written; nothing has its name then.
+    pub fn run(self, directory: &Path, mut watch: Stopwatch) -> anyhow::Result<Imported> {
+        let Self {
+            target,
+            media,
+            report,
+            checked,
+            open,
+            progress,
+            steps,
+            synapse_config,
+            map_path,
+            program,
+        } = self;
+        let (first, of) = steps;
+        let importing = progress.step(first, of, "import");
+        let verifying = progress.step(first.saturating_add(1), of, "verify");
+        let partial = Partial::create(&target.directory)?;
+        let dump = open_dump(directory, importing)?;
+        target.check_server_name(&dump.manifest().server_name)?;
+        watch.lap("check the dump's files");
+        let media = NewMedia::create(&media, target, partial.path())?;
+        let of_dump = check::of_dump(&dump)?;
+        if findings::gravest(&of_dump) == Some(Severity::Blocking) {
+            return Err(Blocked { findings: of_dump }.into());
+        }
+        let mut store = open(target.backend, partial.path(), Mode::Create)?;
+        let imported = import(&dump, store.as_mut(), Some(&media.target), &importing)?;
+        drop(store);
+        watch.lap("import");
+        let store = open(target.backend, partial.path(), Mode::Read)?;
+        let files = Files { directory: media.directory(), store: media.target.store.as_ref() };
+        let skipped = &imported.tally.skipped;
+        let verified = verify::everything(
+            store.as_ref(),
+            &dump,
+            files,
+            skipped,
+            StateComparison::Sample,
+            verifying,
+        )?;
+        drop(store);
+        watch.lap("verify");
+        let passed = findings::gravest(&verified.findings) != Some(Severity::Blocking);
+        let mut findings = imported.findings;
+        match checked {
+            Some(checked) => {
+                let has_census = dump.manifest().census.is_some();
+                let is_of_census = |finding: &Finding| has_census && census::is_code(finding.code);
+                findings.extend(checked.into_iter().filter(|finding| !is_of_census(finding)));
+            }
+            None => findings.extend(of_dump),
+        }
+        if let Some(census) = &dump.manifest().census {
+            findings.extend(census::findings(census));
+        }
+        findings.extend(verified.findings);
+        findings.extend(new_media::retention(target));
+        findings.sort();
+        let listen = target.service.as_ref().map(|service| reached(service.listen));
+        let facts = report::Outcome {
+            media: report::MediaFacts {
+                directory: target.media.path().to_owned(),
+                uploaded: target.uploads_media,
+            },
+            listen,
+            database: report::DatabaseFacts {
+                directory: target.directory.clone(),
+                backend: target.backend.to_string(),
+                version: import::VERSION,
+                complete: passed,
+                trees: verified
+                    .rows
+                    .iter()
+                    .map(|(&name, &rows)| {
+                        let bytes = verified.bytes.get(name).copied().unwrap_or(0);
+                        (name, TreeFacts { rows, bytes })
+                    })
+                    .collect(),
+            },
+            imported: &imported.tally,
+            findings: &findings,
+            steps: watch.steps(),
+            made_ts: now_ms(),
+            program,
+            synapse_config,
+            map_path,
+        };
+        let made = Report::of(&dump, facts)?;
+        let prepared = made.prepare(report);
+        let (database, written) = if passed {
+            // The report says that the database is complete, so it gets its name after it; what may well fail comes before.
+            let prepared = prepared?;
+            media.finish()?;
+            (Some(partial.finish()?), prepared.finish())
+        } else {
+            (None, prepared.and_then(Prepared::finish))
+        };
+        if let Err(error) = &written {
+            warn!("{}", chain(error));
+        }
+        Ok(Imported {
+            version: VERSION,
+            verdict: made.verdict,
+            headline: made.headline,
+            database,
+            tally: imported.tally,
+            findings,
+            rows_verified: verified.rows.values().sum(),
+            report: written.is_ok().then(|| report.to_owned()),
+            later: made.later,
+            todo: made.todo,
+        })
+    }
+}
+
+/// How a server that listens there is reached from this machine.
+fn reached(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
+}

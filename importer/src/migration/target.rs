@@ -1,0 +1,68 @@
+//! The Conduit database that is written or read.
+
+use std::path::PathBuf;
+
+use crate::{
+    conduit::{config::ConduitService, store::Backend},
+    fs::ContentDirectory,
+};
+
+/// A Conduit database on disk.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Its directory.
+    pub directory: PathBuf,
+    /// Its engine.
+    pub backend: Backend,
+    /// The server's name, if a configuration says it.
+    pub server_name: Option<String>,
+    /// Its media directory.
+    pub media: ContentDirectory,
+    /// Whether Conduit reads media from a bucket, so that the directory is to be uploaded.
+    pub uploads_media: bool,
+    /// Whether the configuration makes Conduit delete its own users' uploads after a time.
+    pub deletes_uploads: bool,
+    /// How Conduit will be operated, if a configuration says it.
+    pub service: Option<ConduitService>,
+}
+
+/// Why what was said of Conduit can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    /// No database.
+    #[error("`--database`, `--conduit-config` or `--conduit-env` is needed")]
+    NotNamed,
+    /// Media that are on no disk.
+    #[error(
+        "Conduit's configuration keeps media in an S3 bucket; name a new directory by `--media-directory`, and upload what \
+         is written there before you start Conduit"
+    )]
+    Bucket,
+    /// A configuration for another server than the dump's.
+    #[error(
+        "Conduit's configuration is for `{configured}`, the dump is of `{dumped}`; set `server_name` to `{dumped}`"
+    )]
+    OtherServer {
+        /// Its `server_name`.
+        configured: String,
+        /// The dump's.
+        dumped: String,
+    },
+}
+
+impl Target {
+    /// Refuses a configuration for another server than the dump's.
+    ///
+    /// # Errors
+    ///
+    /// [`TargetError::OtherServer`].
+    pub fn check_server_name(&self, dumped: &str) -> Result<(), TargetError> {
+        match &self.server_name {
+            Some(name) if name != dumped => Err(TargetError::OtherServer {
+                configured: name.clone(),
+                dumped: dumped.to_owned(),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
