@@ -32,7 +32,7 @@ use crate::{
         codes::{self, Code},
     },
     source::survey::Survey,
-    synapse::config::{Surroundings, SynapseConfig},
+    synapse::config::{Deployment, SynapseConfig},
 };
 
 /// Findings of one code that are kept; the rest is counted.
@@ -50,21 +50,21 @@ pub struct Checks {
 }
 
 /// Whether Synapse can be seen to run, by its configuration.
-pub fn is_running(surroundings: &Surroundings, config: &SynapseConfig) -> bool {
-    !running::running(surroundings, Some(config), 0).is_empty()
+pub fn is_running(deployment: &Deployment, config: &SynapseConfig) -> bool {
+    !running::running(deployment, Some(config), 0).is_empty()
 }
 
 impl Checks {
     /// Checks Synapse's configuration.
-    pub fn configuration(&mut self, config: &SynapseConfig, surroundings: &Surroundings) {
-        self.media_elsewhere = surroundings.media_elsewhere;
-        source::configuration(self, config, surroundings);
+    pub fn configuration(&mut self, config: &SynapseConfig, deployment: &Deployment) {
+        self.media_elsewhere = deployment.media_elsewhere;
+        source::configuration(self, config, deployment);
     }
 
     /// Checks that no Synapse runs: before a migration, which would lose what it writes.
     /// To be called after [`Checks::survey`].
-    pub fn stopped(&mut self, surroundings: &Surroundings, config: Option<&SynapseConfig>) {
-        self.findings.extend(running::running(surroundings, config, self.sessions));
+    pub fn stopped(&mut self, deployment: &Deployment, config: Option<&SynapseConfig>) {
+        self.findings.extend(running::running(deployment, config, self.sessions));
     }
 
     /// Checks what is in Synapse. `config` is absent if its APIs are read.
@@ -83,10 +83,10 @@ impl Checks {
         &mut self,
         target: &Target,
         survey: Option<&Survey>,
-        surroundings: Option<&Surroundings>,
+        deployment: Option<&Deployment>,
         history: History,
     ) -> Vec<Disk> {
-        target::check(self, target, survey, surroundings);
+        target::check(self, target, survey, deployment);
         survey.map(|survey| space::check(self, target, survey, history)).unwrap_or_default()
     }
 

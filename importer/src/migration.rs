@@ -127,7 +127,7 @@ pub enum Migrated {
         /// Whether an earlier run had read it.
         reused_dump: bool,
         /// What became of it.
-        imported: Imported,
+        imported: Box<Imported>,
     },
 }
 
@@ -192,5 +192,5 @@ pub fn migrate(plan: &Plan<'_>, watch: &mut dyn Watch) -> anyhow::Result<Migrate
         program: plan.program,
     };
     let imported = import.run(&plan.dump, stopwatch).map_err(|error| error.context(Hint(again)))?;
-    Ok(Migrated::Moved { dumped, reused_dump, imported })
+    Ok(Migrated::Moved { dumped, reused_dump, imported: imported.into() })
 }

@@ -6,7 +6,7 @@ use crate::{
     counted::counted,
     findings::{Finding, codes},
     fs::open_by,
-    synapse::config::{DatabaseConfig, Surroundings, SynapseConfig},
+    synapse::config::{DatabaseConfig, Deployment, SynapseConfig},
 };
 
 /// How long a local port may take to answer.
@@ -14,18 +14,18 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 /// What tells that Synapse runs. `sessions` are those of others on its PostgreSQL database.
 pub(super) fn running(
-    surroundings: &Surroundings,
+    deployment: &Deployment,
     config: Option<&SynapseConfig>,
     sessions: u64,
 ) -> Vec<Finding> {
     let mut found = Vec::new();
     let answers =
         |address: &&std::net::SocketAddr| TcpStream::connect_timeout(address, PATIENCE).is_ok();
-    if let Some(address) = surroundings.listeners.iter().find(answers) {
+    if let Some(address) = deployment.listeners.iter().find(answers) {
         let text = "something answers on Synapse's listener";
         found.push(codes::RUNNING.of(address.to_string(), text));
     }
-    if let Some(file) = &surroundings.pid_file
+    if let Some(file) = &deployment.pid_file
         && let Some(number) = process(file)
     {
         let text = format!("process {number}, which `pid_file` names, is a Synapse");

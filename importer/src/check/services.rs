@@ -9,7 +9,7 @@ use super::Checks;
 use crate::{
     conduit::config::ConduitService,
     findings::codes::{self, Code},
-    synapse::config::{Service, Surroundings, SynapseConfig},
+    synapse::config::{Deployment, Service, SynapseConfig},
 };
 
 /// What Conduit has no setting for.
@@ -28,7 +28,7 @@ const WITHOUT: [(Service, &Code, &str); 6] = [
 const BRIDGE_SWITCHES: [&str; 2] = ["io.element.msc4190", "org.matrix.msc3202"];
 
 /// Compares what both servers do.
-pub(super) fn check(checks: &mut Checks, conduit: &ConduitService, synapse: Option<&Surroundings>) {
+pub(super) fn check(checks: &mut Checks, conduit: &ConduitService, synapse: Option<&Deployment>) {
     let Some(synapse) = synapse else { return };
     let does = |service| synapse.services.contains(&service);
     if does(Service::Turn) && !conduit.turn {
@@ -64,7 +64,7 @@ pub(super) fn check(checks: &mut Checks, conduit: &ConduitService, synapse: Opti
 }
 
 /// Checks what does not depend on Conduit's configuration.
-pub(super) fn of_synapse(checks: &mut Checks, config: &SynapseConfig, synapse: &Surroundings) {
+pub(super) fn of_synapse(checks: &mut Checks, config: &SynapseConfig, synapse: &Deployment) {
     if synapse.services.contains(&Service::OtherMediaRepository) {
         checks.found(&codes::OTHER_MEDIA, "`enable_media_repo`", "is off");
     }

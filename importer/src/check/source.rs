@@ -12,7 +12,7 @@ use crate::{
         survey::{Duplicate, Survey},
     },
     synapse::{
-        config::{ConfigError, Surroundings, SynapseConfig},
+        config::{ConfigError, Deployment, SynapseConfig},
         database::DatabaseError,
     },
 };
@@ -81,11 +81,7 @@ pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     text
 }
 
-pub(super) fn configuration(
-    checks: &mut Checks,
-    config: &SynapseConfig,
-    surroundings: &Surroundings,
-) {
+pub(super) fn configuration(checks: &mut Checks, config: &SynapseConfig, deployment: &Deployment) {
     let seed = secrecy::ExposeSecret::expose_secret(&config.signing_key.seed);
     if let Err(error) = keypair::pkcs8(&config.signing_key.version, seed) {
         checks.found(&codes::SIGNING_KEY, &config.signing_key.version, error.to_string());
@@ -97,7 +93,7 @@ pub(super) fn configuration(
     if config.workers {
         checks.found(&codes::WORKERS, "`instance_map`, `redis`", "are configured");
     }
-    for key in &surroundings.other_logins {
+    for key in &deployment.other_logins {
         checks.found(&codes::OTHER_LOGINS, format!("`{key}`"), "is configured");
     }
     let texts = config.appservices.iter().map(|one| (&*one.id, one.registration.expose_secret()));
@@ -106,27 +102,27 @@ pub(super) fn configuration(
             checks.found(&codes::APPSERVICE, id, detail);
         }
     }
-    services::of_synapse(checks, config, surroundings);
-    for module in &surroundings.modules {
+    services::of_synapse(checks, config, deployment);
+    for module in &deployment.modules {
         checks.found(&codes::MODULES, module, "is loaded");
     }
-    for module in &surroundings.media_providers {
+    for module in &deployment.media_providers {
         checks.found(&codes::MEDIA_PROVIDER, module, "is configured");
     }
-    paths(checks, surroundings);
+    paths(checks, deployment);
 }
 
-fn paths(checks: &mut Checks, surroundings: &Surroundings) {
-    for proposed in &surroundings.proposed_paths {
+fn paths(checks: &mut Checks, deployment: &Deployment) {
+    for proposed in &deployment.proposed_paths {
         let there = proposed.there.display().to_string();
         checks.found(&codes::CONTAINER_PATHS, there, proposed.to_string());
     }
-    for (key, taken, other) in &surroundings.ambiguous_paths {
+    for (key, taken, other) in &deployment.ambiguous_paths {
         let text =
             format!("`{}` is taken, and `{}` is there as well", taken.display(), other.display());
         checks.found(&codes::AMBIGUOUS_PATH, format!("`{key}`"), text);
     }
-    for file in &surroundings.passed_over {
+    for file in &deployment.passed_over {
         checks.found(&codes::PASSED_OVER, file.display().to_string(), "is no YAML mapping");
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     findings::{Finding, codes},
     fs::atomic_dir::{self, PartialError, nearest},
     source::survey::Survey,
-    synapse::config::Surroundings,
+    synapse::config::Deployment,
 };
 
 /// A dump in the plan of a migration.
@@ -46,7 +46,7 @@ pub(super) fn check(
     checks: &mut Checks,
     target: &Target,
     survey: Option<&Survey>,
-    surroundings: Option<&Surroundings>,
+    deployment: Option<&Deployment>,
 ) {
     if let (Some(configured), Some(survey)) = (&target.server_name, survey)
         && *configured != survey.server_name
@@ -67,8 +67,8 @@ pub(super) fn check(
     }
     writable(checks, nearest(&target.report));
     if let Some(service) = &target.service {
-        self::service(checks, service, surroundings);
-        services::check(checks, service, surroundings);
+        self::service(checks, service, deployment);
+        services::check(checks, service, deployment);
     }
 }
 
@@ -152,9 +152,9 @@ fn reused(checks: &mut Checks, path: &Path, asked: Extent, survey: Option<&Surve
     }
 }
 
-fn service(checks: &mut Checks, service: &ConduitService, surroundings: Option<&Surroundings>) {
-    let is_synapses = surroundings.is_some_and(|surroundings| {
-        surroundings.listeners.iter().any(|listener| listener.port() == service.listen.port())
+fn service(checks: &mut Checks, service: &ConduitService, deployment: Option<&Deployment>) {
+    let is_synapses = deployment.is_some_and(|deployment| {
+        deployment.listeners.iter().any(|listener| listener.port() == service.listen.port())
     });
     if !is_synapses
         && let Err(error) = TcpListener::bind(service.listen)
@@ -168,13 +168,13 @@ fn service(checks: &mut Checks, service: &ConduitService, surroundings: Option<&
     for file in service.tls.iter().filter(|file| !file.is_file()) {
         checks.found(&codes::NO_START, "`tls`", format!("`{}` is no file", file.display()));
     }
-    if service.registration && surroundings.is_some_and(|surroundings| !surroundings.registration) {
+    if service.registration && deployment.is_some_and(|deployment| !deployment.registration) {
         checks.found(&codes::REGISTRATION_OPEN, "`allow_registration`", "is on");
     }
     if !service.federation {
         checks.found(&codes::NO_FEDERATION, "`allow_federation`", "is off");
     }
-    let theirs = surroundings.map_or(0, |synapse| synapse.max_upload_bytes);
+    let theirs = deployment.map_or(0, |synapse| synapse.max_upload_bytes);
     if theirs > service.max_request_bytes {
         let text = format!("{} bytes, {theirs} on Synapse", service.max_request_bytes);
         checks.found(&codes::UPLOAD_SIZE, "`max_request_size`", text);

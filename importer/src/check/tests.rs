@@ -14,7 +14,7 @@ use crate::{
     fs::atomic_dir::Partial,
     source::survey::{Account, Database, Media, Survey},
     synapse::{
-        config::{ConfigError, Service, Surroundings, SynapseConfig},
+        config::{ConfigError, Deployment, Service, SynapseConfig},
         database::DatabaseError,
     },
 };
@@ -23,7 +23,7 @@ fn codes(checks: Checks) -> Vec<&'static str> {
     checks.finish().into_iter().map(|finding| finding.code).collect()
 }
 
-fn read(text: &str) -> Result<(SynapseConfig, Surroundings), ConfigError> {
+fn read(text: &str) -> Result<(SynapseConfig, Deployment), ConfigError> {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("homeserver.yaml");
     let seed = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
@@ -32,7 +32,7 @@ fn read(text: &str) -> Result<(SynapseConfig, Surroundings), ConfigError> {
     );
     std::fs::write(&file, format!("{base}{text}")).unwrap();
     let files = [file];
-    Ok((SynapseConfig::read(&files)?, Surroundings::read(&files)?))
+    Ok((SynapseConfig::read(&files)?, Deployment::read(&files)?))
 }
 
 #[test]
@@ -45,14 +45,14 @@ fn each_trap_of_the_configuration_is_found() {
         ("modules: [{module: spam.Checker}]", "C116"),
         ("media_storage_providers: [{module: s3.Backend}]", "C403"),
     ] {
-        let (config, surroundings) = read(text).unwrap();
+        let (config, deployment) = read(text).unwrap();
         let mut checks = Checks::default();
-        checks.configuration(&config, &surroundings);
+        checks.configuration(&config, &deployment);
         assert_eq!(codes(checks), [code], "{text}");
     }
-    let (config, surroundings) = read("").unwrap();
+    let (config, deployment) = read("").unwrap();
     let mut checks = Checks::default();
-    checks.configuration(&config, &surroundings);
+    checks.configuration(&config, &deployment);
     assert_eq!(codes(checks), [""; 0]);
 }
 
@@ -67,20 +67,20 @@ fn a_registration_that_conduit_cannot_read_is_found() {
         (whole.replace("hs_token: planted-b\n", ""), vec!["C117"]),
         (whole.replace("{users: ", "[{users: ").replace("}]}", "}]}]"), vec!["C117"]),
     ] {
-        let (mut config, surroundings) = read("").unwrap();
+        let (mut config, deployment) = read("").unwrap();
         config.appservices =
             vec![DumpAppservice { id: "bridge".into(), registration: registration.into() }];
         let mut checks = Checks::default();
-        checks.configuration(&config, &surroundings);
+        checks.configuration(&config, &deployment);
         let found = checks.finish();
         assert_eq!(found.iter().map(|finding| finding.code).collect::<Vec<_>>(), expected);
         assert!(!format!("{found:?}").contains("planted"));
     }
-    let (mut config, surroundings) = read("").unwrap();
+    let (mut config, deployment) = read("").unwrap();
     let twice = || DumpAppservice { id: "bridge".into(), registration: whole.to_owned().into() };
     config.appservices = vec![twice(), twice()];
     let mut checks = Checks::default();
-    checks.configuration(&config, &surroundings);
+    checks.configuration(&config, &deployment);
     assert_eq!(codes(checks), ["C117"]);
 }
 
@@ -94,11 +94,11 @@ fn a_bridge_that_needs_what_conduit_has_not_is_found() {
         ("org.matrix.msc3202: true\n", vec!["C528"]),
         ("org.matrix.msc3202: false\n", vec![]),
     ] {
-        let (mut config, surroundings) = read("").unwrap();
+        let (mut config, deployment) = read("").unwrap();
         let registration = format!("{registration}{more}").into();
         config.appservices = vec![DumpAppservice { id: "bridge".into(), registration }];
         let mut checks = Checks::default();
-        checks.configuration(&config, &surroundings);
+        checks.configuration(&config, &deployment);
         assert_eq!(codes(checks), expected, "{more}");
     }
 }
@@ -165,13 +165,13 @@ fn of_target(directory: &Path, change: impl FnOnce(&mut Target)) -> Vec<&'static
         service: Some(service()),
     };
     change(&mut target);
-    let surroundings = Surroundings {
+    let deployment = Deployment {
         max_upload_bytes: 1 << 20,
         services: [Service::ServerWellKnown].into(),
-        ..Surroundings::default()
+        ..Deployment::default()
     };
     let mut checks = Checks::default();
-    checks.target(&target, Some(&survey()), Some(&surroundings), History::Recent);
+    checks.target(&target, Some(&survey()), Some(&deployment), History::Recent);
     codes(checks)
 }
 
@@ -253,7 +253,7 @@ fn what_to_do_about_a_target_is_said_once() {
 fn what_conduit_does_otherwise_is_found() {
     let of = |text: &str, change: &dyn Fn(&mut ConduitService)| {
         let text = format!("serve_server_wellknown: true\n{text}");
-        let (config, surroundings) = read(&text).unwrap();
+        let (config, deployment) = read(&text).unwrap();
         let directory = tempfile::tempdir().unwrap();
         let mut service = service();
         service.max_request_bytes = 1 << 30;
@@ -267,8 +267,8 @@ fn what_conduit_does_otherwise_is_found() {
             service: Some(service),
         };
         let mut checks = Checks::default();
-        checks.configuration(&config, &surroundings);
-        checks.target(&target, None, Some(&surroundings), History::Full);
+        checks.configuration(&config, &deployment);
+        checks.target(&target, None, Some(&deployment), History::Full);
         codes(checks)
     };
     let same = &|_: &mut ConduitService| {};
@@ -288,9 +288,9 @@ fn what_conduit_does_otherwise_is_found() {
         ("enable_media_repo: false", "C404"),
     ] {
         let found = if text.starts_with("serve_") {
-            let (_, surroundings) = read(text).unwrap();
+            let (_, deployment) = read(text).unwrap();
             let mut checks = Checks::default();
-            super::services::check(&mut checks, &service(), Some(&surroundings));
+            super::services::check(&mut checks, &service(), Some(&deployment));
             codes(checks)
         } else {
             of(text, same)
@@ -310,9 +310,9 @@ fn media_that_another_program_keeps_is_told_once() {
     let directory = tempfile::tempdir().unwrap();
     let of = |store: &Path, missing: &[&str]| {
         let text = format!("enable_media_repo: false\nmedia_store_path: {}", store.display());
-        let (config, surroundings) = read(&text).unwrap();
+        let (config, deployment) = read(&text).unwrap();
         let mut checks = Checks::default();
-        checks.configuration(&config, &surroundings);
+        checks.configuration(&config, &deployment);
         let missing = missing.iter().map(|id| (*id).to_owned()).collect();
         let media = Media { files: 3, missing, ..Media::default() };
         checks.survey(&Survey { media, ..survey() }, Some(&config));

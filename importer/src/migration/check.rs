@@ -50,21 +50,21 @@ pub fn check(
     let mut checks = Checks::default();
     let (survey, is_unreadable) = look(homeserver, &mut checks);
     let configuration = homeserver.configuration.ok().flatten();
-    let surroundings = configuration.map(|known| &known.surroundings);
+    let deployment = configuration.map(|known| &known.deployment);
     let mut plan = survey.as_ref().map(|survey| check::plan(survey, homeserver.extent.history));
     match place {
         Some(Ok(target)) => {
             let text = "keep tokens from Synapse for as long as they live";
             checks.add(codes::OLD_TOKENS.of("clients", text));
             let history = homeserver.extent.history;
-            let disks = checks.target(&target, survey.as_ref(), surroundings, history);
+            let disks = checks.target(&target, survey.as_ref(), deployment, history);
             plan = plan.map(|plan| Plan { disks, ..plan });
         }
         Some(Err(finding)) => checks.add(*finding),
         None => {}
     }
     if let (Synapse::MustBeStopped, Some(known)) = (synapse, configuration) {
-        checks.stopped(&known.surroundings, Some(&known.config));
+        checks.stopped(&known.deployment, Some(&known.config));
     }
     let mut findings = checks.finish();
     findings::accept(&mut findings, accepted);
@@ -82,8 +82,8 @@ fn look(homeserver: &Homeserver<'_>, checks: &mut Checks) -> (Option<Survey>, bo
             return (None, true);
         }
     };
-    if let Some(Configuration { config, surroundings }) = configuration {
-        checks.configuration(config, surroundings);
+    if let Some(Configuration { config, deployment }) = configuration {
+        checks.configuration(config, deployment);
     }
     match survey(homeserver) {
         Ok(survey) => {

@@ -1,6 +1,7 @@
 //! The third and fourth step: a dump becomes a Conduit database, which is verified, reported on and put into its place.
 
 use std::{
+    collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
 };
@@ -16,11 +17,12 @@ use super::{
 use crate::{
     check::{self, census, chain},
     conduit::store::{Mode, Open},
+    dump::DumpReader,
     findings::{self, Finding, Severity},
     fs::atomic_dir::Partial,
     import::{self, import},
     progress::{Progress, Stopwatch},
-    report::{self, Later, Prepared, Report, Todo, TreeFacts, Verdict},
+    report::{self, DatabaseFacts, Later, MediaFacts, Prepared, Report, Todo, TreeFacts, Verdict},
     runtime::now_ms,
     tally::Tally,
     verify::{self, Files, StateComparison},
@@ -85,100 +87,49 @@ pub struct Import<'a> {
 }
 
 impl Import<'_> {
-    /// Imports a dump: into `<target>.partial`, verified there, then renamed; then reported.
+    /// Imports a dump into `<target>.partial`, verifies it there, writes the report, and gives the database its name.
     ///
     /// # Errors
     ///
     /// If the dump is damaged or can't be imported, or the target can't be written; nothing has its name then.
-    pub fn run(self, directory: &Path, mut watch: Stopwatch) -> anyhow::Result<Imported> {
-        let Self {
-            target,
-            media,
-            report,
-            checked,
-            open,
-            progress,
-            steps,
-            synapse_config,
-            map_path,
-            program,
-        } = self;
-        let (first, of) = steps;
-        let importing = progress.step(first, of, "import");
-        let verifying = progress.step(first.saturating_add(1), of, "verify");
+    pub fn run(mut self, directory: &Path, mut watch: Stopwatch) -> anyhow::Result<Imported> {
+        let (first, of) = self.steps;
+        let importing = self.progress.step(first, of, "import");
+        let verifying = self.progress.step(first.saturating_add(1), of, "verify");
+        let target = self.target;
         let partial = Partial::create(&target.directory)?;
         let dump = open_dump(directory, importing)?;
         target.check_server_name(&dump.manifest().server_name)?;
         watch.lap("check the dump's files");
-        let media = NewMedia::create(&media, target, partial.path())?;
+
+        let media = NewMedia::create(&self.media, target, partial.path())?;
         let of_dump = check::of_dump(&dump)?;
         if findings::gravest(&of_dump) == Some(Severity::Blocking) {
             return Err(Blocked { findings: of_dump }.into());
         }
-        let mut store = open(target.backend, partial.path(), Mode::Create)?;
+        let mut store = (self.open)(target.backend, partial.path(), Mode::Create)?;
         let imported = import(&dump, store.as_mut(), Some(&media.target), &importing)?;
         drop(store);
         watch.lap("import");
-        let store = open(target.backend, partial.path(), Mode::Read)?;
+
+        let store = (self.open)(target.backend, partial.path(), Mode::Read)?;
         let files = Files { directory: media.directory(), store: media.target.store.as_ref() };
         let skipped = &imported.tally.skipped;
-        let verified = verify::everything(
-            store.as_ref(),
-            &dump,
-            files,
-            skipped,
-            StateComparison::Sample,
-            verifying,
-        )?;
+        let how = StateComparison::Sample;
+        let verified = verify::everything(store.as_ref(), &dump, files, skipped, how, verifying)?;
         drop(store);
         watch.lap("verify");
+
         let passed = findings::gravest(&verified.findings) != Some(Severity::Blocking);
+        let said_before = self.checked.take().unwrap_or(of_dump);
         let mut findings = imported.findings;
-        match checked {
-            Some(checked) => {
-                let has_census = dump.manifest().census.is_some();
-                let is_of_census = |finding: &Finding| has_census && census::is_code(finding.code);
-                findings.extend(checked.into_iter().filter(|finding| !is_of_census(finding)));
-            }
-            None => findings.extend(of_dump),
-        }
-        if let Some(census) = &dump.manifest().census {
-            findings.extend(census::findings(census));
-        }
+        findings.extend(self.about_the_dump(&dump, said_before));
         findings.extend(verified.findings);
-        findings.extend(new_media::retention(target));
         findings.sort();
-        let listen = target.service.as_ref().map(|service| reached(service.listen));
-        let facts = report::Outcome {
-            media: report::MediaFacts {
-                directory: target.media.path().to_owned(),
-                uploaded: target.uploads_media,
-            },
-            listen,
-            database: report::DatabaseFacts {
-                directory: target.directory.clone(),
-                backend: target.backend.to_string(),
-                version: import::VERSION,
-                complete: passed,
-                trees: verified
-                    .rows
-                    .iter()
-                    .map(|(&name, &rows)| {
-                        let bytes = verified.bytes.get(name).copied().unwrap_or(0);
-                        (name, TreeFacts { rows, bytes })
-                    })
-                    .collect(),
-            },
-            imported: &imported.tally,
-            findings: &findings,
-            steps: watch.steps(),
-            made_ts: now_ms(),
-            program,
-            synapse_config,
-            map_path,
-        };
+        let database = self.facts(&verified.rows, &verified.bytes, passed);
+        let facts = self.outcome(&imported.tally, &findings, database, watch.steps());
         let made = Report::of(&dump, facts)?;
-        let prepared = made.prepare(report);
+        let prepared = made.prepare(self.report);
         let (database, written) = if passed {
             // The report says that the database is complete, so it gets its name after it; what may well fail comes before.
             let prepared = prepared?;
@@ -198,10 +149,65 @@ impl Import<'_> {
             tally: imported.tally,
             findings,
             rows_verified: verified.rows.values().sum(),
-            report: written.is_ok().then(|| report.to_owned()),
+            report: written.is_ok().then(|| self.report.to_owned()),
             later: made.later,
             todo: made.todo,
         })
+    }
+
+    /// What the checks said, with the dump's own census in the place of what they guessed of it, and what Conduit's
+    /// configuration will do.
+    fn about_the_dump(&self, dump: &DumpReader, said_before: Vec<Finding>) -> Vec<Finding> {
+        let census = dump.manifest().census.as_ref();
+        let is_guess = |finding: &Finding| census.is_some() && census::is_code(finding.code);
+        let mut findings: Vec<_> =
+            said_before.into_iter().filter(|finding| !is_guess(finding)).collect();
+        findings.extend(census.into_iter().flat_map(census::findings));
+        findings.extend(new_media::retention(self.target));
+        findings
+    }
+
+    /// The facts about the database that the report tells. `rows` and `bytes` are by tree.
+    fn facts(
+        &self,
+        rows: &BTreeMap<&'static str, u64>,
+        bytes: &BTreeMap<&'static str, u64>,
+        complete: bool,
+    ) -> DatabaseFacts {
+        let bytes_of = |name| bytes.get(name).copied().unwrap_or(0);
+        let tree = |(&name, &rows)| (name, TreeFacts { rows, bytes: bytes_of(name) });
+        DatabaseFacts {
+            directory: self.target.directory.clone(),
+            backend: self.target.backend.to_string(),
+            version: import::VERSION,
+            complete,
+            trees: rows.iter().map(tree).collect(),
+        }
+    }
+
+    /// All that the report tells.
+    fn outcome<'a>(
+        &'a self,
+        imported: &'a Tally,
+        findings: &'a [Finding],
+        database: DatabaseFacts,
+        steps: &'a [(&'static str, f64)],
+    ) -> report::Outcome<'a> {
+        report::Outcome {
+            media: MediaFacts {
+                directory: self.target.media.path().to_owned(),
+                uploaded: self.target.uploads_media,
+            },
+            listen: self.target.service.as_ref().map(|service| reached(service.listen)),
+            database,
+            imported,
+            findings,
+            steps,
+            made_ts: now_ms(),
+            program: self.program,
+            synapse_config: self.synapse_config,
+            map_path: self.map_path,
+        }
     }
 }
 

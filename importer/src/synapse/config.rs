@@ -30,7 +30,7 @@ use serde_json::Value;
 pub use self::{
     conninfo::{Conninfo, ConninfoError},
     database::DatabaseConfig,
-    deployment::{Service, Surroundings},
+    deployment::{Deployment, Service},
     error::{ConfigError, Unreadable},
     given::{Given, MappedPath, PathMap},
     keys::parse_signing_keys,
@@ -80,7 +80,7 @@ pub struct Configuration {
     /// What a migration needs.
     pub config: SynapseConfig,
     /// What checks look at.
-    pub surroundings: Surroundings,
+    pub deployment: Deployment,
 }
 
 impl Configuration {
@@ -92,7 +92,7 @@ impl Configuration {
     pub fn read(given: &Given) -> Result<Self, ConfigError> {
         let document = Document::read(given)?;
         let config = SynapseConfig::of(&document, given)?;
-        Ok(Self { config, surroundings: Surroundings::of(&document)? })
+        Ok(Self { config, deployment: Deployment::of(&document)? })
     }
 }
 

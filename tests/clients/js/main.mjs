@@ -3,7 +3,7 @@
 
 import readline from "node:readline";
 
-import "./surroundings.mjs";
+import "./deployment.mjs";
 
 const { Device } = await import("./device.mjs");
 const { verify } = await import("./secrets.mjs");

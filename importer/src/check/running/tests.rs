@@ -10,11 +10,11 @@ use crate::{
     check::Checks,
     fs::open_by::tests::Other,
     source::survey::{Database, Survey},
-    synapse::config::{Surroundings, SynapseConfig},
+    synapse::config::{Deployment, SynapseConfig},
 };
 
-fn subjects(surroundings: &Surroundings, config: Option<&SynapseConfig>) -> Vec<String> {
-    let found = running(surroundings, config, 0);
+fn subjects(deployment: &Deployment, config: Option<&SynapseConfig>) -> Vec<String> {
+    let found = running(deployment, config, 0);
     assert!(found.iter().all(|finding| finding.code == "C113"), "{found:?}");
     found.into_iter().map(|finding| finding.subject).collect()
 }
@@ -23,10 +23,10 @@ fn subjects(surroundings: &Surroundings, config: Option<&SynapseConfig>) -> Vec<
 fn whatever_listens_at_its_address_tells() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let surroundings = Surroundings { listeners: vec![address], ..Surroundings::default() };
-    assert_eq!(subjects(&surroundings, None), [address.to_string()]);
+    let deployment = Deployment { listeners: vec![address], ..Deployment::default() };
+    assert_eq!(subjects(&deployment, None), [address.to_string()]);
     drop(listener);
-    assert_eq!(subjects(&surroundings, None), [""; 0]);
+    assert_eq!(subjects(&deployment, None), [""; 0]);
 }
 
 /// A process that calls itself `name`.
@@ -42,11 +42,10 @@ fn end(mut process: Child) {
 #[test]
 fn the_process_that_its_pid_file_names_tells() {
     let file = tempfile::NamedTempFile::new().unwrap();
-    let surroundings =
-        Surroundings { pid_file: Some(file.path().to_owned()), ..Surroundings::default() };
+    let deployment = Deployment { pid_file: Some(file.path().to_owned()), ..Deployment::default() };
     let subjects = |number: &str| {
         std::fs::write(file.path(), number).unwrap();
-        subjects(&surroundings, None)
+        subjects(&deployment, None)
     };
     let synapse = named("synapse.app.homeserver");
     let number = format!("{}\n", synapse.id());
@@ -61,7 +60,7 @@ fn the_process_that_its_pid_file_names_tells() {
     assert_eq!(subjects(&other.id().to_string()), [""; 0]);
     end(other);
     assert_eq!(subjects("../1"), [""; 0]);
-    let nowhere = Surroundings { pid_file: Some("/nowhere".into()), ..Surroundings::default() };
+    let nowhere = Deployment { pid_file: Some("/nowhere".into()), ..Deployment::default() };
     assert_eq!(running(&nowhere, None, 0), []);
 }
 
@@ -79,11 +78,11 @@ fn config(database: &Path) -> SynapseConfig {
 #[test]
 fn whoever_has_its_sqlite_database_open_tells() {
     let file = tempfile::NamedTempFile::new().unwrap();
-    let (surroundings, config) = (Surroundings::default(), config(file.path()));
+    let (deployment, config) = (Deployment::default(), config(file.path()));
     let synapse = Other::reading(file.path());
-    assert_eq!(subjects(&surroundings, Some(&config)), [file.path().display().to_string()]);
+    assert_eq!(subjects(&deployment, Some(&config)), [file.path().display().to_string()]);
     drop(synapse);
-    assert_eq!(subjects(&surroundings, Some(&config)), [""; 0]);
+    assert_eq!(subjects(&deployment, Some(&config)), [""; 0]);
 }
 
 #[test]
@@ -98,7 +97,7 @@ fn other_sessions_on_its_postgresql_database_tell() {
         };
         let mut checks = Checks::default();
         checks.survey(&Survey { database: Some(database), ..Survey::default() }, None);
-        checks.stopped(&Surroundings::default(), None);
+        checks.stopped(&Deployment::default(), None);
         let running = checks.finish().into_iter().find(|finding| finding.code == "C113");
         running.map(|finding| finding.text)
     };

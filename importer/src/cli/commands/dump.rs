@@ -47,7 +47,7 @@ impl Arguments {
         let configuration = self.source.configuration(None)?;
         let synapse_runs = configuration
             .as_ref()
-            .is_some_and(|known| check::is_running(&known.surroundings, &known.config));
+            .is_some_and(|known| check::is_running(&known.deployment, &known.config));
         let configuration = Ok(configuration);
         let homeserver = self.source.homeserver(&configuration);
         let progress = global.progress().step(0, 0, "dump");

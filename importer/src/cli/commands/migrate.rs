@@ -93,7 +93,8 @@ impl Arguments {
             Migrated::Refused(checked) => self.refused(checked),
             Migrated::Moved { dumped, reused_dump, imported } => {
                 let dump = plan.dump.clone();
-                let outcome = Outcome { dump, reused_dump, dumped: dumped.tally, imported };
+                let dumped = dumped.tally;
+                let outcome = Outcome { dump, reused_dump, dumped, imported: *imported };
                 self.moved(&outcome, &target)
             }
         }

@@ -13,7 +13,7 @@ use super::{ConfigError, MappedPath, document::Document, is_on, providers, scala
 
 /// How Synapse is operated.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Surroundings {
+pub struct Deployment {
     /// Addresses at which a running Synapse answers from this machine.
     pub listeners: Vec<SocketAddr>,
     /// `pid_file`, where a Synapse that was started as a daemon notes its process.
@@ -111,7 +111,7 @@ struct Module {
     module: Option<String>,
 }
 
-impl Surroundings {
+impl Deployment {
     /// Reads the configuration.
     ///
     /// # Errors
@@ -230,15 +230,15 @@ fn bytes(size: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Surroundings {
+    fn read(text: &str) -> Deployment {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
-        Surroundings::read(&[file.path().to_owned()]).unwrap()
+        Deployment::read(&[file.path().to_owned()]).unwrap()
     }
 
     #[test]
     fn everything_is_read() {
-        let surroundings = read(
+        let deployment = read(
             "pid_file: /run/synapse.pid\n\
              listeners: [{port: 8008, bind_addresses: ['::', '0.0.0.0']}, {port: 8009, bind_addresses: ['127.0.0.2']}, {path: /run/s}]\n\
              media_storage_providers: [{module: s3_storage_provider.S3StorageProviderBackend, config: {}}, {module: file_system, config: {directory: /x}}]\n\
@@ -247,8 +247,8 @@ mod tests {
              enable_registration: yes\nmax_upload_size: 2M\n",
         );
         assert_eq!(
-            surroundings,
-            Surroundings {
+            deployment,
+            Deployment {
                 listeners: vec![
                     "127.0.0.1:8008".parse().unwrap(),
                     "127.0.0.2:8009".parse().unwrap()
@@ -261,7 +261,7 @@ mod tests {
                 public_baseurl: None,
                 registration: true,
                 max_upload_bytes: 2 << 20,
-                ..Surroundings::default()
+                ..Deployment::default()
             }
         );
     }
@@ -300,7 +300,7 @@ mod tests {
 
     #[test]
     fn defaults_are_synapses() {
-        let defaults = Surroundings { max_upload_bytes: 50 << 20, ..Surroundings::default() };
+        let defaults = Deployment { max_upload_bytes: 50 << 20, ..Deployment::default() };
         assert_eq!(read("server_name: own.test\n"), defaults);
         assert_eq!(read("max_upload_size: many\n"), defaults);
     }

@@ -331,13 +331,13 @@ fn paths_of_a_container_are_mapped_or_a_map_is_proposed() {
     assert_eq!(said.matches("--map-path").count(), 1);
     std::fs::write(files.path("b.yaml"), format!("signing_key: ed25519 a {SEED}\n")).unwrap();
     given.files.push(files.path("b.yaml"));
-    let proposed = Configuration::read(&given).unwrap().surroundings.proposed_paths;
+    let proposed = Configuration::read(&given).unwrap().deployment.proposed_paths;
     assert_eq!(proposed.iter().map(ToString::to_string).collect::<Vec<_>>(), [option]);
     given.map = PathMap::new(proposed);
-    let Configuration { config: synapse, surroundings } = Configuration::read(&given).unwrap();
+    let Configuration { config: synapse, deployment } = Configuration::read(&given).unwrap();
     assert_eq!(synapse.media_store_path, here.join("media"));
     assert_eq!(sqlite_path(&synapse.database), Some(here.join("homeserver.db").as_path()));
-    assert!(surroundings.proposed_paths.is_empty());
+    assert!(deployment.proposed_paths.is_empty());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, path::PathBuf, process::Command};
 
-use importer::synapse::config::{DatabaseConfig, PostgresConfig, Surroundings, SynapseConfig};
+use importer::synapse::config::{DatabaseConfig, Deployment, PostgresConfig, SynapseConfig};
 use migration_tests::lab::{Engine, Lab};
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -22,7 +22,7 @@ const CASE: &str = "mutated";
 
 pub(super) struct Database {
     pub(super) config: SynapseConfig,
-    pub(super) surroundings: Surroundings,
+    pub(super) deployment: Deployment,
     /// Where cases are made: in memory, if there is such a file system.
     scratch: TempDir,
     tables: Vec<Table>,
@@ -33,11 +33,11 @@ impl Database {
     pub(super) fn small(engine: Engine, lab: &Lab) -> Self {
         let files = [PathBuf::from(lab.note("config"))];
         let config = SynapseConfig::read(&files).unwrap();
-        let surroundings = Surroundings::read(&files).unwrap();
+        let deployment = Deployment::read(&files).unwrap();
         let memory = PathBuf::from("/dev/shm");
         let memory = if memory.is_dir() { memory } else { std::env::temp_dir() };
         let scratch = tempfile::tempdir_in(memory).unwrap();
-        let mut database = Self { config, surroundings, scratch, tables: Vec::new() };
+        let mut database = Self { config, deployment, scratch, tables: Vec::new() };
         match engine {
             Engine::Sqlite => database.sqlite(),
             Engine::Postgres => database.postgres(),

@@ -19,7 +19,7 @@ use importer::{
     progress::Progress,
     source::{Source as _, SourceError, dump::dump},
     synapse::{
-        config::{Surroundings, SynapseConfig},
+        config::{Deployment, SynapseConfig},
         database::DatabaseSource,
     },
     tally::Tally,
@@ -53,12 +53,12 @@ pub(super) fn attempt(database: &Database, sql: &[String]) -> Outcome {
         Ok(config) => config,
         Err(_refused) => return Outcome::Impossible,
     };
-    let surroundings = database.surroundings.clone();
+    let deployment = database.deployment.clone();
     let scratch = tempfile::tempdir_in(database.scratch()).unwrap();
     let place = scratch.path().to_owned();
     let (sender, ended) = channel();
     let worker = thread::spawn(move || {
-        let result = migrate(&config, &surroundings, &place);
+        let result = migrate(&config, &deployment, &place);
         let _nobody_waits_any_more = sender.send(());
         result
     });
@@ -79,7 +79,7 @@ pub(super) fn attempt(database: &Database, sql: &[String]) -> Outcome {
 /// Whether the checks let it be done; an error is what a migration may not do after that.
 fn migrate(
     config: &SynapseConfig,
-    surroundings: &Surroundings,
+    deployment: &Deployment,
     scratch: &Path,
 ) -> Result<bool, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -90,7 +90,7 @@ fn migrate(
         survey
     });
     let mut checks = Checks::default();
-    checks.configuration(config, surroundings);
+    checks.configuration(config, deployment);
     match &survey {
         Ok(survey) => checks.survey(survey, Some(config)),
         Err(error) => checks.add(check::source_error(error)),
