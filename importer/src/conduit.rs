@@ -1,7 +1,8 @@
 //! Conduit's database on disk: version 18, as commit `d058dab7` of Conduit (0.11.0-alpha) writes it.
 //!
 //! [`schema::trees`] is the one table of all trees with the layout of their keys and values; `docs/on-disk-format.md` explains
-//! them. [`schema::layout`] encodes and decodes by that table, [`inspect`] shows rows, [`compare`] those that differ.
+//! them. Its keys and values have types ([`schema::shapes`]), so that a field which a tree does not have does not compile;
+//! [`schema::layout`] is the same as data, by which [`inspect`] shows rows and [`compare`] those that differ.
 //! [`store`] is where rows go, with three engines; [`mod@config`] is Conduit's own configuration.
 
 pub(crate) mod account_data;

@@ -68,16 +68,11 @@ pub(super) fn shown(tree: &'static Tree, key: &[u8], value: &[u8], secrets: bool
     }
 }
 
-/// Names of fields that hold secrets, wherever they are.
-const SECRET: [&str; 5] = ["token", "pkcs8", "hash", "pushkey", "yaml"];
-
 fn object(tree: &Tree, fields: &Fields<'_>, secrets: bool) -> Json {
     let mut object = Map::new();
     for (name, value) in fields.iter() {
-        let secret = SECRET.contains(name) && *value != Value::Text("");
-        let whole = tree.name == "senderkey_pusher" && *name == "json";
-        let shown =
-            if (secret || whole) && !secrets { json!("<secret>") } else { show(name, value) };
+        let is_secret = tree.secret.contains(name) && *value != Value::Text("");
+        let shown = if is_secret && !secrets { json!("<secret>") } else { show(name, value) };
         object.insert((*name).to_owned(), shown);
     }
     Json::Object(object)

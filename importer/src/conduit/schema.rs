@@ -1,7 +1,10 @@
 //! The trees, and how keys and values are laid out in bytes.
 
 pub mod keypair;
+pub mod kind;
 pub mod layout;
 pub mod pdu_id;
+pub mod shapes;
 pub mod state_diff;
+pub mod table;
 pub mod trees;

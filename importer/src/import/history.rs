@@ -235,7 +235,7 @@ impl Past {
     ///
     /// [`PastError`].
     pub fn retry_given_up(&mut self) -> Result<usize, PastError> {
-        let tree = &trees::PREDECESSOR_GIVENUP;
+        let tree = trees::PREDECESSOR_GIVENUP.tree();
         let mut rows = BTreeMap::new();
         for row in self.store.scan(tree, &[])? {
             let (key, _) = row?;
@@ -347,7 +347,7 @@ impl Past {
         event: &EventId,
         reason: GivenUp,
     ) -> Result<(), PastError> {
-        let tree = &trees::PREDECESSOR_GIVENUP;
+        let tree = trees::PREDECESSOR_GIVENUP.tree();
         let key = tree.key(&[Part::Text(room.as_str()), Part::Text(event.as_str())]);
         let now = (self.clock)();
         let earlier = self.load(room)?.and_then(|room| room.verdict(event));

@@ -70,7 +70,7 @@ fn rows_that_do_not_decode_are_compared_as_well() {
 fn one_tree_is_compared_alone() {
     let [first, second] = [store(Some("*"), None), store(None, Some(&1_u64.to_be_bytes()))];
     let mut out = Vec::new();
-    let tree = Some(&trees::ALIAS_ROOMID);
+    let tree = Some(trees::ALIAS_ROOMID.tree());
     let compared = compare(&first, &second, tree, false, 9, &mut out).unwrap();
     assert_eq!(compared, Compared { rows: 1, differences: 0 });
 }

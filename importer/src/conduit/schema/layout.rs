@@ -98,6 +98,12 @@ pub struct Misfit {
     expected: Layout,
 }
 
+impl Misfit {
+    pub(super) fn of(expected: Layout) -> Self {
+        Self { expected }
+    }
+}
+
 impl fmt::Display for Misfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "expected {}", self.expected)
@@ -150,6 +156,11 @@ impl Layout {
     /// Encodes parts; `None` if no alternative has places for them.
     pub(in crate::conduit) fn encode(&self, parts: &[Part<'_>]) -> Option<Vec<u8>> {
         self.0.iter().find_map(|fields| encode(fields, parts))
+    }
+
+    /// The names of all fields.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.0.iter().flat_map(|fields| fields.iter()).map(|field| field.name())
     }
 
     /// The JSON order of the layout, if it has JSON.

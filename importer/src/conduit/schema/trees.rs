@@ -4,13 +4,10 @@
 
 use std::{cmp::Ordering, fmt};
 
-use super::layout::{
-    Field::{
-        self, Bytes, Hash, Json, Literal, Sep, Sigil, Text, TextBefore, Texts, U32, U64, U64s, Zero,
-    },
-    Fields, Layout, Misfit,
-    Order::{AsSent, Fields as Ordered, Sorted},
-    Part,
+use super::{
+    layout::{Fields, Layout, Misfit, Part},
+    shapes,
+    table::Table,
 };
 
 /// A tree: its name, and how its keys and values are laid out.
@@ -24,6 +21,8 @@ pub struct Tree {
     pub value: Layout,
     /// Whether the importer writes rows.
     pub written: Written,
+    /// The fields that let somebody act as a user or as the server: never shown unless asked for, never logged.
+    pub secret: &'static [&'static str],
 }
 
 /// Whether the importer writes a tree.
@@ -94,9 +93,17 @@ impl Tree {
         self.value.decode(value).map_err(|misfit| self.error("value", key, misfit))
     }
 
+    pub(super) fn misfit_of_key(&self, key: &[u8]) -> DecodeError {
+        self.error("key", key, Misfit::of(self.key))
+    }
+
+    pub(super) fn misfit_of_value(&self, key: &[u8]) -> DecodeError {
+        self.error("value", key, Misfit::of(self.value))
+    }
+
     fn error(&self, what: &'static str, key: &[u8], misfit: Misfit) -> DecodeError {
-        let secret = [&TOKEN_USERDEVICEID, &SENDERKEY_PUSHER, &OPENIDTOKEN_EXPIRESATUSERID];
-        let hex = if secret.contains(&self) { "<secret>".into() } else { hex::encode(key) };
+        let is_secret = self.key.names().any(|name| self.secret.contains(&name));
+        let hex = if is_secret { "<secret>".into() } else { hex::encode(key) };
         DecodeError { tree: self.name, what, hex, misfit }
     }
 }
@@ -132,187 +139,117 @@ pub fn find(name: &str) -> Option<&'static Tree> {
     TREES.into_iter().find(|tree| tree.name == name)
 }
 
-// Shapes that several trees share.
-type Shape = &'static [&'static [Field]];
-const NOTHING: Shape = &[&[]];
-const NUMBER: Shape = &[&[U64("number")]];
-const COUNT: Shape = &[&[U64("count")]];
-/// Conduit writes nothing and reads nothing there; servers that take over its database read the count of the join.
-const JOINED: Shape = &[&[U64("count")], &[]];
-const ROOM: Shape = &[&[Text("room")]];
-const USER: Shape = &[&[Text("user")]];
-const USER_ROOM: Shape = &[&[Text("user"), Sep, Text("room")]];
-const ROOM_USER: Shape = &[&[Text("room"), Sep, Text("user")]];
-const USER_DEVICE: Shape = &[&[Text("user"), Sep, Text("device")]];
-const USER_KEY: Shape = &[&[Text("user"), Sep, Text("key")]];
-const EVENT: Shape = &[&[Text("event")]];
-const BACKUP: Shape = &[&[Text("user"), Sep, Text("version")]];
-const MEDIA: Shape = &[&[Text("server"), Sep, Text("media")]];
-const AS_SENT: Shape = &[&[Json("json", AsSent)]];
-const SORTED: Shape = &[&[Json("json", Sorted)]];
-/// Normal: short room id, count. Backfilled: short room id, zero, 2^64 − 1 − count
-/// (src/service/rooms/timeline/mod.rs:284-286, 1393-1396).
-const PDU_ID: Shape =
-    &[&[U64("short_room"), U64("count")], &[U64("short_room"), Zero, U64("backfilled")]];
-/// Content hash, file name, content type; a last separator allows unauthenticated downloads.
-const FILE: Shape = &[
-    &[Hash("sha256"), Text("filename"), Sep, Text("content_type")],
-    &[Hash("sha256"), Text("filename"), Sep, Text("content_type"), Sep],
-];
-/// Destination, then a PDU's id or a count (src/service/sending/mod.rs:56-79).
-const QUEUE: Shape = &[
-    &[Sigil("appservice", b'+'), Sep, U64("count")],
-    &[Sigil("appservice", b'+'), Sep, U64("short_room"), U64("count")],
-    &[Sigil("appservice", b'+'), Sep, U64("short_room"), Zero, U64("backfilled")],
-    &[Sigil("user", b'$'), Sep, Text("pushkey"), Sep, U64("count")],
-    &[Sigil("user", b'$'), Sep, Text("pushkey"), Sep, U64("short_room"), U64("count")],
-    &[Sigil("user", b'$'), Sep, Text("pushkey"), Sep, U64("short_room"), Zero, U64("backfilled")],
-    &[Text("server"), Sep, U64("count")],
-    &[Text("server"), Sep, U64("short_room"), U64("count")],
-    &[Text("server"), Sep, U64("short_room"), Zero, U64("backfilled")],
-];
-const QUEUED: Shape = &[&[], &[Json("json", AsSent)]];
-
 const YES: Written = Written::Yes;
 const CACHE: Written = Written::No("a cache that Conduit fills");
 const PASSING: Written = Written::No("lives for minutes");
+const THUMBNAIL: Written = Written::No("Conduit makes thumbnails when they are asked for");
 const UNREAD: Written = Written::No("Conduit writes it and never reads it");
 
 macro_rules! trees {
-    ($($constant:ident $name:literal $key:expr => $value:expr, $written:expr;)*) => {
+    (@secret) => { &[] };
+    (@secret $secret:expr) => { &$secret };
+    ($($constant:ident $name:literal $key:ident => $value:ident, $written:expr $(, secret $secret:expr)?;)*) => {
         $(
             #[doc = concat!("`", $name, "`")]
-            pub static $constant: Tree =
-                Tree { name: $name, key: Layout($key), value: Layout($value), written: $written };
+            pub static $constant: Table<shapes::$key<'static>, shapes::$value<'static>> =
+                Table::new($name, $written, trees!(@secret $($secret)?));
         )*
 
         /// All trees, sorted by name.
-        pub static TREES: [&Tree; 87] = [$(&$constant),*];
+        pub static TREES: [&Tree; 87] = [$($constant.tree()),*];
     };
 }
 
 trees! {
-    ALIAS_ROOMID "alias_roomid" &[&[Text("alias_localpart")]] => ROOM, YES;
-    ALIAS_USERID "alias_userid" &[&[Text("alias_localpart")]] => USER, YES;
-    ALIASID_ALIAS "aliasid_alias" &[&[Text("room"), Sep, U64("count")]] => &[&[Text("alias")]], YES;
-    BACKUPID_ALGORITHM "backupid_algorithm" BACKUP => &[&[Json("json", Ordered(&["algorithm", "auth_data"]))]], YES;
-    BACKUPID_ETAG "backupid_etag" BACKUP => COUNT, YES;
-    BACKUPKEYID_BACKUP "backupkeyid_backup"
-        &[&[Text("user"), Sep, Text("version"), Sep, Text("room"), Sep, Text("session")]] => AS_SENT, YES;
-    BLOCKED_SERVERNAME_MEDIAID "blocked_servername_mediaid" MEDIA => &[&[U64("seconds"), Text("reason")]], YES;
-    DISABLEDROOMIDS "disabledroomids" ROOM => NOTHING, YES;
-    EVENTID_OUTLIERPDU "eventid_outlierpdu" EVENT => SORTED, YES;
-    EVENTID_PDUID "eventid_pduid" EVENT => PDU_ID, YES;
-    EVENTID_SHORTEVENTID "eventid_shorteventid" EVENT => &[&[U64("short_event")]], YES;
-    FILEHASH_METADATA "filehash_metadata" &[&[Hash("sha256")]] =>
-        &[&[U64("bytes"), U64("created_seconds"), U64("last_access_seconds")]], YES;
-    FILEHASH_SERVERNAME_MEDIAID "filehash_servername_mediaid"
-        &[&[Hash("sha256"), Text("server"), Sep, Text("media")]] => NOTHING, YES;
-    FILEHASH_THUMBNAILID "filehash_thumbnailid"
-        &[&[Hash("sha256"), Text("server"), Sep, Text("media"), Sep, U32("width"), U32("height")]] => NOTHING,
-        Written::No("Conduit makes thumbnails when they are asked for");
-    GLOBAL "global" &[&[Literal("c")], &[Literal("version")], &[Literal("u")], &[Literal("keypair")], &[Text("name")]] =>
-        &[&[U64("number")], &[Text("version"), Sep, Bytes("pkcs8")], &[]], YES;
-    ID_APPSERVICEREGISTRATIONS "id_appserviceregistrations" &[&[Text("id")]] => &[&[Text("yaml")]], YES;
-    KEYCHANGEID_USERID "keychangeid_userid" &[&[Text("room_or_user"), Sep, U64("count")]] => USER, YES;
-    KEYID_KEY "keyid_key" USER_KEY => AS_SENT, YES;
-    LAZYLOADEDIDS "lazyloadedids"
-        &[&[Text("user"), Sep, Text("device"), Sep, Text("room"), Sep, Text("member")]] => NOTHING, CACHE;
-    ONETIMEKEYID_ONETIMEKEYS "onetimekeyid_onetimekeys"
-        &[&[Text("user"), Sep, Text("device"), Sep, Text("quoted_key")]] => AS_SENT, YES;
-    OPENIDTOKEN_EXPIRESATUSERID "openidtoken_expiresatuserid" &[&[Text("token")]] =>
-        &[&[U64("expires_ms"), Text("user")]], PASSING;
-    PDUID_PDU "pduid_pdu" PDU_ID => SORTED, YES;
-    PREDECESSOR_GIVENUP "predecessor_givenup" &[&[Text("room"), Sep, Text("event")]] => &[&[Text("reason")]],
+    ALIAS_ROOMID "alias_roomid" AliasLocalpart => Room, YES;
+    ALIAS_USERID "alias_userid" AliasLocalpart => User, YES;
+    ALIASID_ALIAS "aliasid_alias" RoomCount => Alias, YES;
+    BACKUPID_ALGORITHM "backupid_algorithm" Backup => Algorithm, YES;
+    BACKUPID_ETAG "backupid_etag" Backup => Count, YES;
+    BACKUPKEYID_BACKUP "backupkeyid_backup" BackupSession => AsSent, YES;
+    BLOCKED_SERVERNAME_MEDIAID "blocked_servername_mediaid" Media => Blocked, YES;
+    DISABLEDROOMIDS "disabledroomids" Room => Nothing, YES;
+    EVENTID_OUTLIERPDU "eventid_outlierpdu" Event => Sorted, YES;
+    EVENTID_PDUID "eventid_pduid" Event => PduId, YES;
+    EVENTID_SHORTEVENTID "eventid_shorteventid" Event => ShortEvent, YES;
+    FILEHASH_METADATA "filehash_metadata" ContentHash => FileTimes, YES;
+    FILEHASH_SERVERNAME_MEDIAID "filehash_servername_mediaid" ContentMedia => Nothing, YES;
+    FILEHASH_THUMBNAILID "filehash_thumbnailid" ContentThumbnail => Nothing, THUMBNAIL;
+    GLOBAL "global" GlobalKey => Global, YES, secret ["pkcs8"];
+    ID_APPSERVICEREGISTRATIONS "id_appserviceregistrations" Id => Registration, YES, secret ["yaml"];
+    KEYCHANGEID_USERID "keychangeid_userid" KeyChange => User, YES;
+    KEYID_KEY "keyid_key" UserKey => AsSent, YES;
+    LAZYLOADEDIDS "lazyloadedids" LazyLoaded => Nothing, CACHE;
+    ONETIMEKEYID_ONETIMEKEYS "onetimekeyid_onetimekeys" OneTimeKey => AsSent, YES;
+    OPENIDTOKEN_EXPIRESATUSERID "openidtoken_expiresatuserid" Token => ExpiresUser, PASSING, secret ["token"];
+    PDUID_PDU "pduid_pdu" PduId => Sorted, YES;
+    PREDECESSOR_GIVENUP "predecessor_givenup" RoomEvent => Reason,
         Written::No("what `backfill` finds that nobody has");
-    PRESENCEID_PRESENCE "presenceid_presence" &[&[Text("room"), Sep, U64("count"), Sep, Text("user")]] => AS_SENT,
+    PRESENCEID_PRESENCE "presenceid_presence" RoomCountUser => AsSent,
         Written::No("Conduit clears it at every start");
-    PUBLICROOMIDS "publicroomids" ROOM => NOTHING, YES;
-    READRECEIPTID_READRECEIPT "readreceiptid_readreceipt"
-        &[&[Text("room"), Sep, U64("count"), Sep, Text("user")]] => AS_SENT, YES;
-    REFERENCEDEVENTS "referencedevents" &[&[TextBefore("room", b'$'), Text("event")]] => NOTHING, YES;
-    ROOMID_INVITEDCOUNT "roomid_invitedcount" ROOM => NUMBER, YES;
-    ROOMID_JOINEDCOUNT "roomid_joinedcount" ROOM => NUMBER, YES;
-    ROOMID_PDULEAVES "roomid_pduleaves" &[&[Text("room"), Sep, Text("event")]] => EVENT, YES;
-    ROOMID_SHORTROOMID "roomid_shortroomid" ROOM => &[&[U64("short_room")]], YES;
-    ROOMID_SHORTSTATEHASH "roomid_shortstatehash" ROOM => &[&[U64("short_state_hash")]], YES;
-    ROOMSERVERIDS "roomserverids" &[&[Text("room"), Sep, Text("server")]] => NOTHING, YES;
-    ROOMSYNCTOKEN_SHORTSTATEHASH "roomsynctoken_shortstatehash" &[&[U64("short_room"), U64("count")]] =>
-        &[&[U64("short_state_hash")]], CACHE;
-    ROOMUSERDATAID_ACCOUNTDATA "roomuserdataid_accountdata"
-        &[&[Text("room"), Sep, Text("user"), Sep, U64("count"), Sep, Text("type")]] => AS_SENT, YES;
-    ROOMUSERID_INVITECOUNT "roomuserid_invitecount" ROOM_USER => COUNT, YES;
-    ROOMUSERID_JOINED "roomuserid_joined" ROOM_USER => JOINED, YES;
-    ROOMUSERID_KNOCKCOUNT "roomuserid_knockcount" ROOM_USER => COUNT, YES;
-    ROOMUSERID_LASTPRIVATEREADUPDATE "roomuserid_lastprivatereadupdate" ROOM_USER => COUNT, YES;
-    ROOMUSERID_LEFTCOUNT "roomuserid_leftcount" ROOM_USER => COUNT, YES;
-    ROOMUSERID_PRIVATEREAD "roomuserid_privateread" ROOM_USER => COUNT, YES;
-    ROOMUSERONCEJOINEDIDS "roomuseroncejoinedids" USER_ROOM => NOTHING, YES;
-    ROOMUSERTYPE_ROOMUSERDATAID "roomusertype_roomuserdataid"
-        &[&[Text("room"), Sep, Text("user"), Sep, Text("type")]] =>
-        &[&[Text("room"), Sep, Text("user"), Sep, U64("count"), Sep, Text("type")]], YES;
-    SENDERKEY_PUSHER "senderkey_pusher" &[&[Text("user"), Sep, Text("pushkey")]] => AS_SENT, YES;
-    SERVER_SIGNINGKEYS "server_signingkeys" &[&[Text("server")]] => AS_SENT, CACHE;
-    SERVERCURRENTEVENT_DATA "servercurrentevent_data" QUEUE => QUEUED, YES;
-    SERVERNAME_EDUCOUNT "servername_educount" &[&[Text("server")]] => COUNT, YES;
-    SERVERNAME_USERLOCALPART_MEDIAID "servername_userlocalpart_mediaid"
-        &[&[Text("server"), Sep, Text("localpart"), Sep, Text("media")]] => NOTHING, YES;
-    SERVERNAMEEVENT_DATA "servernameevent_data" QUEUE => QUEUED, YES;
-    SERVERNAMEMEDIAID_METADATA "servernamemediaid_metadata" MEDIA => FILE, YES;
-    SERVERNAMEMEDIAID_USERLOCALPART "servernamemediaid_userlocalpart" MEDIA => &[&[Text("localpart")]], YES;
-    SERVERROOMIDS "serverroomids" &[&[Text("server"), Sep, Text("room")]] => NOTHING, YES;
-    SHORTEVENTID_AUTHCHAIN "shorteventid_authchain" &[&[U64("short_event")]] => &[&[U64s("short_events")]], CACHE;
-    SHORTEVENTID_EVENTID "shorteventid_eventid" &[&[U64("short_event")]] => EVENT, YES;
-    SHORTEVENTID_SHORTSTATEHASH "shorteventid_shortstatehash" &[&[U64("short_event")]] =>
-        &[&[U64("short_state_hash")]], YES;
-    SHORTSTATEHASH_STATEDIFF "shortstatehash_statediff" &[&[U64("short_state_hash")]] =>
-        &[&[U64("parent"), U64s("diff")]], YES;
-    SHORTSTATEKEY_STATEKEY "shortstatekey_statekey" &[&[U64("short_state_key")]] =>
-        &[&[Text("type"), Sep, Text("state_key")]], YES;
-    SOFTFAILEDEVENTIDS "softfailedeventids" EVENT => NOTHING, YES;
-    STATEHASH_SHORTSTATEHASH "statehash_shortstatehash" &[&[Hash("state_hash")]] =>
-        &[&[U64("short_state_hash")]], CACHE;
-    STATEKEY_SHORTSTATEKEY "statekey_shortstatekey" &[&[Text("type"), Sep, Text("state_key")]] =>
-        &[&[U64("short_state_key")]], YES;
-    THREADID_USERIDS "threadid_userids" PDU_ID => &[&[Texts("users")]], YES;
-    THUMBNAILID_METADATA "thumbnailid_metadata"
-        &[&[Text("server"), Sep, Text("media"), Sep, U32("width"), U32("height")]] => FILE,
-        Written::No("Conduit makes thumbnails when they are asked for");
-    TODEVICEID_EVENTS "todeviceid_events" &[&[Text("user"), Sep, Text("device"), Sep, U64("count")]] => SORTED, YES;
-    TOFROM_RELATION "tofrom_relation" &[&[U64("to_count"), U64("from_count")]] => NOTHING, YES;
-    TOKEN_USERDEVICEID "token_userdeviceid" &[&[Text("token")]] => USER_DEVICE, YES;
-    TOKENIDS "tokenids" &[
-        &[U64("token_short_room"), Text("word"), Sep, U64("short_room"), U64("count")],
-        &[U64("token_short_room"), Text("word"), Sep, U64("short_room"), Zero, U64("backfilled")],
-    ] => NOTHING, YES;
-    USERDEVICEID_METADATA "userdeviceid_metadata" USER_DEVICE =>
-        &[&[Json("json", Ordered(&["device_id", "display_name", "last_seen_ip", "last_seen_ts"]))]], YES;
-    USERDEVICEID_TOKEN "userdeviceid_token" USER_DEVICE => &[&[Text("token")]], YES;
-    USERDEVICESESSIONID_UIAAINFO "userdevicesessionid_uiaainfo"
-        &[&[Text("user"), Sep, Text("device"), Sep, Text("session")]] => AS_SENT, PASSING;
-    USERDEVICETXNID_RESPONSE "userdevicetxnid_response"
-        &[&[Text("user"), Sep, Text("device"), Sep, Text("txn")]] => EVENT, PASSING;
-    USERFILTERID_FILTER "userfilterid_filter" &[&[Text("user"), Sep, Text("filter")]] => AS_SENT, YES;
-    USERID_AVATARURL "userid_avatarurl" USER => &[&[Text("mxc")]], YES;
-    USERID_BLURHASH "userid_blurhash" USER => &[&[Text("blurhash")]],
-        Written::No("Synapse has none");
-    USERID_DEVICELISTVERSION "userid_devicelistversion" USER => &[&[U64("version")]], YES;
-    USERID_DISPLAYNAME "userid_displayname" USER => &[&[Text("displayname")]], YES;
-    USERID_LASTONETIMEKEYUPDATE "userid_lastonetimekeyupdate" USER => COUNT, UNREAD;
-    USERID_LASTPRESENCEUPDATE "userid_lastpresenceupdate" USER => &[&[U64("ms")]], UNREAD;
-    USERID_MASTERKEYID "userid_masterkeyid" USER => USER_KEY, YES;
-    USERID_PASSWORD "userid_password" USER => &[&[Text("hash")]], YES;
-    USERID_SELFSIGNINGKEYID "userid_selfsigningkeyid" USER => USER_KEY, YES;
-    USERID_USERSIGNINGKEYID "userid_usersigningkeyid" USER => USER_KEY, YES;
-    USERROOMID_HIGHLIGHTCOUNT "userroomid_highlightcount" &[
-        &[Sigil("user", b'@'), Sep, Text("room")],
-        &[Sigil("room", b'!'), Sep, Text("user")],
-    ] => NUMBER, YES;
-    USERROOMID_INVITESTATE "userroomid_invitestate" USER_ROOM => AS_SENT, YES;
-    USERROOMID_JOINED "userroomid_joined" USER_ROOM => JOINED, YES;
-    USERROOMID_KNOCKSTATE "userroomid_knockstate" USER_ROOM => AS_SENT, YES;
-    USERROOMID_LEFTSTATE "userroomid_leftstate" USER_ROOM => AS_SENT, YES;
-    USERROOMID_NOTIFICATIONCOUNT "userroomid_notificationcount" USER_ROOM => NUMBER, YES;
+    PUBLICROOMIDS "publicroomids" Room => Nothing, YES;
+    READRECEIPTID_READRECEIPT "readreceiptid_readreceipt" RoomCountUser => AsSent, YES;
+    REFERENCEDEVENTS "referencedevents" RoomReferenced => Nothing, YES;
+    ROOMID_INVITEDCOUNT "roomid_invitedcount" Room => Number, YES;
+    ROOMID_JOINEDCOUNT "roomid_joinedcount" Room => Number, YES;
+    ROOMID_PDULEAVES "roomid_pduleaves" RoomEvent => Event, YES;
+    ROOMID_SHORTROOMID "roomid_shortroomid" Room => ShortRoom, YES;
+    ROOMID_SHORTSTATEHASH "roomid_shortstatehash" Room => ShortStateHash, YES;
+    ROOMSERVERIDS "roomserverids" RoomServer => Nothing, YES;
+    ROOMSYNCTOKEN_SHORTSTATEHASH "roomsynctoken_shortstatehash" ShortRoomCount => ShortStateHash, CACHE;
+    ROOMUSERDATAID_ACCOUNTDATA "roomuserdataid_accountdata" AccountData => AsSent, YES;
+    ROOMUSERID_INVITECOUNT "roomuserid_invitecount" RoomUser => Count, YES;
+    ROOMUSERID_JOINED "roomuserid_joined" RoomUser => Joined, YES;
+    ROOMUSERID_KNOCKCOUNT "roomuserid_knockcount" RoomUser => Count, YES;
+    ROOMUSERID_LASTPRIVATEREADUPDATE "roomuserid_lastprivatereadupdate" RoomUser => Count, YES;
+    ROOMUSERID_LEFTCOUNT "roomuserid_leftcount" RoomUser => Count, YES;
+    ROOMUSERID_PRIVATEREAD "roomuserid_privateread" RoomUser => Count, YES;
+    ROOMUSERONCEJOINEDIDS "roomuseroncejoinedids" UserRoom => Nothing, YES;
+    ROOMUSERTYPE_ROOMUSERDATAID "roomusertype_roomuserdataid" AccountDataType => AccountData, YES;
+    SENDERKEY_PUSHER "senderkey_pusher" UserPushkey => AsSent, YES, secret ["pushkey", "json"];
+    SERVER_SIGNINGKEYS "server_signingkeys" Server => AsSent, CACHE;
+    SERVERCURRENTEVENT_DATA "servercurrentevent_data" Queue => Queued, YES, secret ["pushkey"];
+    SERVERNAME_EDUCOUNT "servername_educount" Server => Count, YES;
+    SERVERNAME_USERLOCALPART_MEDIAID "servername_userlocalpart_mediaid" ServerLocalpartMedia => Nothing, YES;
+    SERVERNAMEEVENT_DATA "servernameevent_data" Queue => Queued, YES, secret ["pushkey"];
+    SERVERNAMEMEDIAID_METADATA "servernamemediaid_metadata" Media => File, YES;
+    SERVERNAMEMEDIAID_USERLOCALPART "servernamemediaid_userlocalpart" Media => Localpart, YES;
+    SERVERROOMIDS "serverroomids" ServerRoom => Nothing, YES;
+    SHORTEVENTID_AUTHCHAIN "shorteventid_authchain" ShortEvent => ShortEvents, CACHE;
+    SHORTEVENTID_EVENTID "shorteventid_eventid" ShortEvent => Event, YES;
+    SHORTEVENTID_SHORTSTATEHASH "shorteventid_shortstatehash" ShortEvent => ShortStateHash, YES;
+    SHORTSTATEHASH_STATEDIFF "shortstatehash_statediff" ShortStateHash => StateDiff, YES;
+    SHORTSTATEKEY_STATEKEY "shortstatekey_statekey" ShortStateKey => StateKey, YES;
+    SOFTFAILEDEVENTIDS "softfailedeventids" Event => Nothing, YES;
+    STATEHASH_SHORTSTATEHASH "statehash_shortstatehash" StateHash => ShortStateHash, CACHE;
+    STATEKEY_SHORTSTATEKEY "statekey_shortstatekey" StateKey => ShortStateKey, YES;
+    THREADID_USERIDS "threadid_userids" PduId => UserTexts, YES;
+    THUMBNAILID_METADATA "thumbnailid_metadata" Thumbnail => File, THUMBNAIL;
+    TODEVICEID_EVENTS "todeviceid_events" ToDevice => Sorted, YES;
+    TOFROM_RELATION "tofrom_relation" Relation => Nothing, YES;
+    TOKEN_USERDEVICEID "token_userdeviceid" Token => UserDevice, YES, secret ["token"];
+    TOKENIDS "tokenids" TokenId => Nothing, YES;
+    USERDEVICEID_METADATA "userdeviceid_metadata" UserDevice => DeviceMetadata, YES;
+    USERDEVICEID_TOKEN "userdeviceid_token" UserDevice => Token, YES, secret ["token"];
+    USERDEVICESESSIONID_UIAAINFO "userdevicesessionid_uiaainfo" UserDeviceSession => AsSent, PASSING;
+    USERDEVICETXNID_RESPONSE "userdevicetxnid_response" UserDeviceTxn => Event, PASSING;
+    USERFILTERID_FILTER "userfilterid_filter" UserFilter => AsSent, YES;
+    USERID_AVATARURL "userid_avatarurl" User => Mxc, YES;
+    USERID_BLURHASH "userid_blurhash" User => Blurhash, Written::No("Synapse has none");
+    USERID_DEVICELISTVERSION "userid_devicelistversion" User => Version, YES;
+    USERID_DISPLAYNAME "userid_displayname" User => Displayname, YES;
+    USERID_LASTONETIMEKEYUPDATE "userid_lastonetimekeyupdate" User => Count, UNREAD;
+    USERID_LASTPRESENCEUPDATE "userid_lastpresenceupdate" User => Milliseconds, UNREAD;
+    USERID_MASTERKEYID "userid_masterkeyid" User => UserKey, YES;
+    USERID_PASSWORD "userid_password" User => PasswordHash, YES, secret ["hash"];
+    USERID_SELFSIGNINGKEYID "userid_selfsigningkeyid" User => UserKey, YES;
+    USERID_USERSIGNINGKEYID "userid_usersigningkeyid" User => UserKey, YES;
+    USERROOMID_HIGHLIGHTCOUNT "userroomid_highlightcount" Unread => Number, YES;
+    USERROOMID_INVITESTATE "userroomid_invitestate" UserRoom => AsSent, YES;
+    USERROOMID_JOINED "userroomid_joined" UserRoom => Joined, YES;
+    USERROOMID_KNOCKSTATE "userroomid_knockstate" UserRoom => AsSent, YES;
+    USERROOMID_LEFTSTATE "userroomid_leftstate" UserRoom => AsSent, YES;
+    USERROOMID_NOTIFICATIONCOUNT "userroomid_notificationcount" UserRoom => Number, YES;
 }
 
 /// Keys of `global` that keep servers which are descended from Conduit from repairing what is not broken: each of their

@@ -17,22 +17,22 @@ use crate::conduit::schema::trees::{self, Tree};
 
 /// Trees with rows for each event, word or member. No such row is read before [`super::KvStore::settle`].
 const TREES: [&Tree; 16] = [
-    &trees::PDUID_PDU,
-    &trees::TOKENIDS,
-    &trees::REFERENCEDEVENTS,
-    &trees::EVENTID_PDUID,
-    &trees::EVENTID_SHORTEVENTID,
-    &trees::SHORTEVENTID_EVENTID,
-    &trees::SHORTEVENTID_SHORTSTATEHASH,
-    &trees::SHORTSTATEHASH_STATEDIFF,
-    &trees::EVENTID_OUTLIERPDU,
-    &trees::TOFROM_RELATION,
-    &trees::USERROOMID_JOINED,
-    &trees::ROOMUSERID_JOINED,
-    &trees::ROOMUSERONCEJOINEDIDS,
-    &trees::USERROOMID_LEFTSTATE,
-    &trees::ROOMUSERID_LEFTCOUNT,
-    &trees::KEYCHANGEID_USERID,
+    trees::PDUID_PDU.tree(),
+    trees::TOKENIDS.tree(),
+    trees::REFERENCEDEVENTS.tree(),
+    trees::EVENTID_PDUID.tree(),
+    trees::EVENTID_SHORTEVENTID.tree(),
+    trees::SHORTEVENTID_EVENTID.tree(),
+    trees::SHORTEVENTID_SHORTSTATEHASH.tree(),
+    trees::SHORTSTATEHASH_STATEDIFF.tree(),
+    trees::EVENTID_OUTLIERPDU.tree(),
+    trees::TOFROM_RELATION.tree(),
+    trees::USERROOMID_JOINED.tree(),
+    trees::ROOMUSERID_JOINED.tree(),
+    trees::ROOMUSERONCEJOINEDIDS.tree(),
+    trees::USERROOMID_LEFTSTATE.tree(),
+    trees::ROOMUSERID_LEFTCOUNT.tree(),
+    trees::KEYCHANGEID_USERID.tree(),
 ];
 
 /// Bytes of rows of one tree that are enough to leave, if they came in order: they are final.
@@ -212,7 +212,10 @@ mod tests {
         }
         collected.push(row(&trees::EVENTID_PDUID, 1, vec![7]));
         let [tokens, events] = <[Sorted; 2]>::try_from(collected.drain().unwrap()).unwrap();
-        assert_eq!((tokens.tree(), events.tree()), (&trees::TOKENIDS, &trees::EVENTID_PDUID));
+        assert_eq!(
+            (tokens.tree(), events.tree()),
+            (trees::TOKENIDS.tree(), trees::EVENTID_PDUID.tree())
+        );
         let tokens = all(tokens).into_iter();
         let found: Vec<_> =
             tokens.map(|(key, value)| (key, (value.len(), value.first().copied()))).collect();

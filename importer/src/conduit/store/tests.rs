@@ -74,11 +74,11 @@ fn commits(store: &mut dyn KvStore) {
     let change =
         |tree, key: &[u8], value: Option<&[u8]>| ((tree, key.to_vec()), value.map(<[u8]>::to_vec));
     let changes = [
-        change(&PDUID_PDU, b"a", None),
-        change(&PDUID_PDU, b"absent", None),
-        change(&PDUID_PDU, b"b", Some(b"")),
-        change(&PDUID_PDU, b"c", Some(b"3")),
-        change(&ALIAS_ROOMID, b"a", Some(b"changed")),
+        change(PDUID_PDU.tree(), b"a", None),
+        change(PDUID_PDU.tree(), b"absent", None),
+        change(PDUID_PDU.tree(), b"b", Some(b"")),
+        change(PDUID_PDU.tree(), b"c", Some(b"3")),
+        change(ALIAS_ROOMID.tree(), b"a", Some(b"changed")),
     ];
     store.commit(changes.into()).unwrap();
     let keys: Vec<_> = all(store, &PDUID_PDU, &[]).into_iter().map(|(key, _)| key).collect();
@@ -135,7 +135,7 @@ fn a_sqlite_database_that_another_has_open_is_not_written() {
     assert!(matches!(refused, KvError::InUse { .. }), "{refused}");
     drop(conduit);
     let mut store = open(Backend::Sqlite, scratch.path(), Mode::Write).unwrap();
-    store.commit([((&PDUID_PDU, b"a".to_vec()), Some(b"1".to_vec()))].into()).unwrap();
+    store.commit([((PDUID_PDU.tree(), b"a".to_vec()), Some(b"1".to_vec()))].into()).unwrap();
     let conduit = rusqlite::Connection::open(scratch.path().join("conduit.db")).unwrap();
     conduit.query_row("SELECT count(*) FROM pduid_pdu", [], |_| Ok(())).unwrap_err();
 }

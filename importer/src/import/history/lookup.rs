@@ -84,7 +84,7 @@ impl Lookup<'_> {
 
     /// Whether an event is in any timeline, or an outlier.
     pub(super) fn is_stored(&self, event: &EventId) -> Result<bool, PastError> {
-        for tree in [&trees::EVENTID_PDUID, &trees::EVENTID_OUTLIERPDU] {
+        for tree in [trees::EVENTID_PDUID.tree(), trees::EVENTID_OUTLIERPDU.tree()] {
             if self.0.get(tree, event.as_str().as_bytes())?.is_some() {
                 return Ok(true);
             }

@@ -95,8 +95,8 @@ impl Import<'_> {
     fn profile(&mut self, user: &DumpUser) -> Result<(), ImportError> {
         let id = user.user_id.as_str();
         let fields = [
-            (&trees::USERID_DISPLAYNAME, &user.profile.displayname),
-            (&trees::USERID_AVATARURL, &user.profile.avatar_url),
+            (trees::USERID_DISPLAYNAME.tree(), &user.profile.displayname),
+            (trees::USERID_AVATARURL.tree(), &user.profile.avatar_url),
         ];
         for (tree, value) in fields {
             if let Some(value) = value.as_deref().filter(|value| !value.is_empty()) {

@@ -163,7 +163,7 @@ impl Room<'_> {
             let item = format!("{} in {room}", member.user_id);
             let tree = match member.membership.as_str() {
                 "join" => &trees::USERROOMID_JOINED,
-                "invite" => &trees::USERROOMID_INVITESTATE,
+                "invite" => trees::USERROOMID_INVITESTATE.tree(),
                 "knock" => &trees::USERROOMID_KNOCKSTATE,
                 _ => &trees::USERROOMID_LEFTSTATE,
             };

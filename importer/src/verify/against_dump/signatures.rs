@@ -18,15 +18,15 @@ use crate::{
 
 /// Trees whose keys begin with a user of this server, or with one of another for [`trees::KEYID_KEY`] and master keys.
 const OF_USERS: [&Tree; 9] = [
-    &trees::KEYID_KEY,
-    &trees::USERID_MASTERKEYID,
-    &trees::USERID_SELFSIGNINGKEYID,
-    &trees::USERID_USERSIGNINGKEYID,
-    &trees::ONETIMEKEYID_ONETIMEKEYS,
-    &trees::TODEVICEID_EVENTS,
-    &trees::BACKUPID_ALGORITHM,
-    &trees::BACKUPKEYID_BACKUP,
-    &trees::USERID_DEVICELISTVERSION,
+    trees::KEYID_KEY.tree(),
+    trees::USERID_MASTERKEYID.tree(),
+    trees::USERID_SELFSIGNINGKEYID.tree(),
+    trees::USERID_USERSIGNINGKEYID.tree(),
+    trees::ONETIMEKEYID_ONETIMEKEYS.tree(),
+    trees::TODEVICEID_EVENTS.tree(),
+    trees::BACKUPID_ALGORITHM.tree(),
+    trees::BACKUPKEYID_BACKUP.tree(),
+    trees::USERID_DEVICELISTVERSION.tree(),
 ];
 
 /// Owner, public master key, signer, id of the signing key.

@@ -228,7 +228,7 @@ fn auth_events(
         }
         found
     };
-    for tree in [&trees::PDUID_PDU, &trees::EVENTID_OUTLIERPDU] {
+    for tree in [trees::PDUID_PDU.tree(), trees::EVENTID_OUTLIERPDU.tree()] {
         parallel_scan::scan(store, tree, &[], look, |_, _, of_event| {
             found.merge(of_event);
             Ok(())
@@ -256,7 +256,7 @@ fn room_rules(store: &dyn KvStore) -> Result<BTreeMap<String, RoomVersionRules>,
         let version = content.and_then(|content| text(content, "room_version")).unwrap_or("1");
         Some((room_of(&json)?, RoomVersionId::try_from(version).ok()?.rules()?))
     };
-    for tree in [&trees::PDUID_PDU, &trees::EVENTID_OUTLIERPDU] {
+    for tree in [trees::PDUID_PDU.tree(), trees::EVENTID_OUTLIERPDU.tree()] {
         parallel_scan::scan(store, tree, &[], look, |_, _, create| {
             rules.extend(create);
             Ok(())

@@ -27,51 +27,57 @@ type Pair = (&'static Tree, &'static Tree, Other);
 
 /// Each is followed by its other direction.
 static PAIRS: [Pair; 18] = [
-    (&trees::EVENTID_SHORTEVENTID, &trees::SHORTEVENTID_EVENTID, |k, v| {
+    (trees::EVENTID_SHORTEVENTID.tree(), trees::SHORTEVENTID_EVENTID.tree(), |k, v| {
         Some((number(v.u64("short_event")), Some(k.text("event").into())))
     }),
-    (&trees::SHORTEVENTID_EVENTID, &trees::EVENTID_SHORTEVENTID, |k, v| {
+    (trees::SHORTEVENTID_EVENTID.tree(), trees::EVENTID_SHORTEVENTID.tree(), |k, v| {
         Some((v.text("event").into(), Some(number(k.u64("short_event")))))
     }),
-    (&trees::STATEKEY_SHORTSTATEKEY, &trees::SHORTSTATEKEY_STATEKEY, |k, v| {
+    (trees::STATEKEY_SHORTSTATEKEY.tree(), trees::SHORTSTATEKEY_STATEKEY.tree(), |k, v| {
         let value = [Part::Text(k.text("type")), Part::Text(k.text("state_key"))];
         let value = trees::SHORTSTATEKEY_STATEKEY.value(&value);
         Some((number(v.u64("short_state_key")), Some(value)))
     }),
-    (&trees::SHORTSTATEKEY_STATEKEY, &trees::STATEKEY_SHORTSTATEKEY, |k, v| {
+    (trees::SHORTSTATEKEY_STATEKEY.tree(), trees::STATEKEY_SHORTSTATEKEY.tree(), |k, v| {
         let key = [Part::Text(v.text("type")), Part::Text(v.text("state_key"))];
         let key = trees::STATEKEY_SHORTSTATEKEY.key(&key);
         Some((key, Some(number(k.u64("short_state_key")))))
     }),
-    (&trees::TOKEN_USERDEVICEID, &trees::USERDEVICEID_TOKEN, |k, v| {
+    (trees::TOKEN_USERDEVICEID.tree(), trees::USERDEVICEID_TOKEN.tree(), |k, v| {
         let key = trees::USERDEVICEID_TOKEN.key(&v.parts());
         Some((key, Some(k.text("token").into())))
     }),
-    (&trees::USERDEVICEID_TOKEN, &trees::TOKEN_USERDEVICEID, |k, v| {
+    (trees::USERDEVICEID_TOKEN.tree(), trees::TOKEN_USERDEVICEID.tree(), |k, v| {
         let value = trees::TOKEN_USERDEVICEID.value(&k.parts());
         Some((v.text("token").into(), Some(value)))
     }),
-    (&trees::ROOMUSERTYPE_ROOMUSERDATAID, &trees::ROOMUSERDATAID_ACCOUNTDATA, |_, v| {
-        Some((trees::ROOMUSERDATAID_ACCOUNTDATA.key(&v.parts()), None))
-    }),
-    (&trees::ROOMUSERDATAID_ACCOUNTDATA, &trees::ROOMUSERTYPE_ROOMUSERDATAID, |k, _| {
-        let key = ["room", "user", "type"].map(|name| Part::Text(k.text(name)));
-        let value = trees::ROOMUSERTYPE_ROOMUSERDATAID.value(&k.parts());
-        Some((trees::ROOMUSERTYPE_ROOMUSERDATAID.key(&key), Some(value)))
-    }),
-    (&trees::USERROOMID_JOINED, &trees::ROOMUSERID_JOINED, joined),
-    (&trees::ROOMUSERID_JOINED, &trees::USERROOMID_JOINED, joined),
-    (&trees::USERROOMID_INVITESTATE, &trees::ROOMUSERID_INVITECOUNT, swapped),
-    (&trees::ROOMUSERID_INVITECOUNT, &trees::USERROOMID_INVITESTATE, swapped),
-    (&trees::USERROOMID_LEFTSTATE, &trees::ROOMUSERID_LEFTCOUNT, swapped),
-    (&trees::ROOMUSERID_LEFTCOUNT, &trees::USERROOMID_LEFTSTATE, swapped),
-    (&trees::USERROOMID_KNOCKSTATE, &trees::ROOMUSERID_KNOCKCOUNT, swapped),
-    (&trees::ROOMUSERID_KNOCKCOUNT, &trees::USERROOMID_KNOCKSTATE, swapped),
-    (&trees::ROOMSERVERIDS, &trees::SERVERROOMIDS, |k, _| {
+    (
+        trees::ROOMUSERTYPE_ROOMUSERDATAID.tree(),
+        trees::ROOMUSERDATAID_ACCOUNTDATA.tree(),
+        |_, v| Some((trees::ROOMUSERDATAID_ACCOUNTDATA.key(&v.parts()), None)),
+    ),
+    (
+        trees::ROOMUSERDATAID_ACCOUNTDATA.tree(),
+        trees::ROOMUSERTYPE_ROOMUSERDATAID.tree(),
+        |k, _| {
+            let key = ["room", "user", "type"].map(|name| Part::Text(k.text(name)));
+            let value = trees::ROOMUSERTYPE_ROOMUSERDATAID.value(&k.parts());
+            Some((trees::ROOMUSERTYPE_ROOMUSERDATAID.key(&key), Some(value)))
+        },
+    ),
+    (trees::USERROOMID_JOINED.tree(), trees::ROOMUSERID_JOINED.tree(), joined),
+    (trees::ROOMUSERID_JOINED.tree(), trees::USERROOMID_JOINED.tree(), joined),
+    (trees::USERROOMID_INVITESTATE.tree(), trees::ROOMUSERID_INVITECOUNT.tree(), swapped),
+    (trees::ROOMUSERID_INVITECOUNT.tree(), trees::USERROOMID_INVITESTATE.tree(), swapped),
+    (trees::USERROOMID_LEFTSTATE.tree(), trees::ROOMUSERID_LEFTCOUNT.tree(), swapped),
+    (trees::ROOMUSERID_LEFTCOUNT.tree(), trees::USERROOMID_LEFTSTATE.tree(), swapped),
+    (trees::USERROOMID_KNOCKSTATE.tree(), trees::ROOMUSERID_KNOCKCOUNT.tree(), swapped),
+    (trees::ROOMUSERID_KNOCKCOUNT.tree(), trees::USERROOMID_KNOCKSTATE.tree(), swapped),
+    (trees::ROOMSERVERIDS.tree(), trees::SERVERROOMIDS.tree(), |k, _| {
         let key = [Part::Text(k.text("server")), Part::Text(k.text("room"))];
         Some((trees::SERVERROOMIDS.key(&key), None))
     }),
-    (&trees::SERVERROOMIDS, &trees::ROOMSERVERIDS, |k, _| {
+    (trees::SERVERROOMIDS.tree(), trees::ROOMSERVERIDS.tree(), |k, _| {
         let key = [Part::Text(k.text("room")), Part::Text(k.text("server"))];
         Some((trees::ROOMSERVERIDS.key(&key), None))
     }),
@@ -105,9 +111,9 @@ pub(in crate::verify) fn check(store: &dyn KvStore, found: &mut Found) -> Result
         }
     }
     let short_ids = [
-        (&trees::EVENTID_SHORTEVENTID, "short_event"),
-        (&trees::STATEKEY_SHORTSTATEKEY, "short_state_key"),
-        (&trees::ROOMID_SHORTROOMID, "short_room"),
+        (trees::EVENTID_SHORTEVENTID.tree(), "short_event"),
+        (trees::STATEKEY_SHORTSTATEKEY.tree(), "short_state_key"),
+        (trees::ROOMID_SHORTROOMID.tree(), "short_room"),
     ];
     for (tree, name) in short_ids {
         let mut seen = Numbers::default();

@@ -14,8 +14,11 @@ use crate::{
 };
 
 /// Trees that point to cross-signing keys.
-const POINTERS: [&Tree; 3] =
-    [&trees::USERID_MASTERKEYID, &trees::USERID_SELFSIGNINGKEYID, &trees::USERID_USERSIGNINGKEYID];
+const POINTERS: [&Tree; 3] = [
+    trees::USERID_MASTERKEYID.tree(),
+    trees::USERID_SELFSIGNINGKEYID.tree(),
+    trees::USERID_USERSIGNINGKEYID.tree(),
+];
 
 pub(in crate::verify) fn check(
     store: &dyn KvStore,

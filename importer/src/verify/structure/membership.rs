@@ -27,10 +27,10 @@ use crate::{
 
 /// Rows that say a membership, by room. Those by user are their other direction, which `indexes` checks.
 const ROWS: [(&str, &Tree); 4] = [
-    ("join", &trees::ROOMUSERID_JOINED),
-    ("invite", &trees::ROOMUSERID_INVITECOUNT),
-    ("knock", &trees::ROOMUSERID_KNOCKCOUNT),
-    ("leave", &trees::ROOMUSERID_LEFTCOUNT),
+    ("join", trees::ROOMUSERID_JOINED.tree()),
+    ("invite", trees::ROOMUSERID_INVITECOUNT.tree()),
+    ("knock", trees::ROOMUSERID_KNOCKCOUNT.tree()),
+    ("leave", trees::ROOMUSERID_LEFTCOUNT.tree()),
 ];
 
 /// A room and who is in it.

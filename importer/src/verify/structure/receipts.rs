@@ -65,7 +65,9 @@ pub(in crate::verify) fn check(store: &dyn KvStore, found: &mut Found) -> Result
 }
 
 fn unread(store: &dyn KvStore, found: &mut Found) -> Result<(), VerifyError> {
-    for tree in [&trees::USERROOMID_NOTIFICATIONCOUNT, &trees::USERROOMID_HIGHLIGHTCOUNT] {
+    for tree in
+        [trees::USERROOMID_NOTIFICATIONCOUNT.tree(), trees::USERROOMID_HIGHLIGHTCOUNT.tree()]
+    {
         for row in store.scan(tree, &[])? {
             let (key, value) = row?;
             let Ok(fields) = tree.decode_value(&key, &value) else { continue };

@@ -45,7 +45,7 @@ pub(in crate::verify) fn check(
     };
     let mut ids = Cursor::new(store, &trees::SHORTEVENTID_EVENTID)?;
     let mut done = BTreeSet::new();
-    for tree in [&trees::ROOMID_SHORTSTATEHASH, &trees::SHORTEVENTID_SHORTSTATEHASH] {
+    for tree in [trees::ROOMID_SHORTSTATEHASH.tree(), trees::SHORTEVENTID_SHORTSTATEHASH.tree()] {
         for row in store.scan(tree, &[])? {
             let (key, value) = row?;
             let Ok(fields) = tree.decode_value(&key, &value) else { continue };

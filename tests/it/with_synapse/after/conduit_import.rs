@@ -59,7 +59,7 @@ fn conduits_own_services_write_the_same_rows() {
         assert!(are_equal(&own, &conduits), "{name}");
 
         // Trees of both kinds: written by a service, and directly.
-        for tree in [&trees::USERID_DISPLAYNAME, &trees::PDUID_PDU] {
+        for tree in [trees::USERID_DISPLAYNAME.tree(), trees::PDUID_PDU.tree()] {
             change_one_row(&conduits, backend, tree);
             assert!(!are_equal(&own, &conduits), "{} of {name}", tree.name);
             change_one_row(&conduits, backend, tree);

@@ -69,9 +69,9 @@ fn verification_finds_one_changed_row() {
     assert_eq!(clean["findings"], serde_json::json!([]));
 
     for (tree, change) in [
-        (&trees::TOKEN_USERDEVICEID, "another device"),
-        (&trees::PDUID_PDU, "{}"),
-        (&trees::USERID_DISPLAYNAME, "Mallory"),
+        (trees::TOKEN_USERDEVICEID.tree(), "another device"),
+        (trees::PDUID_PDU.tree(), "{}"),
+        (trees::USERID_DISPLAYNAME.tree(), "Mallory"),
     ] {
         let changed = lab.directory().join(format!("changed-{}", tree.name));
         copy_with_one_change(&database, &changed, tree, change);

@@ -20,13 +20,13 @@ fn what_is_read_and_unread_becomes_rows() {
     assert!(imported.tally.unbalanced().is_empty());
     let mut rows = Vec::new();
     for tree in [
-        &trees::READRECEIPTID_READRECEIPT,
-        &trees::ROOMUSERID_PRIVATEREAD,
-        &trees::ROOMUSERID_LASTPRIVATEREADUPDATE,
-        &trees::USERROOMID_NOTIFICATIONCOUNT,
-        &trees::USERROOMID_HIGHLIGHTCOUNT,
-        &trees::ID_APPSERVICEREGISTRATIONS,
-        &trees::SERVERNAME_EDUCOUNT,
+        trees::READRECEIPTID_READRECEIPT.tree(),
+        trees::ROOMUSERID_PRIVATEREAD.tree(),
+        trees::ROOMUSERID_LASTPRIVATEREADUPDATE.tree(),
+        trees::USERROOMID_NOTIFICATIONCOUNT.tree(),
+        trees::USERROOMID_HIGHLIGHTCOUNT.tree(),
+        trees::ID_APPSERVICEREGISTRATIONS.tree(),
+        trees::SERVERNAME_EDUCOUNT.tree(),
     ] {
         for row in store.scan(tree, &[]).unwrap() {
             let (key, value) = row.unwrap();

@@ -72,11 +72,11 @@ fn bytes_that_do_not_fit_are_named() {
     insta::assert_snapshot!(error, @"decoding key of `pduid_pdu` (000000000000000000): expected u64 short_room · u64 count or u64 short_room · u64 0 · u64 backfilled");
     // One byte too many or too few, text that is no UTF-8, JSON that is none.
     for (tree, key) in [
-        (&trees::USERROOMID_JOINED, &b"@u:x"[..]),
-        (&trees::USERROOMID_JOINED, b"@u:x\xff!r\xff"),
-        (&trees::USERROOMID_JOINED, b"@u\xc3\xff!r"),
-        (&trees::FILEHASH_METADATA, &[0; 31]),
-        (&trees::REFERENCEDEVENTS, b"!r:x"),
+        (trees::USERROOMID_JOINED.tree(), &b"@u:x"[..]),
+        (trees::USERROOMID_JOINED.tree(), b"@u:x\xff!r\xff"),
+        (trees::USERROOMID_JOINED.tree(), b"@u\xc3\xff!r"),
+        (trees::FILEHASH_METADATA.tree(), &[0; 31]),
+        (trees::REFERENCEDEVENTS.tree(), b"!r:x"),
     ] {
         assert!(tree.decode_key(key).is_err(), "{tree}");
     }

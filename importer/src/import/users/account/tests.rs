@@ -86,7 +86,7 @@ fn what_conduit_passes_on_unread_moves_as_it_is() {
         assert_eq!(stored(&trees::ROOMUSERDATAID_ACCOUNTDATA), 2, "{opaque}");
         for tree in [
             &trees::USERFILTERID_FILTER,
-            &trees::BACKUPID_ALGORITHM,
+            trees::BACKUPID_ALGORITHM.tree(),
             &trees::BACKUPKEYID_BACKUP,
             &trees::ONETIMEKEYID_ONETIMEKEYS,
         ] {

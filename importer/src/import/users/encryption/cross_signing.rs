@@ -18,9 +18,9 @@ use crate::{
 
 /// Cross-signing keys and the trees that point to them.
 const POINTERS: [(&str, &Tree); 3] = [
-    ("master", &trees::USERID_MASTERKEYID),
-    ("self_signing", &trees::USERID_SELFSIGNINGKEYID),
-    ("user_signing", &trees::USERID_USERSIGNINGKEYID),
+    ("master", trees::USERID_MASTERKEYID.tree()),
+    ("self_signing", trees::USERID_SELFSIGNINGKEYID.tree()),
+    ("user_signing", trees::USERID_USERSIGNINGKEYID.tree()),
 ];
 
 const UNPARSABLE: Refusal = ("key-unparsable", "it is not a user's one key with its signatures");

@@ -19,16 +19,16 @@ const BOB: &str = "@bob:e2ee.test";
 const CARL: &str = "@carl:away.test";
 /// Trees that hold end-to-end encryption.
 const TREES: [&Tree; 10] = [
-    &trees::KEYID_KEY,
-    &trees::USERID_MASTERKEYID,
-    &trees::USERID_SELFSIGNINGKEYID,
-    &trees::USERID_USERSIGNINGKEYID,
-    &trees::ONETIMEKEYID_ONETIMEKEYS,
-    &trees::KEYCHANGEID_USERID,
-    &trees::TODEVICEID_EVENTS,
-    &trees::BACKUPID_ALGORITHM,
-    &trees::BACKUPID_ETAG,
-    &trees::BACKUPKEYID_BACKUP,
+    trees::KEYID_KEY.tree(),
+    trees::USERID_MASTERKEYID.tree(),
+    trees::USERID_SELFSIGNINGKEYID.tree(),
+    trees::USERID_USERSIGNINGKEYID.tree(),
+    trees::ONETIMEKEYID_ONETIMEKEYS.tree(),
+    trees::KEYCHANGEID_USERID.tree(),
+    trees::TODEVICEID_EVENTS.tree(),
+    trees::BACKUPID_ALGORITHM.tree(),
+    trees::BACKUPID_ETAG.tree(),
+    trees::BACKUPKEYID_BACKUP.tree(),
 ];
 
 fn from<T: serde::de::DeserializeOwned>(json: Value) -> T {
