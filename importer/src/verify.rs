@@ -11,7 +11,7 @@ mod tools;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use tools::fetched_later::Since;
+use tools::since_import::SinceImport;
 
 pub use self::structure::structure;
 use crate::{
@@ -92,7 +92,7 @@ pub fn against_dump(
     how: StateComparison,
     progress: &Progress,
 ) -> Result<Verified, VerifyError> {
-    let since = Since::read(store)?;
+    let since = SinceImport::read(store)?;
     let mut found = Found::default();
     against_dump::compare(store, dump, skipped, how, *progress, &mut found)?;
     Ok(Verified { findings: since.judge(found.finish()), ..Verified::default() })
@@ -129,6 +129,6 @@ pub fn media(
         let source = MediaStore::of_records(folder, stores, files.store);
         against_dump::media::compare(store, dump, &source, skipped, *progress, &mut found)?;
     }
-    let findings = Since::read(store)?.judge(found.finish());
+    let findings = SinceImport::read(store)?.judge(found.finish());
     Ok(Verified { findings, ..Verified::default() })
 }

@@ -39,15 +39,20 @@ impl Code {
     }
 }
 
+/// All codes.
+fn all() -> impl Iterator<Item = &'static Code> {
+    CHECKS.iter().chain(OTHERS).chain(VERIFICATION)
+}
+
 /// The entry of a code; the gravest, if it has several.
 pub fn find(code: &str) -> Option<&'static Code> {
-    CHECKS.iter().chain(OTHERS).find(|entry| entry.code == code)
+    all().find(|entry| entry.code == code)
 }
 
 /// The entry of a code for findings that matter so much, or else the gravest: what is accepted matters less than it did.
 pub fn of(code: &str, severity: Severity) -> Option<&'static Code> {
     let fits = |entry: &&Code| entry.code == code && entry.severity == severity;
-    CHECKS.iter().chain(OTHERS).find(fits).or_else(|| find(code))
+    all().find(fits).or_else(|| find(code))
 }
 
 macro_rules! checks {
@@ -166,7 +171,7 @@ checks! {
     ORPHANS = "C610", Warning, false, "events whose row in `events` is gone stay behind: only their content is left (`event_json`), and Synapse shows them to nobody either", "restore the rows from a backup before the move, if there is one";
 }
 
-/// The codes of the import and of verify, in their order. Their remedies come with each finding.
+/// The codes of the import, in their order. Their remedies come with each finding.
 pub const OTHERS: &[Code] = &[
     Code::plain("I008", Warning, "events of a room's state are missing"),
     Code::plain("I009", Warning, "an application service can't be registered in Conduit"),
@@ -190,142 +195,67 @@ pub const OTHERS: &[Code] = &[
     ),
     Code::plain("I022", Note, "media moves without its content type or uploader"),
     Code::plain("I023", Warning, "Conduit's configuration deletes old uploads at its first start"),
-    Code::plain("V101", Blocking, "a row does not have the form of its tree"),
-    Code::plain("V102", Note, "a tree that Conduit does not know"),
-    Code::plain(
-        "V103",
-        Blocking,
-        "`global` lacks version 18, the counter or a readable key; Conduit does not start",
-    ),
-    Code::plain("V104", Blocking, "`@conduit:NAME` or its admin room is missing"),
-    Code::plain("V105", Blocking, "a number is above the counter: Conduit would hand it out again"),
-    Code::plain("V106", Blocking, "two rows that should point at each other don't"),
-    Code::plain("V107", Blocking, "a short id is 0, or names two things"),
-    Code::plain("V108", Blocking, "an event is not what Conduit can read"),
-    Code::plain("V109", Blocking, "an event's id is not the hash of its content"),
-    Code::plain(
-        "V109",
-        Warning,
-        "a signature of this server, or the hash of a content, is wrong: Synapse's database was damaged, or it once had another key of the same name",
-    ),
-    Code::plain("V110", Blocking, "an auth event is of another room"),
-    Code::plain(
-        "V110",
-        Warning,
-        "an auth event is missing, as in Synapse's database or on purpose: Conduit goes on without it, and asks other servers when it needs it",
-    ),
-    Code::plain(
-        "V111",
-        Blocking,
-        "a state does not expand to known events of its room, one for each key",
-    ),
-    Code::plain("V112", Blocking, "a timeline event has no state before it: anybody could read it"),
-    Code::plain(
-        "V113",
-        Blocking,
-        "the rows join whom the room's state does not, or lack other servers' users, or were counted wrong",
-    ),
-    Code::plain(
-        "V113",
-        Warning,
-        "an invite, knock or leave differs from the room's state, or a user of this server is joined there and not in the rows: the user may join again",
-    ),
-    Code::plain(
-        "V114",
-        Blocking,
-        "push rules of a user don't parse: messages to that user's rooms would fail",
-    ),
-    Code::plain("V115", Blocking, "a token or key of a device that does not exist"),
-    Code::plain("V116", Note, "an event is signed by a key that this server no longer has"),
-    Code::plain(
-        "V117",
-        Note,
-        "a redacted event lacks `origin`, as Conduit leaves those that it redacts itself",
-    ),
-    Code::plain(
-        "V118",
-        Warning,
-        "in a room without forks so far, the state before an event is not the one after its predecessor",
-    ),
-    Code::plain(
-        "V119",
-        Blocking,
-        "an extremity is marked as referenced: Conduit drops it with the next event from elsewhere",
-    ),
-    Code::plain("V119", Warning, "an event that others follow is not marked as referenced"),
-    Code::plain("V120", Warning, "the search index does not fit the messages"),
-    Code::plain("V121", Blocking, "a relation or thread of events that are not there"),
-    Code::plain(
-        "V122",
-        Blocking,
-        "an alias or entry of the directory for a room that is not there",
-    ),
-    Code::plain(
-        "V123",
-        Blocking,
-        "a read receipt that ends Conduit's sending task, or two of a user in a room",
-    ),
-    Code::plain("V124", Blocking, "rows of a media file are missing: Conduit deletes it"),
-    Code::plain("V125", Note, "a key of a device that is gone, as Conduit leaves it behind"),
-    Code::plain("V126", Blocking, "a pusher that Conduit can't read"),
-    Code::plain(
-        "V127",
-        Note,
-        "an alias is listed for a room that it no longer names, as Conduit leaves it after an upgrade",
-    ),
-    Code::plain(
-        "V128",
-        Blocking,
-        "an application service's registration is unreadable or another one's; Conduit does not start",
-    ),
-    Code::plain(
-        "V129",
-        Blocking,
-        "account data without the type and content that clients are given",
-    ),
-    Code::plain(
-        "V130",
-        Blocking,
-        "a number of unread events that Conduit can't answer with: it panics",
-    ),
-    Code::plain("V140", Blocking, "a media file is not there"),
-    Code::plain("V141", Blocking, "a media file has not the content or size that its row says"),
-    Code::plain("V142", Warning, "a file in the media directory that no row names"),
-    Code::plain(
-        "V150",
-        Blocking,
-        "an event outside of the timelines is not hidden by its state: Conduit's `/event` shows it to more people than Synapse's did",
-    ),
-    Code::plain(
-        "V151",
-        Blocking,
-        "a state that is made to hide events is used by a room or a timeline: its events could not be read",
-    ),
-    Code::plain(
-        "V152",
-        Note,
-        "an event that Conduit has stored itself has no state before it, as in rooms that it makes",
-    ),
-    Code::plain(
-        "V153",
-        Blocking,
-        "a row of `global` is missing without which another server, started on the database by mistake, would damage it",
-    ),
-    Code::plain(
-        "V154",
-        Blocking,
-        "the row of a joined user has not the count of the join, which other servers read there",
-    ),
-    Code::plain(
-        "V160",
-        Warning,
-        "Conduit has run since the import, and something is not as the dump has it: changed by a user, or lost",
-    ),
-    Code::plain("V161", Note, "what is new since the import"),
-    Code::plain("V201", Blocking, "something of the dump is missing in the database"),
-    Code::plain("V202", Blocking, "something in the database is not in the dump"),
-    Code::plain("V203", Blocking, "something differs from the dump"),
 ];
+
+macro_rules! verification {
+    ($($name:ident = $code:literal, $severity:ident, $meaning:literal;)*) => {
+        $(pub(crate) const $name: Code = Code::plain($code, $severity, $meaning);)*
+        /// The codes of the verification, in their order.
+        pub const VERIFICATION: &[Code] = &[$($name),*];
+    };
+}
+
+// name = code, severity, meaning
+verification! {
+    ROW_UNDECODABLE = "V101", Blocking, "a row does not have the form of its tree";
+    TREE_UNKNOWN = "V102", Note, "a tree that Conduit does not know";
+    GLOBAL_INCOMPLETE = "V103", Blocking, "`global` lacks version 18, the counter or a readable key; Conduit does not start";
+    ADMIN_ROOM_MISSING = "V104", Blocking, "`@conduit:NAME` or its admin room is missing";
+    NUMBER_ABOVE_COUNTER = "V105", Blocking, "a number is above the counter: Conduit would hand it out again";
+    ROWS_DISAGREE = "V106", Blocking, "two rows that should point at each other don't";
+    SHORT_ID_AMBIGUOUS = "V107", Blocking, "a short id is 0, or names two things";
+    EVENT_UNREADABLE = "V108", Blocking, "an event is not what Conduit can read";
+    EVENT_ID_WRONG = "V109", Blocking, "an event's id is not the hash of its content";
+    SIGNATURE_OR_CONTENT_HASH_WRONG = "V109", Warning, "a signature of this server, or the hash of a content, is wrong: Synapse's database was damaged, or it once had another key of the same name";
+    AUTH_EVENT_OF_OTHER_ROOM = "V110", Blocking, "an auth event is of another room";
+    AUTH_EVENT_MISSING = "V110", Warning, "an auth event is missing, as in Synapse's database or on purpose: Conduit goes on without it, and asks other servers when it needs it";
+    STATE_UNSOUND = "V111", Blocking, "a state does not expand to known events of its room, one for each key";
+    STATE_BEFORE_MISSING = "V112", Blocking, "a timeline event has no state before it: anybody could read it";
+    MEMBERSHIP_ROWS_WRONG = "V113", Blocking, "the rows join whom the room's state does not, or lack other servers' users, or were counted wrong";
+    MEMBERSHIP_ROWS_LAG = "V113", Warning, "an invite, knock or leave differs from the room's state, or a user of this server is joined there and not in the rows: the user may join again";
+    PUSH_RULES_UNREADABLE = "V114", Blocking, "push rules of a user don't parse: messages to that user's rooms would fail";
+    DEVICE_MISSING = "V115", Blocking, "a token or key of a device that does not exist";
+    SIGNED_BY_OLD_KEY = "V116", Note, "an event is signed by a key that this server no longer has";
+    ORIGIN_LOST = "V117", Note, "a redacted event lacks `origin`, as Conduit leaves those that it redacts itself";
+    STATE_BEFORE_DOES_NOT_FOLLOW = "V118", Warning, "in a room without forks so far, the state before an event is not the one after its predecessor";
+    EXTREMITY_REFERENCED = "V119", Blocking, "an extremity is marked as referenced: Conduit drops it with the next event from elsewhere";
+    REFERENCE_MISSING = "V119", Warning, "an event that others follow is not marked as referenced";
+    SEARCH_INDEX_WRONG = "V120", Warning, "the search index does not fit the messages";
+    RELATION_DANGLING = "V121", Blocking, "a relation or thread of events that are not there";
+    DIRECTORY_DANGLING = "V122", Blocking, "an alias or entry of the directory for a room that is not there";
+    RECEIPT_UNUSABLE = "V123", Blocking, "a read receipt that ends Conduit's sending task, or two of a user in a room";
+    MEDIA_ROWS_MISSING = "V124", Blocking, "rows of a media file are missing: Conduit deletes it";
+    KEY_UNUSED = "V125", Note, "a key of a device that is gone, as Conduit leaves it behind";
+    PUSHER_UNREADABLE = "V126", Blocking, "a pusher that Conduit can't read";
+    ALIAS_LISTED_TWICE = "V127", Note, "an alias is listed for a room that it no longer names, as Conduit leaves it after an upgrade";
+    APPSERVICE_UNUSABLE = "V128", Blocking, "an application service's registration is unreadable or another one's; Conduit does not start";
+    ACCOUNT_DATA_UNREADABLE = "V129", Blocking, "account data without the type and content that clients are given";
+    UNREAD_COUNT_TOO_LARGE = "V130", Blocking, "a number of unread events that Conduit can't answer with: it panics";
+    MEDIA_FILE_MISSING = "V140", Blocking, "a media file is not there";
+    MEDIA_FILE_WRONG = "V141", Blocking, "a media file has not the content or size that its row says";
+    MEDIA_FILE_UNNAMED = "V142", Warning, "a file in the media directory that no row names";
+    OUTLIER_VISIBLE = "V150", Blocking, "an event outside of the timelines is not hidden by its state: Conduit's `/event` shows it to more people than Synapse's did";
+    HIDING_STATE_USED = "V151", Blocking, "a state that is made to hide events is used by a room or a timeline: its events could not be read";
+    OWN_EVENT_WITHOUT_STATE = "V152", Note, "an event that Conduit has stored itself has no state before it, as in rooms that it makes";
+    REPAIR_MARK_MISSING = "V153", Blocking, "a row of `global` is missing without which another server, started on the database by mistake, would damage it";
+    JOIN_COUNT_WRONG = "V154", Blocking, "the row of a joined user has not the count of the join, which other servers read there";
+    CHANGED_SINCE_IMPORT = "V160", Warning, "Conduit has run since the import, and something is not as the dump has it: changed by a user, or lost";
+    NEW_SINCE_IMPORT = "V161", Note, "what is new since the import";
+    MISSING_IN_DATABASE = "V201", Blocking, "something of the dump is missing in the database";
+    MEDIA_MISSING_UNEXPLAINED = "V201", Warning, "something of the dump is missing in the database";
+    NOT_IN_DUMP = "V202", Blocking, "something in the database is not in the dump";
+    DIFFERS_FROM_DUMP = "V203", Blocking, "something differs from the dump";
+}
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::findings::{Finding, Severity};
+use crate::findings::{Finding, Severity, codes::Code};
 
 /// Findings of one code and severity that are kept; the rest is counted.
 const KEPT: u64 = 1000;
@@ -16,34 +16,17 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    /// Something that makes the database unfit.
-    pub(crate) fn error(
-        &mut self,
-        code: &'static str,
-        subject: impl Into<String>,
-        text: impl Into<String>,
-    ) {
-        self.add(Severity::Blocking, code, subject.into(), text.into());
-    }
-
-    /// Something that is not as it should be and harms little.
-    pub(crate) fn warning(
-        &mut self,
-        code: &'static str,
-        subject: impl Into<String>,
-        text: impl Into<String>,
-    ) {
-        self.add(Severity::Warning, code, subject.into(), text.into());
-    }
-
-    /// Something that is good to know.
-    pub(crate) fn note(
-        &mut self,
-        code: &'static str,
-        subject: impl Into<String>,
-        text: impl Into<String>,
-    ) {
-        self.add(Severity::Note, code, subject.into(), text.into());
+    /// Adds a finding of a code about `subject`.
+    pub(crate) fn add(&mut self, code: &Code, subject: impl Into<String>, text: impl Into<String>) {
+        let count = self.counts.entry((code.code, code.severity)).or_default();
+        *count = count.saturating_add(1);
+        if *count <= KEPT {
+            let remedy = match code.severity {
+                Severity::Blocking => "don't start Conduit on it; import again, and report this",
+                Severity::Warning | Severity::Note => "",
+            };
+            self.findings.push(Finding { remedy: remedy.into(), ..code.of(subject, text) });
+        }
     }
 
     /// Takes over what others found.
@@ -54,18 +37,6 @@ impl Found {
             *own = own.saturating_add(count);
             let of_kind = other.findings.iter().filter(|f| (f.code, f.severity) == kind);
             self.findings.extend(of_kind.take(room).cloned());
-        }
-    }
-
-    fn add(&mut self, severity: Severity, code: &'static str, subject: String, text: String) {
-        let count = self.counts.entry((code, severity)).or_default();
-        *count = count.saturating_add(1);
-        if *count <= KEPT {
-            let remedy = match severity {
-                Severity::Blocking => "don't start Conduit on it; import again, and report this",
-                Severity::Warning | Severity::Note => "",
-            };
-            self.findings.push(Finding { severity, code, subject, text, remedy: remedy.into() });
         }
     }
 
@@ -90,14 +61,15 @@ impl Found {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::findings::codes;
 
     #[test]
     fn findings_beyond_the_limit_are_counted_and_hide_nothing_graver() {
         let mut found = Found::default();
         for number in 0..KEPT + 2 {
-            found.warning("V119", format!("{number:04}"), "is not marked");
+            found.add(&codes::REFERENCE_MISSING, format!("{number:04}"), "is not marked");
         }
-        found.error("V119", "last", "is marked");
+        found.add(&codes::EXTREMITY_REFERENCED, "last", "is marked");
         let findings = found.finish();
         assert_eq!(findings.len(), 1002);
         assert_eq!((findings[0].severity, &*findings[0].subject), (Severity::Blocking, "last"));

@@ -45,7 +45,7 @@ use super::{StateComparison, VerifyError, structure::events::Places};
 use crate::{
     conduit::{schema::trees, store::KvStore},
     dump::DumpReader,
-    findings::collector::Found,
+    findings::{codes, collector::Found},
     progress::Progress,
     tally::{DUPLICATE_EVENT, Kind, Skip},
 };
@@ -171,10 +171,10 @@ fn blocked_rooms(
         stored.insert(String::from_utf8_lossy(&room).into_owned());
     }
     for room in expected.difference(&stored) {
-        found.error("V201", room, "is not blocked");
+        found.add(&codes::MISSING_IN_DATABASE, room, "is not blocked");
     }
     for room in stored.difference(&expected) {
-        found.error("V202", room, "is blocked, and not in the dump");
+        found.add(&codes::NOT_IN_DUMP, room, "is blocked, and not in the dump");
     }
     Ok(())
 }

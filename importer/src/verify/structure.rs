@@ -16,7 +16,7 @@ pub(super) mod states;
 pub(super) mod timeline;
 pub(super) mod users;
 
-use super::{Verified, VerifyError, tools::fetched_later::Since};
+use super::{Verified, VerifyError, tools::since_import::SinceImport};
 use crate::{conduit::store::KvStore, findings::collector::Found, progress::Progress};
 
 /// Checks a database on its own: every row decodes, every index has its other direction, ids are unique and below the
@@ -31,7 +31,7 @@ pub fn structure(
     progress: &Progress,
 ) -> Result<Verified, VerifyError> {
     let phase = progress.phase_of(["part of the database", "parts of the database"], 4);
-    let since = Since::read(store)?;
+    let since = SinceImport::read(store)?;
     let of_events = |store: &dyn KvStore| {
         let mut found = Found::default();
         let trees = rows::check(store, server_name, since, &mut found)?;

@@ -1,8 +1,8 @@
 //! What several verifications use: cursors, sets and sums over many rows.
 
 pub(super) mod cursor;
-pub(super) mod fetched_later;
 pub(super) mod multiset_hash;
 pub(super) mod number_set;
 pub(super) mod parallel_scan;
+pub(super) mod since_import;
 pub(super) mod state_layers;

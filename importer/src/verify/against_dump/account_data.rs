@@ -13,7 +13,9 @@ use ruma::{
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-use super::{Found, KvStore, Skipped, VerifyError, json, push_rules, users::KnownAccountData};
+use super::{
+    Found, KvStore, Skipped, VerifyError, codes, json, push_rules, users::KnownAccountData,
+};
 use crate::{
     conduit::members::Members, dump::format::DumpUser, tally::Kind,
     verify::structure::users::account_data,
@@ -44,7 +46,7 @@ pub(super) fn compare(
         let kept = skipped.keeps(counted, item, || expected != Expected::Nothing);
         let stored = account_data(store, room, id, kind)?;
         if kept && !stored.is_some_and(|stored| is(&stored, kind, content, &expected)) {
-            found.error("V203", item, "differs or is missing");
+            found.add(&codes::DIFFERS_FROM_DUMP, item, "differs or is missing");
         }
     }
     push_rules::compare(store, user, found)

@@ -7,7 +7,7 @@ use ruma::api::appservice::{Namespace, Registration};
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
 
-use super::{Found, KvStore, Skipped, VerifyError};
+use super::{Found, KvStore, Skipped, VerifyError, codes};
 use crate::{
     conduit::schema::{layout::Part, trees},
     dump::format::DumpAppservice,
@@ -44,20 +44,30 @@ pub(super) fn compare(
     for (id, registration) in &expected {
         match stored.remove(id) {
             None if skipped.explains(Kind::Appservice, id) => continue,
-            None => found.error("V201", id, "the application service is missing"),
+            None => {
+                found.add(&codes::MISSING_IN_DATABASE, id, "the application service is missing")
+            }
             Some(stored) => {
                 if !stored.is_some_and(|stored| is_same(&stored, registration)) {
-                    found.error("V203", id, "the application service's registration differs");
+                    found.add(
+                        &codes::DIFFERS_FROM_DUMP,
+                        id,
+                        "the application service's registration differs",
+                    );
                 }
             }
         }
         let user = format!("@{}:{server_name}", registration.sender_localpart);
         if value_of(store, &trees::USERID_PASSWORD, &[Part::Text(&user)])?.is_none() {
-            found.error("V201", user, "the user that an application service acts as is missing");
+            found.add(
+                &codes::MISSING_IN_DATABASE,
+                user,
+                "the user that an application service acts as is missing",
+            );
         }
     }
     for id in stored.into_keys() {
-        found.error("V202", id, "is an application service that the dump does not have");
+        found.add(&codes::NOT_IN_DUMP, id, "is an application service that the dump does not have");
     }
     Ok(())
 }

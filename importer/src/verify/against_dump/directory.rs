@@ -1,6 +1,6 @@
 //! Aliases of a room, and its place in the directory.
 
-use super::{Found, KvStore, Skipped, VerifyError};
+use super::{Found, KvStore, Skipped, VerifyError, codes};
 use crate::{
     conduit::schema::{layout::Part, trees},
     dump::format::DumpRoom,
@@ -22,16 +22,28 @@ pub(super) fn compare(
         let localpart = [Part::Text(alias.alias.alias())];
         let stored = value_of(store, &trees::ALIAS_ROOMID, &localpart)?;
         if stored.as_deref() != Some(room.as_bytes()) {
-            found.error("V203", alias.alias.as_str(), format!("does not name {room}"));
+            found.add(
+                &codes::DIFFERS_FROM_DUMP,
+                alias.alias.as_str(),
+                format!("does not name {room}"),
+            );
         }
         let creator = value_of(store, &trees::ALIAS_USERID, &localpart)?;
         if creator.as_deref() != alias.creator.as_ref().map(|user| user.as_bytes()) {
-            found.error("V203", alias.alias.as_str(), "its creator is another one");
+            found.add(
+                &codes::DIFFERS_FROM_DUMP,
+                alias.alias.as_str(),
+                "its creator is another one",
+            );
         }
     }
     let published = value_of(store, &trees::PUBLICROOMIDS, &[Part::Text(room)])?.is_some();
     if published != head.published {
-        found.error("V203", room, "is in the directory of one and not of the other");
+        found.add(
+            &codes::DIFFERS_FROM_DUMP,
+            room,
+            "is in the directory of one and not of the other",
+        );
     }
     Ok(())
 }

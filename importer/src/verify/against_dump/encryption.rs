@@ -8,7 +8,7 @@ use ruma::{OwnedOneTimeKeyId, OwnedUserId, encryption::CrossSigningKey};
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 
-use super::{Found, KvStore, VerifyError, json::Json, signatures::Signatures};
+use super::{Found, KvStore, VerifyError, codes, json::Json, signatures::Signatures};
 use crate::{
     conduit::{
         schema::{
@@ -63,7 +63,7 @@ fn keys(
         let target =
             key.as_ref().map(|(name, _)| [id.as_bytes(), b"\xff", name.as_bytes()].concat());
         if value_of(store, tree, &[Part::Text(id)])? != target {
-            found.error("V203", id, format!("the {usage} key is another one"));
+            found.add(&codes::DIFFERS_FROM_DUMP, id, format!("the {usage} key is another one"));
         }
         if let Some((name, key)) = key {
             if usage == "master" {
@@ -157,10 +157,14 @@ fn to_device(
             of = device_id;
         }
         match stored.as_mut().and_then(Iterator::next).transpose()? {
-            None => found.error("V201", item(&of), "is missing"),
+            None => found.add(&codes::MISSING_IN_DATABASE, item(&of), "is missing"),
             Some((_, value)) => {
                 if Json::of(&value) != Json::of(&message) {
-                    found.error("V203", item(&of), "differs, or is in another place");
+                    found.add(
+                        &codes::DIFFERS_FROM_DUMP,
+                        item(&of),
+                        "differs, or is in another place",
+                    );
                 }
             }
         }
@@ -170,7 +174,7 @@ fn to_device(
         let (key, _) = row?;
         let Ok(fields) = trees::TODEVICEID_EVENTS.decode_key(&key) else { continue };
         if !compared.contains(fields.text("device")) {
-            found.error("V202", item(fields.text("device")), "is not in the dump");
+            found.add(&codes::NOT_IN_DUMP, item(fields.text("device")), "is not in the dump");
         }
     }
     Ok(())
@@ -180,7 +184,7 @@ fn to_device(
 fn further(rows: Option<Entries<'_>>, item: &str, found: &mut Found) -> Result<(), VerifyError> {
     for row in rows.into_iter().flatten() {
         row?;
-        found.error("V202", item, "is not in the dump");
+        found.add(&codes::NOT_IN_DUMP, item, "is not in the dump");
     }
     Ok(())
 }
@@ -216,11 +220,13 @@ fn device_list(
     let stored = value_of(store, &trees::USERID_DEVICELISTVERSION, &[Part::Text(id)])?;
     let stored = stored.and_then(|version| version.try_into().ok()).map(u64::from_be_bytes);
     match stored {
-        None if has_devices => found.error("V201", id, "the device list has no version"),
+        None if has_devices => {
+            found.add(&codes::MISSING_IN_DATABASE, id, "the device list has no version")
+        }
         Some(version) if version < user.device_list_stream_id.unwrap_or(1).max(1) => {
             let text =
                 format!("the device list has version {version}, others have seen a later one");
-            found.error("V203", id, text);
+            found.add(&codes::DIFFERS_FROM_DUMP, id, text);
         }
         _ => {}
     }
@@ -239,11 +245,11 @@ fn key_change(
         let (_, who) = row?;
         changed = true;
         if *who != *user.as_bytes() {
-            found.error("V202", user, "is told of a change of somebody else's keys");
+            found.add(&codes::NOT_IN_DUMP, user, "is told of a change of somebody else's keys");
         }
     }
     if has_keys && !changed {
-        found.error("V201", user, "is not told to ask for its own keys again");
+        found.add(&codes::MISSING_IN_DATABASE, user, "is not told to ask for its own keys again");
     }
     Ok(())
 }
@@ -270,13 +276,21 @@ pub(super) fn room_key_changes(
         match changed.get_mut(user) {
             Some(joined) => *joined = true,
             None if encrypted => {
-                found.error("V201", room, format!("nobody is told to ask for the keys of {user}"));
+                found.add(
+                    &codes::MISSING_IN_DATABASE,
+                    room,
+                    format!("nobody is told to ask for the keys of {user}"),
+                );
             }
             None => {}
         }
     }
     for (user, _) in changed.iter().filter(|(_, joined)| !**joined) {
-        found.error("V202", room, format!("a change of the keys of {user}, who is not in it"));
+        found.add(
+            &codes::NOT_IN_DUMP,
+            room,
+            format!("a change of the keys of {user}, who is not in it"),
+        );
     }
     Ok(())
 }
@@ -301,13 +315,15 @@ fn named(
 fn differences(expected: &Named, stored: &Named, item: impl Fn(&str) -> String, found: &mut Found) {
     for (name, value) in expected {
         match stored.get(name) {
-            None => found.error("V201", item(name), "is missing"),
-            Some(stored) if stored != value => found.error("V203", item(name), "differs"),
+            None => found.add(&codes::MISSING_IN_DATABASE, item(name), "is missing"),
+            Some(stored) if stored != value => {
+                found.add(&codes::DIFFERS_FROM_DUMP, item(name), "differs")
+            }
             Some(_) => {}
         }
     }
     for name in stored.keys().filter(|name| !expected.contains_key(*name)) {
-        found.error("V202", item(name), "is not in the dump");
+        found.add(&codes::NOT_IN_DUMP, item(name), "is not in the dump");
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
 };
 
-use super::{Found, KvStore, VerifyError};
+use super::{Found, KvStore, VerifyError, codes};
 use crate::{
     conduit::schema::{layout::Part, trees},
     verify::structure::events::value_of,
@@ -43,7 +43,7 @@ impl Seen {
             let is_admin_room = admin_room.as_deref() == Some(&*room);
             let room = String::from_utf8_lossy(&room).into_owned();
             if !is_admin_room && !self.rooms.contains(&room) {
-                found.error("V202", room, "is a room that the dump does not have");
+                found.add(&codes::NOT_IN_DUMP, room, "is a room that the dump does not have");
             }
         }
         for row in store.scan(&trees::ALIAS_ROOMID, &[])? {
@@ -51,7 +51,7 @@ impl Seen {
             let alias = String::from_utf8_lossy(&alias).into_owned();
             if alias != "admins" && !self.aliases.contains(&alias) {
                 let alias = format!("#{alias}:{server_name}");
-                found.error("V202", alias, "is an alias that the dump does not have");
+                found.add(&codes::NOT_IN_DUMP, alias, "is an alias that the dump does not have");
             }
         }
         for row in store.scan(&trees::EVENTID_OUTLIERPDU, &[])? {
@@ -59,7 +59,7 @@ impl Seen {
             let event = String::from_utf8_lossy(&event).into_owned();
             let is_known = self.events.contains(&hash(&event)) || hides(&json, server_name);
             if !is_known && !self.may_be_fetched(&json) {
-                found.error("V202", event, "is an event that the dump does not have");
+                found.add(&codes::NOT_IN_DUMP, event, "is an event that the dump does not have");
             }
         }
         Ok(())

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ruma::OwnedRoomId;
 use serde_json::Value;
 
-use super::{Found, KvStore, VerifyError, json};
+use super::{Found, KvStore, VerifyError, codes, json};
 use crate::{
     conduit::schema::{
         layout::Part,
@@ -30,13 +30,13 @@ pub(super) fn compare(
         let auth_data = backup.auth_data.get();
         let expected = format!("{{\"algorithm\":{named},\"auth_data\":{auth_data}}}");
         if algorithm.is_none() {
-            found.error("V201", &item, "is missing");
+            found.add(&codes::MISSING_IN_DATABASE, &item, "is missing");
         } else if !json::same(algorithm.as_deref(), &expected) {
-            found.error("V203", &item, "differs");
+            found.add(&codes::DIFFERS_FROM_DUMP, &item, "differs");
         }
         let etag: u64 = backup.etag.parse().unwrap_or_default();
         if value_of(store, &trees::BACKUPID_ETAG, &key)? != Some(etag.to_be_bytes().to_vec()) {
-            found.error("V203", &item, "its etag differs");
+            found.add(&codes::DIFFERS_FROM_DUMP, &item, "its etag differs");
         }
         sessions(store, id, version, backup, found)?;
     }
@@ -53,7 +53,11 @@ pub(super) fn compare(
             }
         }
         for version in extra {
-            found.error("V202", format!("key backup {version} of {id}"), "is not in the dump");
+            found.add(
+                &codes::NOT_IN_DUMP,
+                format!("key backup {version} of {id}"),
+                "is not in the dump",
+            );
         }
     }
     Ok(())
@@ -101,9 +105,17 @@ fn sessions(
             let key = [user, version, room, session].map(Part::Text);
             let stored = value_of(store, &trees::BACKUPKEYID_BACKUP, &key)?;
             if stored.is_none() {
-                found.error("V201", item(room, session), "is missing in the key backup");
+                found.add(
+                    &codes::MISSING_IN_DATABASE,
+                    item(room, session),
+                    "is missing in the key backup",
+                );
             } else if !json::same(stored.as_deref(), data.get()) {
-                found.error("V203", item(room, session), "differs in the key backup");
+                found.add(
+                    &codes::DIFFERS_FROM_DUMP,
+                    item(room, session),
+                    "differs in the key backup",
+                );
             }
         }
     }
@@ -115,7 +127,7 @@ fn sessions(
         let known = readable(room)
             && backup.rooms.get(room).is_some_and(|sessions| sessions.contains_key(session));
         if !known {
-            found.error("V202", item(room, session), "is not in the dump's key backup");
+            found.add(&codes::NOT_IN_DUMP, item(room, session), "is not in the dump's key backup");
         }
     }
     Ok(())

@@ -17,7 +17,7 @@ use crate::{
         store::KvStore,
     },
     dump::{DumpReader, MediaStore, format::DumpMedia},
-    findings::collector::Found,
+    findings::{codes, collector::Found},
     fs::{ContentHash, hash},
     progress::Progress,
     tally::{Kind, Skip},
@@ -116,7 +116,11 @@ impl Compare<'_> {
         let (key, uri) = (key(record), record.uri());
         let is_blocked = self.store.get(&trees::BLOCKED_SERVERNAME_MEDIAID, &key)?.is_some();
         if is_blocked != record.quarantined_by.is_some() {
-            found.error("V203", &uri, "is quarantined in one and not in the other");
+            found.add(
+                &codes::DIFFERS_FROM_DUMP,
+                &uri,
+                "is quarantined in one and not in the other",
+            );
         }
         if record.path.is_none() {
             return Ok(());
@@ -136,15 +140,23 @@ impl Compare<'_> {
             described.push(0xff);
         }
         if described != value {
-            found.error("V203", &uri, "its name, type or access is another one");
+            found.add(&codes::DIFFERS_FROM_DUMP, &uri, "its name, type or access is another one");
         }
         let hash = value.get(..32).and_then(|hash| ContentHash::try_from(hash).ok());
         match (expected, hash) {
             (Expected::Content(expected), Some(hash)) if *expected != hash => {
-                found.error("V203", &uri, format!("its content is {hash}, not {expected}"));
+                found.add(
+                    &codes::DIFFERS_FROM_DUMP,
+                    &uri,
+                    format!("its content is {hash}, not {expected}"),
+                );
             }
             (Expected::Nothing, _) => {
-                found.error("V202", &uri, "has content, and the dump has none that can be moved");
+                found.add(
+                    &codes::NOT_IN_DUMP,
+                    &uri,
+                    "has content, and the dump has none that can be moved",
+                );
             }
             _ => {}
         }
@@ -161,9 +173,9 @@ impl Compare<'_> {
         if matches!(expected, Expected::Unknown) && !self.skipped.explains(kind, &uri) {
             let text =
                 "the media is missing, and whether its file was there can't be told any more";
-            found.warning("V201", uri, text);
+            found.add(&codes::MEDIA_MISSING_UNEXPLAINED, uri, text);
         } else {
-            found.error("V201", uri, "the media is missing");
+            found.add(&codes::MISSING_IN_DATABASE, uri, "the media is missing");
         }
     }
 
@@ -181,7 +193,7 @@ impl Compare<'_> {
         let user = record.uploader.as_deref().filter(|user| is_own && own(user));
         let expected = user.and_then(|user| user.strip_prefix('@')?.split(':').next());
         if stored.as_deref() != expected.map(str::as_bytes) {
-            found.error("V203", record.uri(), "its uploader is another one");
+            found.add(&codes::DIFFERS_FROM_DUMP, record.uri(), "its uploader is another one");
         }
         Ok(())
     }
@@ -204,7 +216,11 @@ impl Compare<'_> {
         let is_young = record.created_ts > 0 && created > limit(record.created_ts);
         let is_stale = record.last_access_ts.is_some_and(|ts| accessed < limit(ts));
         if is_young || is_stale || created > latest {
-            found.error("V203", record.uri(), "its times are not those of the dump");
+            found.add(
+                &codes::DIFFERS_FROM_DUMP,
+                record.uri(),
+                "its times are not those of the dump",
+            );
         }
         Ok(())
     }
@@ -223,8 +239,8 @@ fn extra(
             continue;
         }
         if let Ok(id) = tree.decode_key(&key) {
-            found.error(
-                "V202",
+            found.add(
+                &codes::NOT_IN_DUMP,
                 crate::verify::structure::media::mxc(&id),
                 format!("{what} that the dump does not have"),
             );

@@ -6,7 +6,7 @@ use ruma::{CanonicalJsonObject, CanonicalJsonValue};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Found, KvStore, Skipped, VerifyError};
+use super::{Found, KvStore, Skipped, VerifyError, codes};
 use crate::{
     conduit::schema::{
         layout::Part,
@@ -46,7 +46,11 @@ pub(super) fn compare(
                 let number = waiting.entry((destination, sent)).or_default();
                 *number = number.saturating_add(1);
             }
-            None => found.error("V201", name, "can't be sent, and is not among what was left out"),
+            None => found.add(
+                &codes::MISSING_IN_DATABASE,
+                name,
+                "can't be sent, and is not among what was left out",
+            ),
         }
     }
     for tree in [&trees::SERVERCURRENTEVENT_DATA, &trees::SERVERNAMEEVENT_DATA] {
@@ -58,10 +62,14 @@ pub(super) fn compare(
             Sent::Edu(kind, _) => kind,
         };
         match number {
-            1.. => found.error("V201", destination, format!("{what} does not wait to be sent")),
+            1.. => found.add(
+                &codes::MISSING_IN_DATABASE,
+                destination,
+                format!("{what} does not wait to be sent"),
+            ),
             0 => {}
-            ..0 => found.error(
-                "V202",
+            ..0 => found.add(
+                &codes::NOT_IN_DUMP,
                 destination,
                 format!("{what} waits to be sent, unlike in the dump"),
             ),

@@ -3,7 +3,7 @@
 use ruma::push::Ruleset;
 use serde_json::{Value, json};
 
-use super::{Found, KvStore, VerifyError};
+use super::{Found, KvStore, VerifyError, codes};
 use crate::{dump::format::DumpUser, verify::structure::users::account_data};
 
 /// The kinds of rules.
@@ -31,7 +31,7 @@ pub(super) fn compare(
         .and_then(|event| serde_json::from_slice::<Value>(&event).ok())
         .and_then(|event| readable(event.get("content")?.get("global")?));
     if stored.as_ref() != Some(&dumped) {
-        found.error("V203", id, "the push rules differ");
+        found.add(&codes::DIFFERS_FROM_DUMP, id, "the push rules differ");
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::Value;
 
 use super::{
-    Found, KvStore, Skipped, VerifyError,
+    Found, KvStore, Skipped, VerifyError, codes,
     json::{self, Json},
 };
 use crate::{
@@ -43,9 +43,9 @@ pub(super) fn compare(
     for (key, pusher) in &expected {
         let stored = value_of(store, &trees::SENDERKEY_PUSHER, &[Part::Text(id), Part::Text(key)])?;
         match stored {
-            None => found.error("V201", item(pusher), "the pusher is missing"),
+            None => found.add(&codes::MISSING_IN_DATABASE, item(pusher), "the pusher is missing"),
             Some(stored) if Json::of(&stored) == Json::of(as_stored(pusher)) => {}
-            Some(_) => found.error("V203", item(pusher), "the pusher differs"),
+            Some(_) => found.add(&codes::DIFFERS_FROM_DUMP, item(pusher), "the pusher differs"),
         }
     }
     let prefix = trees::SENDERKEY_PUSHER.key(&[Part::Text(id), Part::Text("")]);
@@ -55,7 +55,11 @@ pub(super) fn compare(
         if !expected.contains_key(fields.text("pushkey")) {
             let pusher: Value = serde_json::from_slice(&value).unwrap_or_default();
             let app = pusher.get("app_id").and_then(Value::as_str).unwrap_or("a pusher");
-            found.error("V202", format!("{app} of {id}"), "the pusher is not in the dump");
+            found.add(
+                &codes::NOT_IN_DUMP,
+                format!("{app} of {id}"),
+                "the pusher is not in the dump",
+            );
         }
     }
     Ok(())
@@ -95,7 +99,7 @@ pub(super) fn compare_filters(
         let key = [Part::Text(id), Part::Text(filter)];
         let stored = value_of(store, &trees::USERFILTERID_FILTER, &key)?;
         if kept && !json::same(stored.as_deref(), definition.get()) {
-            found.error("V203", item, "differs or is missing");
+            found.add(&codes::DIFFERS_FROM_DUMP, item, "differs or is missing");
         }
     }
     let prefix = trees::USERFILTERID_FILTER.key(&[Part::Text(id), Part::Text("")]);
@@ -104,7 +108,11 @@ pub(super) fn compare_filters(
         let Ok(fields) = trees::USERFILTERID_FILTER.decode_key(&key) else { continue };
         let filter = fields.text("filter");
         if !user.filters.contains_key(filter) {
-            found.error("V202", format!("filter {filter} of {id}"), "is not in the dump");
+            found.add(
+                &codes::NOT_IN_DUMP,
+                format!("filter {filter} of {id}"),
+                "is not in the dump",
+            );
         }
     }
     Ok(())

@@ -8,7 +8,7 @@ use std::{
 use ruma::EventId;
 use serde_json::Value as Json;
 
-use super::{Found, KvStore, VerifyError};
+use super::{Found, KvStore, VerifyError, codes};
 use crate::{
     conduit::schema::{
         layout::{Part, Value},
@@ -123,7 +123,7 @@ impl Reading {
                 && value_of(store, &trees::USERROOMID_HIGHLIGHTCOUNT, &reset)?.is_none()
             {
                 let text = "nothing says when the numbers of what is unread changed";
-                found.error("V201", format!("{id} in {room}"), text);
+                found.add(&codes::MISSING_IN_DATABASE, format!("{id} in {room}"), text);
             }
         }
         Ok(())
@@ -253,10 +253,18 @@ impl Rows {
         let subject = || format!("{user} in {room}");
         match self.said.remove(&hash(&(room, user))) {
             Some(said) if said == expected => {}
-            Some(_) => found.error("V203", subject(), format!("the {} differs", self.what)),
+            Some(_) => found.add(
+                &codes::DIFFERS_FROM_DUMP,
+                subject(),
+                format!("the {} differs", self.what),
+            ),
             // A number that is not there is 0.
             None if expected == 0 => {}
-            None => found.error("V201", subject(), format!("the {} is missing", self.what)),
+            None => found.add(
+                &codes::MISSING_IN_DATABASE,
+                subject(),
+                format!("the {} is missing", self.what),
+            ),
         }
     }
 
@@ -267,7 +275,7 @@ impl Rows {
         each(store, self.tree, |room, user, _| {
             if self.said.contains_key(&hash(&(room, user))) {
                 let text = format!("the {} is not in the dump", self.what);
-                found.error("V202", format!("{user} in {room}"), text);
+                found.add(&codes::NOT_IN_DUMP, format!("{user} in {room}"), text);
             }
         })
     }

@@ -8,7 +8,7 @@ use ruma::{RoomVersionId, room_version_rules::RoomVersionRules};
 use serde_json::Value;
 
 use super::{
-    Found, KvStore, Ongoing, Skipped, VerifyError, directory, encryption, extra::Seen,
+    Found, KvStore, Ongoing, Skipped, VerifyError, codes, directory, encryption, extra::Seen,
     states::States as DumpStates,
 };
 use crate::{
@@ -28,7 +28,7 @@ use crate::{
             states,
             users::account_data,
         },
-        tools::fetched_later::Since,
+        tools::since_import::SinceImport,
     },
 };
 
@@ -64,11 +64,11 @@ pub(super) fn compare(
         head.current_state.is_some() && room.rules.is_some() && !skipped.explains(Kind::Room, id);
     if there != expected {
         let (code, text) = if expected {
-            ("V201", "the room is missing")
+            (codes::MISSING_IN_DATABASE, "the room is missing")
         } else {
-            ("V202", "the room should not be there")
+            (codes::NOT_IN_DUMP, "the room should not be there")
         };
-        found.error(code, id, text);
+        found.add(&code, id, text);
     }
     if expected {
         seen.rooms.insert(id.to_owned());
@@ -86,7 +86,7 @@ pub(super) fn compare(
     if let Some(first) = timeline.first {
         reading.begins(store, id, &first)?;
     }
-    let since = Since::read(store)?;
+    let since = SinceImport::read(store)?;
     let stored = states::number(store, &trees::ROOMID_SHORTSTATEHASH, id.as_bytes())?;
     if let Some(state) = head.current_state.filter(|_| !stored.is_some_and(|s| since.is_new(s))) {
         states.compare(id, state, stored, skipped, found)?;
@@ -172,7 +172,7 @@ impl Room<'_> {
             let gone = self.is_gone(member)? || self.skipped.explains(Kind::Membership, &item);
             if there == gone && (there || !self.explains_absence(member)?) {
                 let text = format!("membership {} is not what the rows say", member.membership);
-                found.error("V203", item, text);
+                found.add(&codes::DIFFERS_FROM_DUMP, item, text);
             }
         }
         Ok(())
@@ -241,16 +241,18 @@ fn is_create(event: &DumpEvent) -> bool {
 /// The event is stored, equal but for its id and what Conduit adds in `unsigned`; redacted exactly if the dump says so.
 fn same_event(event: &DumpEvent, stored: Option<&[u8]>, found: &mut Found) {
     let id = event.event_id.as_str();
-    let Some(stored) = stored else { return found.error("V201", id, "the event is missing") };
+    let Some(stored) = stored else {
+        return found.add(&codes::MISSING_IN_DATABASE, id, "the event is missing");
+    };
     let (in_database, unsigned) = plain(stored);
     let (in_dump, _) = plain(event.pdu.get().as_bytes());
     if in_database != in_dump {
-        found.error("V203", id, "the event differs");
+        found.add(&codes::DIFFERS_FROM_DUMP, id, "the event differs");
     }
     let unsigned = unsigned.as_ref().and_then(Canonical::as_object);
     let redacted = unsigned.is_some_and(|unsigned| unsigned.get("redacted_because").is_some());
     if redacted != event.redacted_by.is_some() {
-        found.error("V203", id, "is redacted in one and not in the other");
+        found.add(&codes::DIFFERS_FROM_DUMP, id, "is redacted in one and not in the other");
     }
 }
 
@@ -279,7 +281,7 @@ fn extremities(store: &dyn KvStore, head: &DumpRoom, found: &mut Found) -> Resul
     }
     if !expected.is_empty() && stored != expected {
         let text = format!("has {} forward extremities, not the dump's", stored.len());
-        found.error("V203", room, text);
+        found.add(&codes::DIFFERS_FROM_DUMP, room, text);
     }
     Ok(())
 }

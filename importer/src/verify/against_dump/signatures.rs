@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ruma::OwnedUserId;
 use serde_json::Value;
 
-use super::{Found, KvStore, VerifyError, encryption::cross_signing_key};
+use super::{Found, KvStore, VerifyError, codes, encryption::cross_signing_key};
 use crate::{
     conduit::schema::{
         layout::Part,
@@ -123,8 +123,8 @@ impl Signatures {
                     && name.is_some_and(|name| name == fields.text("key")))
                     || (tree == &trees::USERID_MASTERKEYID && name.is_some());
                 if !known {
-                    found.error(
-                        "V202",
+                    found.add(
+                        &codes::NOT_IN_DUMP,
                         owner,
                         format!("has a row in `{tree}` and no file in the dump"),
                     );
@@ -135,7 +135,7 @@ impl Signatures {
             let target = [owner.as_bytes(), b"\xff", name.as_bytes()].concat();
             let pointer = value_of(store, &trees::USERID_MASTERKEYID, &[Part::Text(&owner)])?;
             if pointer != Some(target) {
-                found.error("V203", owner, "the master key is another one");
+                found.add(&codes::DIFFERS_FROM_DUMP, owner, "the master key is another one");
             }
         }
         self.compare(found);
@@ -157,15 +157,17 @@ impl Signatures {
         let item = |(owner, _, signer, _): &Id| format!("master key of {owner} by {signer}");
         for (id, signature) in &self.expected {
             match self.stored.get(id) {
-                None => found.error("V201", item(id), "the signature is missing"),
+                None => {
+                    found.add(&codes::MISSING_IN_DATABASE, item(id), "the signature is missing")
+                }
                 Some(stored) if stored != signature => {
-                    found.error("V203", item(id), "the signature differs");
+                    found.add(&codes::DIFFERS_FROM_DUMP, item(id), "the signature differs");
                 }
                 Some(_) => {}
             }
         }
         for id in self.stored.keys().filter(|id| !self.expected.contains_key(id)) {
-            found.error("V202", item(id), "the signature is not in the dump");
+            found.add(&codes::NOT_IN_DUMP, item(id), "the signature is not in the dump");
         }
     }
 }

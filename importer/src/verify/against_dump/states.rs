@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Found, KvStore, Skipped, VerifyError};
+use super::{Found, KvStore, Skipped, VerifyError, codes};
 use crate::{
     conduit::schema::{
         layout::Part,
@@ -163,7 +163,7 @@ impl<'a> States<'a> {
             None => None,
         };
         let Some((hash, stored)) = hash.zip(stored) else {
-            found.error("V201", subject, "its state is missing");
+            found.add(&codes::MISSING_IN_DATABASE, subject, "its state is missing");
             return Ok(());
         };
         let mut keys = base.differing(&stored);
@@ -176,7 +176,7 @@ impl<'a> States<'a> {
             }
             let Some(expected) = expected else {
                 let text = format!("its state has ({}) in addition", self.key_name(key)?);
-                found.error("V202", subject, text);
+                found.add(&codes::NOT_IN_DUMP, subject, text);
                 continue;
             };
             // An event that is not there is reported where it should be.
@@ -184,7 +184,7 @@ impl<'a> States<'a> {
             let belongs = there.is_some() || self.belongs(expected, key)?;
             if !unknown && belongs && !self.left_out(expected, skipped)? {
                 let text = format!("its state differs at ({})", self.key_name(key)?);
-                found.error("V203", subject, text);
+                found.add(&codes::DIFFERS_FROM_DUMP, subject, text);
             }
         }
         self.compared.insert(id, hash);

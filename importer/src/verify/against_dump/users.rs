@@ -8,7 +8,7 @@ use std::{
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
 
-use super::{Found, KvStore, Skipped, VerifyError, account_data, pushers};
+use super::{Found, KvStore, Skipped, VerifyError, account_data, codes, pushers};
 use crate::{
     conduit::schema::{
         layout::Part,
@@ -58,7 +58,7 @@ pub(super) fn compare(
         || user.awaiting_approval);
     match value_of(store, &trees::USERID_PASSWORD, &of_user)? {
         None => {
-            found.error("V201", id, "the user is missing");
+            found.add(&codes::MISSING_IN_DATABASE, id, "the user is missing");
             return Ok(());
         }
         Some(password) => {
@@ -71,14 +71,14 @@ pub(super) fn compare(
                 (false, false) => b"!",
             };
             if password != expected {
-                found.error("V203", id, "the password row is another one");
+                found.add(&codes::DIFFERS_FROM_DUMP, id, "the password row is another one");
             }
         }
     }
     let mut equal = |tree: &'static Tree, expected: Option<&str>| -> Result<(), VerifyError> {
         let expected = expected.filter(|text| !text.is_empty()).map(str::as_bytes);
         if value_of(store, tree, &of_user)?.as_deref() != expected {
-            found.error("V203", id, format!("`{tree}` differs"));
+            found.add(&codes::DIFFERS_FROM_DUMP, id, format!("`{tree}` differs"));
         }
         Ok(())
     };
@@ -112,7 +112,7 @@ fn devices(
         stored.insert(name.to_owned());
         let item = format!("{name} of {id}");
         let Some((device, token)) = expected.get(name) else {
-            found.error("V202", item, "is no device in the dump");
+            found.add(&codes::NOT_IN_DUMP, item, "is no device in the dump");
             continue;
         };
         let metadata: Value = serde_json::from_slice(&value).unwrap_or_default();
@@ -120,17 +120,17 @@ fn devices(
             == device.display_name.as_deref()
             && metadata.get("last_seen_ts").and_then(Value::as_u64) == device.last_seen_ts;
         if !same {
-            found.error("V203", &item, "its description differs");
+            found.add(&codes::DIFFERS_FROM_DUMP, &item, "its description differs");
         }
         let key = [Part::Text(id), Part::Text(name)];
         let in_database = value_of(store, &trees::USERDEVICEID_TOKEN, &key)?;
         let in_dump = token.map(|token| token.token.expose_secret().as_bytes());
         if in_database.as_deref() != in_dump {
-            found.error("V203", item, "its access token differs");
+            found.add(&codes::DIFFERS_FROM_DUMP, item, "its access token differs");
         }
     }
     for name in expected.keys().filter(|name| !stored.contains(**name)) {
-        found.error("V201", format!("{name} of {id}"), "the device is missing");
+        found.add(&codes::MISSING_IN_DATABASE, format!("{name} of {id}"), "the device is missing");
     }
     Ok(())
 }
@@ -147,7 +147,7 @@ pub(super) fn extra(
         let user = String::from_utf8_lossy(&user).into_owned();
         let local = user.split_once(':').map(|(_, server)| server) == Some(server_name);
         if local && !password.is_empty() && !users.contains(&user) {
-            found.error("V202", user, "is a user that the dump does not have");
+            found.add(&codes::NOT_IN_DUMP, user, "is a user that the dump does not have");
         }
     }
     Ok(())
@@ -166,7 +166,11 @@ pub(super) fn extra_account_data(
         let (room, user, kind) = (fields.text("room"), fields.text("user"), fields.text("type"));
         let is_push_rules = room.is_empty() && kind == "m.push_rules";
         if users.contains(user) && !is_push_rules && !known.contains(room, user, kind) {
-            found.error("V202", format!("{kind} of {user} {room}"), "is not in the dump");
+            found.add(
+                &codes::NOT_IN_DUMP,
+                format!("{kind} of {user} {room}"),
+                "is not in the dump",
+            );
         }
     }
     Ok(())

@@ -6,7 +6,7 @@ use ruma::api::appservice::{Namespace, Namespaces, Registration};
 
 use crate::{
     conduit::{schema::trees, store::KvStore},
-    findings::collector::Found,
+    findings::{codes, collector::Found},
     verify::VerifyError,
 };
 
@@ -16,14 +16,16 @@ pub(in crate::verify) fn check(store: &dyn KvStore, found: &mut Found) -> Result
         let id = String::from_utf8_lossy(&key).into_owned();
         // The parser's words may quote a token.
         match serde_saphyr::from_slice::<Registration>(&yaml) {
-            Err(_) => found.error("V128", id, "Conduit can't read this registration"),
+            Err(_) => {
+                found.add(&codes::APPSERVICE_UNUSABLE, id, "Conduit can't read this registration")
+            }
             Ok(registration) if registration.id != id => {
                 let text = format!("is the registration of `{}`", registration.id);
-                found.error("V128", id, text);
+                found.add(&codes::APPSERVICE_UNUSABLE, id, text);
             }
             Ok(registration) if !compiles(registration.namespaces.clone()) => {
-                found.error(
-                    "V128",
+                found.add(
+                    &codes::APPSERVICE_UNUSABLE,
                     id,
                     "Conduit can't compile the regular expressions of its namespaces",
                 );

@@ -6,7 +6,7 @@ use crate::{
         schema::{layout::Part, trees},
         store::KvStore,
     },
-    findings::collector::Found,
+    findings::{codes, collector::Found},
     verify::VerifyError,
 };
 
@@ -20,7 +20,7 @@ pub(in crate::verify) fn check(
         let (alias, room) = row?;
         if !exists(&room)? {
             let alias = format!("#{}:{server_name}", String::from_utf8_lossy(&alias));
-            found.error("V122", alias, "names a room that is not there");
+            found.add(&codes::DIRECTORY_DANGLING, alias, "names a room that is not there");
         }
     }
     // The other direction is not checked: Conduit forgets all aliases of a room here when one is removed
@@ -35,14 +35,14 @@ pub(in crate::verify) fn check(
         if named.as_deref() != Some(fields.text("room").as_bytes()) {
             // Conduit leaves this behind when an upgraded room takes the alias along.
             let text = format!("is still listed for {}, which it has left", fields.text("room"));
-            found.note("V127", alias, text);
+            found.add(&codes::ALIAS_LISTED_TWICE, alias, text);
         }
     }
     for row in store.scan(&trees::PUBLICROOMIDS, &[])? {
         let (room, _) = row?;
         if !exists(&room)? {
             let room = String::from_utf8_lossy(&room).into_owned();
-            found.error("V122", room, "is in the directory and not there");
+            found.add(&codes::DIRECTORY_DANGLING, room, "is in the directory and not there");
         }
     }
     Ok(())

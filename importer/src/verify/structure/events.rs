@@ -19,15 +19,15 @@ use crate::{
         },
         store::KvStore,
     },
-    findings::collector::Found,
+    findings::{codes, collector::Found},
     verify::{
         VerifyError,
         tools::{
             cursor::Cursor,
-            fetched_later::Since,
             multiset_hash::{Sum, hash},
             number_set::Numbers,
             parallel_scan,
+            since_import::SinceImport,
         },
     },
 };
@@ -40,7 +40,7 @@ pub(in crate::verify) fn check(
     store: &dyn KvStore,
     server_name: &str,
     rows: &BTreeMap<&'static str, u64>,
-    since: Since,
+    since: SinceImport,
     found: &mut Found,
 ) -> Result<Events, VerifyError> {
     let rules = room_rules(store)?;
@@ -63,10 +63,14 @@ pub(in crate::verify) fn check(
             found.merge(of_event);
             let Some(read) = read else { return Ok(()) };
             if read.id.as_bytes() != key {
-                found.error("V106", &read.id, "is stored under another id");
+                found.add(&codes::ROWS_DISAGREE, &read.id, "is stored under another id");
             }
             if store.get(&trees::EVENTID_PDUID, read.id.as_bytes())?.is_some() {
-                found.error("V107", &read.id, "is both in the timeline and outside");
+                found.add(
+                    &codes::SHORT_ID_AMBIGUOUS,
+                    &read.id,
+                    "is both in the timeline and outside",
+                );
             }
             read.remember(&mut events);
             Ok(())
@@ -88,7 +92,7 @@ fn timeline(
     store: &dyn KvStore,
     rules: &BTreeMap<String, RoomVersionRules>,
     own: &Own<'_>,
-    since: Since,
+    since: SinceImport,
     events: &mut Events,
     found: &mut Found,
 ) -> Result<(), VerifyError> {
@@ -104,14 +108,14 @@ fn timeline(
         let count = fields.filter(|fields| fields.get("count").is_some());
         let count = count.map(|fields| fields.u64("count"));
         if count.is_some_and(|count| !counts.insert(count)) {
-            found.error("V107", &read.id, "has the count of another event");
+            found.add(&codes::SHORT_ID_AMBIGUOUS, &read.id, "has the count of another event");
         }
         if places.before(&read.id, count)?.is_none() {
             let is_imported = since.is_imported() && !count.is_none_or(|count| since.is_new(count));
             if is_imported || read.kind != "m.room.create" && !since.has_run() {
-                found.error("V112", &read.id, "has no state before it");
+                found.add(&codes::STATE_BEFORE_MISSING, &read.id, "has no state before it");
             } else {
-                found.note("V152", &read.id, "has no state before it");
+                found.add(&codes::OWN_EVENT_WITHOUT_STATE, &read.id, "has no state before it");
             }
         }
         read.remember(events);
@@ -135,16 +139,16 @@ fn places_one_by_one(store: &dyn KvStore, found: &mut Found) -> Result<(), Verif
         let Ok(json) = serde_json::from_slice::<CanonicalJsonObject>(&value) else { continue };
         let Some(id) = text(&json, "event_id") else { continue };
         if store.get(&trees::EVENTID_PDUID, id.as_bytes())?.as_deref() != Some(&*pdu_id) {
-            found.error("V106", id, "`eventid_pduid` does not point to it");
+            found.add(&codes::ROWS_DISAGREE, id, "`eventid_pduid` does not point to it");
         }
         if !seen.insert(hash(&id)) {
-            found.error("V107", id, "is stored twice");
+            found.add(&codes::SHORT_ID_AMBIGUOUS, id, "is stored twice");
         }
     }
     for row in store.scan(&trees::EVENTID_PDUID, &[])? {
         let (id, pdu_id) = row?;
         if store.get(&trees::PDUID_PDU, &pdu_id)?.is_none() {
-            found.error("V106", String::from_utf8_lossy(&id), "points to no event");
+            found.add(&codes::ROWS_DISAGREE, String::from_utf8_lossy(&id), "points to no event");
         }
     }
     Ok(())
@@ -217,12 +221,12 @@ fn auth_events(
                 Some(room) if room == event.room() => {}
                 Some(room) => {
                     let text = format!("its auth event {auth} is of {}", events.name(room));
-                    found.error("V110", &pdu.event_id, text);
+                    found.add(&codes::AUTH_EVENT_OF_OTHER_ROOM, &pdu.event_id, text);
                 }
                 None => {
                     // Conduit goes on without (src/service/rooms/auth_chain/mod.rs:152-154).
                     let text = format!("its auth event {auth} is missing");
-                    found.warning("V110", &pdu.event_id, text);
+                    found.add(&codes::AUTH_EVENT_MISSING, &pdu.event_id, text);
                 }
             }
         }
@@ -293,16 +297,20 @@ fn event(
     let json: CanonicalJsonObject = match serde_json::from_slice(stored) {
         Ok(json) => json,
         Err(error) => {
-            found.error("V108", "an event", format!("is no canonical JSON: {error}"));
+            found.add(
+                &codes::EVENT_UNREADABLE,
+                "an event",
+                format!("is no canonical JSON: {error}"),
+            );
             return (None, found);
         }
     };
     let Some(id) = text(&json, "event_id").map(str::to_owned) else {
-        found.error("V108", "an event", "has no `event_id`");
+        found.add(&codes::EVENT_UNREADABLE, "an event", "has no `event_id`");
         return (None, found);
     };
     let Some(read) = read(&id, &json) else {
-        found.error("V108", &id, "lacks what Conduit needs to read it");
+        found.add(&codes::EVENT_UNREADABLE, &id, "lacks what Conduit needs to read it");
         return (None, found);
     };
     if let Some(rules) = rules.get(&read.room) {

@@ -12,10 +12,10 @@ use crate::{
         schema::{layout::Part, trees},
         store::KvStore,
     },
-    findings::collector::Found,
+    findings::{codes, collector::Found},
     verify::{
         VerifyError,
-        tools::{fetched_later::Since, state_layers::Layers},
+        tools::{since_import::SinceImport, state_layers::Layers},
     },
 };
 
@@ -30,7 +30,7 @@ enum Sight {
 pub(in crate::verify) fn check(
     store: &dyn KvStore,
     server_name: &str,
-    since: Since,
+    since: SinceImport,
     found: &mut Found,
 ) -> Result<(), VerifyError> {
     let mut known = BTreeMap::new();
@@ -49,7 +49,11 @@ pub(in crate::verify) fn check(
             continue;
         }
         let Some(state) = state else {
-            found.error("V150", name(), "is outside of the timeline and has no state");
+            found.add(
+                &codes::OUTLIER_VISIBLE,
+                name(),
+                "is outside of the timeline and has no state",
+            );
             continue;
         };
         let sight = if let Some(sight) = known.get(&state) {
@@ -62,14 +66,18 @@ pub(in crate::verify) fn check(
         match sight {
             Sight::Nobody => {}
             Sight::Everybody => {
-                found.error(
-                    "V150",
+                found.add(
+                    &codes::OUTLIER_VISIBLE,
                     name(),
                     "is outside of the timeline, and its state hides nothing",
                 );
             }
             Sight::Members => {
-                found.error("V150", name(), "is outside of the timeline, and members are shown it");
+                found.add(
+                    &codes::OUTLIER_VISIBLE,
+                    name(),
+                    "is outside of the timeline, and members are shown it",
+                );
             }
         }
     }

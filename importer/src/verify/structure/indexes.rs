@@ -8,7 +8,7 @@ use crate::{
         },
         store::KvStore,
     },
-    findings::collector::Found,
+    findings::{codes, collector::Found},
     verify::{
         VerifyError,
         tools::{
@@ -122,7 +122,11 @@ pub(in crate::verify) fn check(store: &dyn KvStore, found: &mut Found) -> Result
             let Ok(fields) = tree.decode_value(&key, &value) else { continue };
             let short = fields.u64(name);
             if short == 0 || !seen.insert(short) {
-                found.error("V107", tree.name, format!("{short} is 0 or names two things"));
+                found.add(
+                    &codes::SHORT_ID_AMBIGUOUS,
+                    tree.name,
+                    format!("{short} is 0 or names two things"),
+                );
             }
         }
     }
@@ -201,7 +205,7 @@ fn one_by_one(
         };
         if !agrees {
             let text = format!("`{other}` does not agree with a row");
-            found.error("V106", subject(tree, &k), text);
+            found.add(&codes::ROWS_DISAGREE, subject(tree, &k), text);
         }
     }
     Ok(())

@@ -9,7 +9,7 @@ use crate::{
         },
         store::KvStore,
     },
-    findings::collector::Found,
+    findings::{codes, collector::Found},
     verify::VerifyError,
 };
 
@@ -30,7 +30,7 @@ pub(in crate::verify) fn check(
             let (user, key) = row?;
             if store.get(&trees::KEYID_KEY, &key)?.is_none() {
                 let user = String::from_utf8_lossy(&user).into_owned();
-                found.error("V115", user, format!("`{tree}` points to no key"));
+                found.add(&codes::DEVICE_MISSING, user, format!("`{tree}` points to no key"));
             }
         }
     }
@@ -48,7 +48,11 @@ pub(in crate::verify) fn check(
         }
         // Conduit keeps the keys of devices that were removed and of replaced cross-signing keys.
         if !known {
-            found.note("V125", format!("{name} of {user}"), "is a key that nothing uses any more");
+            found.add(
+                &codes::KEY_UNUSED,
+                format!("{name} of {user}"),
+                "is a key that nothing uses any more",
+            );
         }
     }
     Ok(())

@@ -9,7 +9,7 @@ use crate::{
         },
         store::KvStore,
     },
-    findings::collector::Found,
+    findings::{codes, collector::Found},
     verify::VerifyError,
 };
 
@@ -27,13 +27,13 @@ pub(in crate::verify) fn check(store: &dyn KvStore, found: &mut Found) -> Result
         // Conduit keeps no file of what is blocked.
         let is_blocked = store.get(&trees::BLOCKED_SERVERNAME_MEDIAID, &key)?.is_some();
         if !is_blocked && store.get(&trees::FILEHASH_METADATA, hash)?.is_none() {
-            found.error("V124", mxc(&id), "its file has no row");
+            found.add(&codes::MEDIA_ROWS_MISSING, mxc(&id), "its file has no row");
         }
         let parts =
             [Part::Bytes(hash), Part::Text(id.text("server")), Part::Text(id.text("media"))];
         let reverse = trees::FILEHASH_SERVERNAME_MEDIAID.key(&parts);
         if store.get(&trees::FILEHASH_SERVERNAME_MEDIAID, &reverse)?.is_none() {
-            found.error("V124", mxc(&id), "its file does not name it");
+            found.add(&codes::MEDIA_ROWS_MISSING, mxc(&id), "its file does not name it");
         }
     }
     for row in store.scan(&trees::FILEHASH_SERVERNAME_MEDIAID, &[])? {
@@ -44,7 +44,7 @@ pub(in crate::verify) fn check(store: &dyn KvStore, found: &mut Found) -> Result
         let stored = store.get(tree, &tree.key(&parts))?;
         let file = stored.as_deref().and_then(|value| tree.decode_value(&[], value).ok());
         if file.as_ref().and_then(hash) != hash(&id) {
-            found.error("V124", mxc(&id), "is not the file that names it");
+            found.add(&codes::MEDIA_ROWS_MISSING, mxc(&id), "is not the file that names it");
         }
     }
     uploaders(store, found)?;
@@ -52,7 +52,11 @@ pub(in crate::verify) fn check(store: &dyn KvStore, found: &mut Found) -> Result
         let (key, value) = row?;
         let Ok(file) = trees::FILEHASH_METADATA.decode_value(&key, &value) else { continue };
         if file.u64("created_seconds").max(file.u64("last_access_seconds")) > LATEST_SECONDS {
-            found.error("V124", format!("file {}", hex::encode(&key)), "its times are no seconds");
+            found.add(
+                &codes::MEDIA_ROWS_MISSING,
+                format!("file {}", hex::encode(&key)),
+                "its times are no seconds",
+            );
         }
     }
     Ok(())
@@ -69,7 +73,7 @@ fn uploaders(store: &dyn KvStore, found: &mut Found) -> Result<(), VerifyError> 
         };
         let parts = [id.text("server"), user.text("localpart"), id.text("media")].map(Part::Text);
         if store.get(by_user, &by_user.key(&parts))?.is_none() {
-            found.error("V124", mxc(&id), "its uploader does not name it");
+            found.add(&codes::MEDIA_ROWS_MISSING, mxc(&id), "its uploader does not name it");
         }
     }
     for row in store.scan(by_user, &[])? {
@@ -78,7 +82,7 @@ fn uploaders(store: &dyn KvStore, found: &mut Found) -> Result<(), VerifyError> 
         let parts = [id.text("server"), id.text("media")].map(Part::Text);
         let stored = store.get(by_id, &by_id.key(&parts))?;
         if stored.as_deref() != Some(id.text("localpart").as_bytes()) {
-            found.error("V124", mxc(&id), "names another uploader");
+            found.add(&codes::MEDIA_ROWS_MISSING, mxc(&id), "names another uploader");
         }
     }
     Ok(())

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use crate::{
     conduit::{schema::trees, store::KvStore},
     counted::count,
-    findings::collector::Found,
+    findings::{codes, codes::Code, collector::Found},
     fs::{ContentDirectory, ContentHash, files_below, hash},
     progress::Progress,
     verify::VerifyError,
@@ -29,8 +29,8 @@ pub(in crate::verify) fn check(
     let total = store.scan(&trees::FILEHASH_METADATA, &[])?.count();
     if total > 0 && !directory.path().is_dir() {
         let path = directory.path().display().to_string();
-        found.error(
-            "V140",
+        found.add(
+            &codes::MEDIA_FILE_MISSING,
             path,
             format!("the media directory is not there; it should have {}", count(total, "file")),
         );
@@ -52,7 +52,7 @@ pub(in crate::verify) fn check(
         }
         let faults: Vec<_> = chunk.par_iter().filter_map(|named| fault(directory, named)).collect();
         for (hash, code, text) in faults {
-            found.error(code, format!("file {hash}"), text);
+            found.add(&code, format!("file {hash}"), text);
         }
         phase.advance(u64::try_from(chunk.len()).unwrap_or(u64::MAX));
     }
@@ -61,10 +61,7 @@ pub(in crate::verify) fn check(
 }
 
 /// What is wrong with a file.
-fn fault(
-    directory: &ContentDirectory,
-    named: &Named,
-) -> Option<(ContentHash, &'static str, String)> {
+fn fault(directory: &ContentDirectory, named: &Named) -> Option<(ContentHash, Code, String)> {
     let path = directory.file(&named.hash);
     let read = path.symlink_metadata().and_then(|metadata| {
         if !metadata.is_file() {
@@ -73,12 +70,12 @@ fn fault(
         hash(&mut std::fs::File::open(&path)?)
     });
     let fault = match read {
-        Err(error) => ("V140", format!("`{}`: {error}", path.display())),
+        Err(error) => (codes::MEDIA_FILE_MISSING, format!("`{}`: {error}", path.display())),
         Ok((hash, _)) if hash != named.hash => {
-            ("V141", format!("`{}` has another content, {hash}", path.display()))
+            (codes::MEDIA_FILE_WRONG, format!("`{}` has another content, {hash}", path.display()))
         }
         Ok((_, bytes)) if bytes != named.bytes => {
-            ("V141", format!("has {bytes} bytes, its row says {}", named.bytes))
+            (codes::MEDIA_FILE_WRONG, format!("has {bytes} bytes, its row says {}", named.bytes))
         }
         Ok(_) => return None,
     };
@@ -95,7 +92,11 @@ fn without_row(
             Ok(file) => file,
             Err(error) => {
                 let path = directory.path().display().to_string();
-                found.warning("V142", path, format!("can't be looked through: {error}"));
+                found.add(
+                    &codes::MEDIA_FILE_UNNAMED,
+                    path,
+                    format!("can't be looked through: {error}"),
+                );
                 continue;
             }
         };
@@ -108,7 +109,11 @@ fn without_row(
         };
         if !is_known {
             let path = below.to_string_lossy().escape_debug().to_string();
-            found.warning("V142", path, "is a file in the media directory that no row names");
+            found.add(
+                &codes::MEDIA_FILE_UNNAMED,
+                path,
+                "is a file in the media directory that no row names",
+            );
         }
     }
     Ok(())

@@ -18,10 +18,10 @@ use crate::{
         store::KvStore,
     },
     counted::counted,
-    findings::collector::Found,
+    findings::{codes, collector::Found},
     verify::{
         VerifyError,
-        tools::{fetched_later::Since, state_layers::State},
+        tools::{since_import::SinceImport, state_layers::State},
     },
 };
 
@@ -50,7 +50,7 @@ pub(in crate::verify) fn check(
     id: &str,
     state: &State,
     events: &Events,
-    since: Since,
+    since: SinceImport,
     found: &mut Found,
 ) -> Result<(), VerifyError> {
     let mut joins = BTreeMap::new();
@@ -71,7 +71,11 @@ pub(in crate::verify) fn check(
     let room = Room { store, server_name, id, members, inside };
     for user in room.members.keys() {
         if value_of(store, &trees::USERID_PASSWORD, &[Part::Text(user)])?.is_none() {
-            found.error("V113", user, "is a member and has no row in `userid_password`");
+            found.add(
+                &codes::MEMBERSHIP_ROWS_WRONG,
+                user,
+                "is a member and has no row in `userid_password`",
+            );
         }
     }
     let rows = room.rows()?;
@@ -92,12 +96,16 @@ pub(in crate::verify) fn check_rooms_exist(
         let Ok(fields) = trees::ROOMUSERID_JOINED.decode_key(&key) else { continue };
         let (room, user) = (fields.text("room"), fields.text("user"));
         if value_of(store, &trees::ROOMID_SHORTROOMID, &[Part::Text(room)])?.is_none() {
-            found.error("V113", format!("{user} in {room}"), "has joined a room that is not there");
+            found.add(
+                &codes::MEMBERSHIP_ROWS_WRONG,
+                format!("{user} in {room}"),
+                "has joined a room that is not there",
+            );
         }
         let key = [Part::Text(user), Part::Text(room)];
         if value_of(store, &trees::ROOMUSERONCEJOINEDIDS, &key)?.is_none() {
             let text = "is joined and has no row in `roomuseroncejoinedids`";
-            found.error("V113", format!("{user} in {room}"), text);
+            found.add(&codes::MEMBERSHIP_ROWS_WRONG, format!("{user} in {room}"), text);
         }
     }
     Ok(())
@@ -145,11 +153,11 @@ impl Room<'_> {
             );
             let lost = membership == Some("join") && server_of(user) != self.server_name;
             if shown.len() > 1 || shown.contains(&"join") || lost {
-                found.error("V113", subject, text);
+                found.add(&codes::MEMBERSHIP_ROWS_WRONG, subject, text);
             } else {
                 // A join that Synapse's table contradicts, or an invite that was revoked while the server was not in the
                 // room.
-                found.warning("V113", subject, text);
+                found.add(&codes::MEMBERSHIP_ROWS_LAG, subject, text);
             }
         }
     }
@@ -158,7 +166,7 @@ impl Room<'_> {
     fn joined(
         &self,
         joins: &BTreeMap<String, u64>,
-        since: Since,
+        since: SinceImport,
         found: &mut Found,
     ) -> Result<(), VerifyError> {
         for (user, short) in joins {
@@ -178,7 +186,7 @@ impl Room<'_> {
             let is_count = |number: u64| number > 0 && row == number.to_be_bytes();
             if !count.is_some_and(is_count) && !is_count(*short) {
                 let text = "its row has not the count of the user's join";
-                found.error("V154", format!("{user} in {}", self.id), text);
+                found.add(&codes::JOIN_COUNT_WRONG, format!("{user} in {}", self.id), text);
             }
         }
         Ok(())
@@ -200,7 +208,7 @@ impl Room<'_> {
                     "`{tree}` is {count}; {} a row",
                     counted(users, ["user has", "users have"])
                 );
-                found.error("V113", self.id, text);
+                found.add(&codes::MEMBERSHIP_ROWS_WRONG, self.id, text);
             }
         }
         Ok(())
@@ -223,10 +231,18 @@ impl Room<'_> {
             }
         }
         for server in expected.difference(&stored) {
-            found.error("V113", self.id, format!("its server {server} has no row"));
+            found.add(
+                &codes::MEMBERSHIP_ROWS_WRONG,
+                self.id,
+                format!("its server {server} has no row"),
+            );
         }
         for server in stored.difference(&expected) {
-            found.error("V113", self.id, format!("{server} has a row and nobody in it"));
+            found.add(
+                &codes::MEMBERSHIP_ROWS_WRONG,
+                self.id,
+                format!("{server} has a row and nobody in it"),
+            );
         }
         Ok(())
     }

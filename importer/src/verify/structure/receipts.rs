@@ -17,7 +17,7 @@ use crate::{
         schema::{layout::Value, trees},
         store::KvStore,
     },
-    findings::collector::Found,
+    findings::{codes, collector::Found},
     verify::VerifyError,
 };
 
@@ -55,10 +55,14 @@ pub(in crate::verify) fn check(store: &dyn KvStore, found: &mut Found) -> Result
         let user = fields.text("user");
         let subject = || format!("{user} in {room}");
         if !users.insert(user.to_owned()) {
-            found.error("V123", subject(), "has two receipts");
+            found.add(&codes::RECEIPT_UNUSABLE, subject(), "has two receipts");
         }
         if !parse(&value).is_some_and(|receipt| is_of(&receipt, user)) {
-            found.error("V123", subject(), "the receipt is not one `m.read` of this user");
+            found.add(
+                &codes::RECEIPT_UNUSABLE,
+                subject(),
+                "the receipt is not one `m.read` of this user",
+            );
         }
     }
     unread(store, found)
@@ -77,8 +81,8 @@ fn unread(store: &dyn KvStore, found: &mut Found) -> Result<(), VerifyError> {
                     Ok(key) => (key.text("user").to_owned(), key.text("room").to_owned()),
                     Err(_) => continue,
                 };
-                found.error(
-                    "V130",
+                found.add(
+                    &codes::UNREAD_COUNT_TOO_LARGE,
                     format!("{user} in {room}"),
                     "the number of what is unread is too large",
                 );

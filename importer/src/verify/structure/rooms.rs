@@ -6,27 +6,27 @@ use crate::{
         schema::{layout::Part, trees},
         store::KvStore,
     },
-    findings::collector::Found,
-    verify::{VerifyError, tools::fetched_later::Since},
+    findings::{codes, collector::Found},
+    verify::{VerifyError, tools::since_import::SinceImport},
 };
 
 pub(in crate::verify) fn check(
     store: &dyn KvStore,
     server_name: &str,
     events: &Events,
-    since: Since,
+    since: SinceImport,
     found: &mut Found,
 ) -> Result<(), VerifyError> {
     for row in store.scan(&trees::ROOMID_SHORTROOMID, &[])? {
         let (room, _) = row?;
         let room = String::from_utf8_lossy(&room).into_owned();
         let Some(state) = states::current(store, &room)? else {
-            found.error("V111", &room, "has no current state");
+            found.add(&codes::STATE_UNSOUND, &room, "has no current state");
             continue;
         };
         let create = states::short_key(store, "m.room.create", "")?;
         if create.and_then(|key| state.get(key)).is_none() {
-            found.error("V111", &room, "its state has no create event");
+            found.add(&codes::STATE_UNSOUND, &room, "its state has no create event");
         }
         leaves(store, &room, events, found)?;
         membership::check(store, server_name, &room, &state, events, since, found)?;
@@ -36,7 +36,7 @@ pub(in crate::verify) fn check(
         let (room, _) = row?;
         if store.get(&trees::ROOMID_SHORTROOMID, &room)?.is_none() {
             let room = String::from_utf8_lossy(&room).into_owned();
-            found.error("V106", room, "has a state and no short id");
+            found.add(&codes::ROWS_DISAGREE, room, "has a state and no short id");
         }
     }
     Ok(())
@@ -55,11 +55,11 @@ fn leaves(
         let event = String::from_utf8_lossy(&event).into_owned();
         number = number.saturating_add(1);
         if events.get(&event).is_none() {
-            found.error("V106", room, format!("its extremity {event} is not stored"));
+            found.add(&codes::ROWS_DISAGREE, room, format!("its extremity {event} is not stored"));
         }
     }
     if number == 0 {
-        found.error("V106", room, "has no forward extremity");
+        found.add(&codes::ROWS_DISAGREE, room, "has no forward extremity");
     }
     Ok(())
 }

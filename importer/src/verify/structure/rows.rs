@@ -12,10 +12,10 @@ use crate::{
         },
         store::KvStore,
     },
-    findings::collector::Found,
+    findings::{codes, collector::Found},
     verify::{
         VerifyError,
-        tools::{fetched_later::Since, parallel_scan},
+        tools::{parallel_scan, since_import::SinceImport},
     },
 };
 
@@ -45,21 +45,29 @@ pub(in crate::verify) struct Trees {
 pub(in crate::verify) fn check(
     store: &dyn KvStore,
     server_name: &str,
-    since: Since,
+    since: SinceImport,
     found: &mut Found,
 ) -> Result<Trees, VerifyError> {
     let known = |name: &String| trees::PATCHED.contains(&name.as_str());
     for name in store.foreign_trees()?.into_iter().filter(|name| !known(name)) {
-        found.note("V102", name, "Conduit does not know this tree and leaves it alone");
+        found.add(
+            &codes::TREE_UNKNOWN,
+            name,
+            "Conduit does not know this tree and leaves it alone",
+        );
     }
     let counter = global(store, found)?;
     if since.has_run() {
         let text = "Conduit has run on it since the import; what is new is named as such";
-        found.note("V161", "the database", text);
+        found.add(&codes::NEW_SINCE_IMPORT, "the database", text);
     }
     for key in trees::REPAIRED.iter().filter(|_| since.is_imported()) {
         if store.get(&trees::GLOBAL, key)?.is_none() {
-            found.error("V153", format!("global {}", String::from_utf8_lossy(key)), "is missing");
+            found.add(
+                &codes::REPAIR_MARK_MISSING,
+                format!("global {}", String::from_utf8_lossy(key)),
+                "is missing",
+            );
         }
     }
     let mut trees = Trees::default();
@@ -77,10 +85,10 @@ pub(in crate::verify) fn check(
             match highest {
                 Ok(highest) if highest > counter && tree != &trees::BACKUPID_ETAG => {
                     let text = format!("{highest} is above the counter {counter}");
-                    found.error("V105", tree.name, text);
+                    found.add(&codes::NUMBER_ABOVE_COUNTER, tree.name, text);
                 }
                 Ok(_) => {}
-                Err(error) => found.error("V101", tree.name, error.to_string()),
+                Err(error) => found.add(&codes::ROW_UNDECODABLE, tree.name, error.to_string()),
             }
             Ok(())
         })?;
@@ -108,14 +116,14 @@ fn global(store: &dyn KvStore, found: &mut Found) -> Result<u64, VerifyError> {
         Ok(value.and_then(|value| value.try_into().ok()).map(u64::from_be_bytes))
     };
     if number(b"version")? != Some(VERSION) {
-        found.error("V103", "global version", "is not 18");
+        found.add(&codes::GLOBAL_INCOMPLETE, "global version", "is not 18");
     }
     let counter = number(b"c")?;
     if counter.is_none() {
-        found.error("V103", "global c", "is missing");
+        found.add(&codes::GLOBAL_INCOMPLETE, "global c", "is missing");
     }
     if public_key(store)?.is_none() {
-        found.error("V103", "global keypair", "is missing or no ed25519 key");
+        found.add(&codes::GLOBAL_INCOMPLETE, "global keypair", "is missing or no ed25519 key");
     }
     Ok(counter.unwrap_or(0))
 }
@@ -139,16 +147,20 @@ fn admin_room(
 ) -> Result<(), VerifyError> {
     let server = format!("@conduit:{server_name}");
     if store.get(&trees::USERID_PASSWORD, server.as_bytes())?.is_none() {
-        found.error("V104", &server, "has no row; Conduit refuses to start");
+        found.add(&codes::ADMIN_ROOM_MISSING, &server, "has no row; Conduit refuses to start");
     }
     let room = store.get(&trees::ALIAS_ROOMID, b"admins")?.and_then(|r| String::from_utf8(r).ok());
     let Some(room) = room else {
-        found.error("V104", format!("#admins:{server_name}"), "names no room");
+        found.add(&codes::ADMIN_ROOM_MISSING, format!("#admins:{server_name}"), "names no room");
         return Ok(());
     };
     let key = trees::USERROOMID_JOINED.key(&[Part::Text(&server), Part::Text(&room)]);
     if store.get(&trees::USERROOMID_JOINED, &key)?.is_none() {
-        found.error("V104", &server, format!("has not joined the admin room {room}"));
+        found.add(
+            &codes::ADMIN_ROOM_MISSING,
+            &server,
+            format!("has not joined the admin room {room}"),
+        );
     }
     Ok(())
 }

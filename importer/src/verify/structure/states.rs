@@ -11,7 +11,7 @@ use crate::{
         },
         store::KvStore,
     },
-    findings::collector::Found,
+    findings::{codes, collector::Found},
     verify::{
         VerifyError,
         tools::{
@@ -54,11 +54,11 @@ pub(in crate::verify) fn check(
             if state.is_some_and(|state| state.hides) && !is_outside(store, tree, &key, &mut ids)? {
                 let text =
                     "hides events and can't be put together, and a room or a timeline uses it";
-                found.error("V151", format!("{tree} state {hash}"), text);
+                found.add(&codes::HIDING_STATE_USED, format!("{tree} state {hash}"), text);
             }
             if !state.is_some_and(|state| state.is_sound) && done.insert(hash) {
                 let text = "does not expand, or has two events for a key";
-                found.error("V111", format!("{tree} state {hash}"), text);
+                found.add(&codes::STATE_UNSOUND, format!("{tree} state {hash}"), text);
             }
             let owner = if tree == &trees::ROOMID_SHORTSTATEHASH {
                 std::str::from_utf8(&key).ok().and_then(|room| events.number(room))
@@ -72,7 +72,7 @@ pub(in crate::verify) fn check(
             {
                 let (room, owner) = (events.name(room), events.name(owner));
                 let text = format!("is one of {room}, and used in {owner}");
-                found.error("V111", format!("{tree} state {hash}"), text);
+                found.add(&codes::STATE_UNSOUND, format!("{tree} state {hash}"), text);
             }
         }
     }
@@ -108,7 +108,7 @@ fn differences(
         let Ok(hash) = <[u8; 8]>::try_from(&*key).map(u64::from_be_bytes) else { continue };
         let subject = || format!("state {hash}");
         let Some(diff) = state_layers::decode(&value) else {
-            found.error("V111", subject(), "is no difference of pairs");
+            found.add(&codes::STATE_UNSOUND, subject(), "is no difference of pairs");
             continue;
         };
         let parent = states.binary_search_by_key(&diff.parent, |known| known.hash).ok();
@@ -117,7 +117,11 @@ fn differences(
             && parent.is_none()
             && store.get(&trees::SHORTSTATEHASH_STATEDIFF, &diff.parent.to_be_bytes())?.is_none()
         {
-            found.error("V111", subject(), format!("builds on {}, which is missing", diff.parent));
+            found.add(
+                &codes::STATE_UNSOUND,
+                subject(),
+                format!("builds on {}, which is missing", diff.parent),
+            );
         }
         let removed: BTreeSet<_> = diff.removed.iter().collect();
         let mut room = parent.and_then(|parent| parent.room);
@@ -125,25 +129,33 @@ fn differences(
         for (key, event) in &diff.added {
             if removed.contains(&(*key, *event)) {
                 // Conduit removes last (src/service/rooms/state_compressor/mod.rs:39-90).
-                found.error("V111", subject(), format!("both adds and removes {:?}", (key, event)));
+                found.add(
+                    &codes::STATE_UNSOUND,
+                    subject(),
+                    format!("both adds and removes {:?}", (key, event)),
+                );
             }
             let known = events.get_short(*event);
             let fits = |known: &events::Known| keys.get(key).is_some_and(|k| known.is_at(*k));
             match known.filter(fits) {
                 None if Some(*key) == create && !is_named(store, *event)? => hides = true,
-                None => found.error("V111", subject(), problem(store, *key, *event, events)?),
+                None => found.add(
+                    &codes::STATE_UNSOUND,
+                    subject(),
+                    problem(store, *key, *event, events)?,
+                ),
                 Some(known) if room.is_none_or(|room| room == known.room()) => {
                     room = Some(known.room());
                 }
                 Some(known) => {
                     let text = format!("mixes events of {} in", events.name(known.room()));
-                    found.error("V111", subject(), text);
+                    found.add(&codes::STATE_UNSOUND, subject(), text);
                 }
             }
         }
         if parent.is_some_and(|parent| parent.hides) {
             let text = format!("builds on {}, which hides events", diff.parent);
-            found.error("V151", subject(), text);
+            found.add(&codes::HIDING_STATE_USED, subject(), text);
         }
         layers.offer(hash, diff);
         let is_sound = match parent {

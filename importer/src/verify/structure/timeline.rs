@@ -12,7 +12,7 @@ use crate::{
         store::KvStore,
     },
     counted::count,
-    findings::collector::Found,
+    findings::{codes, collector::Found},
     verify::{
         VerifyError,
         tools::{
@@ -101,11 +101,15 @@ pub(in crate::verify) fn check(store: &dyn KvStore, found: &mut Found) -> Result
             said.add(word);
         }
         let Some(name) = rooms.get(&short_room) else {
-            found.error("V106", &pdu.event_id, "is in a room without a short id");
+            found.add(&codes::ROWS_DISAGREE, &pdu.event_id, "is in a room without a short id");
             return Ok(());
         };
         if pdu.room_id.as_ref().is_some_and(|named| named != name) {
-            found.error("V106", &pdu.event_id, format!("is stored in {name}, which it is not of"));
+            found.add(
+                &codes::ROWS_DISAGREE,
+                &pdu.event_id,
+                format!("is stored in {name}, which it is not of"),
+            );
         }
         if room.as_ref().is_none_or(|room| room.short != short_room)
             && let Some(done) = room.replace(Room::new(store, name, short_room)?)
@@ -154,7 +158,7 @@ fn words_one_by_one(store: &dyn KvStore, found: &mut Found) -> Result<(), Verify
     if rows > words {
         let text =
             format!("has {}, the messages have {}", count(rows, "row"), count(words, "word"));
-        found.warning("V120", trees::TOKENIDS.name, text);
+        found.add(&codes::SEARCH_INDEX_WRONG, trees::TOKENIDS.name, text);
     }
     Ok(())
 }
@@ -209,7 +213,7 @@ impl<'a> Room<'a> {
             && !last.leads_to(place, layers)?
         {
             let text = format!("the state before it is not the one after {}", last.id);
-            found.warning("V118", &pdu.event_id, text);
+            found.add(&codes::STATE_BEFORE_DOES_NOT_FOLLOW, &pdu.event_id, text);
         }
         self.chain = if follows {
             let names = pdu.state_key.map(|key| (pdu.kind, key));
@@ -232,7 +236,11 @@ impl<'a> Room<'a> {
             let known = hash(event.as_bytes());
             missing.remove(&known);
             if self.leaves.contains(&known) {
-                found.error("V119", event, "is an extremity and marked as referenced");
+                found.add(
+                    &codes::EXTREMITY_REFERENCED,
+                    event,
+                    "is an extremity and marked as referenced",
+                );
             }
         }
         missing.retain(|event| !self.leaves.contains(event));
@@ -245,7 +253,7 @@ impl<'a> Room<'a> {
             let is_missing = |id: &&String| missing.contains(&hash(id.as_bytes()));
             for previous in pdu.prev_events.iter().filter(is_missing) {
                 let text = format!("{previous}, which precedes it, is not marked as referenced");
-                found.warning("V119", &pdu.event_id, text);
+                found.add(&codes::REFERENCE_MISSING, &pdu.event_id, text);
             }
         }
         Ok(())
@@ -309,7 +317,11 @@ fn in_index(
         if store.get(&trees::TOKENIDS, &token(short_room, &word, pdu_id))?.is_some() {
             number = number.saturating_add(1);
         } else {
-            found.warning("V120", &pdu.event_id, "a word of it can't be searched for");
+            found.add(
+                &codes::SEARCH_INDEX_WRONG,
+                &pdu.event_id,
+                "a word of it can't be searched for",
+            );
         }
     }
     Ok(number)
@@ -323,14 +335,18 @@ fn relations(store: &dyn KvStore, counts: &Numbers, found: &mut Found) -> Result
         let ends = [fields.u64("to_count"), fields.u64("from_count")];
         if ends.iter().any(|end| !counts.contains(*end)) {
             let text = "relates an event that is not there";
-            found.error("V121", format!("{} {ends:?}", trees::TOFROM_RELATION), text);
+            found.add(
+                &codes::RELATION_DANGLING,
+                format!("{} {ends:?}", trees::TOFROM_RELATION),
+                text,
+            );
         }
     }
     for row in store.scan(&trees::THREADID_USERIDS, &[])? {
         let (key, _) = row?;
         if store.get(&trees::PDUID_PDU, &key)?.is_none() {
             let subject = format!("{} {}", trees::THREADID_USERIDS, hex::encode(&key));
-            found.error("V121", subject, "is a thread without its root");
+            found.add(&codes::RELATION_DANGLING, subject, "is a thread without its root");
         }
     }
     Ok(())

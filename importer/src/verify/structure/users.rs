@@ -15,7 +15,7 @@ use crate::{
         },
         store::KvStore,
     },
-    findings::collector::Found,
+    findings::{codes, collector::Found},
     verify::VerifyError,
 };
 
@@ -51,7 +51,7 @@ pub(in crate::verify) fn check(
                 fields.text("user"),
                 fields.text("room")
             );
-            found.error("V129", subject.trim(), "is no event of this type");
+            found.add(&codes::ACCOUNT_DATA_UNREADABLE, subject.trim(), "is no event of this type");
         }
     }
     let of_devices: [&'static Tree; 2] =
@@ -66,9 +66,9 @@ pub(in crate::verify) fn check(
                 let text = format!("has a row in `{tree}` and is no device");
                 // Conduit leaves one-time keys behind (src/database/key_value/users.rs:250).
                 if tree == &trees::ONETIMEKEYID_ONETIMEKEYS {
-                    found.note("V125", subject, text);
+                    found.add(&codes::KEY_UNUSED, subject, text);
                 } else {
-                    found.error("V115", subject, text);
+                    found.add(&codes::DEVICE_MISSING, subject, text);
                 }
             }
         }
@@ -76,14 +76,22 @@ pub(in crate::verify) fn check(
     for row in store.scan(&trees::USERFILTERID_FILTER, &[])? {
         let (key, value) = row?;
         if let Err(error) = serde_json::from_slice::<FilterDefinition>(&value) {
-            found.error("V101", format!("filter {}", hex::encode(&key)), error.to_string());
+            found.add(
+                &codes::ROW_UNDECODABLE,
+                format!("filter {}", hex::encode(&key)),
+                error.to_string(),
+            );
         }
     }
     for row in store.scan(&trees::SENDERKEY_PUSHER, &[])? {
         let (key, value) = row?;
         let Ok(fields) = trees::SENDERKEY_PUSHER.decode_key(&key) else { continue };
         if let Err(error) = serde_json::from_slice::<Pusher>(&value) {
-            found.error("V126", format!("a pusher of {}", fields.text("user")), error.to_string());
+            found.add(
+                &codes::PUSHER_UNREADABLE,
+                format!("a pusher of {}", fields.text("user")),
+                error.to_string(),
+            );
         }
     }
     Ok(())
@@ -94,8 +102,8 @@ fn push_rules(store: &dyn KvStore, user: &str, found: &mut Found) -> Result<(), 
         .map(|event| serde_json::from_slice::<AccountData<PushRulesEventContent>>(&event));
     match parsed {
         Some(Ok(event)) => drop(event.content),
-        Some(Err(error)) => found.error("V114", user, error.to_string()),
-        None => found.error("V114", user, "has no push rules"),
+        Some(Err(error)) => found.add(&codes::PUSH_RULES_UNREADABLE, user, error.to_string()),
+        None => found.add(&codes::PUSH_RULES_UNREADABLE, user, "has no push rules"),
     }
     Ok(())
 }

@@ -12,13 +12,13 @@ use crate::{
     },
     counted::{count, counted},
     dump::{RoomReader, format::DumpEvent},
-    findings::collector::Found,
+    findings::{codes, collector::Found},
     tally::Kind,
     verify::{
         VerifyError,
         against_dump::{extra, states::States},
         structure::events::{Places, value_of},
-        tools::fetched_later::Since,
+        tools::since_import::SinceImport,
     },
 };
 
@@ -31,7 +31,7 @@ struct Stored<'a> {
     next: Option<Event>,
     /// How many there were so far.
     number: u64,
-    since: Since,
+    since: SinceImport,
     /// How many came after the import.
     new: u64,
 }
@@ -107,7 +107,13 @@ impl Room<'_> {
         let short = value_of(self.store, &trees::ROOMID_SHORTROOMID, &[Part::Text(room)])?;
         let rows = self.store.scan(&trees::PDUID_PDU, &short.unwrap_or_default())?;
         let mut compared = Compared {
-            stored: Stored { rows, next: None, number: 0, since: Since::read(self.store)?, new: 0 },
+            stored: Stored {
+                rows,
+                next: None,
+                number: 0,
+                since: SinceImport::read(self.store)?,
+                new: 0,
+            },
             places,
             // What the dump left out at the beginning may have been fetched since.
             has_begun: self.head.earlier_events == Some(0),
@@ -144,14 +150,14 @@ impl Room<'_> {
                 count(compared.stored.number, "event"),
                 compared.expected,
             );
-            found.error("V203", room, text);
+            found.add(&codes::DIFFERS_FROM_DUMP, room, text);
         }
         if compared.stored.new > 0 {
             let text = format!(
                 "{} new in its timeline",
                 counted(compared.stored.new, ["event is", "events are"])
             );
-            found.note("V161", room, text);
+            found.add(&codes::NEW_SINCE_IMPORT, room, text);
         }
         Ok(Seen { first: compared.first, is_new: compared.stored.new > 0 })
     }

@@ -7,7 +7,10 @@ use ruma::{
 };
 
 use super::{Own, text};
-use crate::{findings::collector::Found, verify::tools::multiset_hash::hash};
+use crate::{
+    findings::{codes, collector::Found},
+    verify::tools::multiset_hash::hash,
+};
 
 /// Checks the id of an event, the hash of its content, and the signature of this server if it has one.
 pub(super) fn check(
@@ -31,9 +34,9 @@ pub(super) fn check(
         let origin = CanonicalJsonValue::String(own.name.to_owned());
         pdu.entry("origin".into()).or_insert(origin);
         if !redacted || !is_hash(&pdu) {
-            return found.error("V109", id, "its id is not the hash of its content");
+            return found.add(&codes::EVENT_ID_WRONG, id, "its id is not the hash of its content");
         }
-        found.note("V117", id, "lost its `origin` when Conduit redacted it");
+        found.add(&codes::ORIGIN_LOST, id, "lost its `origin` when Conduit redacted it");
     }
     let sender = text(&pdu, "sender").unwrap_or_default();
     let Some((key_id, public)) = &own.key else { return };
@@ -46,21 +49,29 @@ pub(super) fn check(
         .and_then(|signatures| signatures.get(own.name)?.as_object())
         .is_some_and(|signatures| signatures.contains_key(key_id));
     if !signed_by_key {
-        return found.note("V116", id, "is signed by a key of before");
+        return found.add(&codes::SIGNED_BY_OLD_KEY, id, "is signed by a key of before");
     }
     // As it came from Synapse: the comparison with the dump sees a change.
     if hash(&id).is_multiple_of(own.one_in)
         && let Err(error) = check_signature(own.name, key_id, public, pdu.clone(), rules)
     {
         let public = STANDARD_NO_PAD.encode(public);
-        return found.warning("V109", id, format!("signature by {key_id} ({public}): {error}"));
+        return found.add(
+            &codes::SIGNATURE_OR_CONTENT_HASH_WRONG,
+            id,
+            format!("signature by {key_id} ({public}): {error}"),
+        );
     }
     // Without the content that was hashed, as servers keep an event whose sender was erased, or that was redacted.
     // A wrong hash, too, is as it came from Synapse, which shows the event all the same.
     let noted = pdu.get("hashes").and_then(|hashes| text(hashes.as_object()?, "sha256"));
     let made = ruma::signatures::content_hash(&pdu).ok().map(|hash| hash.encode());
     if made.as_deref() != noted && !redacted && !is_pruned(&pdu, rules) {
-        found.warning("V109", id, "its content hash is wrong and it is not redacted");
+        found.add(
+            &codes::SIGNATURE_OR_CONTENT_HASH_WRONG,
+            id,
+            "its content hash is wrong and it is not redacted",
+        );
     }
 }
 

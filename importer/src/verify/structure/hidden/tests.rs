@@ -57,7 +57,7 @@ fn findings(state: Option<Known<'_>>) -> Vec<String> {
     put(&mut store, &trees::EVENTID_SHORTEVENTID, &id, &[Part::U64(11)]);
     put(&mut store, &trees::EVENTID_OUTLIERPDU, &id, &[Part::Text("{}")]);
     let mut found = Found::default();
-    check(&store, "own.test", Since::default(), &mut found).unwrap();
+    check(&store, "own.test", SinceImport::default(), &mut found).unwrap();
     found.finish().into_iter().map(|finding| format!("{} {}", finding.code, finding.text)).collect()
 }
 

@@ -3,21 +3,24 @@
 
 use crate::{
     conduit::{schema::trees, store::KvStore},
-    findings::{Finding, Severity},
+    findings::{Finding, Severity, codes},
     verify::{VerifyError, structure::states},
 };
 
 /// What to do about an error in a database that has been in use.
 const IN_USE: &str = "Conduit has run on this database: don't import again, what was written since would be lost; keep a copy, and report this";
 
-/// How far the import counted, and how far the database has come.
+/// Codes of what is gone or differs, which in a database that has been in use may be its users' doing.
+const CHANGED: [&str; 2] = [codes::MISSING_IN_DATABASE.code, codes::DIFFERS_FROM_DUMP.code];
+
+/// How far the import counted, and how far the database has come since.
 #[derive(Clone, Copy, Debug, Default)]
-pub(in crate::verify) struct Since {
+pub(in crate::verify) struct SinceImport {
     imported: Option<u64>,
     counter: u64,
 }
 
-impl Since {
+impl SinceImport {
     pub(in crate::verify) fn read(store: &dyn KvStore) -> Result<Self, VerifyError> {
         let number = |key: &[u8]| states::number(store, &trees::GLOBAL, key);
         Ok(Self { imported: number(trees::IMPORTED)?, counter: number(b"c")?.unwrap_or(0) })
@@ -45,14 +48,18 @@ impl Since {
             return findings;
         }
         for finding in &mut findings {
-            (finding.code, finding.severity, finding.remedy) = match finding.code {
-                "V201" | "V203" => ("V160", Severity::Warning, String::new()),
-                "V202" => ("V161", Severity::Note, String::new()),
-                code if finding.severity == Severity::Blocking => {
-                    (code, Severity::Blocking, IN_USE.to_owned())
+            let code = if CHANGED.contains(&finding.code) {
+                codes::CHANGED_SINCE_IMPORT
+            } else if finding.code == codes::NOT_IN_DUMP.code {
+                codes::NEW_SINCE_IMPORT
+            } else {
+                if finding.severity == Severity::Blocking {
+                    IN_USE.clone_into(&mut finding.remedy);
                 }
-                code => (code, finding.severity, std::mem::take(&mut finding.remedy)),
+                continue;
             };
+            (finding.code, finding.severity) = (code.code, code.severity);
+            finding.remedy.clear();
         }
         findings.sort();
         findings
