@@ -182,6 +182,14 @@ impl Client {
     /// Up to `limit` events between `earliest` and `latest`, neither included:
     /// `POST /v1/get_missing_events/{room}`. Synapse gives 20 at most.
     ///
+    /// The walk does not call this. A gap between an event that another server sends and the events that are here is
+    /// closed by [`Self::backfill`], which takes the ids of all missing events at once, gives up to 100 events in one
+    /// answer, and leaves out those that Synapse showed to nobody. `get_missing_events` needs both ends of a gap; the walk
+    /// knows the newer end only, as it goes on to the create event. Its 20 events come in the order of a search through
+    /// `prev_events`, which is not the order in which clients saw them. So the walk would need five requests in the place
+    /// of one, and would learn less. The method is here for a homeserver that knows both ends of a gap and wants nothing
+    /// beyond them.
+    ///
     /// # Errors
     ///
     /// Any [`ClientError`].

@@ -26,7 +26,7 @@ pub trait Upstream: Send + Sync {
         limit: u32,
     ) -> Result<Vec<Box<RawValue>>, ClientError>;
 
-    /// See [`Client::get_missing_events`].
+    /// See [`Client::get_missing_events`], which says why a walk does not ask for it.
     async fn get_missing_events(
         &self,
         room: &RoomId,
