@@ -2,5 +2,5 @@
 
 pub(super) mod content;
 pub(super) mod event;
-pub(super) mod relation_rows;
 pub(super) mod state_layers;
+pub(super) mod timeline_rows;

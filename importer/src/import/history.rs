@@ -9,7 +9,6 @@
 mod lookup;
 mod page;
 mod room;
-mod thread;
 
 use std::collections::{BTreeMap, BTreeSet};
 

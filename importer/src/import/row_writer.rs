@@ -10,10 +10,10 @@ use crate::conduit::{
         layout::Part,
         trees::{self, Tree},
     },
-    store::{KvStore, Row},
+    store::{KvStore, Row, overlay::Pending},
 };
 
-/// Bytes of keys and values that make a batch.
+/// The size of a batch of a new database.
 const BATCH_BYTES: usize = 1 << 20;
 
 /// The counter before the first number is handed out.
@@ -36,6 +36,8 @@ pub(super) struct Rows<'a> {
     store: &'a mut dyn KvStore,
     batch: Vec<Row>,
     bytes: usize,
+    /// Bytes of keys and values that make a batch.
+    batch_bytes: usize,
     /// The last number handed out: counts and all kinds of short ids, as Conduit does
     /// (src/database/key_value/globals.rs:18-33).
     counter: u64,
@@ -55,6 +57,7 @@ impl<'a> Rows<'a> {
             store,
             batch: Vec::new(),
             bytes: 0,
+            batch_bytes: BATCH_BYTES,
             counter: START,
             passed: 0,
             state_keys: BTreeMap::new(),
@@ -63,9 +66,10 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// Goes on in a database that is complete, after the last number that was handed out.
-    pub(super) fn resume(store: &'a mut dyn KvStore, counter: u64) -> Self {
-        Self { counter, all_remembered: false, ..Self::new(store) }
+    /// Goes on in a database that is complete, after the last number that was handed out. There are no batches: an overlay
+    /// collects the rows, and [`Self::store`] has all of them.
+    pub(super) fn resume(overlay: &'a mut Pending<'_>, counter: u64) -> Self {
+        Self { counter, batch_bytes: 0, all_remembered: false, ..Self::new(overlay) }
     }
 
     /// A number that was never handed out.
@@ -123,7 +127,7 @@ impl<'a> Rows<'a> {
     ) -> Result<(), ImportError> {
         self.bytes = self.bytes.saturating_add(key.len()).saturating_add(value.len());
         self.batch.push(Row { tree, key, value });
-        if self.bytes >= BATCH_BYTES {
+        if self.bytes >= self.batch_bytes {
             self.flush()?;
         }
         Ok(())
@@ -206,7 +210,7 @@ impl<'a> Rows<'a> {
         Ok(short)
     }
 
-    /// The store, without what is pending.
+    /// The store, without the rows of the batch.
     pub(super) fn store(&self) -> &dyn KvStore {
         self.store
     }

@@ -39,7 +39,7 @@ pub(in crate::import) struct Event {
     pub(in crate::import) words: Vec<String>,
     /// `membership` of the content.
     membership: Option<String>,
-    /// Canonical JSON of the event as other servers know it, with its id; without `unsigned`.
+    /// See [`Self::json`].
     json: String,
     /// Where the content is in `json`.
     content: Range<usize>,
@@ -167,6 +167,11 @@ impl Event {
     pub(in crate::import) fn membership(&self) -> Option<(OwnedUserId, &str)> {
         let user = self.state_key.as_deref().filter(|_| self.kind == "m.room.member")?;
         Some((UserId::parse(user).ok()?, self.membership.as_deref()?))
+    }
+
+    /// Canonical JSON of the event as other servers know it, with its id; without `unsigned`.
+    pub(in crate::import) fn json(&self) -> &str {
+        &self.json
     }
 
     /// The event's content, as canonical JSON.

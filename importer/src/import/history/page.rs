@@ -1,15 +1,15 @@
-//! The rows of a page. `room/writer.rs` writes the same for the events of a dump.
+//! The events of a page and events outside of the timeline, as [`TimelineEvent`] and `rooms/writer.rs` write those of a dump.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use conduit_backfill::host::{Page, PageEvent, Pdu, StateBefore, StateMap};
-use ruma::{CanonicalJsonObject, CanonicalJsonValue, EventId, OwnedEventId, RoomId, ServerName};
+use ruma::{CanonicalJsonObject, CanonicalJsonValue, EventId, OwnedEventId, RoomId, UserId};
+use serde::Serialize;
 
 use super::{
     PastError, Removed,
     lookup::Lookup,
     room::{Relating, Room},
-    thread::{Thread, set_unsigned},
 };
 use crate::{
     conduit::{
@@ -21,20 +21,22 @@ use crate::{
         },
     },
     import::{
-        events::{event::Event, relation_rows, state_layers::State},
-        rooms::{
-            hidden::{Hidden, Place, hide},
-            unsigned::unknown_redaction,
+        events::{
+            event::{Event, Unsigned},
+            state_layers::State,
+            timeline_rows::{Replaced, Thread, TimelineEvent, relate, unknown_redaction},
         },
+        rooms::hidden::{Hidden, Place, hide},
         row_writer::Rows,
     },
 };
 
+/// The fields of a reply that the summary of its thread shows.
+const LATEST_REPLY: [&str; 5] = ["content", "event_id", "origin_server_ts", "sender", "type"];
+
 /// An event on its way into the timeline.
 struct Entry {
     event: Event,
-    /// The same as other servers know it, with its id.
-    json: CanonicalJsonObject,
     short: u64,
     count: PduCount,
     /// `None` for the create event.
@@ -59,24 +61,23 @@ pub(super) fn outliers(
     rows: &mut Rows<'_>,
 ) -> Result<Removed, PastError> {
     for pdu in events {
-        rows.flush()?;
         if Lookup(rows.store()).is_stored(&pdu.event_id)? {
             continue;
         }
         let room_id = place.room;
-        let (event, mut json) = parse(room_id, room, pdu)?;
-        let short = known(room_id, &event, rows)?;
+        let event = parse(room_id, room, &pdu)?;
+        let short = register(room_id, &event, rows)?;
         hide(short, hidden(place, room, rows)?, rows)?;
-        if event.state_key.is_some() {
-            json.insert("unsigned".into(), CanonicalJsonValue::Object(CanonicalJsonObject::new()));
-        }
+        let mut unsigned = Unsigned::default();
         if let Some(redaction) = room.redactions_of(&event.id).next()
-            && is_redacted(&json)
+            && is_redacted(&pdu.json)
         {
-            let because = because(room_id, redaction, &event.id, rows)?;
-            set_unsigned(&mut json, "redacted_because", because);
+            let lookup = Lookup(rows.store());
+            let because = redacted_because(room_id, redaction, &event.id, &lookup)?;
+            unsigned.add("redacted_because", because);
         }
-        rows.put_raw(&trees::EVENTID_OUTLIERPDU, event.id.as_bytes().to_vec(), write(&json))?;
+        let key = event.id.as_bytes().to_vec();
+        rows.put_raw(&trees::EVENTID_OUTLIERPDU, key, event.stored(&unsigned))?;
     }
     Ok(Removed::new())
 }
@@ -87,7 +88,6 @@ fn hidden(place: &Place<'_>, room: &mut Room, rows: &mut Rows<'_>) -> Result<u64
         return Ok(hidden);
     }
     let (event, _) = place.event()?;
-    rows.flush()?;
     let lookup = Lookup(rows.store());
     let hidden = if let Some(hidden) = lookup.short_state(&event)? {
         hidden
@@ -128,13 +128,13 @@ impl Writer<'_, '_> {
         let mut entries: Vec<Entry> = Vec::with_capacity(page.events.len());
         let mut states = Vec::with_capacity(page.events.len());
         for PageEvent { pdu, state_before, redacted_by } in page.events {
-            if self.lookup()?.count(room_id, &pdu.event_id)?.is_some() {
+            if self.lookup().count(room_id, &pdu.event_id)?.is_some() {
                 continue;
             }
-            let (event, json) = parse(self.room_id, self.room, pdu)?;
-            let short = known(self.room_id, &event, self.rows)?;
+            let event = parse(room_id, self.room, &pdu)?;
+            let short = register(room_id, &event, self.rows)?;
             let count = PduCount::Normal(0);
-            entries.push(Entry { event, json, short, count, before: None, redacted_by });
+            entries.push(Entry { event, short, count, before: None, redacted_by });
             states.push(state_before);
         }
         // States that name events of the page can be written when all have their short ids.
@@ -174,21 +174,19 @@ impl Writer<'_, '_> {
     }
 
     /// The state before an event of the timeline, on which that before `of` builds.
-    fn earlier(&mut self, of: &EventId, from: &OwnedEventId) -> Result<State, PastError> {
-        let room_id = self.room_id;
-        let lookup = self.lookup()?;
-        if lookup.count(room_id, from)?.is_none() {
+    fn earlier(&self, of: &EventId, from: &OwnedEventId) -> Result<State, PastError> {
+        let lookup = self.lookup();
+        if lookup.count(self.room_id, from)?.is_none() {
             return Err(PastError::State { event: of.to_owned(), missing: from.clone() });
         }
         Ok(lookup.state_before(from)?.unwrap_or_default())
     }
 
     /// The state before the first event of the timeline, which the page's are likely to be like.
-    fn first_state(&mut self) -> Result<State, PastError> {
+    fn first_state(&self) -> Result<State, PastError> {
         let Some(first) = self.room.first else { return Ok(State::default()) };
-        let key = first.key(self.room.short);
-        let lookup = self.lookup()?;
-        let first = lookup.id_at(&key)?;
+        let lookup = self.lookup();
+        let first = lookup.id_at(&first.key(self.room.short))?;
         Ok(lookup.state_before(&first)?.unwrap_or_default())
     }
 
@@ -200,9 +198,8 @@ impl Writer<'_, '_> {
     ) -> Result<BTreeMap<u64, Option<u64>>, PastError> {
         let mut shorts = BTreeMap::new();
         for ((kind, key), event) in state {
-            let lookup = self.lookup()?;
-            let short = lookup.number(&trees::EVENTID_SHORTEVENTID, event.as_str().as_bytes())?;
-            let Some(short) = short else {
+            let id = event.as_str().as_bytes();
+            let Some(short) = self.lookup().number(&trees::EVENTID_SHORTEVENTID, id)? else {
                 return Err(PastError::State { event: of.to_owned(), missing: event.clone() });
             };
             shorts.insert(self.rows.short_state_key(kind, key)?, Some(short));
@@ -212,41 +209,41 @@ impl Writer<'_, '_> {
 
     /// Writes an event; `older` are those of the page before it.
     fn event(&mut self, entry: &Entry, older: &[Entry]) -> Result<(), PastError> {
-        let Entry { event, json, short, count, before, redacted_by } = entry;
-        let id = Part::Text(event.id.as_str());
-        let mut unsigned = CanonicalJsonObject::new();
-        if let Some(redaction) = redacted_by {
-            let because = because(self.room_id, redaction, &event.id, self.rows)?;
-            unsigned.insert("redacted_because".into(), because);
-        } else if let Some(before) = before {
-            unsigned = self.replaced(entry, before, older)?;
-        }
-        // The state before a room's first event is empty.
-        let hash = match before {
-            Some(before) => before.short_state_hash(),
-            None => State::default().change(&BTreeMap::new(), self.rows)?.short_state_hash(),
+        let Entry { event, short, count, before, redacted_by } = entry;
+        let (room_id, short_room) = (self.room_id, self.room.short);
+        let redaction = match redacted_by {
+            Some(redaction) => {
+                Some(redacted_because(room_id, redaction, &event.id, &self.lookup())?)
+            }
+            None => None,
         };
-        hide(*short, hash, self.rows)?;
-        let has_unsigned = !unsigned.is_empty() || event.state_key.is_some();
-        let mut json = json.clone();
-        if has_unsigned {
-            json.insert("unsigned".into(), CanonicalJsonValue::Object(unsigned));
-        }
-        let key = count.key(self.room.short);
-        self.rows.put_raw(&trees::EVENTID_PDUID, trees::EVENTID_PDUID.key(&[id]), key.clone())?;
+        let replaced = match before {
+            Some(before) if redaction.is_none() => self.replaced(entry, before, older)?,
+            _ => None,
+        };
+        let mut unsigned = Unsigned::of(&event.sender, redaction, replaced, self.server_name);
         let awaited = self.room.awaited.remove(&event.id).unwrap_or_default();
-        self.relations(*count, awaited, &mut json)?;
-        self.rows.put_raw(&trees::PDUID_PDU, key, write(&json))?;
-        relation_rows::index_words(event, self.room.short, *count, self.rows)?;
-        self.references(event)?;
-        self.redacts_outlier(&entry.json)?;
+        if let Some(thread) = self.relations(event, *count, awaited)? {
+            unsigned.add("m.relations", thread);
+        }
+        let mut extremities = BTreeSet::new();
+        for previous in &event.prev_events {
+            if self.lookup().is_leaf(room_id, previous)? {
+                extremities.insert(previous.as_str());
+            }
+        }
+        let state_before = before.as_ref().map(State::short_state_hash);
+        let count = *count;
+        TimelineEvent { event, short: *short, room_id, short_room, count, state_before, unsigned }
+            .write(|id| extremities.contains(id), self.rows)?;
+        // What was written by this program can be read.
+        let json = serde_json::from_str::<Object<'_>>(event.json()).unwrap_or_default();
+        self.redacts_outlier(&json)?;
         self.leave_elsewhere(&event.id);
         self.room.is_there(&event.id);
-        self.rows.flush()?;
         let lookup = Lookup(self.rows.store());
-        let room_id = self.room_id;
         let is_there = |event: &EventId| Ok(lookup.count(room_id, event)?.is_some());
-        self.room.add(&Object::from(&entry.json), *count, is_there)
+        self.room.add(&json, count, is_there)
     }
 
     /// What a state event replaces.
@@ -255,89 +252,77 @@ impl Writer<'_, '_> {
         entry: &Entry,
         before: &State,
         older: &[Entry],
-    ) -> Result<CanonicalJsonObject, PastError> {
-        let mut unsigned = CanonicalJsonObject::new();
+    ) -> Result<Option<Replaced>, PastError> {
         let event = &entry.event;
-        let Some(state_key) = &event.state_key else { return Ok(unsigned) };
+        let Some(state_key) = &event.state_key else { return Ok(None) };
         let key = self.rows.short_state_key(&event.kind, state_key)?;
         let Some(old) = before.get(key).filter(|old| *old != entry.short) else {
-            return Ok(unsigned);
+            return Ok(None);
         };
-        let in_page = older.iter().find(|entry| entry.short == old);
-        let (json, is_later) = if let Some(old) = in_page {
-            (Some(old.json.clone()), false)
-        } else {
-            let room_id = self.room_id;
-            let lookup = self.lookup()?;
-            let Some(old) = lookup.event_id(old)? else { return Ok(unsigned) };
-            let is_later = lookup.count(room_id, &old)?.is_some_and(|c| c > entry.count);
-            (lookup.event(room_id, &old)?, is_later)
-        };
-        let Some(mut json) = json else { return Ok(unsigned) };
-        if let Some(content) = json.remove("content") {
-            unsigned.insert("prev_content".into(), content);
+        if let Some(Entry { event, .. }) = older.iter().find(|entry| entry.short == old) {
+            let content = event.content().to_owned();
+            return Ok(Some(Replaced { content, sender: event.sender.to_string() }));
         }
-        let is_local = ServerName::parse(self.server_name)
-            .is_ok_and(|server| event.sender.server_name() == server);
-        if let Some(sender) = json.remove("sender").filter(|_| is_local && !is_later) {
-            unsigned.insert("prev_sender".into(), sender);
-        }
-        Ok(unsigned)
+        let lookup = self.lookup();
+        let Some(old) = lookup.event_id(old)? else { return Ok(None) };
+        let old = lookup.event(self.room_id, &old)?.unwrap_or_default();
+        let sender = old.get("sender").and_then(CanonicalJsonValue::as_str);
+        let replaced = old.get("content").zip(sender).map(|(content, sender)| Replaced {
+            content: text(content),
+            sender: sender.to_owned(),
+        });
+        Ok(replaced)
     }
 
-    /// Relations of later events to this one; its thread, if it is the root of one.
+    /// Writes the relations of later events to this one. If it is the root of a thread, writes the participants and gives the
+    /// summary.
     fn relations(
         &mut self,
+        event: &Event,
         count: PduCount,
         mut relating: Vec<Relating>,
-        json: &mut CanonicalJsonObject,
-    ) -> Result<(), PastError> {
-        let Some(target) = count.normal() else { return Ok(()) };
+    ) -> Result<Option<String>, PastError> {
+        let Some(target) = count.normal() else { return Ok(None) };
         relating.sort_by_key(|relating| relating.count);
-        let mut thread: Option<Thread> = None;
+        let mut thread: Option<(Thread, CanonicalJsonObject)> = None;
         for relating in relating {
-            let key = [Part::U64(target), Part::U64(relating.count)];
-            self.rows.mark(&trees::TOFROM_RELATION, &key)?;
+            relate(target, relating.count, self.rows)?;
             if relating.in_thread {
                 let key = PduCount::Normal(relating.count).key(self.room.short);
-                let reply = self.lookup()?.json(&trees::PDUID_PDU, &key)?.unwrap_or_default();
-                thread.get_or_insert_default().add(&reply);
+                let reply = self.lookup().json(&trees::PDUID_PDU, &key)?.unwrap_or_default();
+                let (thread, latest) = thread.get_or_insert_default();
+                let sender = reply.get("sender").and_then(CanonicalJsonValue::as_str);
+                if let Some(Ok(sender)) = sender.map(<&UserId>::try_from) {
+                    thread.add(sender);
+                }
+                *latest = reply;
             }
         }
-        if let Some(thread) = thread {
-            thread.write(json, &count.key(self.room.short), self.rows)?;
-        }
-        Ok(())
-    }
-
-    /// The events before it are referenced, unless they are ends of the graph (see `room/writer.rs`).
-    fn references(&mut self, event: &Event) -> Result<(), PastError> {
-        let room_id = self.room_id;
-        for previous in &event.prev_events {
-            if !self.lookup()?.is_leaf(room_id, previous)? {
-                let key = [Part::Text(room_id.as_str()), Part::Text(previous)];
-                self.rows.mark(&trees::REFERENCEDEVENTS, &key)?;
-            }
-        }
-        Ok(())
+        let Some((thread, mut latest)) = thread else { return Ok(None) };
+        latest.retain(|name, _| LATEST_REPLY.contains(&name.as_str()));
+        let root = count.key(self.room.short);
+        Ok(Some(thread.write(&event.sender, &text(&latest), root, self.rows)?))
     }
 
     /// An event outside of the timeline that came in redacted form learns of its redaction.
-    fn redacts_outlier(&mut self, event: &CanonicalJsonObject) -> Result<(), PastError> {
-        let parsed = Object::from(event);
-        let Some(target) = self.room.redacts(&parsed) else { return Ok(()) };
-        let room_id = self.room_id;
-        let Some(mut json) = self.lookup()?.outlier(room_id, target)? else { return Ok(()) };
+    fn redacts_outlier(&mut self, redaction: &Object<'_>) -> Result<(), PastError> {
+        let Some(target) = self.room.redacts(redaction) else { return Ok(()) };
+        let Some(mut json) = self.lookup().outlier(self.room_id, target)? else { return Ok(()) };
         if is_redacted(&json) && !is_marked(&json) {
-            let because = CanonicalJsonValue::Object(event.clone());
-            set_unsigned(&mut json, "redacted_because", because);
+            let unsigned = json
+                .entry("unsigned".into())
+                .or_insert_with(|| CanonicalJsonValue::Object(CanonicalJsonObject::new()));
+            if let CanonicalJsonValue::Object(unsigned) = unsigned {
+                let because = CanonicalJsonValue::Object(redaction.into());
+                unsigned.insert("redacted_because".into(), because);
+            }
             let key = target.as_bytes().to_vec();
-            self.rows.put_raw(&trees::EVENTID_OUTLIERPDU, key, write(&json))?;
+            self.rows.put_raw(&trees::EVENTID_OUTLIERPDU, key, text(&json).into_bytes())?;
         }
         Ok(())
     }
 
-    /// The event is in the timeline and nowhere else.
+    /// Removes what there was of an event before it came into the timeline.
     fn leave_elsewhere(&mut self, id: &EventId) {
         let mut remove = |tree: &'static Tree, key| self.removed.push((tree, key));
         let key = [Part::Text(id.as_str())];
@@ -347,36 +332,24 @@ impl Writer<'_, '_> {
         remove(&trees::PREDECESSOR_GIVENUP, trees::PREDECESSOR_GIVENUP.key(&key));
     }
 
-    fn lookup(&mut self) -> Result<Lookup<'_>, PastError> {
-        self.rows.flush()?;
-        Ok(Lookup(self.rows.store()))
+    fn lookup(&self) -> Lookup<'_> {
+        Lookup(self.rows.store())
     }
 }
 
-/// Parses an event; gives its JSON too, as other servers know it, with its id.
-fn parse(
-    room_id: &RoomId,
-    room: &Room,
-    pdu: Pdu,
-) -> Result<(Event, CanonicalJsonObject), PastError> {
-    let Pdu { event_id, mut json } = pdu;
-    let event = Event::of(&event_id, Object::from(&json), room_id.as_str(), &room.rules);
-    json.remove("unsigned");
-    json.insert("event_id".into(), CanonicalJsonValue::String(event_id.to_string()));
-    match event {
-        Ok(event) => Ok((event, json)),
-        Err((_, reason)) => Err(PastError::Event { event: event_id, reason }),
-    }
+fn parse(room_id: &RoomId, room: &Room, pdu: &Pdu) -> Result<Event, PastError> {
+    let json = Object::from(&pdu.json);
+    Event::of(&pdu.event_id, json, room_id.as_str(), &room.rules)
+        .map_err(|(_, reason)| PastError::Event { event: pdu.event_id.clone(), reason })
 }
 
-/// Canonical JSON.
-fn write(json: &CanonicalJsonObject) -> Vec<u8> {
-    // `CanonicalJsonValue` writes itself without any whitespace; its map is sorted.
-    serde_json::to_vec(json).unwrap_or_default()
+/// Canonical JSON. `CanonicalJsonValue` writes itself without any whitespace; its map is sorted.
+fn text(json: &impl Serialize) -> String {
+    serde_json::to_string(json).unwrap_or_default()
 }
 
-/// What events have in the timeline and outside of it; the short event id.
-fn known(room_id: &RoomId, event: &Event, rows: &mut Rows<'_>) -> Result<u64, PastError> {
+/// Writes the rows that an event has in the timeline and outside of it. Gives the short event id.
+fn register(room_id: &RoomId, event: &Event, rows: &mut Rows<'_>) -> Result<u64, PastError> {
     if let Some(state_key) = &event.state_key {
         rows.short_state_key(&event.kind, state_key)?;
     }
@@ -388,17 +361,14 @@ fn known(room_id: &RoomId, event: &Event, rows: &mut Rows<'_>) -> Result<u64, Pa
 }
 
 /// The redaction of an event, as it is stored.
-fn because(
+fn redacted_because(
     room_id: &RoomId,
     redaction: &OwnedEventId,
     target: &EventId,
-    rows: &mut Rows<'_>,
-) -> Result<CanonicalJsonValue, PastError> {
-    rows.flush()?;
-    let stored = Lookup(rows.store()).event(room_id, redaction)?;
-    let unknown =
-        || serde_json::from_str(&unknown_redaction(redaction, target)).unwrap_or_default();
-    Ok(CanonicalJsonValue::Object(stored.unwrap_or_else(unknown)))
+    lookup: &Lookup<'_>,
+) -> Result<String, PastError> {
+    let stored = lookup.event(room_id, redaction)?;
+    Ok(stored.map_or_else(|| unknown_redaction(redaction, target), |event| text(&event)))
 }
 
 /// Whether the content is not the one that was signed.

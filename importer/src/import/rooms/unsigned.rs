@@ -2,9 +2,7 @@
 //! that it began, the content of the state event that it replaces. It is collected before the events are written, so
 //! that each is written once.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use ruma::{EventId, OwnedUserId, UserId};
+use std::collections::BTreeMap;
 
 use super::{
     Item, RoomSource, Sections,
@@ -15,25 +13,16 @@ use super::{
     states::States,
 };
 use crate::{
-    conduit::schema::{layout::Part, trees},
     dump::format::DumpEvent,
     fs::spool::{Place, Shelf},
     import::{
         ImportError,
-        events::event::{Event, Unsigned, text},
-        row_writer::Rows,
+        events::{
+            event::{Event, Unsigned},
+            timeline_rows::{Replaced, Thread, latest_reply, unknown_redaction},
+        },
     },
 };
-
-/// The replies of a thread.
-#[derive(Debug)]
-struct Thread {
-    replies: u64,
-    latest: Place,
-    participants: Vec<OwnedUserId>,
-    /// Hashes of the same.
-    known: BTreeSet<u64>,
-}
 
 /// All additions of one room.
 #[derive(Debug, Default)]
@@ -43,8 +32,8 @@ pub(super) struct Additions {
     redactions: BTreeMap<u64, Place>,
     /// Content and sender of events that are replaced by earlier ones, by short event id.
     replaced: BTreeMap<u64, Place>,
-    /// Threads by the short event id of the root.
-    threads: BTreeMap<u64, Thread>,
+    /// Threads, with their newest replies, by the short event id of the root.
+    threads: BTreeMap<u64, (Thread, Place)>,
 }
 
 impl Additions {
@@ -126,26 +115,11 @@ impl Additions {
         if !matches!(root, Slot::Timeline(root) if root < number) {
             return Ok(());
         }
-        let latest = format!(
-            r#"{{"content":{},"event_id":{},"origin_server_ts":{},"sender":{},"type":{}}}"#,
-            event.content(),
-            text(event.id.as_str()),
-            event.origin_server_ts,
-            text(event.sender.as_str()),
-            text(&event.kind),
-        );
-        let latest = self.put(&latest)?;
-        let thread = self.threads.entry(index.short(root)).or_insert_with(|| Thread {
-            replies: 0,
-            latest,
-            participants: Vec::new(),
-            known: BTreeSet::new(),
-        });
-        thread.replies = thread.replies.saturating_add(1);
-        thread.latest = latest;
-        if thread.known.insert(hash(event.sender.as_str())) {
-            thread.participants.push(event.sender.clone());
-        }
+        let reply = self.put(&latest_reply(event))?;
+        let (thread, latest) =
+            self.threads.entry(index.short(root)).or_insert_with(|| (Thread::default(), reply));
+        thread.add(&event.sender);
+        *latest = reply;
         Ok(())
     }
 
@@ -159,44 +133,20 @@ impl Additions {
     }
 
     /// Content and sender of an event that is replaced by an earlier one.
-    pub(super) fn replaced(&mut self, short: u64) -> Result<Option<(String, String)>, ImportError> {
+    pub(super) fn replaced(&mut self, short: u64) -> Result<Option<Replaced>, ImportError> {
         let Some(place) = self.replaced.get(&short) else { return Ok(None) };
         let text = self.shelf.get(*place).map_err(ImportError::Scratch)?;
-        Ok(text.split_once('\n').map(|(sender, content)| (content.to_owned(), sender.to_owned())))
+        let parts = text.split_once('\n');
+        Ok(parts.map(|(sender, content)| Replaced {
+            content: content.to_owned(),
+            sender: sender.to_owned(),
+        }))
     }
 
-    /// Writes the participants of a thread that `root` began; gives the summary for its `unsigned`
-    /// (src/service/rooms/threads/mod.rs:29-115).
-    pub(super) fn thread(
-        &mut self,
-        root: u64,
-        sender: &UserId,
-        pdu_id: &[Part<'_>],
-        rows: &mut Rows<'_>,
-    ) -> Result<Option<String>, ImportError> {
-        let Some(thread) = self.threads.remove(&root) else { return Ok(None) };
-        let mut users = vec![sender.as_str()];
-        users.extend(
-            thread
-                .participants
-                .iter()
-                .map(|user| user.as_str())
-                .filter(|user| *user != sender.as_str()),
-        );
-        rows.put(&trees::THREADID_USERIDS, pdu_id, &[Part::Texts(&users)])?;
-        let latest = self.shelf.get(thread.latest).map_err(ImportError::Scratch)?;
-        Ok(Some(format!(
-            r#"{{"m.thread":{{"count":{},"current_user_participated":true,"latest_event":{latest}}}}}"#,
-            thread.replies
-        )))
+    /// The thread with this root, and its newest reply as [`latest_reply`] gives it.
+    pub(super) fn thread(&mut self, root: u64) -> Result<Option<(Thread, String)>, ImportError> {
+        let Some((thread, latest)) = self.threads.remove(&root) else { return Ok(None) };
+        let latest = self.shelf.get(latest).map_err(ImportError::Scratch)?;
+        Ok(Some((thread, latest)))
     }
-}
-
-/// What a redacted event says of its redaction if that is not known.
-pub(in crate::import) fn unknown_redaction(redaction: &EventId, target: &EventId) -> String {
-    format!(
-        r#"{{"content":{{}},"event_id":{},"redacts":{},"type":"m.room.redaction"}}"#,
-        text(redaction.as_str()),
-        text(target.as_str())
-    )
 }

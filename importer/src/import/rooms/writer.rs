@@ -23,9 +23,8 @@ use crate::{
     import::{
         Import, ImportError,
         events::{
-            event::{Event, Unsigned, text},
-            relation_rows,
-            state_layers::State,
+            event::{Event, Unsigned},
+            timeline_rows::{Replaced, TimelineEvent, relate},
         },
         rooms::hidden::{Hidden, Place, hide},
     },
@@ -107,9 +106,8 @@ struct Writer<'a> {
     survey: Survey,
     states: States,
     additions: Additions,
-    /// Contents (JSON) and senders of state events that later ones replace, by short event id, until the last of these is
-    /// written.
-    kept: BTreeMap<u64, (String, String)>,
+    /// State events that later ones replace, by short event id, until the last of these is written.
+    kept: BTreeMap<u64, Replaced>,
     last_state: u64,
     next_outlier: u64,
     next_timeline: u64,
@@ -237,7 +235,10 @@ impl Writer<'_> {
             let count = self.survey.index.count_of(slot).filter(|_| in_timeline).unwrap_or(short);
             self.members.event(event, is_current.then_some(count), rows)?;
             if self.states.replacements.contains_key(&short) {
-                let kept = (event.content().to_owned(), event.sender.to_string());
+                let kept = Replaced {
+                    content: event.content().to_owned(),
+                    sender: event.sender.to_string(),
+                };
                 self.kept.insert(short, kept);
             }
         }
@@ -307,66 +308,46 @@ impl Writer<'_> {
     ) -> Result<(), ImportError> {
         let short = self.write_known(event, dumped, slot, Written::InTimeline, import)?;
         let count = self.survey.index.count_of(slot).unwrap_or(short);
-        let pdu_id = [Part::U64(self.short_room), Part::U64(count)];
         let rows = &mut import.rows;
-        let mut unsigned = self.unsigned(event, dumped, short, &import.server_name)?;
-        if let Some(thread) = self.additions.thread(short, &event.sender, &pdu_id, rows)? {
-            unsigned.add("m.relations", thread);
+        let replaced = self.replaced(short)?;
+        let redaction = self.additions.redaction(dumped)?;
+        let sender = &event.sender;
+        let mut unsigned = Unsigned::of(sender, redaction, replaced, &import.server_name);
+        if let Some((thread, latest)) = self.additions.thread(short)? {
+            let root = PduCount::Normal(count).key(self.short_room);
+            unsigned.add("m.relations", thread.write(sender, &latest, root, rows)?);
         }
-        // The state before a room's first event is empty. With none, everybody could read it.
-        let before = match before {
-            Some(before) => before,
-            None => State::default().change(&BTreeMap::new(), rows)?.short_state_hash(),
+        let timeline_event = TimelineEvent {
+            event,
+            short,
+            room_id: &self.head.room_id,
+            short_room: self.short_room,
+            count: PduCount::Normal(count),
+            state_before: before,
+            unsigned,
         };
-        hide(short, before, rows)?;
-        let room = Part::Text(self.head.room_id.as_str());
-        let tree = &trees::PDUID_PDU;
-        rows.put_raw(tree, tree.key(&pdu_id), event.stored(&unsigned))?;
-        rows.put(&trees::EVENTID_PDUID, &[Part::Text(event.id.as_str())], &pdu_id)?;
-        for previous in &event.prev_events {
-            // An extremity that counted as referenced would be dropped with the next event from elsewhere
-            // (src/service/rooms/event_handler/mod.rs:894-912).
-            if !self.extremities.iter().any(|id| *id == previous.as_str()) {
-                rows.mark(&trees::REFERENCEDEVENTS, &[room, Part::Text(previous)])?;
+        let extremities = &self.extremities;
+        timeline_event.write(|id| extremities.iter().any(|other| *other == id), rows)?;
+        for target in event.relations.targets().filter_map(|id| self.survey.index.count(id)) {
+            if target < count {
+                relate(target, count, rows)?;
             }
         }
-        let earlier = |id: &EventId| self.survey.index.count(id).filter(|target| *target < count);
-        relation_rows::relate(event, count, earlier, rows)?;
-        relation_rows::index_words(event, self.short_room, PduCount::Normal(count), rows)?;
         self.last_event = Some(event.id.clone());
         Ok(())
     }
 
-    /// What Conduit adds to an event: why it was redacted, or else what a state event replaces
-    /// (src/service/rooms/timeline/mod.rs:216-248, 756-773, src/service/pdu.rs:57-77).
-    fn unsigned(
-        &mut self,
-        event: &Event,
-        dumped: &DumpEvent,
-        short: u64,
-        server_name: &str,
-    ) -> Result<Unsigned, ImportError> {
-        let old = match self.states.replaced.remove(&short) {
-            Some(old) => match self.kept(old) {
-                None => self.additions.replaced(old)?,
-                kept => kept,
-            },
-            None => None,
-        };
-        let mut unsigned = Unsigned::default();
-        if let Some(because) = self.additions.redaction(dumped)? {
-            unsigned.add("redacted_because", because);
-        } else if let Some((content, sender)) = old {
-            unsigned.add("prev_content", content);
-            if event.sender.server_name() == server_name {
-                unsigned.add("prev_sender", text(&sender));
-            }
+    /// The state event that one with this short id replaces.
+    fn replaced(&mut self, short: u64) -> Result<Option<Replaced>, ImportError> {
+        let Some(old) = self.states.replaced.remove(&short) else { return Ok(None) };
+        match self.kept(old) {
+            None => self.additions.replaced(old),
+            kept => Ok(kept),
         }
-        Ok(unsigned)
     }
 
-    /// The content and sender of a replaced event; forgotten after its last use.
-    fn kept(&mut self, short: u64) -> Option<(String, String)> {
+    /// A replaced event that came before those that replace it; forgotten after its last use.
+    fn kept(&mut self, short: u64) -> Option<Replaced> {
         let uses = self.states.replacements.get_mut(&short)?;
         *uses = uses.saturating_sub(1);
         if *uses > 0 {
