@@ -27,7 +27,7 @@ pub struct ContentHash([u8; 32]);
 
 impl ContentHash {
     /// The bytes.
-    pub fn as_bytes(&self) -> &[u8] {
+    pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 }

@@ -1,6 +1,7 @@
 //! What several verifications use: cursors, sets and sums over many rows.
 
 pub(super) mod cursor;
+pub(super) mod lookup;
 pub(super) mod multiset_hash;
 pub(super) mod number_set;
 pub(super) mod parallel_scan;

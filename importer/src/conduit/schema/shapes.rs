@@ -456,3 +456,13 @@ choices! {
         Edu(AsSent),
     }
 }
+
+impl File<'_> {
+    /// The hash of its content.
+    pub fn sha256(&self) -> &[u8; 32] {
+        match self {
+            Self::Authenticated(file) => file.sha256,
+            Self::Open(file) => file.sha256,
+        }
+    }
+}

@@ -9,10 +9,10 @@ use serde_json::Value;
 
 use super::{Found, KvStore, Skipped, VerifyError, codes};
 use crate::{
-    conduit::schema::{layout::Part, trees},
+    conduit::schema::{shapes::User, trees},
     dump::format::DumpAppservice,
     tally::Kind,
-    verify::structure::events::value_of,
+    verify::tools::lookup::get,
 };
 
 pub(super) fn compare(
@@ -58,7 +58,7 @@ pub(super) fn compare(
             }
         }
         let user = format!("@{}:{server_name}", registration.sender_localpart);
-        if value_of(store, &trees::USERID_PASSWORD, &[Part::Text(&user)])?.is_none() {
+        if get(store, &trees::USERID_PASSWORD, &User { user: &user })?.is_none() {
             found.add(
                 &codes::MISSING_IN_DATABASE,
                 user,

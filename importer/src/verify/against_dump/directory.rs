@@ -2,10 +2,13 @@
 
 use super::{Found, KvStore, Skipped, VerifyError, codes};
 use crate::{
-    conduit::schema::{layout::Part, trees},
+    conduit::schema::{
+        shapes::{AliasLocalpart, Room},
+        trees,
+    },
     dump::format::DumpRoom,
     tally::Kind,
-    verify::structure::events::value_of,
+    verify::tools::lookup::get,
 };
 
 pub(super) fn compare(
@@ -19,8 +22,8 @@ pub(super) fn compare(
         if skipped.explains(Kind::Alias, alias.alias.as_str()) {
             continue;
         }
-        let localpart = [Part::Text(alias.alias.alias())];
-        let stored = value_of(store, &trees::ALIAS_ROOMID, &localpart)?;
+        let localpart = AliasLocalpart { alias_localpart: alias.alias.alias() };
+        let stored = get(store, &trees::ALIAS_ROOMID, &localpart)?;
         if stored.as_deref() != Some(room.as_bytes()) {
             found.add(
                 &codes::DIFFERS_FROM_DUMP,
@@ -28,7 +31,7 @@ pub(super) fn compare(
                 format!("does not name {room}"),
             );
         }
-        let creator = value_of(store, &trees::ALIAS_USERID, &localpart)?;
+        let creator = get(store, &trees::ALIAS_USERID, &localpart)?;
         if creator.as_deref() != alias.creator.as_ref().map(|user| user.as_bytes()) {
             found.add(
                 &codes::DIFFERS_FROM_DUMP,
@@ -37,7 +40,7 @@ pub(super) fn compare(
             );
         }
     }
-    let published = value_of(store, &trees::PUBLICROOMIDS, &[Part::Text(room)])?.is_some();
+    let published = get(store, &trees::PUBLICROOMIDS, &Room { room })?.is_some();
     if published != head.published {
         found.add(
             &codes::DIFFERS_FROM_DUMP,

@@ -13,6 +13,7 @@ use crate::{
     conduit::{
         schema::{
             layout::{Fields, Part},
+            shapes::User,
             trees::{self, Tree},
         },
         store::Entries,
@@ -21,7 +22,7 @@ use crate::{
         MessageReader,
         format::{DumpDevice, DumpMessage, DumpUser},
     },
-    verify::structure::events::value_of,
+    verify::{structure::events::value_of, tools::lookup::get},
 };
 
 /// Items of one tree by their names.
@@ -172,9 +173,9 @@ fn to_device(
     further(stored, &item(&of), found)?;
     for row in store.scan(&trees::TODEVICEID_EVENTS, &[id.as_bytes(), b"\xff"].concat())? {
         let (key, _) = row?;
-        let Ok(fields) = trees::TODEVICEID_EVENTS.decode_key(&key) else { continue };
-        if !compared.contains(fields.text("device")) {
-            found.add(&codes::NOT_IN_DUMP, item(fields.text("device")), "is not in the dump");
+        let Ok(fields) = trees::TODEVICEID_EVENTS.read_key(&key) else { continue };
+        if !compared.contains(fields.device) {
+            found.add(&codes::NOT_IN_DUMP, item(fields.device), "is not in the dump");
         }
     }
     Ok(())
@@ -217,7 +218,7 @@ fn device_list(
     found: &mut Found,
 ) -> Result<(), VerifyError> {
     let id = user.user_id.as_str();
-    let stored = value_of(store, &trees::USERID_DEVICELISTVERSION, &[Part::Text(id)])?;
+    let stored = get(store, &trees::USERID_DEVICELISTVERSION, &User { user: id })?;
     let stored = stored.and_then(|version| version.try_into().ok()).map(u64::from_be_bytes);
     match stored {
         None if has_devices => {
@@ -271,8 +272,8 @@ pub(super) fn room_key_changes(
     }
     for row in store.scan(&trees::ROOMUSERID_JOINED, &[room.as_bytes(), b"\xff"].concat())? {
         let (key, _) = row?;
-        let Ok(fields) = trees::ROOMUSERID_JOINED.decode_key(&key) else { continue };
-        let user = fields.text("user");
+        let Ok(fields) = trees::ROOMUSERID_JOINED.read_key(&key) else { continue };
+        let user = fields.user;
         match changed.get_mut(user) {
             Some(joined) => *joined = true,
             None if encrypted => {

@@ -7,8 +7,8 @@ use std::{
 
 use super::{Found, KvStore, VerifyError, codes};
 use crate::{
-    conduit::schema::{layout::Part, trees},
-    verify::structure::events::value_of,
+    conduit::schema::{shapes::AliasLocalpart, trees},
+    verify::tools::lookup::get,
 };
 
 /// What the dump has.
@@ -37,7 +37,8 @@ impl Seen {
         server_name: &str,
         found: &mut Found,
     ) -> Result<(), VerifyError> {
-        let admin_room = value_of(store, &trees::ALIAS_ROOMID, &[Part::Text("admins")])?;
+        let admin_room =
+            get(store, &trees::ALIAS_ROOMID, &AliasLocalpart { alias_localpart: "admins" })?;
         for row in store.scan(&trees::ROOMID_SHORTROOMID, &[])? {
             let (room, _) = row?;
             let is_admin_room = admin_room.as_deref() == Some(&*room);

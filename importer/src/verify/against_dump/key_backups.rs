@@ -8,11 +8,11 @@ use serde_json::Value;
 use super::{Found, KvStore, VerifyError, codes, json};
 use crate::{
     conduit::schema::{
-        layout::Part,
+        shapes::{Backup, BackupSession},
         trees::{self, Tree},
     },
     dump::format::{DumpKeyBackup, DumpUser},
-    verify::structure::events::value_of,
+    verify::tools::lookup::get,
 };
 
 pub(super) fn compare(
@@ -23,9 +23,9 @@ pub(super) fn compare(
     let id = user.user_id.as_str();
     let versions = versions(store, user)?;
     for (version, backup) in &versions {
-        let key = [Part::Text(id), Part::Text(version)];
+        let key = Backup { user: id, version };
         let item = format!("key backup {version} of {id}");
-        let algorithm = value_of(store, &trees::BACKUPID_ALGORITHM, &key)?;
+        let algorithm = get(store, &trees::BACKUPID_ALGORITHM, &key)?;
         let named = Value::from(backup.algorithm.as_str());
         let auth_data = backup.auth_data.get();
         let expected = format!("{{\"algorithm\":{named},\"auth_data\":{auth_data}}}");
@@ -35,7 +35,7 @@ pub(super) fn compare(
             found.add(&codes::DIFFERS_FROM_DUMP, &item, "differs");
         }
         let etag: u64 = backup.etag.parse().unwrap_or_default();
-        if value_of(store, &trees::BACKUPID_ETAG, &key)? != Some(etag.to_be_bytes().to_vec()) {
+        if get(store, &trees::BACKUPID_ETAG, &key)? != Some(etag.to_be_bytes().to_vec()) {
             found.add(&codes::DIFFERS_FROM_DUMP, &item, "its etag differs");
         }
         sessions(store, id, version, backup, found)?;
@@ -102,8 +102,8 @@ fn sessions(
     let readable = |room: &str| OwnedRoomId::try_from(room).is_ok();
     for (room, sessions) in backup.rooms.iter().filter(|(room, _)| readable(room)) {
         for (session, data) in sessions {
-            let key = [user, version, room, session].map(Part::Text);
-            let stored = value_of(store, &trees::BACKUPKEYID_BACKUP, &key)?;
+            let key = BackupSession { user, version, room, session };
+            let stored = get(store, &trees::BACKUPKEYID_BACKUP, &key)?;
             if stored.is_none() {
                 found.add(
                     &codes::MISSING_IN_DATABASE,
@@ -122,8 +122,8 @@ fn sessions(
     let prefix = [user.as_bytes(), b"\xff", version.as_bytes(), b"\xff"].concat();
     for row in store.scan(&trees::BACKUPKEYID_BACKUP, &prefix)? {
         let (key, _) = row?;
-        let Ok(fields) = trees::BACKUPKEYID_BACKUP.decode_key(&key) else { continue };
-        let (room, session) = (fields.text("room"), fields.text("session"));
+        let Ok(fields) = trees::BACKUPKEYID_BACKUP.read_key(&key) else { continue };
+        let (room, session) = (fields.room, fields.session);
         let known = readable(room)
             && backup.rooms.get(room).is_some_and(|sessions| sessions.contains_key(session));
         if !known {

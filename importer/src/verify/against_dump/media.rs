@@ -12,7 +12,9 @@ use crate::{
     conduit::{
         schema::{
             layout::Part,
-            trees::{self, Tree},
+            shapes::{self, Media},
+            table::{Shape, Table},
+            trees,
         },
         store::KvStore,
     },
@@ -21,7 +23,7 @@ use crate::{
     fs::{ContentHash, hash},
     progress::Progress,
     tally::{Kind, Skip},
-    verify::{VerifyError, against_dump::Skipped, structure::events::value_of},
+    verify::{VerifyError, against_dump::Skipped, structure::media::mxc, tools::lookup::get},
 };
 
 /// Records whose files are read at a time.
@@ -89,8 +91,8 @@ fn expected(record: &DumpMedia, files: &MediaStore, has_files: bool) -> Expected
 
 /// The key of a record in every tree of media ids.
 fn key(record: &DumpMedia) -> Vec<u8> {
-    let id = [Part::Text(record.server.as_str()), Part::Text(&record.media_id)];
-    trees::SERVERNAMEMEDIAID_METADATA.key(&id)
+    let id = Media { server: record.server.as_str(), media: &record.media_id };
+    trees::SERVERNAMEMEDIAID_METADATA.key_of(&id)
 }
 
 fn hash_of(key: &[u8]) -> u64 {
@@ -205,14 +207,14 @@ impl Compare<'_> {
         hash: &ContentHash,
         found: &mut Found,
     ) -> Result<(), VerifyError> {
-        let key = [Part::Bytes(hash.as_bytes())];
-        let Some(value) = value_of(self.store, &trees::FILEHASH_METADATA, &key)? else {
+        let key = shapes::ContentHash { sha256: hash.as_bytes() };
+        let Some(value) = get(self.store, &trees::FILEHASH_METADATA, &key)? else {
             return Ok(());
         };
-        let Ok(file) = trees::FILEHASH_METADATA.decode_value(&[], &value) else { return Ok(()) };
+        let Ok(file) = trees::FILEHASH_METADATA.read_value(&[], &value) else { return Ok(()) };
         let latest = self.now.div_euclid(1000);
         let limit = |ts: u64| ts.div_euclid(1000).min(latest);
-        let (created, accessed) = (file.u64("created_seconds"), file.u64("last_access_seconds"));
+        let (created, accessed) = (file.created_seconds, file.last_access_seconds);
         let is_young = record.created_ts > 0 && created > limit(record.created_ts);
         let is_stale = record.last_access_ts.is_some_and(|ts| accessed < limit(ts));
         if is_young || is_stale || created > latest {
@@ -226,24 +228,20 @@ impl Compare<'_> {
     }
 }
 
-fn extra(
+fn extra<V: Shape>(
     store: &dyn KvStore,
     seen: &BTreeSet<u64>,
-    tree: &'static Tree,
+    table: &'static Table<Media<'static>, V>,
     what: &str,
     found: &mut Found,
 ) -> Result<(), VerifyError> {
-    for row in store.scan(tree, &[])? {
+    for row in store.scan(table.tree(), &[])? {
         let (key, _) = row?;
         if seen.contains(&hash_of(&key)) {
             continue;
         }
-        if let Ok(id) = tree.decode_key(&key) {
-            found.add(
-                &codes::NOT_IN_DUMP,
-                crate::verify::structure::media::mxc(&id),
-                format!("{what} that the dump does not have"),
-            );
+        if let Ok(id) = table.read_key(&key) {
+            found.add(&codes::NOT_IN_DUMP, mxc(&id), format!("{what} that the dump does not have"));
         }
     }
     Ok(())

@@ -9,12 +9,12 @@ use serde_json::value::RawValue;
 use super::{Found, KvStore, Skipped, VerifyError, codes};
 use crate::{
     conduit::schema::{
-        layout::Part,
+        shapes::{Event, Id, RoomServer},
         trees::{self, Tree},
     },
     dump::{DumpReader, format::DumpOutgoing},
     tally::Kind,
-    verify::{structure::events::value_of, tools::multiset_hash::hash},
+    verify::tools::{lookup::get, multiset_hash::hash},
 };
 
 /// What waits for a destination, and how often.
@@ -105,8 +105,8 @@ fn expected(store: &dyn KvStore, item: &DumpOutgoing) -> Result<Expected, Verify
             sent: Some(Sent::Edu("m.device_list_update".to_owned(), hash(user_id.as_str()))),
         },
         DumpOutgoing::Event { server, room_id, event_id } => {
-            let key = [Part::Text(room_id.as_str()), Part::Text(server.as_str())];
-            let is_there = value_of(store, &trees::ROOMSERVERIDS, &key)?.is_some();
+            let key = RoomServer { room: room_id.as_str(), server: server.as_str() };
+            let is_there = get(store, &trees::ROOMSERVERIDS, &key)?.is_some();
             Expected {
                 destination: server.to_string(),
                 kind: Kind::QueuedEvent,
@@ -115,8 +115,8 @@ fn expected(store: &dyn KvStore, item: &DumpOutgoing) -> Result<Expected, Verify
             }
         }
         DumpOutgoing::Appservice { appservice, event_id } => {
-            let key = [Part::Text(appservice)];
-            let is_there = value_of(store, &trees::ID_APPSERVICEREGISTRATIONS, &key)?.is_some();
+            let key = Id { id: appservice };
+            let is_there = get(store, &trees::ID_APPSERVICEREGISTRATIONS, &key)?.is_some();
             Expected {
                 destination: format!("+{appservice}"),
                 kind: Kind::QueuedEvent,
@@ -137,7 +137,7 @@ fn message_id(content: &RawValue) -> String {
 }
 
 fn pdu(store: &dyn KvStore, event_id: &str) -> Result<Option<Sent>, VerifyError> {
-    Ok(value_of(store, &trees::EVENTID_PDUID, &[Part::Text(event_id)])?.map(Sent::Pdu))
+    Ok(get(store, &trees::EVENTID_PDUID, &Event { event: event_id })?.map(Sent::Pdu))
 }
 
 fn edu(kind: &str, content: &CanonicalJsonObject) -> Sent {

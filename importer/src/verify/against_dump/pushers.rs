@@ -11,10 +11,13 @@ use super::{
     json::{self, Json},
 };
 use crate::{
-    conduit::schema::{layout::Part, trees},
+    conduit::schema::{
+        shapes::{UserFilter, UserPushkey},
+        trees,
+    },
     dump::format::{DumpPusher, DumpUser},
     tally::Kind,
-    verify::structure::events::value_of,
+    verify::tools::lookup::get,
 };
 
 /// Pushers that Conduit would use; `rights` says whether the user may act.
@@ -41,18 +44,18 @@ pub(super) fn compare(
         .map(|pusher| (pusher.pushkey.expose_secret(), pusher))
         .collect();
     for (key, pusher) in &expected {
-        let stored = value_of(store, &trees::SENDERKEY_PUSHER, &[Part::Text(id), Part::Text(key)])?;
+        let stored = get(store, &trees::SENDERKEY_PUSHER, &UserPushkey { user: id, pushkey: key })?;
         match stored {
             None => found.add(&codes::MISSING_IN_DATABASE, item(pusher), "the pusher is missing"),
             Some(stored) if Json::of(&stored) == Json::of(as_stored(pusher)) => {}
             Some(_) => found.add(&codes::DIFFERS_FROM_DUMP, item(pusher), "the pusher differs"),
         }
     }
-    let prefix = trees::SENDERKEY_PUSHER.key(&[Part::Text(id), Part::Text("")]);
+    let prefix = trees::SENDERKEY_PUSHER.key_of(&UserPushkey { user: id, pushkey: "" });
     for row in store.scan(&trees::SENDERKEY_PUSHER, &prefix)? {
         let (key, value) = row?;
-        let Ok(fields) = trees::SENDERKEY_PUSHER.decode_key(&key) else { continue };
-        if !expected.contains_key(fields.text("pushkey")) {
+        let Ok(fields) = trees::SENDERKEY_PUSHER.read_key(&key) else { continue };
+        if !expected.contains_key(fields.pushkey) {
             let pusher: Value = serde_json::from_slice(&value).unwrap_or_default();
             let app = pusher.get("app_id").and_then(Value::as_str).unwrap_or("a pusher");
             found.add(
@@ -96,17 +99,17 @@ pub(super) fn compare_filters(
         let kept = skipped.keeps(Kind::Filter, &item, || {
             serde_json::from_str::<FilterDefinition>(definition.get()).is_ok()
         });
-        let key = [Part::Text(id), Part::Text(filter)];
-        let stored = value_of(store, &trees::USERFILTERID_FILTER, &key)?;
+        let key = UserFilter { user: id, filter };
+        let stored = get(store, &trees::USERFILTERID_FILTER, &key)?;
         if kept && !json::same(stored.as_deref(), definition.get()) {
             found.add(&codes::DIFFERS_FROM_DUMP, item, "differs or is missing");
         }
     }
-    let prefix = trees::USERFILTERID_FILTER.key(&[Part::Text(id), Part::Text("")]);
+    let prefix = trees::USERFILTERID_FILTER.key_of(&UserFilter { user: id, filter: "" });
     for row in store.scan(&trees::USERFILTERID_FILTER, &prefix)? {
         let (key, _) = row?;
-        let Ok(fields) = trees::USERFILTERID_FILTER.decode_key(&key) else { continue };
-        let filter = fields.text("filter");
+        let Ok(fields) = trees::USERFILTERID_FILTER.read_key(&key) else { continue };
+        let filter = fields.filter;
         if !user.filters.contains_key(filter) {
             found.add(
                 &codes::NOT_IN_DUMP,

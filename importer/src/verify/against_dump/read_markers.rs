@@ -11,11 +11,12 @@ use serde_json::Value as Json;
 use super::{Found, KvStore, VerifyError, codes};
 use crate::{
     conduit::schema::{
-        layout::{Part, Value},
+        layout::Value,
+        shapes::{Event, Room, SigilRoomUser, Unread, UserRoom},
         trees::{self, Tree},
     },
     dump::format::{DumpRemoteReceipt, DumpUser},
-    verify::structure::events::value_of,
+    verify::tools::lookup::get,
 };
 
 /// The largest integer in Matrix.
@@ -91,7 +92,7 @@ impl Reading {
             else {
                 continue;
             };
-            if value_of(store, &trees::ROOMID_SHORTROOMID, &[Part::Text(room)])?.is_none() {
+            if get(store, &trees::ROOMID_SHORTROOMID, &Room { room })?.is_none() {
                 continue;
             }
             if receipt_type == "m.read" {
@@ -118,9 +119,9 @@ impl Reading {
             }
         }
         for room in rooms {
-            let reset = [Part::Text(room), Part::Text(id)];
+            let reset = Unread::RoomUser(SigilRoomUser { room, user: id });
             if is_joined(store, room, id)?
-                && value_of(store, &trees::USERROOMID_HIGHLIGHTCOUNT, &reset)?.is_none()
+                && get(store, &trees::USERROOMID_HIGHLIGHTCOUNT, &reset)?.is_none()
             {
                 let text = "nothing says when the numbers of what is unread changed";
                 found.add(&codes::MISSING_IN_DATABASE, format!("{id} in {room}"), text);
@@ -172,8 +173,8 @@ impl Reading {
 }
 
 fn is_joined(store: &dyn KvStore, room: &str, user: &str) -> Result<bool, VerifyError> {
-    let key = [Part::Text(user), Part::Text(room)];
-    Ok(value_of(store, &trees::USERROOMID_JOINED, &key)?.is_some())
+    let key = UserRoom { user, room };
+    Ok(get(store, &trees::USERROOMID_JOINED, &key)?.is_some())
 }
 
 /// The fields of a [`Receipt`].
@@ -218,8 +219,8 @@ impl<'a> Receipt<'a> {
 
 /// The count of an event in the timeline of a room.
 fn count(store: &dyn KvStore, room: &str, event: &str) -> Result<Option<u64>, VerifyError> {
-    let short_room = value_of(store, &trees::ROOMID_SHORTROOMID, &[Part::Text(room)])?;
-    let id = value_of(store, &trees::EVENTID_PDUID, &[Part::Text(event)])?;
+    let short_room = get(store, &trees::ROOMID_SHORTROOMID, &Room { room })?;
+    let id = get(store, &trees::EVENTID_PDUID, &Event { event })?;
     let of_room = short_room.zip(id).filter(|(room, id)| id.starts_with(room)).map(|(_, id)| id);
     let fields = of_room.as_deref().and_then(|id| trees::EVENTID_PDUID.decode_value(&[], id).ok());
     Ok(fields.and_then(|fields| match fields.get("count") {

@@ -14,7 +14,11 @@ use super::{
 use crate::{
     conduit::{
         canonical_json::{Canonical, Object},
-        schema::{layout::Part, trees},
+        schema::{
+            layout::Part,
+            shapes::{self, Event, RoomEvent},
+            trees,
+        },
     },
     dump::{
         RoomReader,
@@ -28,7 +32,7 @@ use crate::{
             states,
             users::account_data,
         },
-        tools::since_import::SinceImport,
+        tools::{lookup::get, since_import::SinceImport},
     },
 };
 
@@ -59,7 +63,7 @@ pub(super) fn compare(
     }
     let room = Room { store, skipped, head: &head, rules: rules(&head), invites };
     room.memberships(found)?;
-    let there = value_of(store, &trees::ROOMID_SHORTROOMID, &[Part::Text(id)])?.is_some();
+    let there = get(store, &trees::ROOMID_SHORTROOMID, &shapes::Room { room: id })?.is_some();
     let expected =
         head.current_state.is_some() && room.rules.is_some() && !skipped.explains(Kind::Room, id);
     if there != expected {
@@ -128,8 +132,7 @@ impl Room<'_> {
             let event = event?;
             let id = event.event_id.as_str();
             seen.event(id);
-            let stored = match value_of(self.store, &trees::EVENTID_OUTLIERPDU, &[Part::Text(id)])?
-            {
+            let stored = match get(self.store, &trees::EVENTID_OUTLIERPDU, &Event { event: id })? {
                 Some(stored) => Some(stored),
                 None => self.in_timeline(id)?,
             };
@@ -148,7 +151,7 @@ impl Room<'_> {
     }
 
     fn in_timeline(&self, event: &str) -> Result<Option<Vec<u8>>, VerifyError> {
-        match value_of(self.store, &trees::EVENTID_PDUID, &[Part::Text(event)])? {
+        match get(self.store, &trees::EVENTID_PDUID, &Event { event })? {
             Some(pdu_id) => Ok(self.store.get(&trees::PDUID_PDU, &pdu_id)?),
             None => Ok(None),
         }
@@ -191,14 +194,14 @@ impl Room<'_> {
     /// Whether the import could not write a membership: its event is not there, which is reported where it should be, or
     /// the room's state says otherwise.
     fn explains_absence(&self, member: &DumpMember) -> Result<bool, VerifyError> {
-        let event = [Part::Text(member.event_id.as_str())];
+        let event = Event { event: member.event_id.as_str() };
         if self.skipped.known {
             return Ok(false);
         }
         if self.invites.contains_key(member.event_id.as_str()) {
             return Ok(false);
         }
-        if value_of(self.store, &trees::EVENTID_SHORTEVENTID, &event)?.is_none() {
+        if get(self.store, &trees::EVENTID_SHORTEVENTID, &event)?.is_none() {
             return Ok(true);
         }
         let room = self.head.room_id.as_str();
@@ -211,7 +214,7 @@ impl Room<'_> {
     /// Whether the invited user ignores the sender of the invite.
     fn is_ignored(&self, member: &DumpMember) -> Result<bool, VerifyError> {
         let id = member.event_id.as_str();
-        let event = match value_of(self.store, &trees::EVENTID_OUTLIERPDU, &[Part::Text(id)])? {
+        let event = match get(self.store, &trees::EVENTID_OUTLIERPDU, &Event { event: id })? {
             Some(event) => Some(event),
             None => self.in_timeline(id)?,
         };
@@ -269,12 +272,12 @@ fn extremities(store: &dyn KvStore, head: &DumpRoom, found: &mut Found) -> Resul
     let room = head.room_id.as_str();
     let mut expected = BTreeSet::new();
     for event in &head.forward_extremities {
-        if value_of(store, &trees::EVENTID_PDUID, &[Part::Text(event.as_str())])?.is_some() {
+        if get(store, &trees::EVENTID_PDUID, &Event { event: event.as_str() })?.is_some() {
             expected.insert(event.to_string());
         }
     }
     let mut stored = BTreeSet::new();
-    let prefix = trees::ROOMID_PDULEAVES.key(&[Part::Text(room), Part::Text("")]);
+    let prefix = trees::ROOMID_PDULEAVES.key_of(&RoomEvent { room, event: "" });
     for row in store.scan(&trees::ROOMID_PDULEAVES, &prefix)? {
         let (_, event) = row?;
         stored.insert(String::from_utf8_lossy(&event).into_owned());

@@ -9,11 +9,11 @@ use serde_json::Value;
 use super::{Found, KvStore, VerifyError, codes, encryption::cross_signing_key};
 use crate::{
     conduit::schema::{
-        layout::Part,
+        shapes::User,
         trees::{self, Tree},
     },
     dump::format::DumpUser,
-    verify::structure::events::value_of,
+    verify::tools::lookup::get,
 };
 
 /// Trees whose keys begin with a user of this server, or with one of another for [`trees::KEYID_KEY`] and master keys.
@@ -133,7 +133,7 @@ impl Signatures {
         }
         for (owner, name) in elsewhere {
             let target = [owner.as_bytes(), b"\xff", name.as_bytes()].concat();
-            let pointer = value_of(store, &trees::USERID_MASTERKEYID, &[Part::Text(&owner)])?;
+            let pointer = get(store, &trees::USERID_MASTERKEYID, &User { user: &owner })?;
             if pointer != Some(target) {
                 found.add(&codes::DIFFERS_FROM_DUMP, owner, "the master key is another one");
             }

@@ -11,11 +11,11 @@ use serde_json::Value;
 use super::{Found, KvStore, Skipped, VerifyError, account_data, codes, pushers};
 use crate::{
     conduit::schema::{
-        layout::Part,
+        shapes::{User, UserDevice},
         trees::{self, Tree},
     },
     dump::format::DumpUser,
-    verify::structure::events::value_of,
+    verify::tools::lookup::get,
 };
 
 /// Account data that the dump has, as hashes of room, user and type: there are millions.
@@ -49,14 +49,14 @@ pub(super) fn compare(
     if user.user_id.localpart() == "conduit" {
         return Ok(());
     }
-    let of_user = [Part::Text(id)];
+    let of_user = User { user: id };
     let rights = !(user.deactivated
         || user.guest
         || user.locked
         || user.suspended
         || user.shadow_banned
         || user.awaiting_approval);
-    match value_of(store, &trees::USERID_PASSWORD, &of_user)? {
+    match get(store, &trees::USERID_PASSWORD, &of_user)? {
         None => {
             found.add(&codes::MISSING_IN_DATABASE, id, "the user is missing");
             return Ok(());
@@ -77,7 +77,7 @@ pub(super) fn compare(
     }
     let mut equal = |tree: &'static Tree, expected: Option<&str>| -> Result<(), VerifyError> {
         let expected = expected.filter(|text| !text.is_empty()).map(str::as_bytes);
-        if value_of(store, tree, &of_user)?.as_deref() != expected {
+        if store.get(tree, id.as_bytes())?.as_deref() != expected {
             found.add(&codes::DIFFERS_FROM_DUMP, id, format!("`{tree}` differs"));
         }
         Ok(())
@@ -103,12 +103,12 @@ fn devices(
         let token = device.access_tokens.iter().rfind(|token| token.valid_until_ts.is_none());
         expected.insert(device.device_id.as_str(), (device, token.filter(|_| rights)));
     }
-    let prefix = trees::USERDEVICEID_METADATA.key(&[Part::Text(id), Part::Text("")]);
+    let prefix = trees::USERDEVICEID_METADATA.key_of(&UserDevice { user: id, device: "" });
     let mut stored = BTreeSet::new();
     for row in store.scan(&trees::USERDEVICEID_METADATA, &prefix)? {
         let (key, value) = row?;
-        let Ok(fields) = trees::USERDEVICEID_METADATA.decode_key(&key) else { continue };
-        let name = fields.text("device");
+        let Ok(fields) = trees::USERDEVICEID_METADATA.read_key(&key) else { continue };
+        let name = fields.device;
         stored.insert(name.to_owned());
         let item = format!("{name} of {id}");
         let Some((device, token)) = expected.get(name) else {
@@ -122,8 +122,8 @@ fn devices(
         if !same {
             found.add(&codes::DIFFERS_FROM_DUMP, &item, "its description differs");
         }
-        let key = [Part::Text(id), Part::Text(name)];
-        let in_database = value_of(store, &trees::USERDEVICEID_TOKEN, &key)?;
+        let key = UserDevice { user: id, device: name };
+        let in_database = get(store, &trees::USERDEVICEID_TOKEN, &key)?;
         let in_dump = token.map(|token| token.token.expose_secret().as_bytes());
         if in_database.as_deref() != in_dump {
             found.add(&codes::DIFFERS_FROM_DUMP, item, "its access token differs");
@@ -162,8 +162,8 @@ pub(super) fn extra_account_data(
 ) -> Result<(), VerifyError> {
     for row in store.scan(&trees::ROOMUSERTYPE_ROOMUSERDATAID, &[])? {
         let (key, _) = row?;
-        let Ok(fields) = trees::ROOMUSERTYPE_ROOMUSERDATAID.decode_key(&key) else { continue };
-        let (room, user, kind) = (fields.text("room"), fields.text("user"), fields.text("type"));
+        let Ok(fields) = trees::ROOMUSERTYPE_ROOMUSERDATAID.read_key(&key) else { continue };
+        let (room, user, kind) = (fields.room, fields.user, fields.r#type);
         let is_push_rules = room.is_empty() && kind == "m.push_rules";
         if users.contains(user) && !is_push_rules && !known.contains(room, user, kind) {
             found.add(

@@ -1,13 +1,12 @@
 //! Aliases and the room directory.
 
-use super::events::value_of;
 use crate::{
     conduit::{
-        schema::{layout::Part, trees},
+        schema::{shapes::AliasLocalpart, trees},
         store::KvStore,
     },
     findings::{codes, collector::Found},
-    verify::VerifyError,
+    verify::{VerifyError, tools::lookup::get},
 };
 
 pub(in crate::verify) fn check(
@@ -27,14 +26,15 @@ pub(in crate::verify) fn check(
     // (src/database/key_value/rooms/alias.rs:22-38).
     for row in store.scan(&trees::ALIASID_ALIAS, &[])? {
         let (key, value) = row?;
-        let Ok(fields) = trees::ALIASID_ALIAS.decode_key(&key) else { continue };
+        let Ok(fields) = trees::ALIASID_ALIAS.read_key(&key) else { continue };
         let alias = String::from_utf8_lossy(&value).into_owned();
         let localpart = alias.strip_prefix('#').and_then(|alias| alias.split_once(':'));
         let localpart = localpart.map_or("", |(localpart, _)| localpart);
-        let named = value_of(store, &trees::ALIAS_ROOMID, &[Part::Text(localpart)])?;
-        if named.as_deref() != Some(fields.text("room").as_bytes()) {
+        let named =
+            get(store, &trees::ALIAS_ROOMID, &AliasLocalpart { alias_localpart: localpart })?;
+        if named.as_deref() != Some(fields.room.as_bytes()) {
             // Conduit leaves this behind when an upgraded room takes the alias along.
-            let text = format!("is still listed for {}, which it has left", fields.text("room"));
+            let text = format!("is still listed for {}, which it has left", fields.room);
             found.add(&codes::ALIAS_LISTED_TWICE, alias, text);
         }
     }

@@ -1,24 +1,21 @@
 //! Public keys: of devices that exist, or cross-signing keys that a pointer names.
 
-use super::events::value_of;
 use crate::{
     conduit::{
         schema::{
-            layout::Part,
-            trees::{self, Tree},
+            shapes::{User, UserDevice, UserKey},
+            table::Table,
+            trees,
         },
         store::KvStore,
     },
     findings::{codes, collector::Found},
-    verify::VerifyError,
+    verify::{VerifyError, tools::lookup::get},
 };
 
 /// Trees that point to cross-signing keys.
-const POINTERS: [&Tree; 3] = [
-    trees::USERID_MASTERKEYID.tree(),
-    trees::USERID_SELFSIGNINGKEYID.tree(),
-    trees::USERID_USERSIGNINGKEYID.tree(),
-];
+static POINTERS: [&Table<User<'static>, UserKey<'static>>; 3] =
+    [&trees::USERID_MASTERKEYID, &trees::USERID_SELFSIGNINGKEYID, &trees::USERID_USERSIGNINGKEYID];
 
 pub(in crate::verify) fn check(
     store: &dyn KvStore,
@@ -36,15 +33,15 @@ pub(in crate::verify) fn check(
     }
     for row in store.scan(&trees::KEYID_KEY, &[])? {
         let (key, _) = row?;
-        let Ok(fields) = trees::KEYID_KEY.decode_key(&key) else { continue };
-        let (user, name) = (fields.text("user"), fields.text("key"));
+        let Ok(fields) = trees::KEYID_KEY.read_key(&key) else { continue };
+        let (user, name) = (fields.user, fields.key);
         if user.split_once(':').map(|(_, server)| server) != Some(server_name) {
             continue;
         }
-        let device = [Part::Text(user), Part::Text(name)];
-        let mut known = value_of(store, &trees::USERDEVICEID_METADATA, &device)?.is_some();
+        let device = UserDevice { user, device: name };
+        let mut known = get(store, &trees::USERDEVICEID_METADATA, &device)?.is_some();
         for tree in POINTERS {
-            known |= value_of(store, tree, &[Part::Text(user)])?.as_deref() == Some(&*key);
+            known |= get(store, tree, &User { user })?.as_deref() == Some(&*key);
         }
         // Conduit keeps the keys of devices that were removed and of replaced cross-signing keys.
         if !known {

@@ -46,13 +46,13 @@ pub(in crate::verify) fn check(store: &dyn KvStore, found: &mut Found) -> Result
     let mut users = BTreeSet::new();
     for row in store.scan(&trees::READRECEIPTID_READRECEIPT, &[])? {
         let (key, value) = row?;
-        let Ok(fields) = trees::READRECEIPTID_READRECEIPT.decode_key(&key) else { continue };
+        let Ok(fields) = trees::READRECEIPTID_READRECEIPT.read_key(&key) else { continue };
         // Rows come by room.
-        if fields.text("room") != room {
-            fields.text("room").clone_into(&mut room);
+        if fields.room != room {
+            fields.room.clone_into(&mut room);
             users.clear();
         }
-        let user = fields.text("user");
+        let user = fields.user;
         let subject = || format!("{user} in {room}");
         if !users.insert(user.to_owned()) {
             found.add(&codes::RECEIPT_UNUSABLE, subject(), "has two receipts");

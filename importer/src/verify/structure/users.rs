@@ -6,17 +6,16 @@ use ruma::{
 };
 use serde::{Deserialize, de::IgnoredAny};
 
-use super::events::value_of;
 use crate::{
     conduit::{
         schema::{
-            layout::Part,
+            shapes::{AccountDataType, UserDevice},
             trees::{self, Tree},
         },
         store::KvStore,
     },
     findings::{codes, collector::Found},
-    verify::VerifyError,
+    verify::{VerifyError, tools::lookup::get},
 };
 
 /// An account data event.
@@ -42,15 +41,10 @@ pub(in crate::verify) fn check(
     }
     for row in store.scan(&trees::ROOMUSERDATAID_ACCOUNTDATA, &[])? {
         let (key, value) = row?;
-        let Ok(fields) = trees::ROOMUSERDATAID_ACCOUNTDATA.decode_key(&key) else { continue };
+        let Ok(fields) = trees::ROOMUSERDATAID_ACCOUNTDATA.read_key(&key) else { continue };
         let event = serde_json::from_slice::<AccountData<IgnoredAny>>(&value);
-        if !event.is_ok_and(|event| event.kind == fields.text("type")) {
-            let subject = format!(
-                "{} of {} {}",
-                fields.text("type"),
-                fields.text("user"),
-                fields.text("room")
-            );
+        if !event.is_ok_and(|event| event.kind == fields.r#type) {
+            let subject = format!("{} of {} {}", fields.r#type, fields.user, fields.room);
             found.add(&codes::ACCOUNT_DATA_UNREADABLE, subject.trim(), "is no event of this type");
         }
     }
@@ -60,9 +54,9 @@ pub(in crate::verify) fn check(
         for row in store.scan(tree, &[])? {
             let (key, _) = row?;
             let Ok(fields) = tree.decode_key(&key) else { continue };
-            let device = [Part::Text(fields.text("user")), Part::Text(fields.text("device"))];
-            if value_of(store, &trees::USERDEVICEID_METADATA, &device)?.is_none() {
-                let subject = format!("{} of {}", fields.text("device"), fields.text("user"));
+            let (user, device) = (fields.text("user"), fields.text("device"));
+            if get(store, &trees::USERDEVICEID_METADATA, &UserDevice { user, device })?.is_none() {
+                let subject = format!("{device} of {user}");
                 let text = format!("has a row in `{tree}` and is no device");
                 // Conduit leaves one-time keys behind (src/database/key_value/users.rs:250).
                 if tree == &trees::ONETIMEKEYID_ONETIMEKEYS {
@@ -85,11 +79,11 @@ pub(in crate::verify) fn check(
     }
     for row in store.scan(&trees::SENDERKEY_PUSHER, &[])? {
         let (key, value) = row?;
-        let Ok(fields) = trees::SENDERKEY_PUSHER.decode_key(&key) else { continue };
+        let Ok(fields) = trees::SENDERKEY_PUSHER.read_key(&key) else { continue };
         if let Err(error) = serde_json::from_slice::<Pusher>(&value) {
             found.add(
                 &codes::PUSHER_UNREADABLE,
-                format!("a pusher of {}", fields.text("user")),
+                format!("a pusher of {}", fields.user),
                 error.to_string(),
             );
         }
@@ -115,8 +109,8 @@ pub(in crate::verify) fn account_data(
     user: &str,
     kind: &str,
 ) -> Result<Option<Vec<u8>>, VerifyError> {
-    let key = [Part::Text(room), Part::Text(user), Part::Text(kind)];
-    match value_of(store, &trees::ROOMUSERTYPE_ROOMUSERDATAID, &key)? {
+    let key = AccountDataType { room, user, r#type: kind };
+    match get(store, &trees::ROOMUSERTYPE_ROOMUSERDATAID, &key)? {
         Some(id) => Ok(store.get(&trees::ROOMUSERDATAID_ACCOUNTDATA, &id)?),
         None => Ok(None),
     }
