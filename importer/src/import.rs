@@ -1,12 +1,13 @@
 //! From a dump to the rows of a Conduit database.
 //!
 //! The same dump gives the same rows: there is no clock and no randomness here; times that must be made up are the
-//! dump's. Users come first, then the rooms, then how far users have read, media, the server's own rows; the version, without which Conduit takes the
-//! database for an old one, is last. What can't be written is counted as left out, with a reason.
+//! dump's. [`import`] has the order. Each stage takes what it needs and gives what later ones need. What can't be written is
+//! counted as left out, with a reason.
 //!
 //! Codes of findings are in [`crate::findings::codes`].
 
 mod appservices;
+mod context;
 mod events;
 pub mod history;
 mod lost;
@@ -14,22 +15,20 @@ mod media;
 mod outbox;
 mod rooms;
 mod row_writer;
+mod server;
+mod skip;
 mod users;
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::path::PathBuf;
 
 pub use media::MediaTarget;
-pub(crate) use rooms::MARGIN;
-use row_writer::Rows;
-use ruma::{OwnedRoomId, OwnedUserId, signatures::Ed25519KeyPair};
+use ruma::OwnedRoomId;
 
+pub(crate) use self::rooms::MARGIN;
+use self::{context::Context, rooms::admin_room, row_writer::Rows, users::read_markers};
 use crate::{
     conduit::{
-        schema::{
-            keypair::{self, KeypairError},
-            layout::Part,
-            trees,
-        },
+        schema::keypair::KeypairError,
         store::{KvError, KvStore},
     },
     counted::count,
@@ -37,7 +36,7 @@ use crate::{
     findings::{Finding, Severity},
     fs::{PutError, hints},
     progress::Progress,
-    tally::{Kind, Tally},
+    tally::Tally,
 };
 
 /// What the import did.
@@ -111,154 +110,42 @@ pub fn import(
     progress: &Progress,
 ) -> Result<Imported, ImportError> {
     let server = dump.server()?;
-    let key = &server.signing_key;
-    let der = keypair::pkcs8(&key.version, secrecy::ExposeSecret::expose_secret(&key.seed))?;
-    let signer = Ed25519KeyPair::from_der(&der, key.version.clone())
-        .map_err(|error| ImportError::AdminRoom(error.to_string()))?;
-    let mut import = Import {
-        rows: Rows::new(store),
-        signer,
-        tally: Tally::default(),
-        server_name: server.server_name.clone(),
-        created_ts: dump.manifest().created_ts,
-        rooms: BTreeSet::new(),
-        admins: Vec::new(),
-        servers: BTreeSet::new(),
-        in_states: BTreeSet::new(),
-        signed: users::encryption::Signed::new(),
-        erased: 0,
-        findings: Vec::new(),
-    };
+    let context = Context::new(&server, dump.manifest().created_ts)?;
+    let server_name = &context.server_name;
+    let mut rows = Rows::new(store);
+    let mut tally = Tally::default();
 
-    let phase = progress.phase("account", dump.number_of_users());
-    dump.each_user(|user| {
-        let messages = dump.messages(&user.user_id)?;
-        import.user(user, messages)?;
-        phase.advance(1);
-        Ok::<_, ImportError>(())
-    })?;
-    drop(phase);
-    import.signatures()?;
+    let accounts = users::import(dump, &mut rows, &mut tally, progress)?;
+    accounts.signed_keys.write(server_name, &mut rows, &mut tally)?;
 
-    let phase = progress.phase("room", dump.number_of_rooms());
-    rooms::prefetch::each(dump, |room| {
-        import.room(room)?;
-        phase.advance(1);
-        Ok(())
-    })?;
-    drop(phase);
+    let mut rooms = rooms::import(dump, &context, &mut rows, &mut tally, progress)?;
+    // The admin room has the largest short id of all rooms: see `rooms`.
+    rooms.merge(admin_room::import(&accounts.admins, &context, &mut rows)?);
+    rows.settle()?;
 
-    import.admin_room(&server.signing_key)?;
-    import.rows.settle()?;
-    let phase = progress
-        .phase_of(["account's read markers", "accounts' read markers"], dump.number_of_users());
-    dump.each_user(|user| {
-        import.reading(&user)?;
-        phase.advance(1);
-        Ok::<_, ImportError>(())
-    })?;
-    drop(phase);
+    // Read markers name events by their places in timelines.
+    read_markers::import(dump, &rooms.ids, &mut rows, &mut tally, progress)?;
+    let mut findings = rooms.findings;
+    findings.extend(media::import(dump, media, &context, &mut rows, &mut tally, progress)?);
 
-    import.media(dump, media, *progress)?;
-    import.server(&server, dump)?;
-    import.tell_erased();
-    let Import { tally, mut findings, .. } = import;
+    server::blocked_rooms(&server.blocked_rooms, &mut rows, &mut tally)?;
+    findings.extend(appservices::import(&server.appservices, server_name, &mut rows, &mut tally)?);
+    // Queues name events by their places, rooms' servers and application services.
+    outbox::import(dump, server_name, &mut rows, &mut tally)?;
+    server::users_without_accounts(&rooms.users_in_states, &mut rows)?;
+    server::edu_positions(&rooms.servers, server_name, &mut rows)?;
+
+    // The version is last: Conduit takes a database without one for an old one.
+    rows.finish(server::signing_key(&server, &mut tally)?, VERSION)?;
+    findings.extend(erased(rooms.erased, server_name));
     findings.extend(lost::findings(&dump.manifest().tally, &tally));
     Ok(Imported { tally, findings })
 }
 
-/// An import under way.
-struct Import<'a> {
-    rows: Rows<'a>,
-    /// The server's key.
-    signer: Ed25519KeyPair,
-    tally: Tally,
-    server_name: String,
-    created_ts: u64,
-    /// Rooms that were imported.
-    rooms: BTreeSet<OwnedRoomId>,
-    /// Active administrators.
-    admins: Vec<(OwnedUserId, Option<String>)>,
-    /// Servers that share a room with this one.
-    servers: BTreeSet<String>,
-    /// Local users in room states, some of whom may not be among the users of the dump.
-    in_states: BTreeSet<OwnedUserId>,
-    /// Signatures of keys whose owners may come later.
-    signed: users::encryption::Signed,
-    /// Events that the dump holds without their content, as their senders were erased.
-    erased: u64,
-    findings: Vec<Finding>,
-}
-
-impl Import<'_> {
-    /// What belongs to the server as a whole; the version last.
-    fn server(
-        &mut self,
-        server: &crate::dump::format::DumpServer,
-        dump: &DumpReader,
-    ) -> Result<(), ImportError> {
-        for room in &server.blocked_rooms {
-            self.tally.read(Kind::BlockedRoom, 1);
-            self.rows.put(&trees::DISABLEDROOMIDS, &[Part::Text(room.as_str())], &[])?;
-            self.tally.written(Kind::BlockedRoom, 1);
-        }
-        self.appservices(&server.appservices)?;
-        self.outbox(dump)?;
-        let old = u64::try_from(server.old_signing_keys.len()).unwrap_or(u64::MAX);
-        self.tally.read(Kind::SigningKey, old.saturating_add(1));
-        for key in &server.old_signing_keys {
-            self.tally.skip(
-                Kind::SigningKey,
-                &key.key_id,
-                "not-in-conduit",
-                "a stock Conduit publishes no old keys; other servers know them already",
-            );
-        }
-        self.users_without_accounts()?;
-        self.edu_positions()?;
-        let key = &server.signing_key;
-        let seed = secrecy::ExposeSecret::expose_secret(&key.seed);
-        let keypair = keypair::encode(&key.version, seed)?;
-        self.tally.written(Kind::SigningKey, 1);
-        self.rows.finish(keypair, VERSION)
-    }
-}
-
-impl Import<'_> {
-    fn tell_erased(&mut self) {
-        if self.erased > 0 {
-            self.findings.push(Finding::import(
-                Severity::Warning,
-                "I010",
-                self.server_name.as_str(),
-                count(self.erased, "event"),
-                "",
-            ));
-        }
-    }
-
-    /// Gives users that only a room's state knows a row, as Conduit does for each member (src/service/rooms/state_cache/mod.rs:37-41).
-    fn users_without_accounts(&mut self) -> Result<(), ImportError> {
-        for user in std::mem::take(&mut self.in_states) {
-            let key = trees::USERID_PASSWORD.key(&[Part::Text(user.as_str())]);
-            if self.rows.get(&trees::USERID_PASSWORD, &key)?.is_none() {
-                self.rows.put_raw(&trees::USERID_PASSWORD, key, Vec::new())?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Other servers have had all receipts and device lists up to now from Synapse (src/service/sending/mod.rs:269-370).
-    fn edu_positions(&mut self) -> Result<(), ImportError> {
-        let last = self.rows.last();
-        for server in std::mem::take(&mut self.servers) {
-            if server != self.server_name {
-                let key = [Part::Text(&server)];
-                self.rows.put(&trees::SERVERNAME_EDUCOUNT, &key, &[Part::U64(last)])?;
-            }
-        }
-        Ok(())
-    }
+/// What the operator must know of events whose senders were erased.
+fn erased(number: u64, server_name: &str) -> Option<Finding> {
+    let text = count(number, "event");
+    (number > 0).then(|| Finding::import(Severity::Warning, "I010", server_name, text, ""))
 }
 
 impl Finding {

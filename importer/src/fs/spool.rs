@@ -7,36 +7,36 @@ use tempfile::SpooledTempFile;
 /// Bytes that are kept in memory.
 const IN_MEMORY: usize = 16 << 20;
 
-/// A text on the shelf.
+/// A text in the spool.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Place {
+pub(crate) struct SpooledText {
     offset: u64,
     length: usize,
 }
 
-/// The shelf.
+/// Texts, each of which is found by what [`Self::put`] gives.
 #[derive(Debug)]
-pub(crate) struct Shelf {
+pub(crate) struct Spool {
     file: SpooledTempFile,
     end: u64,
 }
 
-impl Default for Shelf {
+impl Default for Spool {
     fn default() -> Self {
         Self { file: tempfile::spooled_tempfile(IN_MEMORY), end: 0 }
     }
 }
 
-impl Shelf {
-    pub(crate) fn put(&mut self, text: &str) -> io::Result<Place> {
-        let place = Place { offset: self.end, length: text.len() };
+impl Spool {
+    pub(crate) fn put(&mut self, text: &str) -> io::Result<SpooledText> {
+        let place = SpooledText { offset: self.end, length: text.len() };
         self.file.seek(SeekFrom::Start(self.end))?;
         self.file.write_all(text.as_bytes())?;
         self.end = self.end.saturating_add(u64::try_from(text.len()).unwrap_or(u64::MAX));
         Ok(place)
     }
 
-    pub(crate) fn get(&mut self, place: Place) -> io::Result<String> {
+    pub(crate) fn get(&mut self, place: SpooledText) -> io::Result<String> {
         self.file.seek(SeekFrom::Start(place.offset))?;
         let mut text = vec![0; place.length];
         self.file.read_exact(&mut text)?;
@@ -50,11 +50,11 @@ mod tests {
 
     #[test]
     fn texts_come_back_from_memory_and_from_the_file() {
-        let mut shelf = Shelf::default();
+        let mut spool = Spool::default();
         let large = "x".repeat(IN_MEMORY);
-        let places = ["ü", "", &large, "last"].map(|text| (text, shelf.put(text).unwrap()));
+        let places = ["ü", "", &large, "last"].map(|text| (text, spool.put(text).unwrap()));
         for (text, place) in places.into_iter().rev() {
-            assert_eq!(shelf.get(place).unwrap(), text);
+            assert_eq!(spool.get(place).unwrap(), text);
         }
     }
 }

@@ -3,7 +3,7 @@
 use ruma::api::appservice::Registration;
 use secrecy::ExposeSecret as _;
 
-use super::{Import, ImportError};
+use super::{ImportError, row_writer::Rows};
 use crate::{
     conduit::{
         appservice::{json, registrations},
@@ -11,50 +11,56 @@ use crate::{
     },
     dump::format::DumpAppservice,
     findings::{Finding, Severity},
-    tally::Kind,
+    tally::{Kind, Tally},
 };
 
-impl Import<'_> {
-    /// Writes the registrations, and the users that the services act as.
-    pub(super) fn appservices(
-        &mut self,
-        appservices: &[DumpAppservice],
-    ) -> Result<(), ImportError> {
-        let server_name = self.server_name.clone();
-        let texts = appservices.iter().map(|one| (&*one.id, one.registration.expose_secret()));
-        for (id, registration) in registrations(texts, &server_name) {
-            self.tally.read(Kind::Appservice, 1);
-            match registration {
-                Ok(registration) => self.appservice(&registration)?,
-                Err((reason, detail)) => {
-                    self.findings.push(Finding::import(
-                        Severity::Warning,
-                        "I009",
-                        id,
-                        format!("the application service is left out: {detail}"),
-                        "mend its registration and give it to Conduit's admin room with `register-appservice`",
-                    ));
-                    self.tally.skip(Kind::Appservice, id, reason, detail);
-                }
+/// Writes the registrations, and the users that the services act as. Gives what the operator must know.
+pub(super) fn import(
+    appservices: &[DumpAppservice],
+    server_name: &str,
+    rows: &mut Rows<'_>,
+    tally: &mut Tally,
+) -> Result<Vec<Finding>, ImportError> {
+    let mut findings = Vec::new();
+    let texts = appservices.iter().map(|one| (&*one.id, one.registration.expose_secret()));
+    for (id, registration) in registrations(texts, server_name) {
+        tally.read(Kind::Appservice, 1);
+        match registration {
+            Ok(registration) => {
+                write(&registration, server_name, rows)?;
+                tally.written(Kind::Appservice, 1);
+            }
+            Err((reason, detail)) => {
+                findings.push(Finding::import(
+                    Severity::Warning,
+                    "I009",
+                    id,
+                    format!("the application service is left out: {detail}"),
+                    "mend its registration and give it to Conduit's admin room with `register-appservice`",
+                ));
+                tally.skip(Kind::Appservice, id, reason, detail);
             }
         }
-        Ok(())
     }
+    Ok(findings)
+}
 
-    fn appservice(&mut self, registration: &Registration) -> Result<(), ImportError> {
-        let yaml = json(registration);
-        let key = [Part::Text(&registration.id)];
-        self.rows.put(&trees::ID_APPSERVICEREGISTRATIONS, &key, &[Part::Text(&yaml)])?;
-        // Without this row, Conduit refuses whatever the service does in its own name
-        // (src/api/ruma_wrapper/axum.rs:130-153).
-        let user = format!("@{}:{}", registration.sender_localpart, self.server_name);
-        let key = trees::USERID_PASSWORD.key(&[Part::Text(&user)]);
-        if self.rows.get(&trees::USERID_PASSWORD, &key)?.is_none() {
-            self.rows.put_raw(&trees::USERID_PASSWORD, key, Vec::new())?;
-        }
-        self.tally.written(Kind::Appservice, 1);
-        Ok(())
+fn write(
+    registration: &Registration,
+    server_name: &str,
+    rows: &mut Rows<'_>,
+) -> Result<(), ImportError> {
+    let yaml = json(registration);
+    let key = [Part::Text(&registration.id)];
+    rows.put(&trees::ID_APPSERVICEREGISTRATIONS, &key, &[Part::Text(&yaml)])?;
+    // Without this row, Conduit refuses whatever the service does in its own name
+    // (src/api/ruma_wrapper/axum.rs:130-153).
+    let user = format!("@{}:{server_name}", registration.sender_localpart);
+    let key = trees::USERID_PASSWORD.key(&[Part::Text(&user)]);
+    if rows.get(&trees::USERID_PASSWORD, &key)?.is_none() {
+        rows.put_raw(&trees::USERID_PASSWORD, key, Vec::new())?;
     }
+    Ok(())
 }
 
 #[cfg(test)]

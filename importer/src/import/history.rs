@@ -22,7 +22,7 @@ use ruma::{
 };
 
 use self::{lookup::Lookup, room::Room};
-use super::{ImportError, VERSION, rooms::hidden::Place as Hiding, row_writer::Rows};
+use super::{ImportError, VERSION, rooms::hidden::RoomSigner, row_writer::Rows};
 use crate::conduit::{
     schema::{
         layout::Part,
@@ -326,9 +326,9 @@ impl Past {
         let key = self.signer()?;
         self.change(room, |room_id, known, rows| {
             let rules = known.rules.clone();
-            let place =
-                Hiding { room: room_id, rules: &rules, server_name: &server_name, key: &key };
-            page::outliers(&place, known, events, rows)
+            let signer =
+                RoomSigner { room: room_id, rules: &rules, server_name: &server_name, key: &key };
+            page::outliers(&signer, known, events, rows)
         })
     }
 
@@ -382,12 +382,7 @@ impl Past {
         let mut pending = Pending::new(self.store.as_mut());
         let mut rows = Rows::resume(&mut pending, self.counter);
         let removed = write(id, &mut room, &mut rows)?;
-        if self.is_untouched {
-            rows.finish_import()?;
-        } else {
-            rows.finish_counter()?;
-        }
-        let counter = rows.last();
+        let counter = rows.finish_counter(self.is_untouched)?;
         for (tree, key) in removed {
             pending.remove(tree, key);
         }

@@ -5,7 +5,7 @@
 //! one file, however many records name it. Conduit makes thumbnails itself.
 
 mod copy;
-mod seen;
+mod findings;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,16 +15,17 @@ use std::{
 use rayon::prelude::*;
 
 use self::{
-    copy::{Carried, NotCarried, content_type, file_name, uploader},
-    seen::Notes,
+    copy::{Copied, NotCopied, content_type, copy, file_name, uploader},
+    findings::MediaFindings,
 };
-use super::{Import, ImportError};
+use super::{ImportError, context::Context, row_writer::Rows};
 use crate::{
     conduit::schema::{layout::Part, trees},
     dump::{DumpReader, MediaStore, format::DumpMedia},
+    findings::Finding,
     fs::{ContentDirectory, ContentHash},
     progress::Progress,
-    tally::Kind,
+    tally::{Kind, Tally},
 };
 
 /// Records in memory at a time.
@@ -49,90 +50,104 @@ struct Content {
     last_access: u64,
 }
 
-impl Import<'_> {
-    /// Moves all media of the dump.
-    pub(super) fn media(
-        &mut self,
-        dump: &DumpReader,
-        target: Option<&MediaTarget>,
-        progress: Progress,
-    ) -> Result<(), ImportError> {
-        let Some(mut records) = dump.media()? else { return Ok(()) };
-        let Some(target) = target else {
-            for record in records {
-                let record = record?;
-                self.quarantine(&record)?;
-                let number = record.path.is_some().into();
-                let detail = "no media directory was named";
-                self.tally.leave_out(
-                    self.kind(&record),
-                    number,
-                    record.uri(),
-                    "no-directory",
-                    detail,
-                );
-            }
-            return Ok(());
-        };
-        let (folder, stores) = (dump.media_directory(), &records.head().stores);
-        let store = MediaStore::of_records(folder, stores, target.store.as_ref());
-        target.directory.create()?;
-        let read = dump.manifest().tally.written.get(&Kind::Media).copied().unwrap_or(0);
-        let phase = progress.phase("media file", usize::try_from(read).unwrap_or(usize::MAX));
-        let mut notes = Notes::default();
-        let mut withdrawn = BTreeSet::new();
-        loop {
-            let chunk: Vec<DumpMedia> = records.by_ref().take(CHUNK).collect::<Result<_, _>>()?;
-            if chunk.is_empty() {
-                break;
-            }
-            if chunk.iter().any(|record| record.path.is_some()) && !store.exists() {
-                return Err(ImportError::MediaStore { paths: store.roots().to_vec() });
-            }
-            let number = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
-            let carried: Vec<_> = chunk
-                .into_par_iter()
-                .map(|record| {
-                    let path = record.path.as_deref();
-                    let file = path.map(|path| copy::carry(&store, target, &record, path));
-                    (record, file)
-                })
-                .collect();
-            self.chunk(carried, &mut notes, &mut withdrawn)?;
-            phase.advance(number);
+/// Moves all media of the dump. Gives what the operator must know.
+pub(super) fn import(
+    dump: &DumpReader,
+    target: Option<&MediaTarget>,
+    context: &Context,
+    rows: &mut Rows<'_>,
+    tally: &mut Tally,
+    progress: &Progress,
+) -> Result<Vec<Finding>, ImportError> {
+    let Some(mut records) = dump.media()? else { return Ok(Vec::new()) };
+    let mut writer = Writer {
+        context,
+        rows,
+        tally,
+        findings: MediaFindings::default(),
+        withdrawn: BTreeSet::new(),
+    };
+    let Some(target) = target else {
+        for record in records {
+            writer.without_directory(&record?)?;
         }
-        self.twins(&withdrawn, &mut notes)?;
-        self.findings.extend(notes.findings());
-        Ok(target.directory.sync()?)
+        return Ok(Vec::new());
+    };
+    let (folder, stores) = (dump.media_directory(), &records.head().stores);
+    let store = MediaStore::of_records(folder, stores, target.store.as_ref());
+    target.directory.create()?;
+    let read = dump.manifest().tally.written.get(&Kind::Media).copied().unwrap_or(0);
+    let phase = progress.phase("media file", usize::try_from(read).unwrap_or(usize::MAX));
+    loop {
+        let chunk: Vec<DumpMedia> = records.by_ref().take(CHUNK).collect::<Result<_, _>>()?;
+        if chunk.is_empty() {
+            break;
+        }
+        if chunk.iter().any(|record| record.path.is_some()) && !store.exists() {
+            return Err(ImportError::MediaStore { paths: store.roots().to_vec() });
+        }
+        let number = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
+        let copied: Vec<_> = chunk
+            .into_par_iter()
+            .map(|record| {
+                let path = record.path.as_deref();
+                let file = path.map(|path| copy(&store, target, &record, path));
+                (record, file)
+            })
+            .collect();
+        writer.chunk(copied)?;
+        phase.advance(number);
+    }
+    let findings = writer.finish()?;
+    target.directory.sync()?;
+    Ok(findings)
+}
+
+/// Writes the rows of media.
+struct Writer<'a, 's> {
+    context: &'a Context,
+    rows: &'a mut Rows<'s>,
+    tally: &'a mut Tally,
+    findings: MediaFindings,
+    /// Contents of quarantined media.
+    withdrawn: BTreeSet<ContentHash>,
+}
+
+impl Writer<'_, '_> {
+    /// Counts media as left out, but blocks what is quarantined.
+    fn without_directory(&mut self, record: &DumpMedia) -> Result<(), ImportError> {
+        self.quarantine(record)?;
+        let (kind, number) = (self.kind(record), u64::from(record.path.is_some()));
+        let detail = "no media directory was named";
+        self.tally.leave_out(kind, number, record.uri(), "no-directory", detail);
+        Ok(())
     }
 
     fn kind(&self, record: &DumpMedia) -> Kind {
-        if record.server == self.server_name { Kind::Media } else { Kind::RemoteMedia }
+        if record.server == self.context.server_name { Kind::Media } else { Kind::RemoteMedia }
     }
 
     fn chunk(
         &mut self,
-        carried: Vec<(DumpMedia, Option<Result<Carried, NotCarried>>)>,
-        notes: &mut Notes,
-        withdrawn: &mut BTreeSet<ContentHash>,
+        copied: Vec<(DumpMedia, Option<Result<Copied, NotCopied>>)>,
     ) -> Result<(), ImportError> {
         let mut contents: BTreeMap<ContentHash, Content> = BTreeMap::new();
-        for (record, file) in carried {
+        for (record, file) in copied {
             self.quarantine(&record)?;
             let Some(file) = file else { continue };
             let kind = self.kind(&record);
             self.tally.read(kind, 1);
-            let Carried { hash, bytes } = match file {
-                Ok(carried) => carried,
-                Err(NotCarried::Skip(error)) => {
+            let Copied { hash, bytes } = match file {
+                Ok(copied) => copied,
+                Err(NotCopied::Skip(error)) => {
                     self.tally.skip(kind, record.uri(), error.reason(), error.to_string());
                     continue;
                 }
-                Err(NotCarried::Failed(error)) => return Err(error.into()),
+                Err(NotCopied::Failed(error)) => return Err(error.into()),
             };
-            notes.look_at(&record, bytes, &self.server_name);
+            self.findings.record(&record, bytes, &self.context.server_name);
             if record.quarantined_by.is_some() {
-                withdrawn.insert(hash);
+                self.withdrawn.insert(hash);
             }
             let times = self.times(&record, bytes);
             contents.entry(hash).and_modify(|known| known.merge(times)).or_insert(times);
@@ -156,7 +171,7 @@ impl Import<'_> {
     /// (src/database/key_value/media.rs:1277-1310). Another server's file counts as asked for when it was dumped: Conduit
     /// deletes those that nobody asked for in thirty days (src/config/mod.rs:467-476).
     fn times(&self, record: &DumpMedia, bytes: u64) -> Content {
-        let now = self.created_ts;
+        let now = self.context.created_ts;
         let created = Some(record.created_ts).filter(|ts| (1..=now).contains(ts)).unwrap_or(now);
         let last_access = match self.kind(record) {
             Kind::RemoteMedia => now,
@@ -189,7 +204,7 @@ impl Import<'_> {
         }
         self.rows.put_raw(tree, tree.key(&id), value)?;
         self.rows.mark(&trees::FILEHASH_SERVERNAME_MEDIAID, &[sha256, server, media])?;
-        if let Some(user) = uploader(record, &self.server_name) {
+        if let Some(user) = uploader(record, &self.context.server_name) {
             let localpart = Part::Text(user.localpart());
             let tree = &trees::SERVERNAME_USERLOCALPART_MEDIAID;
             self.rows.mark(tree, &[server, localpart, media])?;
@@ -204,7 +219,7 @@ impl Import<'_> {
         self.tally.read(Kind::Quarantine, 1);
         let id = [Part::Text(record.server.as_str()), Part::Text(&record.media_id)];
         // Synapse does not note when.
-        let seconds = Part::U64(self.created_ts.div_euclid(1000));
+        let seconds = Part::U64(self.context.created_ts.div_euclid(1000));
         let reason = format!("quarantined on Synapse by {user}");
         let value = [seconds, Part::Text(&reason)];
         self.rows.put(&trees::BLOCKED_SERVERNAME_MEDIAID, &id, &value)?;
@@ -212,26 +227,22 @@ impl Import<'_> {
         Ok(())
     }
 
-    /// Names what Conduit blocks because something of the same content is blocked
-    /// (src/database/key_value/media.rs:550-568).
-    fn twins(
-        &mut self,
-        withdrawn: &BTreeSet<ContentHash>,
-        notes: &mut Notes,
-    ) -> Result<(), ImportError> {
+    /// Names what Conduit blocks because media of the same content is blocked
+    /// (src/database/key_value/media.rs:550-568), and gives all findings.
+    fn finish(mut self) -> Result<Vec<Finding>, ImportError> {
         let tree = &trees::FILEHASH_SERVERNAME_MEDIAID;
-        for hash in withdrawn {
+        for hash in &self.withdrawn {
             for key in self.rows.keys(tree, hash.as_bytes())? {
                 let Ok(id) = tree.decode_key(&key) else { continue };
                 let (server, media) = (id.text("server"), id.text("media"));
-                let key =
-                    trees::BLOCKED_SERVERNAME_MEDIAID.key(&[Part::Text(server), Part::Text(media)]);
-                if self.rows.get(&trees::BLOCKED_SERVERNAME_MEDIAID, &key)?.is_none() {
-                    notes.twin(format!("mxc://{server}/{media}"));
+                let blocked = &trees::BLOCKED_SERVERNAME_MEDIAID;
+                let key = blocked.key(&[Part::Text(server), Part::Text(media)]);
+                if self.rows.get(blocked, &key)?.is_none() {
+                    self.findings.twin(format!("mxc://{server}/{media}"));
                 }
             }
         }
-        Ok(())
+        Ok(self.findings.finish().collect())
     }
 }
 

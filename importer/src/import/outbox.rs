@@ -10,18 +10,15 @@ use ruma::{CanonicalJsonObject, CanonicalJsonValue, OwnedServerName, UserId};
 use serde::Deserialize;
 use serde_json::{json, value::RawValue};
 
-use super::{Import, ImportError};
+use super::{ImportError, row_writer::Rows, skip::SkipReason};
 use crate::{
     conduit::schema::{layout::Part, trees},
     dump::{DumpReader, format::DumpOutgoing},
-    tally::Kind,
+    tally::{Kind, Tally},
 };
 
 /// Rows of a destination that Conduit sends together.
 const TOGETHER: usize = 30;
-
-/// A code and a sentence.
-type Refusal = (&'static str, &'static str);
 
 /// What is put into a queue.
 enum Payload {
@@ -31,88 +28,99 @@ enum Payload {
     Edu(String),
 }
 
-impl Import<'_> {
-    /// Writes what had not been delivered. All rooms and application services are there.
-    pub(super) fn outbox(&mut self, dump: &DumpReader) -> Result<(), ImportError> {
-        let mut queued = BTreeMap::new();
-        for item in dump.outbox()? {
-            let item = item?;
-            let (kind, name) = describe(&item);
-            self.tally.read(kind, 1);
-            match self.payload(&item)? {
-                Err((reason, detail)) => self.tally.skip(kind, name, reason, detail),
-                Ok(payload) => {
-                    let destination = destination(&item);
-                    let number: &mut usize = queued.entry(destination.clone()).or_default();
-                    *number = number.saturating_add(1);
-                    self.queue(&destination, *number <= TOGETHER, &payload)?;
-                    self.tally.written(kind, 1);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn queue(
-        &mut self,
-        destination: &str,
-        first: bool,
-        payload: &Payload,
-    ) -> Result<(), ImportError> {
-        let tree =
-            if first { &trees::SERVERCURRENTEVENT_DATA } else { &trees::SERVERNAMEEVENT_DATA };
-        let to = Part::Text(destination);
-        match payload {
-            Payload::Pdu(room, count) => {
-                self.rows.mark(tree, &[to, Part::U64(*room), Part::U64(*count)])
-            }
-            Payload::Edu(json) => {
-                let count = Part::U64(self.rows.next());
-                self.rows.put(tree, &[to, count], &[Part::Text(json)])
+/// Writes what had not been delivered. All rooms and application services are there.
+pub(super) fn import(
+    dump: &DumpReader,
+    server_name: &str,
+    rows: &mut Rows<'_>,
+    tally: &mut Tally,
+) -> Result<(), ImportError> {
+    let mut queued = BTreeMap::new();
+    for item in dump.outbox()? {
+        let item = item?;
+        let (kind, name) = describe(&item);
+        tally.read(kind, 1);
+        match payload(&item, server_name, rows)? {
+            Err(reason) => tally.leave(kind, name, reason),
+            Ok(payload) => {
+                let destination = destination(&item);
+                let number: &mut usize = queued.entry(destination.clone()).or_default();
+                *number = number.saturating_add(1);
+                queue(&destination, *number <= TOGETHER, &payload, rows)?;
+                tally.written(kind, 1);
             }
         }
     }
+    Ok(())
+}
 
-    fn payload(&mut self, item: &DumpOutgoing) -> Result<Result<Payload, Refusal>, ImportError> {
-        Ok(match item {
-            DumpOutgoing::ToDevice { content, .. } => to_device(content, &self.server_name),
-            DumpOutgoing::DeviceList { user_id, .. } => Ok(device_list(user_id)),
-            DumpOutgoing::Event { server, room_id, event_id } => {
-                if self.shares(server, room_id.as_str())? {
-                    self.pdu(event_id.as_str())?
-                } else {
-                    Err(("server-not-in-room", "the server is not in the room any more"))
-                }
+fn queue(
+    destination: &str,
+    is_among_first: bool,
+    payload: &Payload,
+    rows: &mut Rows<'_>,
+) -> Result<(), ImportError> {
+    let tree =
+        if is_among_first { &trees::SERVERCURRENTEVENT_DATA } else { &trees::SERVERNAMEEVENT_DATA };
+    let to = Part::Text(destination);
+    match payload {
+        Payload::Pdu(room, count) => rows.mark(tree, &[to, Part::U64(*room), Part::U64(*count)]),
+        Payload::Edu(json) => {
+            let count = Part::U64(rows.next());
+            rows.put(tree, &[to, count], &[Part::Text(json)])
+        }
+    }
+}
+
+fn payload(
+    item: &DumpOutgoing,
+    server_name: &str,
+    rows: &mut Rows<'_>,
+) -> Result<Result<Payload, SkipReason>, ImportError> {
+    Ok(match item {
+        DumpOutgoing::ToDevice { content, .. } => to_device(content, server_name),
+        DumpOutgoing::DeviceList { user_id, .. } => Ok(device_list(user_id)),
+        DumpOutgoing::Event { server, room_id, event_id } => {
+            if is_in_room(server, room_id.as_str(), rows)? {
+                pdu(event_id.as_str(), rows)?
+            } else {
+                let detail = "the server is not in the room any more";
+                Err(SkipReason::new("server-not-in-room", detail))
             }
-            DumpOutgoing::Appservice { appservice, event_id } => {
-                let tree = &trees::ID_APPSERVICEREGISTRATIONS;
-                if self.rows.get(tree, &tree.key(&[Part::Text(appservice)]))?.is_some() {
-                    self.pdu(event_id.as_str())?
-                } else {
-                    Err(("appservice-left-out", "the application service is not in Conduit"))
-                }
+        }
+        DumpOutgoing::Appservice { appservice, event_id } => {
+            let tree = &trees::ID_APPSERVICEREGISTRATIONS;
+            if rows.get(tree, &tree.key(&[Part::Text(appservice)]))?.is_some() {
+                pdu(event_id.as_str(), rows)?
+            } else {
+                let detail = "the application service is not in Conduit";
+                Err(SkipReason::new("appservice-left-out", detail))
             }
-        })
-    }
+        }
+    })
+}
 
-    /// Whether a server is in a room.
-    fn shares(&mut self, server: &OwnedServerName, room: &str) -> Result<bool, ImportError> {
-        let tree = &trees::ROOMSERVERIDS;
-        let key = tree.key(&[Part::Text(room), Part::Text(server.as_str())]);
-        Ok(self.rows.get(tree, &key)?.is_some())
-    }
+fn is_in_room(
+    server: &OwnedServerName,
+    room: &str,
+    rows: &mut Rows<'_>,
+) -> Result<bool, ImportError> {
+    let tree = &trees::ROOMSERVERIDS;
+    let key = tree.key(&[Part::Text(room), Part::Text(server.as_str())]);
+    Ok(rows.get(tree, &key)?.is_some())
+}
 
-    /// An event of the timeline. Conduit sends no other.
-    fn pdu(&mut self, event_id: &str) -> Result<Result<Payload, Refusal>, ImportError> {
-        let tree = &trees::EVENTID_PDUID;
-        let id = self.rows.get(tree, &tree.key(&[Part::Text(event_id)]))?;
-        let number = |bytes: &[u8]| bytes.try_into().ok().map(u64::from_be_bytes);
-        let id = id.as_deref().and_then(|id| id.split_at_checked(8));
-        let id = id.and_then(|(room, count)| Some((number(room)?, number(count)?)));
-        Ok(id
-            .map(|(room, count)| Payload::Pdu(room, count))
-            .ok_or(("event-missing", "the event is not in the timeline of an imported room")))
-    }
+/// An event of the timeline. Conduit sends no other.
+fn pdu(event_id: &str, rows: &mut Rows<'_>) -> Result<Result<Payload, SkipReason>, ImportError> {
+    let tree = &trees::EVENTID_PDUID;
+    let id = rows.get(tree, &tree.key(&[Part::Text(event_id)]))?;
+    let number = |bytes: &[u8]| bytes.try_into().ok().map(u64::from_be_bytes);
+    let id = id.as_deref().and_then(|id| id.split_at_checked(8));
+    let id = id.and_then(|(room, count)| Some((number(room)?, number(count)?)));
+    let detail = "the event is not in the timeline of an imported room";
+    Ok(id
+        .map(|(room, count)| Payload::Pdu(room, count))
+        .ok_or(SkipReason::new("event-missing", detail)))
 }
 
 /// The kind of an item, and its name in the list of what was left out.
@@ -150,16 +158,22 @@ fn destination(item: &DumpOutgoing) -> String {
 
 /// The EDU of a to-device message. Conduit signs what it sends together as canonical JSON
 /// (src/api/server_server.rs:256), so a message that is none would hold up the whole destination.
-fn to_device(content: &RawValue, server_name: &str) -> Result<Payload, Refusal> {
-    let unparsable = ("message-unparsable", "it is not the canonical JSON of a to-device message");
-    let content: CanonicalJsonObject =
-        serde_json::from_str(content.get()).map_err(|_| unparsable)?;
-    let text = |name: &str| content.get(name).and_then(CanonicalJsonValue::as_str);
-    let sender = text("sender").and_then(|id| UserId::parse(id).ok()).ok_or(unparsable)?;
-    text("type").and(text("message_id")).ok_or(unparsable)?;
-    content.get("messages").and_then(CanonicalJsonValue::as_object).ok_or(unparsable)?;
+fn to_device(content: &RawValue, server_name: &str) -> Result<Payload, SkipReason> {
+    let parse = || {
+        let content: CanonicalJsonObject = serde_json::from_str(content.get()).ok()?;
+        let text = |name: &str| content.get(name).and_then(CanonicalJsonValue::as_str);
+        let sender = UserId::parse(text("sender")?).ok()?;
+        text("type").and(text("message_id"))?;
+        content.get("messages")?.as_object()?;
+        Some((sender, content))
+    };
+    let Some((sender, content)) = parse() else {
+        let detail = "it is not the canonical JSON of a to-device message";
+        return Err(SkipReason::new("message-unparsable", detail));
+    };
     if sender.server_name() != server_name {
-        return Err(("message-of-another", "its sender is a user of another server"));
+        let detail = "its sender is a user of another server";
+        return Err(SkipReason::new("message-of-another", detail));
     }
     Ok(Payload::Edu(json!({"content": content, "edu_type": "m.direct_to_device"}).to_string()))
 }

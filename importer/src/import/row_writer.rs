@@ -229,28 +229,31 @@ impl<'a> Rows<'a> {
         Ok(short)
     }
 
-    /// Writes the counter, with the note that all numbers so far are the importer's.
-    pub(super) fn finish_import(&mut self) -> Result<(), ImportError> {
-        self.counter = self.counter.max(self.passed);
-        let counter = self.counter.to_be_bytes().to_vec();
-        self.put_raw(&trees::GLOBAL, trees::IMPORTED.to_vec(), counter)?;
-        self.finish_counter()
+    /// Writes the counter, and the rest of the batch. `is_imported` says that all numbers so far are the importer's, which is
+    /// noted. Gives the last number handed out.
+    pub(super) fn finish_counter(mut self, is_imported: bool) -> Result<u64, ImportError> {
+        self.put_counter(is_imported)?;
+        self.flush()?;
+        Ok(self.counter)
     }
 
-    /// Writes the counter, and whatever is pending.
-    pub(super) fn finish_counter(&mut self) -> Result<(), ImportError> {
-        let counter = self.counter.to_be_bytes().to_vec();
-        self.put_raw(&trees::GLOBAL, b"c".to_vec(), counter)?;
-        self.flush()
+    fn put_counter(&mut self, is_imported: bool) -> Result<(), ImportError> {
+        if is_imported {
+            self.counter = self.counter.max(self.passed);
+            let counter = self.counter.to_be_bytes().to_vec();
+            self.put_raw(&trees::GLOBAL, trees::IMPORTED.to_vec(), counter)?;
+        }
+        self.put_raw(&trees::GLOBAL, b"c".to_vec(), self.counter.to_be_bytes().to_vec())
     }
 
     /// Writes the rows of `global`, the version last, and makes everything durable.
-    pub(super) fn finish(&mut self, keypair: Vec<u8>, version: u64) -> Result<(), ImportError> {
+    pub(super) fn finish(mut self, keypair: Vec<u8>, version: u64) -> Result<(), ImportError> {
         self.put_raw(&trees::GLOBAL, b"keypair".to_vec(), keypair)?;
         for key in trees::REPAIRED {
             self.put_raw(&trees::GLOBAL, key.to_vec(), Vec::new())?;
         }
-        self.finish_import()?;
+        self.put_counter(true)?;
+        self.flush()?;
         self.put_raw(&trees::GLOBAL, b"version".to_vec(), version.to_be_bytes().to_vec())?;
         self.flush()?;
         Ok(self.store.finish()?)

@@ -1,9 +1,71 @@
 //! What belongs to one user: the account with its devices, profile and account data, encryption, how far the user has read.
 
-pub(super) mod account;
-pub(super) mod account_data;
-pub(super) mod clients;
-pub(super) mod encryption;
-pub(super) mod push_rules;
+mod account;
+mod account_data;
+mod clients;
+mod encryption;
+mod push_rules;
 pub(super) mod read_markers;
 pub(super) mod receipt;
+
+use ruma::OwnedUserId;
+
+pub(super) use self::encryption::SignedKeys;
+use super::{ImportError, row_writer::Rows};
+use crate::{
+    dump::{DumpReader, format::DumpUser},
+    progress::Progress,
+    tally::{Kind, Tally},
+};
+
+/// What later stages need to know of the accounts.
+#[derive(Debug, Default)]
+pub(super) struct Accounts {
+    /// Active administrators, with their display names.
+    pub(super) admins: Vec<(OwnedUserId, Option<String>)>,
+    /// Master keys that users have signed.
+    pub(super) signed_keys: SignedKeys,
+}
+
+/// Imports all accounts, but for what needs rooms: see [`read_markers`].
+pub(super) fn import(
+    dump: &DumpReader,
+    rows: &mut Rows<'_>,
+    tally: &mut Tally,
+    progress: &Progress,
+) -> Result<Accounts, ImportError> {
+    let phase = progress.phase("account", dump.number_of_users());
+    let mut accounts = Accounts::default();
+    dump.each_user(|user| {
+        let messages = dump.messages(&user.user_id)?;
+        tally.read(Kind::User, 1);
+        if is_conduits_own(&user) {
+            let detail = "Conduit needs the name for itself; the account was deactivated";
+            tally.skip(Kind::User, user.user_id.as_str(), "name-taken-by-conduit", detail);
+        } else {
+            accounts.note(&user);
+            account::write(&user, rows, tally)?;
+            account_data::write(&user, rows, tally)?;
+            clients::write(&user, rows, tally)?;
+            encryption::write(user, messages, rows, tally)?;
+            tally.written(Kind::User, 1);
+        }
+        phase.advance(1);
+        Ok::<_, ImportError>(())
+    })?;
+    Ok(accounts)
+}
+
+impl Accounts {
+    fn note(&mut self, user: &DumpUser) {
+        if account::may_act(user) && user.admin {
+            self.admins.push((user.user_id.clone(), user.profile.displayname.clone()));
+        }
+        self.signed_keys.note(user);
+    }
+}
+
+/// Whether Conduit's own account takes the name of this one.
+fn is_conduits_own(user: &DumpUser) -> bool {
+    user.user_id.localpart() == "conduit"
+}

@@ -1,11 +1,5 @@
-use std::collections::BTreeSet;
-
 use super::*;
-use crate::{
-    conduit::store::{KvStore as _, memory::MemoryStore},
-    import::row_writer::Rows,
-    tally::Tally,
-};
+use crate::conduit::store::{KvStore as _, memory::MemoryStore};
 
 /// What a bridge's generator writes, with a comment, words of YAML 1.1 and keys that ruma doesn't know.
 const IRC: &str = "\
@@ -29,22 +23,8 @@ namespaces:
 
 fn import(registrations: &[(&str, &str)]) -> (MemoryStore, Tally, Vec<Finding>) {
     let mut store = MemoryStore::default();
-    let der = crate::conduit::schema::keypair::pkcs8("a", &"A".repeat(43)).unwrap();
-    let signer = ruma::signatures::Ed25519KeyPair::from_der(&der, "a".into()).unwrap();
-    let mut import = Import {
-        rows: Rows::new(&mut store),
-        signer,
-        tally: Tally::default(),
-        server_name: "family.test".into(),
-        created_ts: 0,
-        rooms: BTreeSet::new(),
-        admins: Vec::new(),
-        servers: BTreeSet::new(),
-        in_states: BTreeSet::new(),
-        signed: crate::import::users::encryption::Signed::new(),
-        erased: 0,
-        findings: Vec::new(),
-    };
+    let mut rows = Rows::new(&mut store);
+    let mut tally = Tally::default();
     let dumped: Vec<_> = registrations
         .iter()
         .map(|(id, yaml)| DumpAppservice {
@@ -52,9 +32,8 @@ fn import(registrations: &[(&str, &str)]) -> (MemoryStore, Tally, Vec<Finding>) 
             registration: (*yaml).to_owned().into(),
         })
         .collect();
-    import.appservices(&dumped).unwrap();
-    import.rows.flush().unwrap();
-    let Import { tally, findings, .. } = import;
+    let findings = super::import(&dumped, "family.test", &mut rows, &mut tally).unwrap();
+    rows.flush().unwrap();
     (store, tally, findings)
 }
 

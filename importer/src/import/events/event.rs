@@ -9,14 +9,13 @@ use ruma::{
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
-pub(in crate::import) use crate::import::events::content::Relations;
+pub(in crate::import) use super::content::Relations;
+use super::content::words;
 use crate::{
     conduit::canonical_json::{Canonical, Object},
     dump::format::DumpEvent,
+    import::skip::SkipReason,
 };
-
-/// Why an event can't be stored: a reason code, and a sentence.
-pub(in crate::import) type Refusal = (&'static str, String);
 
 /// Types of events whose content a redaction removes whole in every room version, so that an id says nothing of it. Only to
 /// save time: most events are of these.
@@ -54,9 +53,9 @@ impl Event {
         event: &DumpEvent,
         room_id: &str,
         rules: &RoomVersionRules,
-    ) -> Result<Self, Refusal> {
+    ) -> Result<Self, SkipReason> {
         let json = serde_json::from_str(event.pdu.get())
-            .map_err(|error| ("event-unparsable", error.to_string()))?;
+            .map_err(|error| SkipReason::with("event-unparsable", error.to_string()))?;
         Self::of(&event.event_id, json, room_id, rules)
     }
 
@@ -66,14 +65,16 @@ impl Event {
         mut json: Object<'a>,
         room_id: &str,
         rules: &RoomVersionRules,
-    ) -> Result<Self, Refusal> {
-        let unparsable = |error: &dyn std::fmt::Display| ("event-unparsable", error.to_string());
+    ) -> Result<Self, SkipReason> {
+        let unparsable =
+            |error: &dyn std::fmt::Display| SkipReason::with("event-unparsable", error.to_string());
         json.remove("unsigned");
         json.remove("event_id");
         match ruma::signatures::reference_hash(&hashed(&json), rules) {
             Ok(hash) if id.as_str().strip_prefix('$') == Some(&hash) => {}
             Ok(_) => {
-                return Err(("event-id-mismatch", "its id is not the hash of its content".into()));
+                let detail = "its id is not the hash of its content";
+                return Err(SkipReason::new("event-id-mismatch", detail));
             }
             Err(error) => return Err(unparsable(&error)),
         }
@@ -82,7 +83,8 @@ impl Event {
         let without_room = read.is_create() && rules.authorization.room_create_event_id_as_room_id;
         let found = json.get("room_id").map(|id| id.as_text().unwrap_or_default());
         if found != (!without_room).then_some(room_id) {
-            return Err(("event-of-other-room", "its `room_id` is not the room's".into()));
+            let detail = "its `room_id` is not the room's";
+            return Err(SkipReason::new("event-of-other-room", detail));
         }
         json.insert("event_id", Canonical::Text(id.as_str().into()));
         read.write(&json).map_err(|error| unparsable(&error))?;
@@ -121,7 +123,7 @@ impl Event {
         Ok(Self {
             id: id.to_owned(),
             relations: Relations::of(content),
-            words: crate::import::events::content::words(&kind, content),
+            words: words(&kind, content),
             membership: content.text("membership").map(str::to_owned),
             sender,
             kind,

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     conduit::schema::{layout::Part, pdu_id::PduCount, trees},
-    import::{ImportError, rooms::hidden::hide, row_writer::Rows},
+    import::{ImportError, row_writer::Rows},
 };
 
 /// An event and its place in the timeline of a room.
@@ -44,7 +44,7 @@ impl TimelineEvent<'_> {
             Some(state) => state,
             None => State::default().change(&BTreeMap::new(), rows)?.short_state_hash(),
         };
-        hide(self.short, state, rows)?;
+        write_state_before(self.short, state, rows)?;
         let key = count.key(self.short_room);
         let id = trees::EVENTID_PDUID.key(&[Part::Text(event.id.as_str())]);
         rows.put_raw(&trees::EVENTID_PDUID, id, key.clone())?;
@@ -59,6 +59,16 @@ impl TimelineEvent<'_> {
         }
         Ok(())
     }
+}
+
+/// Writes which state is before an event: Conduit decides by it who may read the event.
+pub(in crate::import) fn write_state_before(
+    short_event: u64,
+    short_state_hash: u64,
+    rows: &mut Rows<'_>,
+) -> Result<(), ImportError> {
+    let tree = &trees::SHORTEVENTID_SHORTSTATEHASH;
+    rows.put(tree, &[Part::U64(short_event)], &[Part::U64(short_state_hash)])
 }
 
 /// Writes that the event with the count `source` relates to an earlier one (src/service/rooms/timeline/mod.rs:525-579).

@@ -24,9 +24,11 @@ use crate::{
         events::{
             event::{Event, Unsigned},
             state_layers::State,
-            timeline_rows::{Replaced, Thread, TimelineEvent, relate, unknown_redaction},
+            timeline_rows::{
+                Replaced, Thread, TimelineEvent, relate, unknown_redaction, write_state_before,
+            },
         },
-        rooms::hidden::{Hidden, Place, hide},
+        rooms::hidden::{Hidden, RoomSigner},
         row_writer::Rows,
     },
 };
@@ -55,7 +57,7 @@ struct Writer<'a, 'b> {
 
 /// Stores events outside of the timeline, those that are nowhere yet.
 pub(super) fn outliers(
-    place: &Place<'_>,
+    signer: &RoomSigner<'_>,
     room: &mut Room,
     events: Vec<Pdu>,
     rows: &mut Rows<'_>,
@@ -64,10 +66,10 @@ pub(super) fn outliers(
         if Lookup(rows.store()).is_stored(&pdu.event_id)? {
             continue;
         }
-        let room_id = place.room;
+        let room_id = signer.room;
         let event = parse(room_id, room, &pdu)?;
         let short = register(room_id, &event, rows)?;
-        hide(short, hidden(place, room, rows)?, rows)?;
+        write_state_before(short, hidden(signer, room, rows)?, rows)?;
         let mut unsigned = Unsigned::default();
         if let Some(redaction) = room.redactions_of(&event.id).next()
             && is_redacted(&pdu.json)
@@ -83,18 +85,18 @@ pub(super) fn outliers(
 }
 
 /// The state of a room that hides events: the one that its import wrote, or else a new one.
-fn hidden(place: &Place<'_>, room: &mut Room, rows: &mut Rows<'_>) -> Result<u64, PastError> {
+fn hidden(signer: &RoomSigner<'_>, room: &mut Room, rows: &mut Rows<'_>) -> Result<u64, PastError> {
     if let Some(hidden) = room.hidden {
         return Ok(hidden);
     }
-    let (event, _) = place.event()?;
+    let (event, _) = signer.event()?;
     let lookup = Lookup(rows.store());
     let hidden = if let Some(hidden) = lookup.short_state(&event)? {
         hidden
     } else {
-        let current = lookup.current(place.room)?;
-        let own_members = lookup.members_of(&current, place.server_name)?;
-        Hidden::write(place, &current, &own_members, rows)?.outside
+        let current = lookup.current(signer.room)?;
+        let own_members = lookup.members_of(&current, signer.server_name)?;
+        Hidden::write(signer, &current, &own_members, rows)?.outside
     };
     room.hidden = Some(hidden);
     Ok(hidden)
@@ -339,8 +341,9 @@ impl Writer<'_, '_> {
 
 fn parse(room_id: &RoomId, room: &Room, pdu: &Pdu) -> Result<Event, PastError> {
     let json = Object::from(&pdu.json);
-    Event::of(&pdu.event_id, json, room_id.as_str(), &room.rules)
-        .map_err(|(_, reason)| PastError::Event { event: pdu.event_id.clone(), reason })
+    Event::of(&pdu.event_id, json, room_id.as_str(), &room.rules).map_err(|reason| {
+        PastError::Event { event: pdu.event_id.clone(), reason: reason.detail.into_owned() }
+    })
 }
 
 /// Canonical JSON. `CanonicalJsonValue` writes itself without any whitespace; its map is sorted.

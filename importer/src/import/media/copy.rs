@@ -1,4 +1,4 @@
-//! One file and what is said of it.
+//! One media file on its way into Conduit's media directory, and what Conduit keeps of its record.
 
 use ruma::{OwnedUserId, UserId};
 
@@ -9,20 +9,20 @@ use crate::{
 };
 
 /// A file that is in Conduit's media directory.
-pub(super) struct Carried {
+pub(super) struct Copied {
     pub(super) hash: ContentHash,
     pub(super) bytes: u64,
 }
 
-/// Why it is not.
-pub(super) enum NotCarried {
-    /// For a reason of its own.
+/// Why a file is not there.
+pub(super) enum NotCopied {
+    /// The file can't be used; others can.
     Skip(NotUsable),
     /// The media directory can't be written.
     Failed(PutError),
 }
 
-impl NotCarried {
+impl NotCopied {
     fn of(error: PutError, path: &str) -> Self {
         match NotUsable::of(error, path) {
             Ok(unusable) => Self::Skip(unusable),
@@ -31,22 +31,22 @@ impl NotCarried {
     }
 }
 
-/// Brings a record's file into Conduit's media directory.
-pub(super) fn carry(
+/// Copies or links a record's file into Conduit's media directory.
+pub(super) fn copy(
     store: &MediaStore,
     target: &MediaTarget,
     record: &DumpMedia,
     path: &str,
-) -> Result<Carried, NotCarried> {
-    let (mut file, real) = store.open(path).map_err(NotCarried::Skip)?;
+) -> Result<Copied, NotCopied> {
+    let (mut file, real) = store.open(path).map_err(NotCopied::Skip)?;
     let noted = record.sha256.as_deref().and_then(|noted| noted.parse().ok());
     let put = if target.link {
         target.directory.link(&mut file, &real, noted)
     } else {
         target.directory.copy(&mut file, noted)
     };
-    let (hash, bytes) = put.map_err(|error| NotCarried::of(error, path))?;
-    Ok(Carried { hash, bytes })
+    let (hash, bytes) = put.map_err(|error| NotCopied::of(error, path))?;
+    Ok(Copied { hash, bytes })
 }
 
 /// The file name as Conduit keeps it; empty if there is none.

@@ -8,75 +8,71 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use ruma::{
     CanonicalJsonObject, OwnedEventId, OwnedRoomId, OwnedUserId, RoomVersionId, UserId,
-    room_version_rules::RoomVersionRules, signatures::Ed25519KeyPair,
+    room_version_rules::RoomVersionRules,
 };
 use serde_json::{Value, json, value::RawValue};
 
-use super::{Item, RoomSource, Sections, Visit, lazy_event::Known};
+use super::{
+    ImportedRooms,
+    lazy_event::LazyEvent,
+    source::{Item, RoomSource, Sections, Visit},
+};
 use crate::{
-    conduit::schema::{keypair, trees},
-    dump::format::{DumpAlias, DumpEvent, DumpMember, DumpRoom, DumpSigningKey, DumpState},
-    import::{Import, ImportError},
+    conduit::schema::trees,
+    dump::format::{DumpAlias, DumpEvent, DumpMember, DumpRoom, DumpState},
+    import::{ImportError, context::Context, row_writer::Rows},
+    tally::Tally,
 };
 
 /// The version that Conduit makes rooms with unless told otherwise (src/config/mod.rs:791-793).
 const VERSION: RoomVersionId = RoomVersionId::V12;
 
-impl Import<'_> {
-    /// Writes `@conduit:NAME` and the admin room.
-    pub(in crate::import) fn admin_room(
-        &mut self,
-        key: &DumpSigningKey,
-    ) -> Result<(), ImportError> {
-        let fail = |error: &dyn std::fmt::Display| ImportError::AdminRoom(error.to_string());
-        let seed = secrecy::ExposeSecret::expose_secret(&key.seed);
-        let der = keypair::pkcs8(&key.version, seed)?;
-        let server =
-            UserId::parse(format!("@conduit:{}", self.server_name)).map_err(|e| fail(&e))?;
-        self.rows.put(&trees::USERID_PASSWORD, &[server.as_str().into()], &["".into()])?;
-        let mut room = Room {
-            key: Ed25519KeyPair::from_der(&der, key.version.clone()).map_err(|e| fail(&e))?,
-            rules: VERSION.rules().ok_or_else(|| fail(&"no rules for its version"))?,
-            server_name: self.server_name.clone(),
-            ts: self.created_ts,
-            id: None,
-            events: Vec::new(),
-            states: Vec::new(),
-            state: BTreeMap::new(),
-        };
-        room.build(&server, &self.admins).map_err(|error| fail(&error))?;
-        let built = room.finish(&server, &self.admins).map_err(|error| fail(&error))?;
-        // What the importer adds is nothing that was read.
-        let tally = std::mem::take(&mut self.tally);
-        let written = self.room(&built);
-        let own = std::mem::replace(&mut self.tally, tally);
-        written?;
-        match own.skipped.first() {
-            None => Ok(()),
-            Some(skip) => Err(fail(&format!("{}: {}", skip.item, skip.detail))),
-        }
+/// Writes `@conduit:NAME` and the admin room, with these administrators and their display names.
+pub(in crate::import) fn import(
+    admins: &[(OwnedUserId, Option<String>)],
+    context: &Context,
+    rows: &mut Rows<'_>,
+) -> Result<ImportedRooms, ImportError> {
+    let fail = |error: &dyn std::fmt::Display| ImportError::AdminRoom(error.to_string());
+    let server = UserId::parse(format!("@conduit:{}", context.server_name));
+    let server = server.map_err(|error| fail(&error))?;
+    rows.put(&trees::USERID_PASSWORD, &[server.as_str().into()], &["".into()])?;
+    let mut builder = Builder {
+        context,
+        rules: VERSION.rules().ok_or_else(|| fail(&"no rules for its version"))?,
+        id: None,
+        events: Vec::new(),
+        states: Vec::new(),
+        state: BTreeMap::new(),
+    };
+    builder.build(&server, admins).map_err(|error| fail(&error))?;
+    let room = builder.finish(&server, admins).map_err(|error| fail(&error))?;
+    // The room was not read from the dump, so the report doesn't count it.
+    let mut tally = Tally::default();
+    let imported = super::import_room(&room, context, rows, &mut tally)?;
+    match tally.skipped.first() {
+        None => Ok(imported),
+        Some(skip) => Err(fail(&format!("{}: {}", skip.item, skip.detail))),
     }
 }
 
 /// The admin room while it is made.
-struct Room {
-    key: Ed25519KeyPair,
+struct Builder<'a> {
+    context: &'a Context,
     rules: RoomVersionRules,
-    server_name: String,
-    ts: u64,
     id: Option<OwnedRoomId>,
     events: Vec<DumpEvent>,
     states: Vec<DumpState>,
     state: BTreeMap<(String, String), OwnedEventId>,
 }
 
-impl Room {
+impl Builder<'_> {
     fn build(
         &mut self,
         server: &UserId,
         admins: &[(OwnedUserId, Option<String>)],
     ) -> Result<(), String> {
-        let name = self.server_name.clone();
+        let name = &self.context.server_name;
         let id = server.as_str();
         self.event(id, "m.room.create", "", &json!({ "room_version": VERSION }))?;
         self.event(id, "m.room.member", id, &json!({ "membership": "join" }))?;
@@ -120,8 +116,8 @@ impl Room {
             "auth_events": self.auth_events(sender, kind, key),
             "content": content,
             "depth": self.events.len().saturating_add(1),
-            "origin": self.server_name,
-            "origin_server_ts": self.ts,
+            "origin": self.context.server_name,
+            "origin_server_ts": self.context.created_ts,
             "prev_events": self.events.last().map(|event| &event.event_id).into_iter().collect::<Vec<_>>(),
             "sender": sender,
             "state_key": key,
@@ -133,8 +129,8 @@ impl Room {
         let mut event: CanonicalJsonObject =
             serde_json::from_value(event).map_err(|error| error.to_string())?;
         ruma::signatures::hash_and_sign_event(
-            &self.server_name,
-            &self.key,
+            &self.context.server_name,
+            &self.context.signer,
             &mut event,
             &self.rules.redaction,
         )
@@ -189,9 +185,9 @@ impl Room {
         self,
         server: &UserId,
         admins: &[(OwnedUserId, Option<String>)],
-    ) -> Result<Built, String> {
+    ) -> Result<AdminRoom, String> {
         let room_id = self.id.ok_or("it has no events")?;
-        let alias = format!("#admins:{}", self.server_name);
+        let alias = format!("#admins:{}", self.context.server_name);
         let member = |user: OwnedUserId| {
             let event = self.state.get(&("m.room.member".to_owned(), user.to_string()))?;
             Some(DumpMember {
@@ -224,18 +220,18 @@ impl Room {
             earlier_events: Some(0),
             local_members,
         };
-        Ok(Built { head, states: self.states, events: self.events })
+        Ok(AdminRoom { head, states: self.states, events: self.events })
     }
 }
 
 /// The finished room.
-struct Built {
+struct AdminRoom {
     head: DumpRoom,
     states: Vec<DumpState>,
     events: Vec<DumpEvent>,
 }
 
-impl RoomSource for Built {
+impl RoomSource for AdminRoom {
     fn head(&self) -> &DumpRoom {
         &self.head
     }
@@ -243,7 +239,7 @@ impl RoomSource for Built {
     fn read(&self, sections: Sections, visit: &mut Visit<'_>) -> Result<(), ImportError> {
         let states = self.states.iter().cloned().map(|state| Item::State(Arc::new(state)));
         let events = self.events.iter().cloned();
-        let events = events.map(|event| Item::Timeline(Arc::new(Known::new(event))));
+        let events = events.map(|event| Item::Timeline(Arc::new(LazyEvent::new(event))));
         for item in states
             .filter(|_| sections != Sections::Events)
             .chain(events.filter(|_| sections != Sections::States))

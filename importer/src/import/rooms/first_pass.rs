@@ -1,24 +1,28 @@
-//! The first reading of a room: which events there are, and which state each one needs.
+//! The first pass over a room: which events there are, and which state each one needs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Item, MARGIN, MOST_RESERVED, RoomSource, Sections,
-    lazy_event::{Known, Parser},
-    numbering::{Index, Slot, hash},
+    MARGIN,
+    lazy_event::{LazyEvent, Parser},
+    numbering::{Numbering, Slot, hash},
     parse_ahead,
+    source::{Item, RoomSource, Sections},
 };
 use crate::{
     dump::format::{DumpRoom, DumpState},
-    import::{ImportError, events::event::Event, row_writer::Rows},
+    import::{ImportError, events::event::Event, row_writer::Rows, skip::SkipReason},
 };
+
+/// Most numbers left free for one room. Depths are other servers' words and may be anything.
+const MOST_RESERVED: u64 = 1 << 32;
 
 const VISIBILITY: &str = "m.room.history_visibility";
 
-/// What the first reading found.
+/// What the first pass found.
 #[derive(Debug, Default)]
-pub(super) struct Survey {
-    pub(super) index: Index,
+pub(super) struct FirstPass {
+    pub(super) numbering: Numbering,
     /// States by id, with the last one that is based on each.
     pub(super) states: BTreeMap<u64, u64>,
     /// What makes a state one that an event can have before it.
@@ -48,29 +52,29 @@ struct Needs {
     visibility: Option<u64>,
 }
 
-impl Survey {
+impl FirstPass {
     pub(super) fn of(
         source: &dyn RoomSource,
         parser: &Parser<'_>,
         rows: &mut Rows<'_>,
     ) -> Result<Self, ImportError> {
-        let mut survey = Self::default();
-        let prepare = |event: &Known| {
+        let mut found = Self::default();
+        let prepare = |event: &LazyEvent| {
             if event.peeked().is_state {
                 event.parse(parser);
             }
         };
         parse_ahead::read(source, Sections::All, prepare, |item| {
             match item {
-                Item::State(state) => survey.state(&state),
-                Item::Outlier(event) => survey.outlier(&event, parser),
-                Item::Timeline(event) => survey.timeline(&event, parser, rows)?,
+                Item::State(state) => found.state(&state),
+                Item::Outlier(event) => found.outlier(&event, parser),
+                Item::Timeline(event) => found.timeline(&event, parser, rows)?,
                 Item::Receipt(_) => {}
             }
             Ok(())
         })?;
-        survey.before.sort_unstable_by_key(|(state, key, _)| (*state, *key));
-        Ok(survey)
+        found.before.sort_unstable_by_key(|(state, key, _)| (*state, *key));
+        Ok(found)
     }
 
     /// Whether a state can be used: ids ascend, and a base comes before what is based on it.
@@ -96,7 +100,7 @@ impl Survey {
         self.states.insert(state.id, 0);
     }
 
-    fn outlier(&mut self, event: &Known, parser: &Parser<'_>) {
+    fn outlier(&mut self, event: &LazyEvent, parser: &Parser<'_>) {
         if event.peeked().is_state {
             let Ok(parsed) = event.parsed(parser) else { return };
             if parsed.is_create() {
@@ -105,18 +109,18 @@ impl Survey {
             self.note_key(parsed);
         }
         self.redactions.extend(event.redacted_by.as_ref().map(hash));
-        self.index.add_outlier(&event.event_id);
+        self.numbering.add_outlier(&event.event_id);
     }
 
     fn note_key(&mut self, event: &Event) {
         if let Some(state_key) = &event.state_key {
-            self.index.note_key(&event.id, &event.kind, state_key);
+            self.numbering.note_key(&event.id, &event.kind, state_key);
         }
     }
 
     fn timeline(
         &mut self,
-        event: &Known,
+        event: &LazyEvent,
         parser: &Parser<'_>,
         rows: &mut Rows<'_>,
     ) -> Result<(), ImportError> {
@@ -135,11 +139,11 @@ impl Survey {
         }
         if before.is_none() && !is_first {
             if is_state {
-                self.index.add_outlier(&event.event_id);
+                self.numbering.add_outlier(&event.event_id);
             }
             return Ok(());
         }
-        let Some(slot) = self.index.add_timeline(&event.event_id, event.stream) else {
+        let Some(slot) = self.numbering.add_timeline(&event.event_id, event.stream) else {
             return Ok(());
         };
         let Some(parsed) = parsed else { return Ok(()) };
@@ -156,23 +160,26 @@ impl Survey {
         Ok(())
     }
 
-    /// Why the room can't be imported.
-    pub(super) fn obstacle(&self, head: &DumpRoom) -> Option<(&'static str, &'static str)> {
-        if head.current_state.is_none_or(|state| !self.states.contains_key(&state)) {
-            return Some(("state-missing", "its current state is not in the dump"));
-        }
-        if self.creates.is_empty() {
-            return Some(("create-event-missing", "its create event is not in the dump"));
-        }
-        // Told before anything of the room is written.
-        if head.current_state.is_none_or(|state| !self.has_create(state)) {
-            return Some(("state-incomplete", "its present state lacks the create event"));
-        }
-        let shown = self.shown || self.used_states.iter().any(|state| self.can_be_before(*state));
-        if !self.create_in_timeline && !shown {
-            return Some(("no-timeline", "none of its events has a known state"));
-        }
-        None
+    /// Why the room can't be imported: found before anything of the room is written.
+    pub(super) fn obstacle(&self, head: &DumpRoom) -> Option<SkipReason> {
+        let (code, detail) =
+            if head.current_state.is_none_or(|state| !self.states.contains_key(&state)) {
+                ("state-missing", "its current state is not in the dump")
+            } else if self.creates.is_empty() {
+                ("create-event-missing", "its create event is not in the dump")
+            } else if head.current_state.is_none_or(|state| !self.has_create(state)) {
+                ("state-incomplete", "its present state lacks the create event")
+            } else if !self.create_in_timeline && !self.can_show() {
+                ("no-timeline", "none of its events has a known state")
+            } else {
+                return None;
+            };
+        Some(SkipReason::new(code, detail))
+    }
+
+    /// Whether there is an event that can be shown.
+    fn can_show(&self) -> bool {
+        self.shown || self.used_states.iter().any(|state| self.can_be_before(*state))
     }
 
     /// Whether a state has a create event that can be stored.
@@ -184,7 +191,7 @@ impl Survey {
     /// Whether a state can be kept as one before an event, as far as its events are known.
     fn can_be_before(&self, state: u64) -> bool {
         let visibility = self.needs.get(&state).and_then(|needs| needs.visibility);
-        self.has_create(state) && visibility.is_none_or(|id| self.index.has(id, VISIBILITY, ""))
+        self.has_create(state) && visibility.is_none_or(|id| self.numbering.has(id, VISIBILITY, ""))
     }
 
     /// How many numbers to leave free for events before the first one: all that the source knows of; otherwise as many

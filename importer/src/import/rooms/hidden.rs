@@ -26,7 +26,11 @@ use serde_json::json;
 
 use crate::{
     conduit::schema::{layout::Part, trees},
-    import::{ImportError, events::state_layers::State, row_writer::Rows},
+    import::{
+        ImportError,
+        events::{state_layers::State, timeline_rows::write_state_before},
+        row_writer::Rows,
+    },
 };
 
 const VISIBILITY: &str = "m.room.history_visibility";
@@ -42,14 +46,14 @@ pub(in crate::import) struct Hidden {
 
 /// A room, and who signs for the server.
 #[derive(Clone, Copy)]
-pub(in crate::import) struct Place<'a> {
+pub(in crate::import) struct RoomSigner<'a> {
     pub(in crate::import) room: &'a RoomId,
     pub(in crate::import) rules: &'a RoomVersionRules,
     pub(in crate::import) server_name: &'a str,
     pub(in crate::import) key: &'a Ed25519KeyPair,
 }
 
-impl Place<'_> {
+impl RoomSigner<'_> {
     /// The event, always the same for a room of a server, and its id.
     pub(in crate::import) fn event(
         &self,
@@ -86,12 +90,12 @@ impl Place<'_> {
 impl Hidden {
     /// Writes the event and both states. `own_members`: the short state keys of this server's users.
     pub(in crate::import) fn write(
-        place: &Place<'_>,
+        signer: &RoomSigner<'_>,
         current: &State,
         own_members: &BTreeSet<u64>,
         rows: &mut Rows<'_>,
     ) -> Result<Self, ImportError> {
-        let (id, event) = place.event()?;
+        let (id, event) = signer.event()?;
         let id = [Part::Text(id.as_str())];
         let short = rows.next();
         let visibility = rows.short_state_key(VISIBILITY, "")?;
@@ -109,17 +113,7 @@ impl Hidden {
         let json = serde_json::to_vec(&event).unwrap_or_default();
         rows.put_raw(&trees::EVENTID_OUTLIERPDU, trees::EVENTID_OUTLIERPDU.key(&id), json)?;
         let hidden = Self { outside, own_members };
-        hide(short, outside, rows)?;
+        write_state_before(short, outside, rows)?;
         Ok(hidden)
     }
-}
-
-/// Gives an event a state.
-pub(in crate::import) fn hide(
-    short_event: u64,
-    state: u64,
-    rows: &mut Rows<'_>,
-) -> Result<(), ImportError> {
-    let tree = &trees::SHORTEVENTID_SHORTSTATEHASH;
-    rows.put(tree, &[Part::U64(short_event)], &[Part::U64(state)])
 }

@@ -1,33 +1,40 @@
-//! An event of the dump, with what was found out about it: each of these once, by whoever asks first.
+//! An event of the dump that is parsed at most once, by the first that needs it parsed.
 
 use std::{ops::Deref, sync::OnceLock};
 
-use ruma::room_version_rules::RoomVersionRules;
+use ruma::{RoomVersionId, room_version_rules::RoomVersionRules};
 
 use crate::{
+    conduit::room_versions::is_supported,
     dump::format::{DumpEvent, DumpRoom},
-    import::events::event::{self, Event, Refusal},
+    import::{
+        events::event::{self, Event},
+        skip::SkipReason,
+    },
 };
 
 /// How the events of a room are parsed.
 #[derive(Debug)]
 pub(super) struct Parser<'a> {
     head: &'a DumpRoom,
-    pub(super) rules: Option<RoomVersionRules>,
+    pub(super) rules: RoomVersionRules,
 }
 
 impl<'a> Parser<'a> {
-    pub(super) fn of(head: &'a DumpRoom) -> Self {
-        Self { head, rules: super::rules(head) }
+    /// `None` if Conduit can't hold the room's version.
+    pub(super) fn of(head: &'a DumpRoom) -> Option<Self> {
+        let version = head.room_version.as_deref()?;
+        let rules = RoomVersionId::try_from(version).ok()?.rules()?;
+        is_supported(Some(version)).then_some(Self { head, rules })
     }
 }
 
 /// An event of the dump.
 #[derive(Debug)]
-pub(in crate::import) struct Known {
+pub(super) struct LazyEvent {
     dumped: DumpEvent,
     peeked: OnceLock<Peeked>,
-    parsed: OnceLock<Result<Event, Refusal>>,
+    parsed: OnceLock<Result<Event, SkipReason>>,
 }
 
 /// What can be told without parsing an event.
@@ -35,12 +42,12 @@ pub(in crate::import) struct Known {
 pub(super) struct Peeked {
     /// Whether it is a state event, if it is an event at all.
     pub(super) is_state: bool,
-    /// Whether it may be a reply in a thread, told by the letters in it.
+    /// Whether its text has what replies in threads have. Other events may have it, too.
     pub(super) may_be_in_thread: bool,
 }
 
-impl Known {
-    pub(in crate::import) fn new(dumped: DumpEvent) -> Self {
+impl LazyEvent {
+    pub(super) fn new(dumped: DumpEvent) -> Self {
         Self { dumped, peeked: OnceLock::new(), parsed: OnceLock::new() }
     }
 
@@ -51,22 +58,20 @@ impl Known {
         })
     }
 
-    /// Parses the event, for those who ask later.
+    /// Parses the event, so that [`Self::parsed`] has it.
     pub(super) fn parse(&self, parser: &Parser<'_>) {
         let _kept = self.parsed(parser);
     }
 
     /// The event as it will be stored, or why it can't be.
-    pub(super) fn parsed(&self, parser: &Parser<'_>) -> Result<&Event, &Refusal> {
-        let parsed = self.parsed.get_or_init(|| match &parser.rules {
-            Some(rules) => Event::parse(&self.dumped, parser.head.room_id.as_str(), rules),
-            None => Err(("room-version-unknown", "nobody knows its room's version".into())),
-        });
-        parsed.as_ref()
+    pub(super) fn parsed(&self, parser: &Parser<'_>) -> Result<&Event, &SkipReason> {
+        let room_id = parser.head.room_id.as_str();
+        let parse = || Event::parse(&self.dumped, room_id, &parser.rules);
+        self.parsed.get_or_init(parse).as_ref()
     }
 }
 
-impl Deref for Known {
+impl Deref for LazyEvent {
     type Target = DumpEvent;
 
     fn deref(&self) -> &DumpEvent {

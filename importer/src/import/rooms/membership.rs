@@ -33,6 +33,7 @@ use crate::{
         ImportError,
         events::event::{self, Event},
         row_writer::Rows,
+        skip::SkipReason,
     },
     tally::{Kind, Tally},
 };
@@ -145,9 +146,9 @@ impl<'a> Members<'a> {
         for member in std::mem::take(&mut self.local).into_values() {
             match self.local_member(member, rows)? {
                 None => tally.written(Kind::Membership, 1),
-                Some((reason, detail)) => {
+                Some(reason) => {
                     let item = format!("{} in {}", member.user_id, self.room);
-                    tally.skip(Kind::Membership, item, reason, detail);
+                    tally.leave(Kind::Membership, item, reason);
                 }
             }
         }
@@ -176,39 +177,40 @@ impl<'a> Members<'a> {
         Ok(())
     }
 
-    /// Writes a local user's membership; or the reason why not.
+    /// Writes a local user's membership, or says why not.
     fn local_member(
         &mut self,
         member: &DumpMember,
         rows: &mut Rows<'_>,
-    ) -> Result<Option<(&'static str, &'static str)>, ImportError> {
+    ) -> Result<Option<SkipReason>, ImportError> {
+        let leave = |code, detail| Ok(Some(SkipReason::new(code, detail)));
         let membership = member.membership.as_str();
         let joined = self.joined_in_state.get(&member.user_id).copied();
         let state = match membership {
             "join" if joined.is_none() => {
                 let detail = "the room's state does not say that the user is joined; join again";
-                return Ok(Some(("not-joined-in-state", detail)));
+                return leave("not-joined-in-state", detail);
             }
             "leave" | "ban" if member.forgotten => {
-                return Ok(Some(("forgotten", "the user has forgotten the room")));
+                return leave("forgotten", "the user has forgotten the room");
             }
             "leave" | "ban" if self.is_outside => {
                 let detail = "the server is not in the room; Synapse shows refused invites of such rooms to nobody";
-                return Ok(Some(("invite-refused", detail)));
+                return leave("invite-refused", detail);
             }
             "invite" if self.is_ignored(member, rows)? => {
                 let detail = "the user ignores the one who invites, and saw nothing of it";
-                return Ok(Some(("inviter-ignored", detail)));
+                return leave("inviter-ignored", detail);
             }
             "invite" | "knock" => {
                 let Some(state) = self.invite_state(member) else {
                     let detail = "its event is not in the dump; ask to be invited again";
-                    return Ok(Some(("invite-event-missing", detail)));
+                    return leave("invite-event-missing", detail);
                 };
                 state
             }
             "join" | "leave" | "ban" => Vec::new(),
-            _ => return Ok(Some(("membership-unknown", "Conduit has no such membership"))),
+            _ => return leave("membership-unknown", "Conduit has no such membership"),
         };
         let joined = joined.unwrap_or_default();
         self.write(&member.user_id, membership, joined, &Value::Array(state), rows)?;

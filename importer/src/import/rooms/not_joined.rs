@@ -2,48 +2,56 @@
 
 use ruma::UserId;
 
-use super::{Item, RoomSource, Sections, membership::Members};
+use super::{
+    ImportedRooms, left_out,
+    membership::Members,
+    source::{Item, RoomSource, Sections},
+};
 use crate::{
     dump::format::{DumpEvent, DumpMember},
-    import::{Import, ImportError, events::event},
-    tally::Kind,
+    import::{ImportError, events::event, row_writer::Rows, skip::SkipReason},
+    tally::{Kind, Tally},
 };
 
-impl Import<'_> {
-    /// Writes who is invited and what came with the invite. Conduit knows such a room by these rows alone
-    /// (src/api/server_server.rs:2164-2230); it has no short room id.
-    pub(super) fn outside(&mut self, source: &dyn RoomSource) -> Result<(), ImportError> {
-        let head = source.head();
-        if !head.local_members.iter().any(remains) {
-            self.left_out(head, "state-missing", "nobody is in it and its state is not known");
-            return Ok(());
-        }
-        let detail = "the server is not in the room";
-        self.attachments_left_out(head, "state-missing", detail);
-        let server_name = self.server_name.clone();
-        let mut members = Members::new(head, &server_name);
-        source.read(Sections::Events, &mut |item| {
-            let event = match item {
-                Item::Outlier(event) => event,
-                Item::Receipt(receipt) => {
-                    self.tally.read(Kind::Receipt, 1);
-                    let item = format!("m.read of {} in {}", receipt.user_id, head.room_id);
-                    self.tally.skip(Kind::Receipt, item, "room-left-out", detail);
-                    return Ok(true);
-                }
-                Item::State(_) | Item::Timeline(_) => return Ok(true),
-            };
-            remember_invite(&event, &mut members);
-            self.tally.read(Kind::Outlier, 1);
-            // Nothing in Conduit reads it, and its `/event` would show it to everybody who knows its id.
-            let detail = "it goes into what the user is shown of the invite, as Conduit keeps it";
-            self.tally.skip(Kind::Outlier, event.event_id.as_str(), "in-the-membership", detail);
-            Ok(true)
-        })?;
-        members.finish(&mut self.rows, &mut self.tally)?;
-        self.tally.written(Kind::Room, 1);
-        Ok(())
+/// Writes who is invited and what came with the invite. Conduit knows such a room by these rows alone
+/// (src/api/server_server.rs:2164-2230); it has no short room id.
+pub(super) fn import(
+    source: &dyn RoomSource,
+    server_name: &str,
+    rows: &mut Rows<'_>,
+    tally: &mut Tally,
+) -> Result<ImportedRooms, ImportError> {
+    let head = source.head();
+    if !head.local_members.iter().any(remains) {
+        let detail = "nobody is in it and its state is not known";
+        return Ok(left_out::head(head, &SkipReason::new("state-missing", detail), tally));
     }
+    let detail = "the server is not in the room";
+    left_out::attachments(head, &SkipReason::new("state-missing", detail), tally);
+    let mut members = Members::new(head, server_name);
+    source.read(Sections::Events, &mut |item| {
+        match item {
+            Item::Outlier(event) => {
+                remember_invite(&event, &mut members);
+                tally.read(Kind::Outlier, 1);
+                // Nothing in Conduit reads it, and its `/event` would show it to everybody who knows its id.
+                let detail =
+                    "it goes into what the user is shown of the invite, as Conduit keeps it";
+                let id = event.event_id.as_str();
+                tally.skip(Kind::Outlier, id, "in-the-membership", detail);
+            }
+            Item::Receipt(receipt) => {
+                tally.read(Kind::Receipt, 1);
+                let item = format!("m.read of {} in {}", receipt.user_id, head.room_id);
+                tally.skip(Kind::Receipt, item, "room-left-out", detail);
+            }
+            Item::State(_) | Item::Timeline(_) => {}
+        }
+        Ok(true)
+    })?;
+    members.finish(rows, tally)?;
+    tally.written(Kind::Room, 1);
+    Ok(ImportedRooms::default())
 }
 
 fn remains(member: &DumpMember) -> bool {

@@ -11,21 +11,21 @@ use ruma::EventId;
 
 use crate::import::row_writer::Rows;
 
-/// Where in Synapse's stream the events of a timeline came.
+/// Where in Synapse's stream of events those of a timeline came, and their counts, which say the same.
 #[derive(Debug)]
-enum Places {
+enum StreamPlaces {
     Streams(Vec<i64>),
     Counts(Vec<u64>),
     Unknown,
 }
 
-impl Default for Places {
+impl Default for StreamPlaces {
     fn default() -> Self {
         Self::Streams(Vec::new())
     }
 }
 
-impl Places {
+impl StreamPlaces {
     fn add(&mut self, stream: Option<i64>) {
         match (&mut *self, stream) {
             (Self::Streams(streams), Some(stream)) => streams.push(stream),
@@ -60,7 +60,7 @@ pub(super) enum Slot {
 /// Events are known by 64 bits of a hash of their id, to fit millions into memory. Ids are hashes of the events and are
 /// checked, so two events that collide would take 2⁶⁴ attempts.
 #[derive(Debug, Default)]
-pub(super) struct Index {
+pub(super) struct Numbering {
     /// A slot is its number, times two, plus one if it is in the timeline.
     slots: BTreeMap<u64, u64>,
     /// Of state events: hashes of type and state key.
@@ -70,10 +70,10 @@ pub(super) struct Index {
     first_outlier: u64,
     first_timeline: u64,
     /// The stream positions of the timeline's events as long as all are known, then their counts.
-    places: Places,
+    places: StreamPlaces,
 }
 
-impl Index {
+impl Numbering {
     /// Gives an event a slot outside the timeline unless it has one.
     pub(super) fn add_outlier(&mut self, id: &EventId) {
         let number = self.outliers;
@@ -125,18 +125,18 @@ impl Index {
     /// Takes the numbers for all slots.
     pub(super) fn number(&mut self, rows: &mut Rows<'_>) {
         let counts = mem::take(&mut self.places).counts();
-        self.places = counts.map_or(Places::Unknown, Places::Counts);
+        self.places = counts.map_or(StreamPlaces::Unknown, StreamPlaces::Counts);
         let numbers = self.timeline.saturating_mul(self.step());
         self.first_timeline = rows.take(numbers);
         self.first_outlier = rows.take(self.outliers);
-        if let Places::Counts(counts) = &self.places {
+        if let StreamPlaces::Counts(counts) = &self.places {
             rows.pass(counts.last().copied().unwrap_or_default());
         }
     }
 
     /// From one short event id of the timeline to the next.
     fn step(&self) -> u64 {
-        if matches!(self.places, Places::Counts(_)) { 1 } else { 2 }
+        if matches!(self.places, StreamPlaces::Counts(_)) { 1 } else { 2 }
     }
 
     /// The short event id.
@@ -159,8 +159,10 @@ impl Index {
     pub(super) fn count_of(&self, slot: Slot) -> Option<u64> {
         let Slot::Timeline(number) = slot else { return None };
         match &self.places {
-            Places::Counts(counts) => counts.get(usize::try_from(number).ok()?).copied(),
-            Places::Streams(_) | Places::Unknown => Some(self.short(slot).saturating_add(1)),
+            StreamPlaces::Counts(counts) => counts.get(usize::try_from(number).ok()?).copied(),
+            StreamPlaces::Streams(_) | StreamPlaces::Unknown => {
+                Some(self.short(slot).saturating_add(1))
+            }
         }
     }
 
@@ -196,7 +198,7 @@ mod tests {
     fn numbered(streams: &[Option<i64>]) -> (Vec<u64>, Vec<u64>, u64) {
         let mut store = MemoryStore::default();
         let mut rows = Rows::new(&mut store);
-        let mut index = Index::default();
+        let mut index = Numbering::default();
         index.add_outlier(&id(usize::MAX));
         for (number, stream) in streams.iter().enumerate() {
             index.add_timeline(&id(number), *stream).unwrap();
@@ -209,8 +211,7 @@ mod tests {
         let outlier = index.get(&id(usize::MAX)).unwrap();
         assert!(!index.is_of_timeline(index.short(outlier)) && index.count_of(outlier).is_none());
         shorts.push(index.short(outlier));
-        rows.finish_import().unwrap();
-        (counts, shorts, rows.last())
+        (counts, shorts, rows.finish_counter(true).unwrap())
     }
 
     fn ascends(numbers: &[u64]) -> bool {

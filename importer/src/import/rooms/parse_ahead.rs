@@ -5,7 +5,10 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 
 use rayon::prelude::*;
 
-use super::{Item, RoomSource, Sections, lazy_event::Known};
+use super::{
+    lazy_event::LazyEvent,
+    source::{Item, RoomSource, Sections},
+};
 use crate::import::ImportError;
 
 /// Bytes of events that make a batch.
@@ -13,11 +16,11 @@ const BATCH_BYTES: usize = 512 << 10;
 /// Batches that wait for the caller.
 const WAITING: usize = 2;
 
-/// Reads all items of a room and gives them to `visit`, events after `prepare` has had them.
+/// Reads all items of a room and gives them to `visit` in order; `prepare` has had the events before.
 pub(super) fn read(
     source: &dyn RoomSource,
     sections: Sections,
-    prepare: impl Fn(&Known) + Sync,
+    prepare: impl Fn(&LazyEvent) + Sync,
     mut visit: impl FnMut(Item) -> Result<(), ImportError>,
 ) -> Result<(), ImportError> {
     if source.is_in_memory() {
@@ -40,7 +43,7 @@ pub(super) fn read(
 fn fill(
     source: &dyn RoomSource,
     sections: Sections,
-    prepare: &(impl Fn(&Known) + Sync),
+    prepare: &(impl Fn(&LazyEvent) + Sync),
     sender: &SyncSender<Vec<Item>>,
 ) -> Result<(), ImportError> {
     let mut batch = Vec::new();
@@ -61,7 +64,7 @@ fn fill(
 }
 
 /// Prepares events on all cores.
-pub(super) fn prepare_all(items: &[Item], prepare: &(impl Fn(&Known) + Sync)) {
+pub(super) fn prepare_all(items: &[Item], prepare: &(impl Fn(&LazyEvent) + Sync)) {
     items.par_iter().with_min_len(16).for_each(|item| match item {
         Item::Outlier(event) | Item::Timeline(event) => prepare(event),
         Item::State(_) | Item::Receipt(_) => {}

@@ -1,11 +1,15 @@
-//! Rooms on their way to the import: while one is imported, the next ones are read, and small ones parsed as a whole.
+//! Prefetch of rooms: while one is imported, the next ones are read, and small ones parsed as a whole.
 
 use std::{
     iter,
     sync::mpsc::{Receiver, SyncSender, sync_channel},
 };
 
-use super::{Item, RoomSource, Sections, Visit, lazy_event::Parser, parse_ahead};
+use super::{
+    lazy_event::Parser,
+    parse_ahead,
+    source::{Item, RoomSource, Sections, Visit},
+};
 use crate::{
     dump::{DumpReader, ReadError, RoomReader, format::DumpRoom},
     import::ImportError,
@@ -13,19 +17,19 @@ use crate::{
 
 /// Bytes of the files of a room that is held in memory, parsed.
 const SMALL: u64 = 2 << 20;
-/// How many threads read rooms. One would be slower than the import: it does nothing while all cores parse.
+/// How many threads read rooms. A single reader could not keep up: it idles while every core parses.
 const READERS: usize = 2;
 /// Rooms of each reader that wait for the import.
 const WAITING: usize = 1;
 
-/// A room that is read once. The import reads it several times.
+/// A room that was read from the disk once. The import reads it several times.
 #[derive(Debug)]
-struct Held {
+struct PrefetchedRoom {
     reader: RoomReader,
     items: Vec<Item>,
 }
 
-impl RoomSource for Held {
+impl RoomSource for PrefetchedRoom {
     fn head(&self) -> &DumpRoom {
         self.reader.head()
     }
@@ -47,7 +51,7 @@ impl RoomSource for Held {
 type Next = Result<Box<dyn RoomSource + Send>, ImportError>;
 
 /// Gives all rooms of a dump to `import`, in order.
-pub(in crate::import) fn each(
+pub(super) fn each(
     dump: &DumpReader,
     mut import: impl FnMut(&dyn RoomSource) -> Result<(), ImportError>,
 ) -> Result<(), ImportError> {
@@ -86,10 +90,11 @@ fn open(room: Result<RoomReader, ReadError>) -> Next {
         items.push(item);
         Ok(true)
     })?;
-    let parser = Parser::of(reader.head());
-    parse_ahead::prepare_all(&items, &|event| {
-        event.peeked();
-        event.parse(&parser);
-    });
-    Ok(Box::new(Held { reader, items }))
+    if let Some(parser) = Parser::of(reader.head()) {
+        parse_ahead::prepare_all(&items, &|event| {
+            event.peeked();
+            event.parse(&parser);
+        });
+    }
+    Ok(Box::new(PrefetchedRoom { reader, items }))
 }

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use ruma::{EventId, OwnedUserId, RoomId};
 
-use super::numbering::Index;
+use super::numbering::Numbering;
 use crate::{
     dump::format::DumpRemoteReceipt,
     import::{
-        Import, ImportError,
+        ImportError,
         row_writer::Rows,
-        users::receipt::{Candidate, Refusal, SUPERSEDED},
+        skip::SkipReason,
+        users::receipt::{Candidate, SUPERSEDED},
     },
     tally::{Kind, Tally},
 };
@@ -23,23 +24,24 @@ impl RemoteReceipts {
     pub(super) fn add(
         &mut self,
         receipt: DumpRemoteReceipt,
-        index: &Index,
-        import: &mut Import<'_>,
+        numbering: &Numbering,
+        server_name: &str,
+        tally: &mut Tally,
     ) {
-        import.tally.read(Kind::Receipt, 1);
+        tally.read(Kind::Receipt, 1);
         let DumpRemoteReceipt { user_id, thread_id, event_id, ts } = receipt;
-        let mut skip = |event_id: &EventId, (reason, detail): Refusal| {
+        let mut leave = |event_id: &EventId, reason: SkipReason| {
             let item = format!("m.read of {user_id} at {event_id}");
-            import.tally.skip(Kind::Receipt, item, reason, detail);
+            tally.leave(Kind::Receipt, item, reason);
         };
-        if user_id.server_name() == import.server_name.as_str() {
-            let refusal = ("receipt-not-remote", "receipts of local users are with the users");
-            return skip(&event_id, refusal);
+        if user_id.server_name() == server_name {
+            let detail = "receipts of local users are with the users";
+            return leave(&event_id, SkipReason::new("receipt-not-remote", detail));
         }
-        let count = index.count(&event_id);
+        let count = numbering.count(&event_id);
         let mut candidate = match Candidate::new(&event_id, thread_id.as_deref(), ts, count) {
             Ok(candidate) => candidate,
-            Err(refusal) => return skip(&event_id, refusal),
+            Err(reason) => return leave(&event_id, reason),
         };
         let Some(kept) = self.0.get_mut(&user_id) else {
             self.0.insert(user_id, candidate);
@@ -48,7 +50,7 @@ impl RemoteReceipts {
         if kept.rank() < candidate.rank() {
             std::mem::swap(kept, &mut candidate);
         }
-        skip(&candidate.event_id, SUPERSEDED);
+        leave(&candidate.event_id, SUPERSEDED);
     }
 
     pub(super) fn write(

@@ -5,17 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use ruma::OwnedEventId;
 
 use super::{
-    first_pass::Survey,
-    numbering::{Index, Slot},
+    first_pass::FirstPass,
+    numbering::{Numbering, Slot},
+    source::{Item, RoomSource, Sections},
 };
 use crate::{
     dump::format::DumpState,
     import::{ImportError, events::state_layers::State, row_writer::Rows},
+    tally::{Kind, Tally},
 };
 
-/// A state that others are based on, until the last of them is there.
+/// A state that others are based on, kept until the last of them is written.
 #[derive(Clone, Debug, Default)]
-struct Live {
+struct BaseState {
     state: State,
     /// Whether its history visibility could not be kept.
     visibility_lost: bool,
@@ -30,9 +32,9 @@ pub(super) struct States {
     visibility_key: u64,
     /// Keys of member events of this server's users, of all states.
     pub(super) own_members: BTreeSet<u64>,
-    live: BTreeMap<u64, Live>,
+    live: BTreeMap<u64, BaseState>,
     /// The state added last.
-    last: Live,
+    last: BaseState,
     /// Short state hashes by id, of states that events may have before them.
     hashes: BTreeMap<u64, u64>,
     /// The state event that an event replaces, by short event ids.
@@ -58,7 +60,7 @@ impl States {
             create_key: rows.short_state_key("m.room.create", "")?,
             visibility_key: rows.short_state_key("m.room.history_visibility", "")?,
             live: BTreeMap::new(),
-            last: Live::default(),
+            last: BaseState::default(),
             hashes: BTreeMap::new(),
             replaced: BTreeMap::new(),
             replacements: BTreeMap::new(),
@@ -67,11 +69,36 @@ impl States {
         })
     }
 
-    /// Stores a state.
-    pub(super) fn add(
+    /// Writes all states of a room. One whose base is not in the dump is left out.
+    pub(super) fn write(
+        &mut self,
+        source: &dyn RoomSource,
+        first_pass: &FirstPass,
+        rows: &mut Rows<'_>,
+        tally: &mut Tally,
+    ) -> Result<(), ImportError> {
+        let mut last = 0;
+        source.read(Sections::States, &mut |item| {
+            let Item::State(state) = item else { return Ok(true) };
+            tally.read(Kind::State, 1);
+            if state.id > last && first_pass.states.contains_key(&state.id) {
+                last = state.id;
+                tally.written(Kind::State, 1);
+                self.add(&state, first_pass, rows)?;
+            } else {
+                let item = format!("{} of {}", state.id, source.head().room_id);
+                let detail = "it differs from a state that the dump hasn't; dump again";
+                tally.skip(Kind::State, item, "state-base-missing", detail);
+            }
+            Ok(true)
+        })
+    }
+
+    /// Writes a state.
+    fn add(
         &mut self,
         dumped: &DumpState,
-        survey: &Survey,
+        first_pass: &FirstPass,
         rows: &mut Rows<'_>,
     ) -> Result<(), ImportError> {
         let id = dumped.id;
@@ -92,7 +119,7 @@ impl States {
         }
         for (kind, state_key, event) in &dumped.set {
             let key = rows.short_state_key(kind, state_key)?;
-            let slot = survey.index.get_at(event, kind, state_key);
+            let slot = first_pass.numbering.get_at(event, kind, state_key);
             if kind == "m.room.member"
                 && state_key.split_once(':').is_some_and(|(_, name)| name == self.server_name)
             {
@@ -101,7 +128,7 @@ impl States {
             if key == self.visibility_key {
                 visibility_lost = slot.is_none();
             }
-            changes.insert(key, slot.map(|slot| survey.index.short(slot)));
+            changes.insert(key, slot.map(|slot| first_pass.numbering.short(slot)));
             if slot.is_none() {
                 self.missing.insert(event.clone());
             }
@@ -110,12 +137,12 @@ impl States {
         if state.get(self.create_key).is_some() && !visibility_lost {
             self.hashes.insert(id, state.short_state_hash());
         }
-        self.look_up(id, &state, survey);
+        self.look_up(id, &state, first_pass);
         if self.current_id == Some(id) {
             self.current = state.clone();
         }
-        self.last = Live { state, visibility_lost };
-        let last_child = |id| survey.states.get(&id).copied().unwrap_or(0);
+        self.last = BaseState { state, visibility_lost };
+        let last_child = |id| first_pass.states.get(&id).copied().unwrap_or(0);
         if last_child(id) != 0 {
             self.live.insert(id, self.last.clone());
         }
@@ -126,11 +153,11 @@ impl States {
     }
 
     /// Finds what the events right after this state replace in it.
-    fn look_up(&mut self, id: u64, state: &State, survey: &Survey) {
-        let from = survey.before.partition_point(|(before, _, _)| *before < id);
-        let events = survey.before.iter().skip(from).take_while(|(before, _, _)| *before == id);
+    fn look_up(&mut self, id: u64, state: &State, first_pass: &FirstPass) {
+        let from = first_pass.before.partition_point(|(before, _, _)| *before < id);
+        let events = first_pass.before.iter().skip(from).take_while(|(before, _, _)| *before == id);
         for (_, key, slot) in events {
-            let short = survey.index.short(*slot);
+            let short = first_pass.numbering.short(*slot);
             if let Some(old) = state.get(*key).filter(|old| *old != short) {
                 self.replaced.insert(short, old);
                 let uses = self.replacements.entry(old).or_default();
@@ -140,8 +167,8 @@ impl States {
     }
 
     /// Events that are replaced by earlier ones, by short event id.
-    pub(super) fn replaced_later(&self, index: &Index) -> BTreeSet<u64> {
-        let later = |short: &u64, old: &u64| old > short && index.is_of_timeline(*old);
+    pub(super) fn replaced_later(&self, numbering: &Numbering) -> BTreeSet<u64> {
+        let later = |short: &u64, old: &u64| old > short && numbering.is_of_timeline(*old);
         self.replaced.iter().filter(|(short, old)| later(short, old)).map(|(_, old)| *old).collect()
     }
 
@@ -152,14 +179,14 @@ impl States {
     }
 
     /// Whether the room has a present state, and at least one event that it can show.
-    pub(super) fn suffice(&self, survey: &Survey) -> bool {
+    pub(super) fn suffice(&self, first_pass: &FirstPass) -> bool {
         self.current.get(self.create_key).is_some()
-            && (survey.create_in_timeline
-                || survey.used_states.iter().any(|state| self.hashes.contains_key(state)))
+            && (first_pass.create_in_timeline
+                || first_pass.used_states.iter().any(|state| self.hashes.contains_key(state)))
     }
 
     /// Whether an event is in the present state.
-    pub(super) fn is_current(&self, key: u64, slot: Slot, survey: &Survey) -> bool {
-        self.current.get(key) == Some(survey.index.short(slot))
+    pub(super) fn is_current(&self, key: u64, slot: Slot, first_pass: &FirstPass) -> bool {
+        self.current.get(key) == Some(first_pass.numbering.short(slot))
     }
 }

@@ -1,246 +1,225 @@
-//! The last readings of a room: every row.
+//! The final passes over a room, which write all its rows.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ruma::{EventId, OwnedEventId, OwnedRoomId, room_version_rules::RoomVersionRules};
+use ruma::{EventId, OwnedEventId};
 
 use super::{
-    Item, RoomSource, Sections,
-    first_pass::{self, Survey},
-    lazy_event::{Known, Parser},
+    ImportedRooms,
+    first_pass::{self, FirstPass},
+    hidden::{Hidden, RoomSigner},
+    lazy_event::{LazyEvent, Parser},
     membership::Members,
     numbering::Slot,
     parse_ahead,
     remote_receipts::RemoteReceipts,
+    source::{Item, RoomSource, Sections},
     states::States,
-    unsigned::Additions,
+    unsigned::UnsignedParts,
 };
 use crate::{
     conduit::schema::{layout::Part, pdu_id::PduCount, trees},
     counted::counted,
-    dump::format::{DumpEvent, DumpRoom, DumpState},
+    dump::format::{DumpEvent, DumpRoom},
     findings::{Finding, Severity},
     import::{
-        Import, ImportError,
+        ImportError,
+        context::Context,
         events::{
             event::{Event, Unsigned},
-            timeline_rows::{Replaced, TimelineEvent, relate},
+            timeline_rows::{Replaced, TimelineEvent, relate, write_state_before},
         },
-        rooms::hidden::{Hidden, Place, hide},
+        row_writer::Rows,
+        skip::SkipReason,
     },
-    tally::{DUPLICATE_EVENT, Kind},
+    tally::{DUPLICATE_EVENT, Kind, Tally},
 };
+
+const TWICE: SkipReason = SkipReason::new(DUPLICATE_EVENT, "the dump has it twice");
+const IN_TIMELINE: SkipReason =
+    SkipReason::new("also-in-timeline", "it is imported as part of the timeline");
+const NO_STATE_BEFORE: SkipReason = SkipReason::new(
+    "no-state-before",
+    "without the state before it, Conduit would show it to everybody; if it is a state event, it still counts as such",
+);
 
 /// Writes a room; `None` if its states turn out not to be good enough, with nothing written that makes it a room.
 pub(super) fn write(
-    import: &mut Import<'_>,
     source: &dyn RoomSource,
     parser: &Parser<'_>,
-    mut survey: Survey,
-) -> Result<Option<OwnedRoomId>, ImportError> {
+    mut first_pass: FirstPass,
+    context: &Context,
+    rows: &mut Rows<'_>,
+    tally: &mut Tally,
+) -> Result<Option<ImportedRooms>, ImportError> {
     let head = source.head();
-    let Some(rules) = &parser.rules else { return Ok(None) };
-    let server_name = import.server_name.clone();
-    let rows = &mut import.rows;
-    let states = States::new(head.current_state, &server_name, rows)?;
+    let mut states = States::new(head.current_state, &context.server_name, rows)?;
     let short_room = rows.next();
-    rows.reserve(survey.missing(head));
-    survey.index.number(rows);
+    rows.reserve(first_pass.missing(head));
+    first_pass.numbering.number(rows);
+    states.write(source, &first_pass, rows, tally)?;
+    if !states.suffice(&first_pass) {
+        return Ok(None);
+    }
+    let unsigned_parts = UnsignedParts::collect(source, parser, &first_pass, &states)?;
     let mut writer = Writer {
         head,
-        rules,
-        hidden: None,
+        parser,
+        context,
+        rows,
+        tally,
         short_room,
-        members: Members::new(head, &server_name),
-        extremities: head.forward_extremities.iter().map(|id| &**id).collect(),
-        survey,
+        first_pass,
         states,
-        additions: Additions::default(),
+        unsigned_parts,
+        members: Members::new(head, &context.server_name),
+        extremities: head.forward_extremities.iter().map(|id| &**id).collect(),
+        receipts: RemoteReceipts::default(),
+        hidden: None,
         kept: BTreeMap::new(),
-        last_state: 0,
         next_outlier: 0,
         next_timeline: 0,
         last_event: None,
-        receipts: RemoteReceipts::default(),
+        erased: 0,
     };
-    source.read(Sections::States, &mut |item| {
-        if let Item::State(state) = item {
-            writer.state(&state, import)?;
-        }
-        Ok(true)
-    })?;
-    if !writer.states.suffice(&writer.survey) {
-        return Ok(None);
-    }
-    writer.additions = Additions::collect(source, parser, &writer.survey, &writer.states)?;
-    let prepare = |event: &Known| event.parse(parser);
+    let prepare = |event: &LazyEvent| event.parse(parser);
     parse_ahead::read(source, Sections::Events, prepare, |item| match item {
         Item::State(_) => Ok(()),
-        Item::Outlier(event) => writer.outlier(&event, parser, import),
-        Item::Timeline(event) => writer.timeline(&event, parser, import),
+        Item::Outlier(event) => writer.outlier(&event),
+        Item::Timeline(event) => writer.timeline(&event),
         Item::Receipt(receipt) => {
-            writer.receipts.add(receipt, &writer.survey.index, import);
+            let Writer { first_pass, context, tally, receipts, .. } = &mut writer;
+            receipts.add(receipt, &first_pass.numbering, &context.server_name, tally);
             Ok(())
         }
     })?;
-    writer.finish(import)?;
-    Ok(Some(head.room_id.clone()))
+    writer.finish().map(Some)
 }
 
 /// Where an event is written. Its slot may promise a place in the timeline that its state does not allow.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Written {
-    Outside,
-    InTimeline,
+enum Section {
+    Outliers,
+    Timeline,
 }
 
-/// A room under way.
-struct Writer<'a> {
+/// Writes the events of a room, outliers first, and at the end what makes them a room.
+struct Writer<'a, 's> {
     head: &'a DumpRoom,
-    rules: &'a RoomVersionRules,
-    /// States that hide events; none until there is something to hide.
-    hidden: Option<Hidden>,
+    parser: &'a Parser<'a>,
+    context: &'a Context,
+    rows: &'a mut Rows<'s>,
+    tally: &'a mut Tally,
     short_room: u64,
+    first_pass: FirstPass,
+    states: States,
+    unsigned_parts: UnsignedParts,
     members: Members<'a>,
     extremities: BTreeSet<&'a EventId>,
-    survey: Survey,
-    states: States,
-    additions: Additions,
+    receipts: RemoteReceipts,
+    /// States that hide events; none until there is something to hide.
+    hidden: Option<Hidden>,
     /// State events that later ones replace, by short event id, until the last of these is written.
     kept: BTreeMap<u64, Replaced>,
-    last_state: u64,
     next_outlier: u64,
     next_timeline: u64,
-    /// The event written last into the timeline.
+    /// The last event that was written into the timeline.
     last_event: Option<OwnedEventId>,
-    receipts: RemoteReceipts,
+    /// Number of events without their content, as their senders were erased.
+    erased: u64,
 }
 
-impl Writer<'_> {
-    fn state(&mut self, state: &DumpState, import: &mut Import<'_>) -> Result<(), ImportError> {
-        import.tally.read(Kind::State, 1);
-        if state.id <= self.last_state || !self.survey.states.contains_key(&state.id) {
-            let item = format!("{} of {}", state.id, self.head.room_id);
-            let detail = "it differs from a state that the dump hasn't; dump again";
-            import.tally.skip(Kind::State, item, "state-base-missing", detail);
-            return Ok(());
-        }
-        self.last_state = state.id;
-        import.tally.written(Kind::State, 1);
-        self.states.add(state, &self.survey, &mut import.rows)
+impl Writer<'_, '_> {
+    fn outlier(&mut self, event: &LazyEvent) -> Result<(), ImportError> {
+        self.tally.read(Kind::Outlier, 1);
+        let slot = self.first_pass.numbering.get(&event.event_id);
+        let reason = match (slot, event.parsed(self.parser)) {
+            (Some(Slot::Timeline(_)), _) => IN_TIMELINE,
+            (_, Err(reason)) => {
+                self.first_pass.numbering.remove(&event.event_id);
+                reason.clone()
+            }
+            (Some(slot @ Slot::Outlier(number)), Ok(parsed)) if number >= self.next_outlier => {
+                self.write_outlier(parsed, event, slot)?;
+                self.tally.written(Kind::Outlier, 1);
+                return Ok(());
+            }
+            _ => TWICE,
+        };
+        self.tally.leave(Kind::Outlier, event.event_id.as_str(), reason);
+        Ok(())
     }
 
-    fn outlier(
-        &mut self,
-        event: &Known,
-        parser: &Parser<'_>,
-        import: &mut Import<'_>,
-    ) -> Result<(), ImportError> {
-        import.tally.read(Kind::Outlier, 1);
-        let skip = |import: &mut Import<'_>, reason, detail: &str| {
-            import.tally.skip(Kind::Outlier, event.event_id.as_str(), reason, detail);
-            Ok(())
-        };
-        let slot = self.survey.index.get(&event.event_id);
-        if matches!(slot, Some(Slot::Timeline(_))) {
-            return skip(import, "also-in-timeline", "it is imported as part of the timeline");
-        }
-        let parsed = match event.parsed(parser) {
-            Ok(parsed) => parsed,
-            Err((reason, detail)) => {
-                self.survey.index.remove(&event.event_id);
-                return skip(import, reason, detail);
+    fn timeline(&mut self, event: &LazyEvent) -> Result<(), ImportError> {
+        self.tally.read(Kind::TimelineEvent, 1);
+        let reason = match event.parsed(self.parser) {
+            Ok(parsed) => self.timeline_event(parsed, event)?,
+            Err(reason) => {
+                self.first_pass.numbering.remove(&event.event_id);
+                Some(reason.clone())
             }
         };
-        match slot {
-            Some(slot @ Slot::Outlier(number)) if number >= self.next_outlier => {
-                self.write_outlier(parsed, event, slot, import)?;
-                import.tally.written(Kind::Outlier, 1);
-                Ok(())
-            }
-            _ => skip(import, DUPLICATE_EVENT, "the dump has it twice"),
+        match reason {
+            Some(reason) => self.tally.leave(Kind::TimelineEvent, event.event_id.as_str(), reason),
+            None => self.tally.written(Kind::TimelineEvent, 1),
         }
+        Ok(())
     }
 
-    fn timeline(
+    /// Writes an event into the timeline, or says why not. A state event without a state before it is written outside.
+    fn timeline_event(
         &mut self,
-        event: &Known,
-        parser: &Parser<'_>,
-        import: &mut Import<'_>,
-    ) -> Result<(), ImportError> {
-        import.tally.read(Kind::TimelineEvent, 1);
-        let skip = |import: &mut Import<'_>, reason, detail: &str| {
-            import.tally.skip(Kind::TimelineEvent, event.event_id.as_str(), reason, detail);
-            Ok(())
-        };
-        let slot = self.survey.index.get(&event.event_id);
-        let parsed = match event.parsed(parser) {
-            Ok(parsed) => parsed,
-            Err((reason, detail)) => {
-                self.survey.index.remove(&event.event_id);
-                return skip(import, reason, detail);
-            }
-        };
-        let before = event.state_before.and_then(|state| self.states.hash(state));
-        let is_first = first_pass::is_first(parsed);
-        match slot {
+        event: &Event,
+        dumped: &DumpEvent,
+    ) -> Result<Option<SkipReason>, ImportError> {
+        let before = dumped.state_before.and_then(|state| self.states.hash(state));
+        let is_first = first_pass::is_first(event);
+        match self.first_pass.numbering.get(&event.id) {
             Some(slot @ Slot::Timeline(number)) if number >= self.next_timeline => {
                 self.next_timeline = number.saturating_add(1);
                 if before.is_some() || is_first {
                     let before = before.filter(|_| !is_first);
-                    self.write_timeline(parsed, event, slot, before, import)?;
-                    import.tally.written(Kind::TimelineEvent, 1);
-                    return Ok(());
+                    self.write_timeline(event, dumped, slot, before)?;
+                    return Ok(None);
                 }
-                if parsed.state_key.is_some() {
-                    self.write_outlier(parsed, event, slot, import)?;
+                if event.state_key.is_some() {
+                    self.write_outlier(event, dumped, slot)?;
                 }
-                self.survey.index.remove(&event.event_id);
+                self.first_pass.numbering.remove(&event.id);
             }
             Some(slot @ Slot::Outlier(number)) if number >= self.next_outlier => {
-                self.write_outlier(parsed, event, slot, import)?;
+                self.write_outlier(event, dumped, slot)?;
             }
-            Some(Slot::Timeline(_)) => {
-                return skip(import, DUPLICATE_EVENT, "the dump has it twice");
-            }
+            Some(Slot::Timeline(_)) => return Ok(Some(TWICE)),
             Some(Slot::Outlier(_)) | None => {}
         }
-        skip(
-            import,
-            "no-state-before",
-            "without the state before it, Conduit would show it to everybody; if it is a state event, it still counts as such",
-        )
+        Ok(Some(NO_STATE_BEFORE))
     }
 
     /// Writes what outliers and timeline events have in common. Gives the short event id.
-    fn write_known(
+    fn register(
         &mut self,
         event: &Event,
         dumped: &DumpEvent,
         slot: Slot,
-        place: Written,
-        import: &mut Import<'_>,
+        section: Section,
     ) -> Result<u64, ImportError> {
-        import.erased = import.erased.saturating_add(u64::from(dumped.erased));
-        let rows = &mut import.rows;
-        let short = self.survey.index.short(slot);
+        self.erased = self.erased.saturating_add(u64::from(dumped.erased));
+        let short = self.first_pass.numbering.short(slot);
         let id = Part::Text(event.id.as_str());
-        rows.put(&trees::EVENTID_SHORTEVENTID, &[id], &[Part::U64(short)])?;
-        rows.put(&trees::SHORTEVENTID_EVENTID, &[Part::U64(short)], &[id])?;
-        if let Some(state_key) = &event.state_key {
-            let key = rows.short_state_key(&event.kind, state_key)?;
-            let is_current = self.states.is_current(key, slot, &self.survey);
-            // What is outside of the timeline has no count; its short id is a number of the same counter.
-            let in_timeline = place == Written::InTimeline;
-            let count = self.survey.index.count_of(slot).filter(|_| in_timeline).unwrap_or(short);
-            self.members.event(event, is_current.then_some(count), rows)?;
-            if self.states.replacements.contains_key(&short) {
-                let kept = Replaced {
-                    content: event.content().to_owned(),
-                    sender: event.sender.to_string(),
-                };
-                self.kept.insert(short, kept);
-            }
+        self.rows.put(&trees::EVENTID_SHORTEVENTID, &[id], &[Part::U64(short)])?;
+        self.rows.put(&trees::SHORTEVENTID_EVENTID, &[Part::U64(short)], &[id])?;
+        let Some(state_key) = &event.state_key else { return Ok(short) };
+        let key = self.rows.short_state_key(&event.kind, state_key)?;
+        let is_current = self.states.is_current(key, slot, &self.first_pass);
+        // What is outside of the timeline has no count; its short id is a number of the same counter.
+        let in_timeline = section == Section::Timeline;
+        let count = self.first_pass.numbering.count_of(slot).filter(|_| in_timeline);
+        let current = is_current.then_some(count.unwrap_or(short));
+        self.members.event(event, current, self.rows)?;
+        if self.states.replacements.contains_key(&short) {
+            let content = event.content().to_owned();
+            self.kept.insert(short, Replaced { content, sender: event.sender.to_string() });
         }
         Ok(short)
     }
@@ -250,51 +229,44 @@ impl Writer<'_> {
         event: &Event,
         dumped: &DumpEvent,
         slot: Slot,
-        import: &mut Import<'_>,
     ) -> Result<(), ImportError> {
         if let Slot::Outlier(number) = slot {
             self.next_outlier = number.saturating_add(1);
         }
-        let short = self.write_known(event, dumped, slot, Written::Outside, import)?;
-        let state = self.hidden_state(event, slot, import)?;
-        hide(short, state, &mut import.rows)?;
+        let short = self.register(event, dumped, slot, Section::Outliers)?;
+        let state = self.hidden_state(event, slot)?;
+        write_state_before(short, state, self.rows)?;
         let mut unsigned = Unsigned::default();
-        if let Some(because) = self.additions.redaction(dumped)? {
+        if let Some(because) = self.unsigned_parts.redaction(dumped)? {
             unsigned.add("redacted_because", because);
         }
         let key = [Part::Text(event.id.as_str())];
         let tree = &trees::EVENTID_OUTLIERPDU;
-        import.rows.put_raw(tree, tree.key(&key), event.stored(&unsigned))?;
+        self.rows.put_raw(tree, tree.key(&key), event.stored(&unsigned))?;
         if dumped.soft_failed {
-            import.rows.mark(&trees::SOFTFAILEDEVENTIDS, &key)?;
+            self.rows.mark(&trees::SOFTFAILEDEVENTIDS, &key)?;
         }
         Ok(())
     }
 
     /// The state that keeps an event outside of the timeline from being read.
-    fn hidden_state(
-        &mut self,
-        event: &Event,
-        slot: Slot,
-        import: &mut Import<'_>,
-    ) -> Result<u64, ImportError> {
-        let rows = &mut import.rows;
+    fn hidden_state(&mut self, event: &Event, slot: Slot) -> Result<u64, ImportError> {
         let hidden = if let Some(hidden) = self.hidden {
             hidden
         } else {
-            let place = Place {
+            let signer = RoomSigner {
                 room: &self.head.room_id,
-                rules: self.rules,
-                server_name: &import.server_name,
-                key: &import.signer,
+                rules: &self.parser.rules,
+                server_name: &self.context.server_name,
+                key: &self.context.signer,
             };
             let (current, own_members) = (&self.states.current, &self.states.own_members);
-            *self.hidden.insert(Hidden::write(&place, current, own_members, rows)?)
+            *self.hidden.insert(Hidden::write(&signer, current, own_members, self.rows)?)
         };
         let Some(state_key) = event.state_key.as_deref() else { return Ok(hidden.outside) };
-        let key = rows.short_state_key(&event.kind, state_key)?;
+        let key = self.rows.short_state_key(&event.kind, state_key)?;
         let is_own_member = self.states.own_members.contains(&key)
-            && self.states.is_current(key, slot, &self.survey);
+            && self.states.is_current(key, slot, &self.first_pass);
         Ok(if is_own_member { hidden.own_members } else { hidden.outside })
     }
 
@@ -303,36 +275,29 @@ impl Writer<'_> {
         event: &Event,
         dumped: &DumpEvent,
         slot: Slot,
-        before: Option<u64>,
-        import: &mut Import<'_>,
+        state_before: Option<u64>,
     ) -> Result<(), ImportError> {
-        let short = self.write_known(event, dumped, slot, Written::InTimeline, import)?;
-        let count = self.survey.index.count_of(slot).unwrap_or(short);
-        let rows = &mut import.rows;
+        let short = self.register(event, dumped, slot, Section::Timeline)?;
+        let numbering = &self.first_pass.numbering;
+        let number = numbering.count_of(slot).unwrap_or(short);
+        let count = PduCount::Normal(number);
+        let targets = event.relations.targets().filter_map(|id| numbering.count(id));
+        for target in targets.filter(|target| *target < number) {
+            relate(target, number, self.rows)?;
+        }
         let replaced = self.replaced(short)?;
-        let redaction = self.additions.redaction(dumped)?;
-        let sender = &event.sender;
-        let mut unsigned = Unsigned::of(sender, redaction, replaced, &import.server_name);
-        if let Some((thread, latest)) = self.additions.thread(short)? {
-            let root = PduCount::Normal(count).key(self.short_room);
-            unsigned.add("m.relations", thread.write(sender, &latest, root, rows)?);
+        let redaction = self.unsigned_parts.redaction(dumped)?;
+        let server_name = &self.context.server_name;
+        let mut unsigned = Unsigned::of(&event.sender, redaction, replaced, server_name);
+        if let Some((thread, latest)) = self.unsigned_parts.thread(short)? {
+            let root = count.key(self.short_room);
+            let summary = thread.write(&event.sender, &latest, root, self.rows)?;
+            unsigned.add("m.relations", summary);
         }
-        let timeline_event = TimelineEvent {
-            event,
-            short,
-            room_id: &self.head.room_id,
-            short_room: self.short_room,
-            count: PduCount::Normal(count),
-            state_before: before,
-            unsigned,
-        };
+        let (room_id, short_room) = (&*self.head.room_id, self.short_room);
         let extremities = &self.extremities;
-        timeline_event.write(|id| extremities.iter().any(|other| *other == id), rows)?;
-        for target in event.relations.targets().filter_map(|id| self.survey.index.count(id)) {
-            if target < count {
-                relate(target, count, rows)?;
-            }
-        }
+        TimelineEvent { event, short, room_id, short_room, count, state_before, unsigned }
+            .write(|id| extremities.iter().any(|other| *other == id), self.rows)?;
         self.last_event = Some(event.id.clone());
         Ok(())
     }
@@ -341,7 +306,7 @@ impl Writer<'_> {
     fn replaced(&mut self, short: u64) -> Result<Option<Replaced>, ImportError> {
         let Some(old) = self.states.replaced.remove(&short) else { return Ok(None) };
         match self.kept(old) {
-            None => self.additions.replaced(old),
+            None => self.unsigned_parts.replaced(old),
             kept => Ok(kept),
         }
     }
@@ -357,37 +322,43 @@ impl Writer<'_> {
         self.kept.remove(&short)
     }
 
-    fn finish(self, import: &mut Import<'_>) -> Result<(), ImportError> {
-        let rows = &mut import.rows;
-        let room = Part::Text(self.head.room_id.as_str());
+    /// Writes the rows that make the events a room.
+    fn finish(self) -> Result<ImportedRooms, ImportError> {
+        let Self { head, rows, tally, states, first_pass, .. } = self;
+        let mut extremities: BTreeSet<&EventId> = self.extremities;
+        let room = Part::Text(head.room_id.as_str());
         rows.put(&trees::ROOMID_SHORTROOMID, &[room], &[Part::U64(self.short_room)])?;
-        let current = Part::U64(self.states.current.short_state_hash());
+        let current = Part::U64(states.current.short_state_hash());
         rows.put(&trees::ROOMID_SHORTSTATEHASH, &[room], &[current])?;
-        let mut leaves = self.extremities;
-        leaves.retain(|id| self.survey.index.count(id).is_some());
-        if leaves.is_empty() {
-            leaves.extend(self.last_event.as_deref());
+        extremities.retain(|id| first_pass.numbering.count(id).is_some());
+        if extremities.is_empty() {
+            extremities.extend(self.last_event.as_deref());
         }
-        for leaf in leaves {
-            let leaf = Part::Text(leaf.as_str());
-            rows.put(&trees::ROOMID_PDULEAVES, &[room, leaf], &[leaf])?;
+        for extremity in extremities {
+            let extremity = Part::Text(extremity.as_str());
+            rows.put(&trees::ROOMID_PDULEAVES, &[room, extremity], &[extremity])?;
         }
-        self.receipts.write(&self.head.room_id, rows, &mut import.tally)?;
-        let (servers, in_state) = self.members.finish(rows, &mut import.tally)?;
-        import.servers.extend(servers);
-        import.in_states.extend(in_state);
-        if let Some(first) = self.states.missing.first() {
-            import.findings.push(Finding::import(
-                Severity::Warning,
-                "I008",
-                self.head.room_id.as_str(),
-                format!(
-                    "{} not in the dump, can't be stored, or not of its key, {first} among them",
-                    counted(self.states.missing.len(), ["event of its state is", "events of its state are"])
-                ),
-                "the state goes without them; if that matters, look for the events in the report and dump again",
-            ));
-        }
-        Ok(())
+        self.receipts.write(&head.room_id, rows, tally)?;
+        let (servers, users_in_states) = self.members.finish(rows, tally)?;
+        Ok(ImportedRooms {
+            ids: [head.room_id.clone()].into(),
+            servers,
+            users_in_states,
+            erased: self.erased,
+            findings: missing_from_states(head, &states.missing).into_iter().collect(),
+        })
     }
+}
+
+/// What the operator must know of events that are in states and can't be kept there.
+fn missing_from_states(head: &DumpRoom, missing: &BTreeSet<OwnedEventId>) -> Option<Finding> {
+    let first = missing.first()?;
+    let number = counted(missing.len(), ["event of its state is", "events of its state are"]);
+    Some(Finding::import(
+        Severity::Warning,
+        "I008",
+        head.room_id.as_str(),
+        format!("{number} not in the dump, can't be stored, or not of its key, {first} among them"),
+        "the state goes without them; if that matters, look for the events in the report and dump again",
+    ))
 }

@@ -1,4 +1,4 @@
-//! A user with profile, devices, account data, pushers and filters.
+//! An account: password, profile, devices and their access tokens.
 //!
 //! Flags that Conduit doesn't know become the nearest thing that gives no more rights than before:
 //!
@@ -13,16 +13,13 @@
 #[cfg(test)]
 mod tests;
 
-use secrecy::ExposeSecret as _;
+use secrecy::ExposeSecret;
 
 use crate::{
     conduit::schema::{layout::Part, trees},
-    dump::{
-        MessageReader,
-        format::{DumpDevice, DumpUser},
-    },
-    import::{Import, ImportError},
-    tally::Kind,
+    dump::format::{DumpAccessToken, DumpDevice, DumpUser},
+    import::{ImportError, row_writer::Rows, skip::SkipReason},
+    tally::{Kind, Tally},
 };
 
 /// A hash that is not known: Conduit takes what is no argon2 hash for "does not match", a patched one asks Synapse.
@@ -30,59 +27,40 @@ const UNKNOWN: &str = "*";
 /// The hash of an account that may not log in: patched or not, Conduit takes it for "does not match".
 const LOCKED: &str = "!";
 
-impl Import<'_> {
-    /// Imports a user, and the messages that wait for the user's devices.
-    pub(in crate::import) fn user(
-        &mut self,
-        mut user: DumpUser,
-        messages: MessageReader,
-    ) -> Result<(), ImportError> {
-        let user = &mut user;
-        self.tally.read(Kind::User, 1);
-        let id = user.user_id.as_str();
-        if user.user_id.localpart() == "conduit" {
-            let detail = "Conduit needs the name for itself; the account was deactivated";
-            self.tally.skip(Kind::User, id, "name-taken-by-conduit", detail);
-            return Ok(());
-        }
-        self.password(user)?;
-        self.profile(user)?;
-        self.nowhere(user);
-        let may_act = may_act(user);
-        if may_act && user.admin {
-            self.admins.push((user.user_id.clone(), user.profile.displayname.clone()));
-        }
-        for device in &user.devices {
-            self.device(user, device, may_act)?;
-        }
-        if !user.devices.is_empty() && !user.deactivated {
-            let version = user.device_list_stream_id.unwrap_or(0).max(len(&user.devices)).max(1);
-            self.rows.put(&trees::USERID_DEVICELISTVERSION, &[id.into()], &[version.into()])?;
-        }
-        self.account_data(user)?;
-        for pusher in &user.pushers {
-            self.pusher(user, pusher)?;
-        }
-        for (filter_id, filter) in &user.filters {
-            self.filter(id, filter_id, filter)?;
-        }
-        self.encryption(user, messages)?;
-        self.tally.written(Kind::User, 1);
-        Ok(())
+/// Writes an account.
+pub(super) fn write(
+    user: &DumpUser,
+    rows: &mut Rows<'_>,
+    tally: &mut Tally,
+) -> Result<(), ImportError> {
+    let mut writer = Writer { user, rows, tally };
+    writer.password()?;
+    writer.profile()?;
+    writer.left_in_the_dump();
+    for device in &user.devices {
+        writer.device(device)?;
     }
+    if !user.devices.is_empty() && !user.deactivated {
+        let version = user.device_list_stream_id.unwrap_or(0).max(len(&user.devices)).max(1);
+        let id = user.user_id.as_str().into();
+        writer.rows.put(&trees::USERID_DEVICELISTVERSION, &[id], &[version.into()])?;
+    }
+    Ok(())
+}
 
-    fn password(&mut self, user: &DumpUser) -> Result<(), ImportError> {
-        let id = user.user_id.as_str();
-        let hash = user.password_hash.as_ref().map(secrecy::ExposeSecret::expose_secret);
+/// Writes one account.
+struct Writer<'a, 's> {
+    user: &'a DumpUser,
+    rows: &'a mut Rows<'s>,
+    tally: &'a mut Tally,
+}
+
+impl Writer<'_, '_> {
+    fn password(&mut self) -> Result<(), ImportError> {
+        let id = self.user.user_id.as_str();
+        let hash = self.user.password_hash.as_ref().map(ExposeSecret::expose_secret);
+        let stored = stored_password(self.user);
         self.tally.read(Kind::PasswordHash, u64::from(hash.is_some()));
-        let empty = user.deactivated || user.guest || user.appservice_id.is_some();
-        let stored = if empty {
-            ""
-        } else if may_act(user) {
-            hash.unwrap_or(UNKNOWN)
-        } else {
-            LOCKED
-        };
         if hash == Some(stored) {
             self.tally.written(Kind::PasswordHash, 1);
         } else if hash.is_some() {
@@ -92,24 +70,25 @@ impl Import<'_> {
         self.rows.put(&trees::USERID_PASSWORD, &[id.into()], &[stored.into()])
     }
 
-    fn profile(&mut self, user: &DumpUser) -> Result<(), ImportError> {
-        let id = user.user_id.as_str();
+    fn profile(&mut self) -> Result<(), ImportError> {
+        let profile = &self.user.profile;
         let fields = [
-            (trees::USERID_DISPLAYNAME.tree(), &user.profile.displayname),
-            (trees::USERID_AVATARURL.tree(), &user.profile.avatar_url),
+            (trees::USERID_DISPLAYNAME.tree(), &profile.displayname),
+            (trees::USERID_AVATARURL.tree(), &profile.avatar_url),
         ];
         for (tree, value) in fields {
             if let Some(value) = value.as_deref().filter(|value| !value.is_empty()) {
                 self.tally.read(Kind::ProfileField, 1);
-                self.rows.put(tree, &[id.into()], &[value.into()])?;
+                self.rows.put(tree, &[self.user.user_id.as_str().into()], &[value.into()])?;
                 self.tally.written(Kind::ProfileField, 1);
             }
         }
         Ok(())
     }
 
-    /// What Conduit has no place for.
-    fn nowhere(&mut self, user: &DumpUser) {
+    /// Counts what Conduit has no place for.
+    fn left_in_the_dump(&mut self) {
+        let user = self.user;
         let id = &user.user_id;
         let detail = "Conduit has no place for it; it stays in the dump";
         let mut skip = |kind, item: String| {
@@ -127,69 +106,32 @@ impl Import<'_> {
         }
     }
 
-    fn device(
-        &mut self,
-        user: &DumpUser,
-        device: &DumpDevice,
-        may_act: bool,
-    ) -> Result<(), ImportError> {
+    fn device(&mut self, device: &DumpDevice) -> Result<(), ImportError> {
+        let user = self.user;
         let item = format!("{} of {}", device.device_id, user.user_id);
         self.tally.read(Kind::Device, 1);
         self.tally.read(Kind::AccessToken, len(&device.access_tokens));
-        let refused = if user.deactivated {
-            Some(("user-deactivated", "deactivated users have no devices"))
-        } else if device.dehydrated {
-            Some(("not-in-conduit", "Conduit has no dehydrated devices"))
-        } else {
-            None
-        };
-        if let Some((reason, detail)) = refused {
-            self.tally.skip(Kind::Device, &item, reason, detail);
+        if let Some(reason) = unfit_device(user, device) {
+            self.tally.leave(Kind::Device, &item, reason.clone());
             for _ in &device.access_tokens {
-                self.tally.skip(Kind::AccessToken, &item, reason, detail);
+                self.tally.leave(Kind::AccessToken, &item, reason.clone());
             }
             return Ok(());
         }
         let key: [Part<'_>; 2] = [user.user_id.as_str().into(), device.device_id.as_str().into()];
-        let metadata = Metadata {
+        let metadata = json_text(&Metadata {
             device_id: &device.device_id,
             display_name: device.display_name.as_deref(),
             last_seen_ip: device.last_seen_ip.as_deref(),
             last_seen_ts: device.last_seen_ts,
-        };
-        let metadata = json_text(&metadata);
+        });
         self.rows.put(&trees::USERDEVICEID_METADATA, &key, &[metadata.as_str().into()])?;
         self.tally.written(Kind::Device, 1);
-        self.tokens(device, may_act, &item, key)
-    }
-
-    /// One token for each device: the newest that Conduit, which knows no expiry, may have.
-    fn tokens(
-        &mut self,
-        device: &DumpDevice,
-        may_act: bool,
-        item: &str,
-        key: [Part<'_>; 2],
-    ) -> Result<(), ImportError> {
-        let mut taken = false;
-        for token in device.access_tokens.iter().rev() {
-            let refused = if !may_act {
-                Some((
-                    "account-without-rights",
-                    "the account may not act: it is a guest, locked, suspended or waits",
-                ))
-            } else if token.valid_until_ts.is_some() {
-                Some(("token-expires", "Conduit's tokens never end; the device logs in again"))
-            } else if taken {
-                Some(("older-token", "Conduit has one token for each device"))
-            } else {
-                None
-            };
-            if let Some((reason, detail)) = refused {
-                self.tally.skip(Kind::AccessToken, item, reason, detail);
+        for (token, reason) in tokens(device, may_act(user)) {
+            if let Some(reason) = reason {
+                self.tally.leave(Kind::AccessToken, &item, reason);
                 continue;
             }
-            taken = true;
             let text = Part::Text(token.token.expose_secret());
             self.rows.put(&trees::USERDEVICEID_TOKEN, &key, &[text])?;
             self.rows.put(&trees::TOKEN_USERDEVICEID, &[text], &key)?;
@@ -197,6 +139,51 @@ impl Import<'_> {
         }
         Ok(())
     }
+}
+
+/// What Conduit gets as the hash of an account's password.
+fn stored_password(user: &DumpUser) -> &str {
+    if user.deactivated || user.guest || user.appservice_id.is_some() {
+        ""
+    } else if may_act(user) {
+        user.password_hash.as_ref().map_or(UNKNOWN, ExposeSecret::expose_secret)
+    } else {
+        LOCKED
+    }
+}
+
+/// Why a device is left out.
+fn unfit_device(user: &DumpUser, device: &DumpDevice) -> Option<SkipReason> {
+    if user.deactivated {
+        Some(SkipReason::new("user-deactivated", "deactivated users have no devices"))
+    } else if device.dehydrated {
+        Some(SkipReason::new("not-in-conduit", "Conduit has no dehydrated devices"))
+    } else {
+        None
+    }
+}
+
+/// The tokens of a device, newest first, each with the reason to leave it out. At most one has none: the newest that Conduit,
+/// which knows no expiry, may have.
+fn tokens(
+    device: &DumpDevice,
+    may_act: bool,
+) -> impl Iterator<Item = (&DumpAccessToken, Option<SkipReason>)> {
+    let mut is_taken = false;
+    device.access_tokens.iter().rev().map(move |token| {
+        let reason = if !may_act {
+            let detail = "the account may not act: it is a guest, locked, suspended or waits";
+            Some(("account-without-rights", detail))
+        } else if token.valid_until_ts.is_some() {
+            Some(("token-expires", "Conduit's tokens never end; the device logs in again"))
+        } else if is_taken {
+            Some(("older-token", "Conduit has one token for each device"))
+        } else {
+            is_taken = true;
+            None
+        };
+        (token, reason.map(|(code, detail)| SkipReason::new(code, detail)))
+    })
 }
 
 /// A device's description, in Conduit's order of fields.

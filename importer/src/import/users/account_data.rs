@@ -2,56 +2,71 @@
 
 use serde_json::{json, value::RawValue};
 
-use super::super::{Import, ImportError, users::push_rules};
+use super::push_rules;
 use crate::{
     conduit::{
         account_data::{Readable, readable},
         schema::trees,
     },
     dump::format::DumpUser,
-    tally::Kind,
+    import::{ImportError, row_writer::Rows},
+    tally::{Kind, Tally},
 };
 
-impl Import<'_> {
-    pub(super) fn account_data(&mut self, user: &DumpUser) -> Result<(), ImportError> {
-        let id = user.user_id.as_str();
-        for (kind, content) in &user.account_data.global {
-            self.account_data_row(Kind::AccountData, "", id, kind, content)?;
+/// Writes a user's account data and push rules.
+pub(super) fn write(
+    user: &DumpUser,
+    rows: &mut Rows<'_>,
+    tally: &mut Tally,
+) -> Result<(), ImportError> {
+    let mut writer = Writer { user: user.user_id.as_str(), rows, tally };
+    for (kind, content) in &user.account_data.global {
+        writer.row(Kind::AccountData, "", kind, content)?;
+    }
+    for (room, types) in &user.account_data.rooms {
+        for (kind, content) in types {
+            writer.row(Kind::RoomAccountData, room.as_str(), kind, content)?;
         }
-        for (room, types) in &user.account_data.rooms {
-            for (kind, content) in types {
-                self.account_data_row(Kind::RoomAccountData, room.as_str(), id, kind, content)?;
-            }
-        }
+    }
+    writer.push_rules(user)
+}
+
+/// Writes the account data of one user.
+struct Writer<'a, 's> {
+    user: &'a str,
+    rows: &'a mut Rows<'s>,
+    tally: &'a mut Tally,
+}
+
+impl Writer<'_, '_> {
+    fn push_rules(&mut self, user: &DumpUser) -> Result<(), ImportError> {
         if user.deactivated || user.guest {
             if user.push_rules.is_some() {
                 let detail = "Conduit notifies neither deactivated users nor guests";
+                let item = format!("m.push_rules of {}", self.user);
                 self.tally.read(Kind::AccountData, 1);
-                let item = format!("m.push_rules of {id}");
                 self.tally.skip(Kind::AccountData, item, "account-without-rights", detail);
             }
-        } else {
-            let rules =
-                push_rules::content(&user.user_id, user.push_rules.as_deref(), &mut self.tally);
-            self.put_account_data("", id, "m.push_rules", &rules.to_string())?;
-            // Without them in the dump they are the defaults, which are nothing that moved.
-            let moved = u64::from(user.push_rules.is_some());
-            self.tally.read(Kind::AccountData, moved);
-            self.tally.written(Kind::AccountData, moved);
+            return Ok(());
         }
+        let rules = push_rules::content(&user.user_id, user.push_rules.as_deref(), self.tally);
+        self.put("", "m.push_rules", &rules.to_string())?;
+        // Rules that the dump doesn't have are the defaults, which are nothing that moved.
+        let moved = u64::from(user.push_rules.is_some());
+        self.tally.read(Kind::AccountData, moved);
+        self.tally.written(Kind::AccountData, moved);
         Ok(())
     }
 
-    fn account_data_row(
+    fn row(
         &mut self,
         counted: Kind,
         room: &str,
-        user: &str,
         kind: &str,
         content: &RawValue,
     ) -> Result<(), ImportError> {
         self.tally.read(counted, 1);
-        let item = format!("{kind} of {user} {room}");
+        let item = format!("{kind} of {} {room}", self.user);
         let item = item.trim();
         if room.is_empty() && kind == "m.push_rules" {
             let detail = "the user's push rules are kept elsewhere; nobody uses this copy";
@@ -59,9 +74,9 @@ impl Import<'_> {
             return Ok(());
         }
         match readable(kind, content.get()) {
-            Readable::Whole => self.put_account_data(room, user, kind, content.get())?,
+            Readable::Whole => self.put(room, kind, content.get())?,
             Readable::Part { content, left_out } => {
-                self.put_account_data(room, user, kind, &content)?;
+                self.put(room, kind, &content)?;
                 for entry in left_out {
                     self.tally.read(counted, 1);
                     let detail = "Conduit could not read the others with it; they move";
@@ -78,18 +93,13 @@ impl Import<'_> {
         Ok(())
     }
 
-    fn put_account_data(
-        &mut self,
-        room: &str,
-        user: &str,
-        kind: &str,
-        content: &str,
-    ) -> Result<(), ImportError> {
+    fn put(&mut self, room: &str, kind: &str, content: &str) -> Result<(), ImportError> {
         let count = self.rows.next();
-        let key = [room.into(), user.into(), count.into(), kind.into()];
+        let (room, user) = (room.into(), self.user.into());
+        let key = [room, user, count.into(), kind.into()];
         let event = format!("{{\"content\":{content},\"type\":{}}}", json!(kind));
         self.rows.put(&trees::ROOMUSERDATAID_ACCOUNTDATA, &key, &[event.as_str().into()])?;
-        let index = [room.into(), user.into(), kind.into()];
+        let index = [room, user, kind.into()];
         self.rows.put(&trees::ROOMUSERTYPE_ROOMUSERDATAID, &index, &key)
     }
 }

@@ -4,19 +4,62 @@ use ruma::api::client::{filter::FilterDefinition, push::Pusher};
 use secrecy::ExposeSecret as _;
 use serde_json::value::RawValue;
 
-use super::{
-    super::{Import, ImportError},
-    account::may_act,
-};
+use super::account::{json_text, may_act};
 use crate::{
     conduit::schema::{layout::Part, trees},
     dump::format::{DumpPusher, DumpUser},
-    tally::Kind,
+    import::{ImportError, row_writer::Rows, skip::SkipReason},
+    tally::{Kind, Tally},
 };
+
+/// Writes a user's pushers and filters.
+pub(super) fn write(
+    user: &DumpUser,
+    rows: &mut Rows<'_>,
+    tally: &mut Tally,
+) -> Result<(), ImportError> {
+    let id = user.user_id.as_str();
+    for pusher in &user.pushers {
+        let stored = stored(pusher);
+        let item = || format!("{} of {id}", pusher.app_id);
+        if tally.keeps(Kind::Pusher, item, unfit_pusher(user, pusher, &stored)) {
+            let key = [Part::Text(id), Part::Text(pusher.pushkey.expose_secret())];
+            rows.put(&trees::SENDERKEY_PUSHER, &key, &[stored.as_str().into()])?;
+        }
+    }
+    for (name, filter) in &user.filters {
+        let item = || format!("filter {name} of {id}");
+        if tally.keeps(Kind::Filter, item, unfit_filter(filter)) {
+            let key = [id.into(), name.as_str().into()];
+            rows.put(&trees::USERFILTERID_FILTER, &key, &[filter.get().into()])?;
+        }
+    }
+    Ok(())
+}
+
+/// Why a pusher is left out; `stored` is what [`stored`] makes of it.
+fn unfit_pusher(user: &DumpUser, pusher: &DumpPusher, stored: &str) -> Option<SkipReason> {
+    if pusher.kind != "http" {
+        let detail = format!("Conduit sends no {} pushes", pusher.kind);
+        Some(SkipReason::with("not-in-conduit", detail))
+    } else if !pusher.enabled {
+        Some(SkipReason::new("pusher-disabled", "Conduit would switch it on"))
+    } else if !may_act(user) {
+        Some(SkipReason::new("account-without-rights", "the account may not act"))
+    } else {
+        let error = serde_json::from_str::<Pusher>(stored).err()?;
+        Some(SkipReason::with("pusher-unparsable", error.to_string()))
+    }
+}
+
+fn unfit_filter(filter: &RawValue) -> Option<SkipReason> {
+    let error = serde_json::from_str::<FilterDefinition>(filter.get()).err()?;
+    Some(SkipReason::with("filter-unparsable", error.to_string()))
+}
 
 /// A pusher as Conduit stores it.
 #[derive(serde::Serialize)]
-struct Stored<'a> {
+struct StoredPusher<'a> {
     app_display_name: &'a str,
     app_id: &'a str,
     data: &'a RawValue,
@@ -28,63 +71,12 @@ struct Stored<'a> {
     pushkey: &'a str,
 }
 
-impl Import<'_> {
-    pub(super) fn pusher(
-        &mut self,
-        user: &DumpUser,
-        pusher: &DumpPusher,
-    ) -> Result<(), ImportError> {
-        let item = format!("{} of {}", pusher.app_id, user.user_id);
-        self.tally.read(Kind::Pusher, 1);
-        let stored = stored(pusher);
-        let refused = if pusher.kind != "http" {
-            Some(("not-in-conduit", format!("Conduit sends no {} pushes", pusher.kind)))
-        } else if !pusher.enabled {
-            Some(("pusher-disabled", "Conduit would switch it on".into()))
-        } else if !may_act(user) {
-            Some(("account-without-rights", "the account may not act".into()))
-        } else {
-            let parsed = serde_json::from_str::<Pusher>(&stored);
-            parsed.err().map(|error| ("pusher-unparsable", error.to_string()))
-        };
-        if let Some((reason, detail)) = refused {
-            self.tally.skip(Kind::Pusher, item, reason, detail);
-            return Ok(());
-        }
-        let key = [Part::Text(user.user_id.as_str()), Part::Text(pusher.pushkey.expose_secret())];
-        self.rows.put(&trees::SENDERKEY_PUSHER, &key, &[stored.as_str().into()])?;
-        self.tally.written(Kind::Pusher, 1);
-        Ok(())
-    }
-
-    pub(super) fn filter(
-        &mut self,
-        user: &str,
-        id: &str,
-        filter: &RawValue,
-    ) -> Result<(), ImportError> {
-        self.tally.read(Kind::Filter, 1);
-        if let Err(error) = serde_json::from_str::<FilterDefinition>(filter.get()) {
-            let item = format!("filter {id} of {user}");
-            self.tally.skip(Kind::Filter, item, "filter-unparsable", error.to_string());
-            return Ok(());
-        }
-        self.rows.put(
-            &trees::USERFILTERID_FILTER,
-            &[user.into(), id.into()],
-            &[filter.get().into()],
-        )?;
-        self.tally.written(Kind::Filter, 1);
-        Ok(())
-    }
-}
-
-/// The bytes to store: as the value that the pusher is, or, of data that is none, as it stands.
+/// The JSON to store. Data that no [`serde_json::Value`] can hold stays as it is.
 fn stored(pusher: &DumpPusher) -> String {
     let tag = pusher.profile_tag.as_deref().filter(|tag| !tag.is_empty());
     let data = serde_json::from_str::<serde_json::Value>(pusher.data.get());
     let data = data.ok().and_then(|data| serde_json::value::to_raw_value(&data).ok());
-    super::account::json_text(&Stored {
+    json_text(&StoredPusher {
         app_display_name: &pusher.app_display_name,
         app_id: &pusher.app_id,
         data: data.as_deref().unwrap_or(&pusher.data),

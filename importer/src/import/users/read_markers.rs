@@ -3,30 +3,61 @@
 //! Conduit answers a private receipt with nothing but the numbers of what is unread: no client is told of it. It keeps
 //! the place of the event (src/service/rooms/edus/read_receipt, src/api/client_server/read_marker.rs:46-71).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use ruma::{OwnedRoomId, RoomId};
+use ruma::{EventId, OwnedRoomId, RoomId};
 
-use super::receipt::{Candidate, Refusal, SUPERSEDED};
+use super::receipt::{Candidate, SUPERSEDED};
 use crate::{
     conduit::schema::{
         layout::{Part, Value},
         trees,
     },
-    dump::format::{DumpReceipt, DumpUnread, DumpUser},
-    import::{Import, ImportError},
-    tally::Kind,
+    dump::{
+        DumpReader,
+        format::{DumpReceipt, DumpUnread, DumpUser},
+    },
+    import::{ImportError, row_writer::Rows, skip::SkipReason},
+    progress::Progress,
+    tally::{Kind, Tally},
 };
 
 /// The largest number that Conduit can put into an answer (src/api/client_server/sync.rs:1099-1123).
 const MOST: u64 = (1 << 53) - 1;
 
-impl Import<'_> {
-    /// Writes a user's receipts and unread counts.
-    pub(in crate::import) fn reading(&mut self, user: &DumpUser) -> Result<(), ImportError> {
-        if user.user_id.localpart() == "conduit" {
-            return Ok(());
+const ROOM_LEFT_OUT: SkipReason = SkipReason::new("room-left-out", "its room was not imported");
+
+/// Writes all users' receipts and unread counts. `rooms` are those that were imported.
+pub(in crate::import) fn import(
+    dump: &DumpReader,
+    rooms: &BTreeSet<OwnedRoomId>,
+    rows: &mut Rows<'_>,
+    tally: &mut Tally,
+    progress: &Progress,
+) -> Result<(), ImportError> {
+    let phase = progress
+        .phase_of(["account's read markers", "accounts' read markers"], dump.number_of_users());
+    dump.each_user(|user| {
+        if !super::is_conduits_own(&user) {
+            Writer { user: &user, imported: rooms, rows, tally }.write()?;
         }
+        phase.advance(1);
+        Ok(())
+    })
+}
+
+/// Writes the receipts and unread counts of one user.
+struct Writer<'a, 's> {
+    user: &'a DumpUser,
+    /// The rooms that were imported.
+    imported: &'a BTreeSet<OwnedRoomId>,
+    rows: &'a mut Rows<'s>,
+    tally: &'a mut Tally,
+}
+
+impl Writer<'_, '_> {
+    fn write(&mut self) -> Result<(), ImportError> {
+        let user = self.user;
         let mut rooms: BTreeMap<&OwnedRoomId, (Vec<&DumpReceipt>, Option<&DumpUnread>)> =
             BTreeMap::new();
         for receipt in &user.receipts {
@@ -40,8 +71,8 @@ impl Import<'_> {
             }
         }
         for (room, (receipts, unread)) in rooms {
-            let has_read = self.receipts(user, room, &receipts)?;
-            self.unread(user, room, has_read, unread)?;
+            let has_read = self.receipts(room, &receipts)?;
+            self.unread(room, has_read, unread)?;
         }
         Ok(())
     }
@@ -49,30 +80,29 @@ impl Import<'_> {
     /// Writes the receipts of one room; whether there was one.
     fn receipts(
         &mut self,
-        user: &DumpUser,
         room: &OwnedRoomId,
         receipts: &[&DumpReceipt],
     ) -> Result<bool, ImportError> {
+        let user = self.user;
         let (mut public, mut private) = (None, None);
         let short_room = self.rows.stored(&trees::ROOMID_SHORTROOMID, room.as_bytes())?;
         let short_room = short_room.as_deref().unwrap_or_default();
         for receipt in receipts {
             self.tally.read(Kind::Receipt, 1);
-            let kept = match self.candidate(room, short_room, receipt)? {
+            let left = match self.candidate(room, short_room, receipt)? {
                 Ok(candidate) if receipt.receipt_type == "m.read" => {
                     keep(&mut public, (candidate, *receipt))
                 }
                 Ok(candidate) => keep(&mut private, (candidate, *receipt)),
-                Err(refusal) => Some((*receipt, refusal)),
+                Err(reason) => Some((*receipt, reason)),
             };
-            if let Some((receipt, (reason, detail))) = kept {
-                let item = item(user, receipt);
-                self.tally.skip(Kind::Receipt, item, reason, detail);
+            if let Some((receipt, reason)) = left {
+                self.tally.leave(Kind::Receipt, item(user, receipt), reason);
             }
         }
         let has_read = public.is_some() || private.is_some();
         if let Some((candidate, _)) = public {
-            candidate.write_public(room, &user.user_id, &mut self.rows)?;
+            candidate.write_public(room, &user.user_id, self.rows)?;
             self.tally.written(Kind::Receipt, 1);
         }
         if let Some((candidate, _)) = private {
@@ -86,44 +116,44 @@ impl Import<'_> {
         Ok(has_read)
     }
 
+    /// The receipt as Conduit could keep it, or why it can't.
     fn candidate(
-        &mut self,
+        &self,
         room: &OwnedRoomId,
         short_room: &[u8],
         receipt: &DumpReceipt,
-    ) -> Result<Result<Candidate, Refusal>, ImportError> {
-        if !self.rooms.contains(room) {
-            return Ok(Err(("room-left-out", "its room was not imported")));
+    ) -> Result<Result<Candidate, SkipReason>, ImportError> {
+        if !self.imported.contains(room) {
+            return Ok(Err(ROOM_LEFT_OUT));
         }
         let is_private = match receipt.receipt_type.as_str() {
             "m.read" => false,
             "m.read.private" => true,
-            _ => return Ok(Err(("receipt-type-unknown", "Conduit knows no such receipts"))),
+            _ => {
+                let detail = "Conduit knows no such receipts";
+                return Ok(Err(SkipReason::new("receipt-type-unknown", detail)));
+            }
         };
         let count = self.count(short_room, &receipt.event_id)?;
         let thread = receipt.thread_id.as_deref();
         let candidate = match Candidate::new(&receipt.event_id, thread, receipt.ts, count) {
             Ok(candidate) => candidate,
-            Err(refusal) => return Ok(Err(refusal)),
+            Err(reason) => return Ok(Err(reason)),
         };
         Ok(if is_private && !candidate.is_of_room() {
             let detail = "Conduit would take a private receipt of a thread for one of the room";
-            Err(("private-thread-receipt", detail))
+            Err(SkipReason::new("private-thread-receipt", detail))
         } else if is_private && count.is_none() {
             let detail = "Conduit keeps the place of its event, which is not in the timeline; \
                           the numbers of what is unread are right without it";
-            Err(("receipt-event-missing", detail))
+            Err(SkipReason::new("receipt-event-missing", detail))
         } else {
             Ok(candidate)
         })
     }
 
     /// The count of an event in the timeline of this room; a damaged table may name any event.
-    fn count(
-        &mut self,
-        short_room: &[u8],
-        event: &ruma::EventId,
-    ) -> Result<Option<u64>, ImportError> {
+    fn count(&self, short_room: &[u8], event: &EventId) -> Result<Option<u64>, ImportError> {
         let stored = self.rows.stored(&trees::EVENTID_PDUID, event.as_bytes())?;
         let fields = stored
             .as_deref()
@@ -139,28 +169,29 @@ impl Import<'_> {
     /// (src/database/key_value/rooms/user.rs:8-22, src/database/key_value/rooms/timeline.rs:282-304).
     fn unread(
         &mut self,
-        user: &DumpUser,
         room: &RoomId,
         has_read: bool,
         unread: Option<&DumpUnread>,
     ) -> Result<(), ImportError> {
+        let user = self.user;
         let user_room = [Part::Text(user.user_id.as_str()), Part::Text(room.as_str())];
         let room_user = [Part::Text(room.as_str()), Part::Text(user.user_id.as_str())];
         let joined = trees::USERROOMID_JOINED.key(&user_room);
         let is_joined = self.rows.stored(&trees::USERROOMID_JOINED, &joined)?.is_some();
-        let refused = if !self.rooms.contains(room) {
-            Some(("room-left-out", "its room was not imported"))
+        let reason = if !self.imported.contains(room) {
+            Some(ROOM_LEFT_OUT)
         } else if !is_joined {
-            Some(("not-joined", "the user is not in the room"))
+            Some(SkipReason::new("not-joined", "the user is not in the room"))
         } else if unread.is_some_and(|unread| unread.notifications.max(unread.highlights) > MOST) {
-            Some(("count-impossible", "Conduit can't answer with such a number"))
+            let detail = "Conduit can't answer with such a number";
+            Some(SkipReason::new("count-impossible", detail))
         } else {
             None
         };
-        if let Some((reason, detail)) = refused {
+        if let Some(reason) = reason {
             if unread.is_some() {
                 let item = format!("{} in {room}", user.user_id);
-                self.tally.skip(Kind::UnreadCount, item, reason, detail);
+                self.tally.leave(Kind::UnreadCount, item, reason);
             }
             return Ok(());
         }
@@ -185,7 +216,7 @@ impl Import<'_> {
 fn keep<'a>(
     kept: &mut Option<(Candidate, &'a DumpReceipt)>,
     new: (Candidate, &'a DumpReceipt),
-) -> Option<(&'a DumpReceipt, Refusal)> {
+) -> Option<(&'a DumpReceipt, SkipReason)> {
     let other = match kept {
         Some((best, _)) if best.rank() >= new.0.rank() => Some(new),
         _ => kept.replace(new),

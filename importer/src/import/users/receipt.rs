@@ -7,7 +7,7 @@ use ruma::{
 
 use crate::{
     conduit::schema::{layout::Part, trees},
-    import::{ImportError, row_writer::Rows},
+    import::{ImportError, row_writer::Rows, skip::SkipReason},
 };
 
 /// A receipt that could become Conduit's.
@@ -20,11 +20,8 @@ pub(in crate::import) struct Candidate {
     pub(in crate::import) count: Option<u64>,
 }
 
-/// A code and a sentence.
-pub(in crate::import) type Refusal = (&'static str, &'static str);
-
 /// Why a receipt that is not the newest stays behind.
-pub(in crate::import) const SUPERSEDED: Refusal = (
+pub(in crate::import) const SUPERSEDED: SkipReason = SkipReason::new(
     "one-receipt-per-room",
     "Conduit keeps one receipt of each user in a room, that for the newest event outside threads",
 );
@@ -37,13 +34,14 @@ impl Candidate {
         thread_id: Option<&str>,
         ts: u64,
         count: Option<u64>,
-    ) -> Result<Self, Refusal> {
-        let ts = UInt::new(ts).ok_or((
+    ) -> Result<Self, SkipReason> {
+        let ts = UInt::new(ts).ok_or(SkipReason::new(
             "receipt-time-impossible",
             "its time is beyond what JSON numbers of Matrix can be; reading on makes a new receipt",
         ))?;
         let thread = ReceiptThread::try_from(thread_id).map_err(|_| {
-            ("receipt-thread-unparsable", "it names a thread by what is no event id")
+            let detail = "it names a thread by what is no event id";
+            SkipReason::new("receipt-thread-unparsable", detail)
         })?;
         let ts = MilliSecondsSinceUnixEpoch(ts);
         Ok(Self { event_id: event_id.clone(), thread, ts, count })

@@ -5,15 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use ruma::{OwnedUserId, UserId, encryption::CrossSigningKey};
 use serde_json::{Map, Value, json, value::RawValue};
 
-use super::{Refusal, TAKEN};
+use super::TAKEN;
 use crate::{
     conduit::schema::{
         layout::Part,
         trees::{self, Tree},
     },
     dump::format::DumpUser,
-    import::{Import, ImportError},
-    tally::Kind,
+    import::{ImportError, row_writer::Rows, skip::SkipReason},
+    tally::{Kind, Tally},
 };
 
 /// Cross-signing keys and the trees that point to them.
@@ -23,52 +23,67 @@ const POINTERS: [(&str, &Tree); 3] = [
     ("user_signing", trees::USERID_USERSIGNINGKEYID.tree()),
 ];
 
-const UNPARSABLE: Refusal = ("key-unparsable", "it is not a user's one key with its signatures");
+const UNPARSABLE: SkipReason =
+    SkipReason::new("key-unparsable", "it is not a user's one key with its signatures");
+const REPLACED: SkipReason =
+    SkipReason::new("key-replaced", "the key is not its owner's any more; verify again");
 
-/// Master keys that other users have signed, by their owner: signer and key. Owners come before or after their signers.
-pub(in crate::import) type Signed = BTreeMap<OwnedUserId, Vec<(OwnedUserId, Box<RawValue>)>>;
+/// Writes a user's own keys. Gives their names.
+pub(super) fn write(
+    user: &DumpUser,
+    rows: &mut Rows<'_>,
+    tally: &mut Tally,
+) -> Result<BTreeSet<String>, ImportError> {
+    let mut names = BTreeSet::new();
+    let id = user.user_id.as_str();
+    for (usage, key) in &user.cross_signing_keys {
+        let tree = POINTERS.iter().find(|(known, _)| known == usage).map(|(_, tree)| *tree);
+        let parsed = tree.zip(parse(key, &user.user_id));
+        let reason = match &parsed {
+            None => Some(UNPARSABLE),
+            Some((_, (public, _))) => names.contains(public).then_some(TAKEN),
+        };
+        let item = || format!("{usage} key of {id}");
+        if tally.keeps(Kind::CrossSigningKey, item, reason)
+            && let Some((tree, (public, key))) = parsed
+        {
+            let name: [Part<'_>; 2] = [id.into(), public.as_str().into()];
+            rows.put(&trees::KEYID_KEY, &name, &[key.to_string().as_str().into()])?;
+            rows.put(tree, &[id.into()], &name)?;
+            names.insert(public);
+        }
+    }
+    Ok(names)
+}
 
-impl Import<'_> {
-    /// Writes a user's own keys and remembers what it signed. Adds the keys' names to `names`.
-    pub(super) fn cross_signing_keys(
-        &mut self,
-        user: &DumpUser,
-        names: &mut BTreeSet<String>,
-    ) -> Result<(), ImportError> {
-        let id = user.user_id.as_str();
-        for (usage, key) in &user.cross_signing_keys {
-            let tree = POINTERS.iter().find(|(known, _)| known == usage).map(|(_, tree)| *tree);
-            let parsed = tree.zip(parse(key, &user.user_id));
-            let refused = match &parsed {
-                None => Some(UNPARSABLE),
-                Some((_, (public, _))) => names.contains(public).then_some(TAKEN),
-            };
-            let item = || format!("{usage} key of {id}");
-            if self.keeps(Kind::CrossSigningKey, item, refused)
-                && let Some((tree, (public, key))) = parsed
-            {
-                let name: [Part<'_>; 2] = [id.into(), public.as_str().into()];
-                self.rows.put(&trees::KEYID_KEY, &name, &[key.to_string().as_str().into()])?;
-                self.rows.put(tree, &[id.into()], &name)?;
-                names.insert(public);
-            }
+/// Master keys that other users have signed, by their owner: signer and key. Owners come before or after their signers, so
+/// signatures are written when all keys are there.
+#[derive(Debug, Default)]
+pub(in crate::import) struct SignedKeys(BTreeMap<OwnedUserId, Vec<(OwnedUserId, Box<RawValue>)>>);
+
+impl SignedKeys {
+    /// Notes the keys that a user has signed.
+    pub(in crate::import) fn note(&mut self, signer: &DumpUser) {
+        for (owner, key) in &signer.signed_keys {
+            let of_owner = self.0.entry(owner.clone()).or_default();
+            of_owner.push((signer.user_id.clone(), key.clone()));
         }
-        for (owner, key) in &user.signed_keys {
-            let signed = self.signed.entry(owner.clone()).or_default();
-            signed.push((user.user_id.clone(), key.clone()));
-        }
-        Ok(())
     }
 
     /// Adds users' signatures to the master keys of others. Conduit has them in the key itself, and keeps the key of a
     /// user of another server for that (src/api/client_server/keys.rs:500-524).
-    pub(in crate::import) fn signatures(&mut self) -> Result<(), ImportError> {
-        for (owner, signed) in std::mem::take(&mut self.signed) {
-            let local = owner.server_name() == self.server_name.as_str();
+    pub(in crate::import) fn write(
+        self,
+        server_name: &str,
+        rows: &mut Rows<'_>,
+        tally: &mut Tally,
+    ) -> Result<(), ImportError> {
+        for (owner, signed) in self.0 {
+            let is_local = owner.server_name() == server_name;
             let pointer = trees::USERID_MASTERKEYID.key(&[owner.as_str().into()]);
-            let mut name = self.rows.get(&trees::USERID_MASTERKEYID, &pointer)?;
+            let mut name = rows.get(&trees::USERID_MASTERKEYID, &pointer)?;
             let mut row = match &name {
-                Some(name) => self.rows.get(&trees::KEYID_KEY, name)?,
+                Some(name) => rows.get(&trees::KEYID_KEY, name)?,
                 None => None,
             };
             for (signer, key) in signed {
@@ -77,25 +92,22 @@ impl Import<'_> {
                 let own_name = parsed.as_ref().map(|(public, _)| {
                     trees::KEYID_KEY.key(&[owner.as_str().into(), public.as_str().into()])
                 });
-                if name.is_none() && !local {
+                if name.is_none() && !is_local {
                     name.clone_from(&own_name);
                 }
-                let refused = if parsed.is_none() {
-                    Some(UNPARSABLE)
-                } else if name != own_name {
-                    Some(("key-replaced", "the key is not its owner's any more; verify again"))
-                } else {
-                    None
+                let reason = match &parsed {
+                    None => Some(UNPARSABLE),
+                    Some(_) => (name != own_name).then_some(REPLACED),
                 };
-                if self.keeps(Kind::KeySignature, item, refused)
+                if tally.keeps(Kind::KeySignature, item, reason)
                     && let Some((_, key)) = parsed
                 {
                     row = Some(with_signatures(row, key, signer.as_str()));
                 }
             }
             if let (Some(name), Some(row)) = (name, row) {
-                self.rows.put_raw(&trees::KEYID_KEY, name.clone(), row)?;
-                self.rows.put_raw(&trees::USERID_MASTERKEYID, pointer, name)?;
+                rows.put_raw(&trees::KEYID_KEY, name.clone(), row)?;
+                rows.put_raw(&trees::USERID_MASTERKEYID, pointer, name)?;
             }
         }
         Ok(())
