@@ -16,8 +16,6 @@ mod target;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-
 pub(crate) use self::source::chain;
 pub use self::{
     of_dump::of_dump,
@@ -30,19 +28,16 @@ use crate::{
     findings::{
         Finding,
         codes::{self, Code},
+        collector::Found,
     },
     source::survey::Survey,
     synapse::config::{Deployment, SynapseConfig},
 };
 
-/// Findings of one code that are kept; the rest is counted.
-const KEPT: u64 = 1000;
-
 /// Findings so far.
 #[derive(Debug, Default)]
 pub struct Checks {
-    findings: Vec<Finding>,
-    counts: BTreeMap<&'static str, (Code, u64)>,
+    found: Found,
     /// Sessions of others on Synapse's PostgreSQL database.
     sessions: u64,
     /// Whether Synapse's main process keeps no media.
@@ -64,7 +59,9 @@ impl Checks {
     /// Checks that no Synapse runs: before a migration, which would lose what it writes.
     /// To be called after [`Checks::survey`].
     pub fn stopped(&mut self, deployment: &Deployment, config: Option<&SynapseConfig>) {
-        self.findings.extend(running::running(deployment, config, self.sessions));
+        for finding in running::running(deployment, config, self.sessions) {
+            self.found.push(finding);
+        }
     }
 
     /// Checks what is in Synapse. `config` is absent if its APIs are read.
@@ -92,29 +89,20 @@ impl Checks {
 
     /// Adds a finding.
     pub fn add(&mut self, finding: Finding) {
-        self.findings.push(finding);
+        self.found.push(finding);
     }
 
     fn found(&mut self, code: &Code, subject: impl Into<String>, text: impl Into<String>) {
-        let (_, count) = self.counts.entry(code.code).or_insert((*code, 0));
-        *count = count.saturating_add(1);
-        if *count <= KEPT {
-            self.findings.push(code.of(subject, text));
-        }
+        self.found.add(code, subject, text);
     }
 
     /// All findings, the worst first, with a line for those that were only counted.
-    pub fn finish(mut self) -> Vec<Finding> {
-        for (code, count) in self.counts.into_values() {
-            if let Some(more) = count.checked_sub(KEPT).filter(|more| *more > 0) {
-                self.findings.push(code.of("further ones", format!("{more} more")));
-            }
-        }
+    pub fn finish(self) -> Vec<Finding> {
+        let mut findings = self.found.finish();
         // What blocks says it, too.
-        if self.findings.iter().any(|finding| finding.code == codes::MEDIA_ELSEWHERE.code) {
-            self.findings.retain(|finding| finding.code != codes::OTHER_MEDIA.code);
+        if findings.iter().any(|finding| finding.code == codes::MEDIA_ELSEWHERE.code) {
+            findings.retain(|finding| finding.code != codes::OTHER_MEDIA.code);
         }
-        self.findings.sort();
-        self.findings
+        findings
     }
 }

@@ -33,7 +33,7 @@ use crate::{
     },
     counted::count,
     dump::{DumpReader, ReadError},
-    findings::{Finding, Severity},
+    findings::{Finding, codes},
     fs::{PutError, hints},
     progress::Progress,
     tally::Tally,
@@ -145,17 +145,5 @@ pub fn import(
 /// What the operator must know of events whose senders were erased.
 fn erased(number: u64, server_name: &str) -> Option<Finding> {
     let text = count(number, "event");
-    (number > 0).then(|| Finding::import(Severity::Warning, "I010", server_name, text, ""))
-}
-
-impl Finding {
-    fn import(
-        severity: Severity,
-        code: &'static str,
-        subject: impl Into<String>,
-        text: impl Into<String>,
-        remedy: impl Into<String>,
-    ) -> Self {
-        Self { severity, code, subject: subject.into(), text: text.into(), remedy: remedy.into() }
-    }
+    (number > 0).then(|| codes::ERASED_CONTENT.of(server_name, text))
 }

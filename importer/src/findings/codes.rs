@@ -41,7 +41,7 @@ impl Code {
 
 /// All codes.
 fn all() -> impl Iterator<Item = &'static Code> {
-    CHECKS.iter().chain(OTHERS).chain(VERIFICATION)
+    CHECKS.iter().chain(IMPORT).chain(VERIFICATION)
 }
 
 /// The entry of a code; the gravest, if it has several.
@@ -171,35 +171,41 @@ checks! {
     ORPHANS = "C610", Warning, false, "events whose row in `events` is gone stay behind: only their content is left (`event_json`), and Synapse shows them to nobody either", "restore the rows from a backup before the move, if there is one";
 }
 
-/// The codes of the import, in their order. Their remedies come with each finding.
-pub const OTHERS: &[Code] = &[
-    Code::plain("I008", Warning, "events of a room's state are missing"),
-    Code::plain("I009", Warning, "an application service can't be registered in Conduit"),
-    Code::plain("I010", Warning, "events of erased users moved without their content"),
-    Code::plain(
-        "I011",
-        Warning,
-        "events are not in the timelines of their rooms, for a reason that the subject names: nobody can read them on Conduit",
-    ),
-    Code::plain(
-        "I012",
-        Warning,
-        "events that rooms' states or other events rest on are missing: Conduit goes on without them",
-    ),
-    Code::plain("I013", Warning, "a room with local users in it stays behind"),
-    Code::plain("I020", Warning, "a media file is not as long as Synapse noted"),
-    Code::plain(
-        "I021",
-        Warning,
-        "media has the same content as quarantined media, so Conduit blocks both",
-    ),
-    Code::plain("I022", Note, "media moves without its content type or uploader"),
-    Code::plain("I023", Warning, "Conduit's configuration deletes old uploads at its first start"),
-];
+macro_rules! import {
+    ($($name:ident = $code:literal, $severity:ident, $meaning:literal, $remedy:literal;)*) => {
+        $(pub(crate) const $name: Code =
+            Code { remedy: $remedy, ..Code::plain($code, $severity, $meaning) };)*
+        /// The codes of the import, in their order.
+        pub const IMPORT: &[Code] = &[$($name),*];
+    };
+}
+
+// name = code, severity, meaning, remedy
+import! {
+    STATE_LOST = "I008", Warning, "events of a room's state are missing", "the state goes without them; if that matters, look for the events in the report and dump again";
+    APPSERVICE_LEFT = "I009", Warning, "an application service can't be registered in Conduit", "mend its registration and give it to Conduit's admin room with `register-appservice`";
+    ERASED_CONTENT = "I010", Warning, "events of erased users moved without their content", "";
+    EVENTS_LEFT = "I011", Warning, "events are not in the timelines of their rooms, for a reason that the subject names: nobody can read them on Conduit", "the report names each; keep Synapse's database, or restore what is missing there and migrate again";
+    EVENTS_MISSING = "I012", Warning, "events that rooms' states or other events rest on are missing: Conduit goes on without them", "the report names each; keep Synapse's database, or restore what is missing there and migrate again";
+    ROOM_LEFT = "I013", Warning, "a room with local users in it stays behind", "keep Synapse's database; these users need a new room";
+    MEDIA_LENGTH = "I020", Warning, "a media file is not as long as Synapse noted", "it moves as it is; ask for the original if clients can't show it";
+    MEDIA_TWIN = "I021", Warning, "media has the same content as quarantined media, so Conduit blocks both", "Conduit blocks it as well: it blocks by content";
+    MEDIA_LESS = "I022", Note, "media moves without its content type or uploader", "";
+    UPLOADS_DELETED = "I023", Warning, "Conduit's configuration deletes old uploads at its first start", "take the policy out of the configuration, or leave it there if you mean it";
+}
+
+/// What to do about a finding of the verification.
+const fn remedy(severity: Severity) -> &'static str {
+    match severity {
+        Blocking => "don't start Conduit on it; import again, and report this",
+        Warning | Note => "",
+    }
+}
 
 macro_rules! verification {
     ($($name:ident = $code:literal, $severity:ident, $meaning:literal;)*) => {
-        $(pub(crate) const $name: Code = Code::plain($code, $severity, $meaning);)*
+        $(pub(crate) const $name: Code =
+            Code { remedy: remedy($severity), ..Code::plain($code, $severity, $meaning) };)*
         /// The codes of the verification, in their order.
         pub const VERIFICATION: &[Code] = &[$($name),*];
     };

@@ -21,12 +21,13 @@ impl Found {
         let count = self.counts.entry((code.code, code.severity)).or_default();
         *count = count.saturating_add(1);
         if *count <= KEPT {
-            let remedy = match code.severity {
-                Severity::Blocking => "don't start Conduit on it; import again, and report this",
-                Severity::Warning | Severity::Note => "",
-            };
-            self.findings.push(Finding { remedy: remedy.into(), ..code.of(subject, text) });
+            self.findings.push(code.of(subject, text));
         }
+    }
+
+    /// Adds a finding with words of its own. These are few, and all are kept.
+    pub(crate) fn push(&mut self, finding: Finding) {
+        self.findings.push(finding);
     }
 
     /// Takes over what others found.

@@ -10,7 +10,7 @@ use crate::{
         schema::{layout::Part, trees},
     },
     dump::format::DumpAppservice,
-    findings::{Finding, Severity},
+    findings::{Finding, codes},
     tally::{Kind, Tally},
 };
 
@@ -31,13 +31,8 @@ pub(super) fn import(
                 tally.written(Kind::Appservice, 1);
             }
             Err((reason, detail)) => {
-                findings.push(Finding::import(
-                    Severity::Warning,
-                    "I009",
-                    id,
-                    format!("the application service is left out: {detail}"),
-                    "mend its registration and give it to Conduit's admin room with `register-appservice`",
-                ));
+                let text = format!("the application service is left out: {detail}");
+                findings.push(codes::APPSERVICE_LEFT.of(id, text));
                 tally.skip(Kind::Appservice, id, reason, detail);
             }
         }

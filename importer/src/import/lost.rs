@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     counted::count,
-    findings::{Finding, Severity},
+    findings::{
+        Finding,
+        codes::{self, Code},
+    },
     tally::{DUPLICATE_EVENT, Kind, Skip, Tally},
 };
 
@@ -28,10 +31,18 @@ pub(super) fn findings(dumped: &Tally, imported: &Tally) -> Vec<Finding> {
     let mut findings = Vec::new();
     let of = |kind: Kind| skips().filter(move |skip| skip.kind == kind);
     for (reason, lost) in by_reason(of(Kind::TimelineEvent)) {
-        findings.push(lost.finding("I011", reason, "not in the timelines of their rooms"));
+        findings.push(lost.finding(
+            &codes::EVENTS_LEFT,
+            reason,
+            "not in the timelines of their rooms",
+        ));
     }
     for (reason, lost) in by_reason(of(Kind::Outlier)) {
-        findings.push(lost.finding("I012", reason, "that rooms' states or other events rest on"));
+        findings.push(lost.finding(
+            &codes::EVENTS_MISSING,
+            reason,
+            "that rooms' states or other events rest on",
+        ));
     }
     findings
 }
@@ -54,23 +65,14 @@ fn by_reason<'a>(skips: impl Iterator<Item = &'a Skip>) -> BTreeMap<&'a str, Los
 }
 
 impl Lost<'_> {
-    fn finding(&self, code: &'static str, reason: &str, what: &str) -> Finding {
+    fn finding(&self, code: &Code, reason: &str, what: &str) -> Finding {
         let rooms = match self.rooms.len() {
             0 => String::new(),
             rooms => format!(" of {}", count(rooms, "room")),
         };
-        Finding::import(
-            Severity::Warning,
-            code,
-            reason,
-            format!(
-                "{}{rooms} {what}: {}; the first is {}",
-                count(self.number, "event"),
-                self.first.detail,
-                self.first.item
-            ),
-            "the report names each; keep Synapse's database, or restore what is missing there and migrate again",
-        )
+        let Skip { detail, item, .. } = self.first;
+        let events = count(self.number, "event");
+        code.of(reason, format!("{events}{rooms} {what}: {detail}; the first is {item}"))
     }
 }
 

@@ -242,7 +242,7 @@ impl Writer<'_, '_> {
                 }
             }
         }
-        Ok(self.findings.finish().collect())
+        Ok(self.findings.finish())
     }
 }
 

@@ -6,7 +6,7 @@ use anyhow::bail;
 
 use super::Target;
 use crate::{
-    findings::{Finding, Severity},
+    findings::{Finding, codes},
     fs::{ContentDirectory, atomic_dir::Partial},
     import::MediaTarget,
 };
@@ -71,11 +71,6 @@ impl NewMedia {
 
 /// What Conduit's configuration will do to media that moves.
 pub(super) fn retention(target: &Target) -> Option<Finding> {
-    target.deletes_uploads.then(|| Finding {
-        severity: Severity::Warning,
-        code: "I023",
-        subject: "media.retention".into(),
-        text: "Conduit's configuration deletes uploads of your own users after a time; files keep their times, so Conduit deletes what is older at its first start".into(),
-        remedy: "take the policy out of the configuration, or leave it there if you mean it".into(),
-    })
+    let text = "Conduit's configuration deletes uploads of your own users after a time; files keep their times, so Conduit deletes what is older at its first start";
+    target.deletes_uploads.then(|| codes::UPLOADS_DELETED.of("media.retention", text))
 }

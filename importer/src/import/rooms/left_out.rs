@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     dump::format::DumpRoom,
-    findings::{Finding, Severity},
+    findings::{Finding, codes},
     import::{ImportError, skip::SkipReason},
     tally::{Kind, Tally},
 };
@@ -79,12 +79,7 @@ fn contents(
 fn finding(head: &DumpRoom, reason: &SkipReason) -> Option<Finding> {
     let joined = head.local_members.iter().filter(|member| member.membership == "join").count();
     (joined > 0 && reason.code != UNSUPPORTED).then(|| {
-        Finding::import(
-            Severity::Warning,
-            "I013",
-            head.room_id.as_str(),
-            format!("stays behind, with local users in it ({joined}): {}", reason.detail),
-            "keep Synapse's database; these users need a new room",
-        )
+        let text = format!("stays behind, with local users in it ({joined}): {}", reason.detail);
+        codes::ROOM_LEFT.of(head.room_id.as_str(), text)
     })
 }

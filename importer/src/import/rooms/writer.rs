@@ -21,7 +21,7 @@ use crate::{
     conduit::schema::{layout::Part, pdu_id::PduCount, trees},
     counted::counted,
     dump::format::{DumpEvent, DumpRoom},
-    findings::{Finding, Severity},
+    findings::{Finding, codes},
     import::{
         ImportError,
         context::Context,
@@ -354,11 +354,7 @@ impl Writer<'_, '_> {
 fn missing_from_states(head: &DumpRoom, missing: &BTreeSet<OwnedEventId>) -> Option<Finding> {
     let first = missing.first()?;
     let number = counted(missing.len(), ["event of its state is", "events of its state are"]);
-    Some(Finding::import(
-        Severity::Warning,
-        "I008",
-        head.room_id.as_str(),
-        format!("{number} not in the dump, can't be stored, or not of its key, {first} among them"),
-        "the state goes without them; if that matters, look for the events in the report and dump again",
-    ))
+    let text =
+        format!("{number} not in the dump, can't be stored, or not of its key, {first} among them");
+    Some(codes::STATE_LOST.of(head.room_id.as_str(), text))
 }
