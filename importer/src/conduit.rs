@@ -11,7 +11,6 @@ pub mod canonical_json;
 pub mod compare;
 pub mod config;
 pub mod inspect;
-pub mod json;
 pub(crate) mod members;
 pub(crate) mod room_versions;
 pub mod schema;

@@ -24,8 +24,7 @@ use crate::{
     BackfillError, Progress,
     client::{ClientError, RoomStateIds, SigningKey},
     host::{GivenUp, Host},
-    testing::memory_host::MemoryHost,
-    testing::room_builder::RoomBuilder,
+    testing::{memory_host::MemoryHost, room_builder::RoomBuilder},
 };
 
 /// A change to the JSON of an event.
@@ -296,22 +295,31 @@ async fn errors_end_the_walk_and_give_nothing_up() {
         || ClientError::NotJson(serde_json::from_str::<Value>("{\"pdus\": [").unwrap_err()),
         || ClientError::BodyTooLarge { limit: 1 },
     ];
+    /// A walk to an upstream that answers `answers` requests and then fails; and how many it was asked for.
+    async fn failing_after(
+        answers: usize,
+        failure: Failure,
+    ) -> (Arc<MemoryHost>, Arc<MockUpstream>, Outcome, usize) {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&asked);
+        let upstream = MockUpstream::lying(talk("10", 350), move |_, answer| {
+            let is_broken = counter.fetch_add(1, Ordering::SeqCst) >= answers;
+            if is_broken { Err(failure()) } else { Ok(answer) }
+        });
+        let (host, upstream, outcome) = walk(upstream).await;
+        (host, upstream, outcome, asked.load(Ordering::SeqCst))
+    }
+    let (_, _, outcome, needed) = failing_after(usize::MAX, failures[0]).await;
+    assert!(outcome.unwrap().complete);
+    assert!(needed > 3, "{needed}");
     for failure in failures {
-        for at in 0..6 {
-            let counter = AtomicUsize::new(0);
-            let upstream = MockUpstream::lying(talk("10", 350), move |_, answer| {
-                let broken = counter.fetch_add(1, Ordering::SeqCst) >= at;
-                if broken { Err(failure()) } else { Ok(answer) }
-            });
-            let (host, upstream, outcome) = walk(upstream).await;
+        for answers in 0..needed {
+            let (host, upstream, outcome, _) = failing_after(answers, failure).await;
             let room = upstream.story.room();
-            if let Err(error) = outcome {
-                assert!(error.to_string().contains(room.as_str()), "{error}");
-                assert_eq!(host.given_up(room), BTreeMap::new());
-                assert!(!host.missing(room).await.unwrap().is_empty());
-            } else {
-                assert!(at >= 5);
-            }
+            let error = outcome.unwrap_err();
+            assert!(error.to_string().contains(room.as_str()), "{error}");
+            assert_eq!(host.given_up(room), BTreeMap::new());
+            assert!(!host.missing(room).await.unwrap().is_empty());
         }
     }
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use importer::conduit::{
-    json,
     schema::{
         layout::{Layout, Value},
         trees::{self, TREES, Tree},
@@ -11,6 +10,8 @@ use importer::conduit::{
     store::{self, Backend, Mode},
 };
 use migration_tests::fixture;
+
+use crate::helpers::json_order;
 
 /// Decodes bytes and encodes them again, JSON from its parsed form.
 fn again(
@@ -24,7 +25,7 @@ fn again(
         return encode(&fields.parts());
     };
     let Some(Value::Text(text)) = fields.get("json") else { panic!("{tree}: JSON is no text") };
-    let text = json::rewrite(text, order).unwrap_or_else(|e| panic!("{tree}: {e}"));
+    let text = json_order::rewrite(text, order).unwrap_or_else(|e| panic!("{tree}: {e}"));
     encode(&[text.as_str().into()])
 }
 

@@ -19,10 +19,11 @@ const FLOORS: [&[&str]; 7] = [
     &["cli"],
 ];
 /// Walls between floors: a folder, and those below it that it must not know either.
-const WALLS: [(&str, &[&str]); 4] = [
+const WALLS: [(&str, &[&str]); 5] = [
     ("backfill", &["check", "report"]),
     ("drain", &["source", "synapse"]),
     ("import", &["source", "synapse"]),
+    ("synapse", &["conduit"]),
     ("verify", &["source", "synapse"]),
 ];
 

@@ -2,20 +2,19 @@
 
 use std::fmt;
 
-use serde::{
+use importer::conduit::schema::layout::Order;
+use ruma::exports::serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{MapAccess, SeqAccess, Visitor},
     ser::SerializeMap as _,
 };
-
-use super::schema::layout::Order;
 
 /// Parses `text` and writes it again in the given order. Equal to `text` exactly if `text` is what Conduit would write.
 ///
 /// # Errors
 ///
 /// If `text` is no JSON.
-pub fn rewrite(text: &str, order: Order) -> Result<String, serde_json::Error> {
+pub(crate) fn rewrite(text: &str, order: Order) -> Result<String, serde_json::Error> {
     let mut value: Json = serde_json::from_str(text)?;
     match order {
         Order::Sorted => value.sort(),
@@ -131,17 +130,12 @@ impl<'de> Visitor<'de> for JsonVisitor {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_order_is_reproduced_and_another_one_is_not() {
-        let text = r#"{"b":{"d":1,"c":[{"z":0,"y":null}]},"a":"ü"}"#;
-        let rewrite = |order| rewrite(text, order).unwrap();
-        assert_eq!(rewrite(Order::AsSent), text);
-        assert_eq!(rewrite(Order::Sorted), r#"{"a":"ü","b":{"c":[{"y":null,"z":0}],"d":1}}"#);
-        assert_eq!(rewrite(Order::Fields(&["b", "a"])), text);
-        assert_ne!(rewrite(Order::Fields(&["a", "b"])), text);
-    }
+#[test]
+fn each_order_is_reproduced_and_another_one_is_not() {
+    let text = r#"{"b":{"d":1,"c":[{"z":0,"y":null}]},"a":"ü"}"#;
+    let rewrite = |order| rewrite(text, order).unwrap();
+    assert_eq!(rewrite(Order::AsSent), text);
+    assert_eq!(rewrite(Order::Sorted), r#"{"a":"ü","b":{"c":[{"y":null,"z":0}],"d":1}}"#);
+    assert_eq!(rewrite(Order::Fields(&["b", "a"])), text);
+    assert_ne!(rewrite(Order::Fields(&["a", "b"])), text);
 }
