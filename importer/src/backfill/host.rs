@@ -12,8 +12,8 @@ use ruma::{CanonicalJsonObject, EventId, OwnedEventId, RoomId, RoomVersionId, Se
 use super::keys::Keys;
 use crate::import::history::{Past, PastError};
 
-/// A Conduit database as the host of its past. The database blocks, so each question goes to a thread for that; one is
-/// answered at a time.
+/// A Conduit database as the [`Host`] of its earlier history. Calls of the database block, so each runs on a thread for blocking
+/// work, one at a time.
 #[derive(Clone, Debug)]
 pub struct DatabaseHost {
     past: Arc<Mutex<Past>>,

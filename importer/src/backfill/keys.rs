@@ -1,5 +1,5 @@
-//! Public keys of servers: the own ones, and those of other servers as Conduit has kept them. What is lacking the library
-//! asks of the old Synapse.
+//! Public keys of servers: those of this server, and those of other servers as Conduit has kept them. The library asks the old
+//! Synapse for further ones.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use ruma::{
     signatures::{PublicKeyMap, verify_json},
 };
 
-/// The largest time that JSON can say.
+/// The largest integer of Matrix's JSON.
 const NEVER: u64 = (1 << 53) - 1;
 
 /// Keys that are known without the database.

@@ -1,9 +1,9 @@
-//! What is imported later: events that lie before a room's timeline, put into a database that is complete, while Conduit
-//! is stopped. The rows are those that an import of the whole history would have written, but for the numbers in them.
+//! Earlier history, which is imported later: events that lie before a room's timeline are put into a complete database while
+//! Conduit is stopped. The rows are those that an import of the whole history would have written, but for the numbers in them.
 //!
 //! Each call changes everything that belongs together at once, or nothing: see [`KvStore::commit`].
 //!
-//! Which numbers are free for the past is told in `import/rooms.rs`. If there are none, an event gets an id of the kind
+//! `import/rooms.rs` says which numbers are free for earlier events. If there are none, an event gets an id of the kind
 //! that Conduit's own backfill hands out: it is shown, but can have no relations and no thread.
 
 mod lookup;
@@ -21,7 +21,7 @@ use ruma::{
     signatures::Ed25519KeyPair,
 };
 
-use self::{lookup::Lookup, room::Room};
+use self::{lookup::Lookup, room::RoomTimeline};
 use super::{ImportError, VERSION, rooms::hidden::RoomSigner, row_writer::Rows};
 use crate::conduit::{
     schema::{
@@ -31,7 +31,7 @@ use crate::conduit::{
     store::{KvError, KvStore, overlay::Pending},
 };
 
-/// A complete database that gets a past.
+/// A complete database to which earlier history is added.
 pub struct Past {
     store: Box<dyn KvStore>,
     server_name: Box<str>,
@@ -41,8 +41,8 @@ pub struct Past {
     is_untouched: bool,
     /// Rooms with a smaller short id are imported ones.
     admin_room: Option<u64>,
-    /// What is known of the rooms that are being worked on.
-    rooms: BTreeMap<OwnedRoomId, Room>,
+    /// The rooms that are being worked on.
+    rooms: BTreeMap<OwnedRoomId, RoomTimeline>,
     /// The time as [`Verdict`] counts it.
     clock: fn() -> u64,
 }
@@ -56,7 +56,7 @@ pub struct ImportedRoom {
     pub reserved: u64,
 }
 
-/// Why the past can't be written or read.
+/// Why earlier history can't be read or written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PastError {
@@ -223,7 +223,7 @@ impl Past {
         Ok(rooms)
     }
 
-    /// Forgets what is known of a room, to save memory.
+    /// Drops a room's timeline, to save memory.
     pub fn leave(&mut self, room: &RoomId) {
         self.rooms.remove(room);
     }
@@ -361,10 +361,11 @@ impl Past {
         Ok(())
     }
 
-    /// What is known of a room; read if it is not.
-    fn load(&mut self, id: &RoomId) -> Result<Option<&mut Room>, PastError> {
+    /// The timeline of a room, read from the database the first time.
+    fn load(&mut self, id: &RoomId) -> Result<Option<&mut RoomTimeline>, PastError> {
         if !self.rooms.contains_key(id)
-            && let Some(room) = Room::read(id, self.admin_room, &Lookup(self.store.as_ref()))?
+            && let Some(room) =
+                RoomTimeline::read(id, self.admin_room, &Lookup(self.store.as_ref()))?
         {
             self.rooms.insert(id.to_owned(), room);
         }
@@ -375,9 +376,9 @@ impl Past {
     fn change(
         &mut self,
         id: &RoomId,
-        write: impl FnOnce(&RoomId, &mut Room, &mut Rows<'_>) -> Result<Removed, PastError>,
+        write: impl FnOnce(&RoomId, &mut RoomTimeline, &mut Rows<'_>) -> Result<Removed, PastError>,
     ) -> Result<(), PastError> {
-        // Should it fail, what is known of the room is no longer true.
+        // If a change fails, the timeline in memory no longer agrees with the database.
         let Some(mut room) = self.rooms.remove(id) else { return Ok(()) };
         let mut pending = Pending::new(self.store.as_mut());
         let mut rows = Rows::resume(&mut pending, self.counter);

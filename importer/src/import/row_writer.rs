@@ -28,8 +28,8 @@ pub(super) const START: u64 = 9_000_000_000_000;
 /// Synapse's stream these came ([`conduit_backfill::predecessor::token::count`]).
 const LAST_RESERVED: u64 = START + 390_000_000_000;
 
-/// State keys that are remembered; more are looked up in the store.
-const REMEMBERED: usize = 300_000;
+/// Most state keys in the cache; further ones are looked up in the store.
+const CACHED: usize = 300_000;
 
 /// Collects rows into batches, hands out counts and short ids.
 pub(super) struct Rows<'a> {
@@ -45,10 +45,10 @@ pub(super) struct Rows<'a> {
     passed: u64,
     /// Short ids by type and state key, which all rooms share.
     state_keys: BTreeMap<String, BTreeMap<String, u64>>,
-    /// How many these are.
-    remembered: usize,
-    /// Whether `state_keys` are all there are.
-    all_remembered: bool,
+    /// Number of entries in `state_keys`.
+    cached: usize,
+    /// Whether `state_keys` has every state key of the database.
+    all_cached: bool,
 }
 
 impl<'a> Rows<'a> {
@@ -61,15 +61,15 @@ impl<'a> Rows<'a> {
             counter: START,
             passed: 0,
             state_keys: BTreeMap::new(),
-            remembered: 0,
-            all_remembered: true,
+            cached: 0,
+            all_cached: true,
         }
     }
 
     /// Goes on in a database that is complete, after the last number that was handed out. There are no batches: an overlay
     /// collects the rows, and [`Self::store`] has all of them.
     pub(super) fn resume(overlay: &'a mut Pending<'_>, counter: u64) -> Self {
-        Self { counter, batch_bytes: 0, all_remembered: false, ..Self::new(overlay) }
+        Self { counter, batch_bytes: 0, all_cached: false, ..Self::new(overlay) }
     }
 
     /// A number that was never handed out.
@@ -91,7 +91,7 @@ impl<'a> Rows<'a> {
         self.counter = self.counter.saturating_add(number);
     }
 
-    /// Notes the highest of counts that don't come from the counter. When all is written it goes on after them.
+    /// Notes a count that doesn't come from the counter. In the end, the counter goes on after the highest of these.
     pub(super) fn pass(&mut self, count: u64) {
         self.passed = self.passed.max(count);
     }
@@ -133,8 +133,8 @@ impl<'a> Rows<'a> {
         Ok(())
     }
 
-    /// A row written before; of a large tree only after [`Self::settle`]. Writes what is pending first, so don't mix it
-    /// with writing many rows.
+    /// A row written before; of a large tree only after [`Self::settle`]. Writes the batch first, so it is slow among many
+    /// writes.
     pub(super) fn get(
         &mut self,
         tree: &'static Tree,
@@ -183,14 +183,14 @@ impl<'a> Rows<'a> {
         if let Some(short) = self.state_keys.get(kind).and_then(|keys| keys.get(key)) {
             return Ok(*short);
         }
-        if self.remembered >= REMEMBERED {
+        if self.cached >= CACHED {
             self.flush()?;
             self.state_keys.clear();
-            self.remembered = 0;
-            self.all_remembered = false;
+            self.cached = 0;
+            self.all_cached = false;
         }
         let parts = [Part::Text(kind), Part::Text(key)];
-        let stored = if self.all_remembered {
+        let stored = if self.all_cached {
             None
         } else {
             let key = trees::STATEKEY_SHORTSTATEKEY.key(&parts);
@@ -205,7 +205,7 @@ impl<'a> Rows<'a> {
             self.put(&trees::SHORTSTATEKEY_STATEKEY, &[Part::U64(short)], &parts)?;
             short
         };
-        self.remembered = self.remembered.saturating_add(1);
+        self.cached = self.cached.saturating_add(1);
         self.state_keys.entry(kind.to_owned()).or_default().insert(key.to_owned(), short);
         Ok(short)
     }
@@ -272,7 +272,7 @@ mod tests {
         let short = rows.short_state_key("m.room.member", "@a:x").unwrap();
         rows.flush().unwrap();
         rows.state_keys.clear();
-        rows.all_remembered = false;
+        rows.all_cached = false;
         assert_eq!(rows.short_state_key("m.room.member", "@a:x").unwrap(), short);
         assert_ne!(rows.short_state_key("m.room.member", "@b:x").unwrap(), short);
     }

@@ -187,7 +187,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::conduit::store::memory::MemoryStore;
+    use crate::{conduit::store::memory::MemoryStore, import::row_writer::START};
 
     /// Expands a stored state by Conduit's rule, and says how many rows that took.
     fn expand(store: &MemoryStore, hash: u64) -> (BTreeSet<CompressedEvent>, usize) {
@@ -264,6 +264,85 @@ mod tests {
         let (small, large) = (written(100), written(100_000));
         assert!(large < small * 6, "{small} and {large}");
         assert!(large < 5000 * 1500, "{large}");
+    }
+
+    /// The stored differences: hash, parent, what is added and what is removed.
+    fn layers(store: &MemoryStore) -> Vec<(u64, u64, Vec<CompressedEvent>, Vec<CompressedEvent>)> {
+        let tree = &trees::SHORTSTATEHASH_STATEDIFF;
+        let rows = store.scan(tree, &[]).unwrap();
+        rows.map(|row| {
+            let (key, value) = row.unwrap();
+            let fields = tree.decode_value(&key, &value).unwrap();
+            let Some(Value::U64s(numbers)) = fields.get("diff") else { panic!("no numbers") };
+            let diff = StateDiff::decode(fields.u64("parent"), numbers).unwrap();
+            let hash = u64::from_be_bytes(key.as_ref().try_into().unwrap());
+            let from_start = |hash: u64| hash.saturating_sub(START);
+            (from_start(hash), from_start(diff.parent), diff.added, diff.removed)
+        })
+        .collect()
+    }
+
+    #[test]
+    fn a_fourth_small_change_folds_the_others() {
+        let mut store = MemoryStore::default();
+        let mut rows = Rows::new(&mut store);
+        let full: BTreeMap<u64, Option<u64>> = (1..=16).map(|key| (key, Some(100 + key))).collect();
+        let mut state = State::default().change(&full, &mut rows).unwrap();
+        for key in 1..=4 {
+            state = state.change(&[(key, Some(200 + key))].into(), &mut rows).unwrap();
+        }
+        rows.flush().unwrap();
+        let pair = |base: u64| move |key: u64| (key, base + key);
+        let changed = |keys: std::ops::RangeInclusive<u64>| {
+            let new = keys.clone().map(pair(200)).collect::<Vec<_>>();
+            (new, keys.map(pair(100)).collect::<Vec<_>>())
+        };
+        let layer = |hash, parent, (added, removed)| (hash, parent, added, removed);
+        let expected = [
+            layer(1, 0, ((1..=16).map(pair(100)).collect(), vec![])),
+            layer(2, 1, changed(1..=1)),
+            layer(3, 2, changed(2..=2)),
+            layer(4, 3, changed(3..=3)),
+            layer(5, 1, changed(1..=4)),
+        ];
+        assert_eq!(layers(&store), expected);
+    }
+
+    #[test]
+    fn a_state_that_changes_nothing_is_the_same_but_the_first_is_stored() {
+        let mut store = MemoryStore::default();
+        let mut rows = Rows::new(&mut store);
+        let empty = State::default().change(&BTreeMap::new(), &mut rows).unwrap();
+        let one = empty.change(&[(1, Some(7))].into(), &mut rows).unwrap();
+        let same = one.change(&[(1, Some(7)), (2, None)].into(), &mut rows).unwrap();
+        let other = same.change(&[(1, None)].into(), &mut rows).unwrap();
+        rows.flush().unwrap();
+        let hashes = [empty, one, same, other].map(|state| state.short_state_hash() - START);
+        assert_eq!(hashes, [1, 2, 2, 3]);
+        let expected =
+            [(1, 0, vec![], vec![]), (2, 0, vec![(1, 7)], vec![]), (3, 2, vec![], vec![(1, 7)])];
+        assert_eq!(layers(&store), expected);
+    }
+
+    #[test]
+    fn a_chain_that_is_damaged_is_no_state() {
+        let layer = |hash: u64, parent: u64| {
+            let diff = StateDiff { parent, added: vec![(hash, hash)], removed: Vec::new() };
+            let tree = &trees::SHORTSTATEHASH_STATEDIFF;
+            crate::conduit::store::Row {
+                tree,
+                key: hash.to_be_bytes().into(),
+                value: diff.encode(),
+            }
+        };
+        let mut store = MemoryStore::default();
+        // A whole chain; one whose end is missing; one that bites its tail.
+        let rows = [layer(1, 0), layer(2, 1), layer(3, 9), layer(4, 5), layer(5, 4)];
+        store.write(rows.into()).unwrap();
+        let entries = |hash| Some(State::stored(hash, &store).unwrap()?.entries());
+        assert_eq!(entries(2), Some([(1, 1), (2, 2)].into()));
+        assert_eq!([3, 4, 9].map(entries), [None, None, None]);
+        assert_eq!(entries(0), Some(BTreeMap::new()));
     }
 
     proptest! {

@@ -1,4 +1,4 @@
-//! Questions to the database.
+//! Reads of the database, by ids instead of numbers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +18,7 @@ use crate::{
     import::events::state_layers::State,
 };
 
-/// A store that is asked.
+/// A store to look rows up in.
 pub(super) struct Lookup<'a>(pub(super) &'a dyn KvStore);
 
 impl Lookup<'_> {

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::{
     PastError, Removed,
     lookup::Lookup,
-    room::{Relating, Room},
+    room::{Relating, RoomTimeline},
 };
 use crate::{
     conduit::{
@@ -46,10 +46,10 @@ struct Entry {
     redacted_by: Option<OwnedEventId>,
 }
 
-/// A page under way.
+/// Writes a page of events before a room's timeline.
 struct Writer<'a, 'b> {
     room_id: &'a RoomId,
-    room: &'a mut Room,
+    room: &'a mut RoomTimeline,
     server_name: &'a str,
     rows: &'a mut Rows<'b>,
     removed: Removed,
@@ -58,7 +58,7 @@ struct Writer<'a, 'b> {
 /// Stores events outside of the timeline, those that are nowhere yet.
 pub(super) fn outliers(
     signer: &RoomSigner<'_>,
-    room: &mut Room,
+    room: &mut RoomTimeline,
     events: Vec<Pdu>,
     rows: &mut Rows<'_>,
 ) -> Result<Removed, PastError> {
@@ -85,7 +85,11 @@ pub(super) fn outliers(
 }
 
 /// The state of a room that hides events: the one that its import wrote, or else a new one.
-fn hidden(signer: &RoomSigner<'_>, room: &mut Room, rows: &mut Rows<'_>) -> Result<u64, PastError> {
+fn hidden(
+    signer: &RoomSigner<'_>,
+    room: &mut RoomTimeline,
+    rows: &mut Rows<'_>,
+) -> Result<u64, PastError> {
     if let Some(hidden) = room.hidden {
         return Ok(hidden);
     }
@@ -106,7 +110,7 @@ fn hidden(signer: &RoomSigner<'_>, room: &mut Room, rows: &mut Rows<'_>) -> Resu
 pub(super) fn prepend(
     room_id: &RoomId,
     server_name: &str,
-    room: &mut Room,
+    room: &mut RoomTimeline,
     page: Page,
     rows: &mut Rows<'_>,
 ) -> Result<Removed, PastError> {
@@ -339,7 +343,7 @@ impl Writer<'_, '_> {
     }
 }
 
-fn parse(room_id: &RoomId, room: &Room, pdu: &Pdu) -> Result<Event, PastError> {
+fn parse(room_id: &RoomId, room: &RoomTimeline, pdu: &Pdu) -> Result<Event, PastError> {
     let json = Object::from(&pdu.json);
     Event::of(&pdu.event_id, json, room_id.as_str(), &room.rules).map_err(|reason| {
         PastError::Event { event: pdu.event_id.clone(), reason: reason.detail.into_owned() }

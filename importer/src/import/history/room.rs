@@ -24,7 +24,7 @@ pub(super) struct Relating {
 
 /// A room's timeline, seen from its beginning.
 #[derive(Debug)]
-pub(super) struct Room {
+pub(super) struct RoomTimeline {
     pub(super) short: u64,
     pub(super) version: RoomVersionId,
     pub(super) rules: RoomVersionRules,
@@ -42,7 +42,7 @@ pub(super) struct Room {
     pub(super) hidden: Option<u64>,
 }
 
-impl Room {
+impl RoomTimeline {
     /// Reads the whole timeline, which happens once for each room; `None` if there is no such room.
     pub(super) fn read(
         id: &RoomId,

@@ -210,3 +210,102 @@ impl FirstPass {
 pub(super) fn is_first(event: &Event) -> bool {
     event.is_create() && event.prev_events.is_empty()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn head(members: &serde_json::Value) -> DumpRoom {
+        let mut head = json!({"room_id": "!room:own.test", "room_version": "10"});
+        let members = members.as_object().unwrap().clone();
+        head.as_object_mut().unwrap().extend(members);
+        serde_json::from_value(head).unwrap()
+    }
+
+    #[test]
+    fn room_is_left_for_as_many_events_as_may_be_missing() {
+        let missing = |earlier: Option<u64>, first| {
+            let head = head(&json!({"earlier_events": earlier}));
+            FirstPass { first, ..FirstPass::default() }.missing(&head)
+        };
+        let cases = [
+            // What the source knows outweighs depth.
+            (missing(Some(0), Some((50, false))), 0),
+            (missing(Some(7), Some((50, false))), 7 + MARGIN),
+            // Otherwise depth tells, twice for the forks; nothing is before the create event.
+            (missing(None, Some((50, false))), 100 + MARGIN),
+            (missing(None, Some((1, true))), 0),
+            (missing(None, None), 0),
+            // Anybody can send any depth.
+            (missing(None, Some((u64::MAX, false))), MOST_RESERVED),
+            (missing(Some(u64::MAX), None), MOST_RESERVED),
+        ];
+        let (found, expected): (Vec<_>, Vec<_>) = cases.into_iter().unzip();
+        assert_eq!(found, expected);
+    }
+
+    const CREATE: &str = "$create";
+    const SHOWN: &str = "$visibility";
+
+    /// A pass over a room with one state, which some events have before them, whose create event can be stored.
+    fn pass() -> FirstPass {
+        let state = json!({"id": 1, "set": [
+            ["m.room.create", "", CREATE], ["m.room.history_visibility", "", SHOWN],
+        ]});
+        let mut pass = FirstPass::default();
+        pass.state(&serde_json::from_value(state).unwrap());
+        pass.creates.insert(hash(CREATE));
+        let visibility = SHOWN.try_into().unwrap();
+        pass.numbering.add_outlier(visibility);
+        pass.numbering.note_key(visibility, VISIBILITY, "");
+        pass.used_states.insert(1);
+        pass
+    }
+
+    #[test]
+    fn a_room_without_a_state_that_can_be_kept_is_left_out() {
+        let with = |change: &dyn Fn(&mut FirstPass)| {
+            let mut pass = pass();
+            change(&mut pass);
+            pass.obstacle(&head(&json!({"current_state": 1}))).map_or("none", |reason| reason.code)
+        };
+        let found = [
+            with(&|_| {}),
+            with(&|pass| pass.states.clear()),
+            with(&|pass| pass.creates.clear()),
+            with(&|pass| pass.creates = [hash("$other")].into()),
+            with(&|pass| pass.numbering.remove(SHOWN.try_into().unwrap())),
+            with(&|pass| pass.used_states.clear()),
+        ];
+        let expected = [
+            "none",
+            "state-missing",
+            "create-event-missing",
+            "state-incomplete",
+            "no-timeline",
+            "no-timeline",
+        ];
+        assert_eq!(found, expected);
+        let without = pass().obstacle(&head(&json!({}))).map(|reason| reason.code);
+        assert_eq!(without, Some("state-missing"));
+    }
+
+    #[test]
+    fn states_are_used_that_ascend_and_have_a_base() {
+        let mut pass = FirstPass::default();
+        for state in [
+            json!({"id": 1}),
+            json!({"id": 3, "base": 1}),
+            json!({"id": 2}),
+            json!({"id": 4, "base": 9}),
+            json!({"id": 5, "base": 1}),
+            json!({"id": 5, "base": 3}),
+        ] {
+            pass.state(&serde_json::from_value(state).unwrap());
+        }
+        // Each with the last one that is based on it.
+        assert_eq!(pass.states, BTreeMap::from([(1, 5), (3, 0), (5, 0)]));
+    }
+}

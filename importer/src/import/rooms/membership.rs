@@ -14,6 +14,9 @@
 //! Everybody who ever joined has a row that says so, and every remote user an account without password
 //! (src/service/rooms/state_cache/mod.rs:28-202, src/database/key_value/rooms/state_cache.rs:18-180).
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use ruma::{

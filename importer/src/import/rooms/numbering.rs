@@ -172,7 +172,7 @@ impl Numbering {
     }
 }
 
-/// What an id is known by.
+/// The hash that stands for an id.
 pub(super) fn hash(id: impl AsRef<str>) -> u64 {
     hash_of(id.as_ref().as_bytes())
 }
@@ -188,7 +188,7 @@ mod tests {
     use proptest::{collection::vec, prop_assert, prop_assert_eq, proptest};
 
     use super::*;
-    use crate::conduit::store::memory::MemoryStore;
+    use crate::{conduit::store::memory::MemoryStore, import::row_writer::START};
 
     fn id(number: usize) -> ruma::OwnedEventId {
         format!("$e{number}").try_into().unwrap()
@@ -238,6 +238,65 @@ mod tests {
             assert!(counts.iter().all(|count| *count <= last), "{counts:?} {last}");
             assert!(shorts.iter().all(|short| *short <= last));
         }
+    }
+
+    /// How far numbers are from the beginning of the counter.
+    fn from_start(numbers: &[u64]) -> Vec<u64> {
+        numbers.iter().map(|number| number.saturating_sub(START)).collect()
+    }
+
+    #[test]
+    fn the_timeline_comes_first_then_outliers() {
+        // Each timeline event takes a short id and its count.
+        let (counts, shorts, last) = numbered(&[None, None, None]);
+        assert_eq!(from_start(&counts), [2, 4, 6]);
+        assert_eq!(from_start(&shorts), [1, 3, 5, 7]);
+        assert_eq!(last - START, 7);
+        // A count that says where the event came is no number of the counter.
+        let (_, shorts, _) = numbered(&[Some(3), Some(4), Some(5)]);
+        assert_eq!(from_start(&shorts), [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn an_event_has_one_slot_and_that_of_the_timeline_wins() {
+        let mut numbering = Numbering::default();
+        numbering.add_outlier(&id(1));
+        numbering.add_outlier(&id(2));
+        let slots = [
+            numbering.add_timeline(&id(3), None),
+            numbering.add_timeline(&id(1), None),
+            numbering.add_timeline(&id(3), None),
+        ];
+        assert_eq!(slots, [Some(Slot::Timeline(0)), Some(Slot::Timeline(1)), None]);
+        numbering.add_outlier(&id(3));
+        numbering.add_outlier(&id(4));
+        let slots = [1, 2, 3, 4, 5].map(|number| numbering.get(&id(number)));
+        let expected = [
+            Some(Slot::Timeline(1)),
+            Some(Slot::Outlier(1)),
+            Some(Slot::Timeline(0)),
+            Some(Slot::Outlier(2)),
+            None,
+        ];
+        assert_eq!(slots, expected);
+        numbering.remove(&id(4));
+        assert_eq!(numbering.get(&id(4)), None);
+    }
+
+    #[test]
+    fn a_state_can_have_an_event_at_its_own_key_alone() {
+        let mut numbering = Numbering::default();
+        numbering.add_outlier(&id(1));
+        numbering.add_outlier(&id(2));
+        numbering.note_key(&id(1), "m.room.name", "");
+        let at = |number, kind, key| numbering.get_at(&id(number), kind, key);
+        let slots = [
+            at(1, "m.room.name", ""),
+            at(1, "m.room.topic", ""),
+            at(1, "m.room.name", "x"),
+            at(2, "m.room.name", ""),
+        ];
+        assert_eq!(slots, [Some(Slot::Outlier(0)), None, None, None]);
     }
 
     proptest! {

@@ -30,7 +30,7 @@ pub(super) struct States {
     server_name: String,
     create_key: u64,
     visibility_key: u64,
-    /// Keys of member events of this server's users, of all states.
+    /// Short state keys of member events of this server's users, of all states.
     pub(super) own_members: BTreeSet<u64>,
     live: BTreeMap<u64, BaseState>,
     /// The state added last.

@@ -1,14 +1,20 @@
-//! JSON that Synapse takes from its users and a strict reader refuses: as a whole database, verified.
+//! Which password and token an account gets; and JSON that Synapse takes from its users and a strict reader refuses, as a whole
+//! database, verified.
 
+use secrecy::ExposeSecret as _;
 use serde_json::json;
 
+use super::{LOCKED, UNKNOWN, stored_password, tokens};
 use crate::{
     conduit::{
         inspect,
         schema::trees::{self, Tree},
         store::memory::MemoryStore,
     },
-    dump::{DumpReader, DumpWriter, format::DumpUser},
+    dump::{
+        DumpReader, DumpWriter,
+        format::{DumpDevice, DumpUser},
+    },
     findings::Severity,
     import::{self, Imported},
     progress::Progress,
@@ -167,4 +173,64 @@ fn push_rules_that_nobody_would_use_are_counted_and_named() {
         let has_own = stored.lines().any(|row| row.contains("@alice:own.test"));
         assert_eq!(has_own, expected.is_empty(), "{state}: {stored}");
     }
+}
+
+fn user(members: &str) -> DumpUser {
+    serde_json::from_str(&format!(r#"{{"user_id":"@alice:own.test"{members}}}"#)).unwrap()
+}
+
+#[test]
+fn an_account_gets_the_password_that_lets_in_whom_synapse_let_in() {
+    let hash = r#","password_hash":"$2b$12$hash""#;
+    let stored = [
+        hash.to_owned(),
+        String::new(),
+        r#","external_ids":[{"auth_provider":"oidc","external_id":"1"}]"#.to_owned(),
+        format!(r#"{hash},"deactivated":true"#),
+        format!(r#"{hash},"guest":true"#),
+        format!(r#"{hash},"appservice_id":"irc""#),
+        format!(r#"{hash},"locked":true"#),
+        format!(r#"{hash},"suspended":true"#),
+        format!(r#"{hash},"shadow_banned":true"#),
+        format!(r#"{hash},"awaiting_approval":true"#),
+        r#","locked":true"#.to_owned(),
+        // What gives fewer rights decides.
+        format!(r#"{hash},"locked":true,"deactivated":true"#),
+    ]
+    .map(|members| stored_password(&user(&members)).to_owned());
+    let expected =
+        ["$2b$12$hash", UNKNOWN, UNKNOWN, "", "", "", LOCKED, LOCKED, LOCKED, LOCKED, LOCKED, ""];
+    assert_eq!(stored, expected);
+}
+
+/// The tokens of a device with these in its list, newest last, and the reasons to leave them out.
+fn chosen(list: &[(&str, Option<u64>)], may_act: bool) -> Vec<(String, &'static str)> {
+    let list: Vec<_> = list
+        .iter()
+        .map(|(token, until)| json!({"token": token, "valid_until_ts": until}))
+        .collect();
+    let device = json!({"device_id": "PHONE", "access_tokens": list});
+    let device: DumpDevice = serde_json::from_value(device).unwrap();
+    tokens(&device, may_act)
+        .map(|(token, reason)| {
+            let code = reason.map_or("taken", |reason| reason.code);
+            (token.token.expose_secret().to_owned(), code)
+        })
+        .collect()
+}
+
+#[test]
+fn of_the_tokens_of_a_device_the_newest_that_never_ends_is_taken() {
+    let said = |found: Vec<(String, &'static str)>| {
+        found.into_iter().map(|(token, code)| format!("{token} {code}")).collect::<Vec<_>>()
+    };
+    let list = [("oldest", None), ("older", None), ("newer", Some(5)), ("newest", Some(9))];
+    assert_eq!(
+        said(chosen(&list, true)),
+        ["newest token-expires", "newer token-expires", "older taken", "oldest older-token"]
+    );
+    assert_eq!(said(chosen(&[("a", None), ("b", None)], true)), ["b taken", "a older-token"]);
+    assert_eq!(said(chosen(&[("a", Some(1))], true)), ["a token-expires"]);
+    assert_eq!(said(chosen(&[("a", None)], false)), ["a account-without-rights"]);
+    assert_eq!(said(chosen(&[], true)), [""; 0]);
 }
