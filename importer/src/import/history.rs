@@ -26,6 +26,7 @@ use super::{ImportError, VERSION, rooms::hidden::RoomSigner, row_writer::Rows};
 use crate::conduit::{
     schema::{
         layout::Part,
+        shapes::Global,
         trees::{self, Tree},
     },
     store::{KvError, KvStore, overlay::Pending},
@@ -179,11 +180,10 @@ impl Past {
     fn signer(&self) -> Result<Ed25519KeyPair, PastError> {
         let damaged = || PastError::Damaged { what: "the signing key".into() };
         let value = self.store.get(&trees::GLOBAL, b"keypair")?.ok_or_else(damaged)?;
-        let fields = trees::GLOBAL.value.decode(&value).ok();
-        let version = fields.map(|fields| fields.text("version").to_owned());
-        let version = version.ok_or_else(damaged)?;
-        let der = value.get(version.len().saturating_add(1)..).unwrap_or_default();
-        Ed25519KeyPair::from_der(der, version).map_err(|_| damaged())
+        let Ok(Global::Keypair(key)) = trees::GLOBAL.read_value(b"keypair", &value) else {
+            return Err(damaged());
+        };
+        Ed25519KeyPair::from_der(key.pkcs8, key.version.to_owned()).map_err(|_| damaged())
     }
 
     /// Keys of another server as Conduit has kept them: JSON.

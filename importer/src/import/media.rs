@@ -20,7 +20,7 @@ use self::{
 };
 use super::{ImportError, context::Context, row_writer::Rows};
 use crate::{
-    conduit::schema::{layout::Part, trees},
+    conduit::schema::{layout::Part, shapes::ContentMedia, trees},
     dump::{DumpReader, MediaStore, format::DumpMedia},
     findings::Finding,
     fs::{ContentDirectory, ContentHash},
@@ -184,10 +184,10 @@ impl Writer<'_, '_> {
     fn content(&mut self, hash: &ContentHash) -> Result<Option<Content>, ImportError> {
         let tree = &trees::FILEHASH_METADATA;
         let Some(value) = self.rows.get(tree, hash.as_bytes())? else { return Ok(None) };
-        Ok(tree.decode_value(hash.as_bytes(), &value).ok().map(|fields| Content {
-            bytes: fields.u64("bytes"),
-            created: fields.u64("created_seconds"),
-            last_access: fields.u64("last_access_seconds"),
+        Ok(tree.read_value(hash.as_bytes(), &value).ok().map(|file| Content {
+            bytes: file.bytes,
+            created: file.created_seconds,
+            last_access: file.last_access_seconds,
         }))
     }
 
@@ -233,8 +233,7 @@ impl Writer<'_, '_> {
         let tree = &trees::FILEHASH_SERVERNAME_MEDIAID;
         for hash in &self.withdrawn {
             for key in self.rows.keys(tree, hash.as_bytes())? {
-                let Ok(id) = tree.decode_key(&key) else { continue };
-                let (server, media) = (id.text("server"), id.text("media"));
+                let Ok(ContentMedia { server, media, .. }) = tree.read_key(&key) else { continue };
                 let blocked = &trees::BLOCKED_SERVERNAME_MEDIAID;
                 let key = blocked.key(&[Part::Text(server), Part::Text(media)]);
                 if self.rows.get(blocked, &key)?.is_none() {

@@ -12,7 +12,7 @@ use serde_json::{json, value::RawValue};
 
 use super::{ImportError, row_writer::Rows, skip::SkipReason};
 use crate::{
-    conduit::schema::{layout::Part, trees},
+    conduit::schema::{layout::Part, pdu_id::PduCount, trees},
     dump::{DumpReader, format::DumpOutgoing},
     tally::{Kind, Tally},
 };
@@ -114,13 +114,10 @@ fn is_in_room(
 fn pdu(event_id: &str, rows: &mut Rows<'_>) -> Result<Result<Payload, SkipReason>, ImportError> {
     let tree = &trees::EVENTID_PDUID;
     let id = rows.get(tree, &tree.key(&[Part::Text(event_id)]))?;
-    let number = |bytes: &[u8]| bytes.try_into().ok().map(u64::from_be_bytes);
-    let id = id.as_deref().and_then(|id| id.split_at_checked(8));
-    let id = id.and_then(|(room, count)| Some((number(room)?, number(count)?)));
+    let place = id.as_deref().and_then(PduCount::read);
+    let pdu = place.and_then(|(room, count)| Some(Payload::Pdu(room, count.normal()?)));
     let detail = "the event is not in the timeline of an imported room";
-    Ok(id
-        .map(|(room, count)| Payload::Pdu(room, count))
-        .ok_or(SkipReason::new("event-missing", detail)))
+    Ok(pdu.ok_or(SkipReason::new("event-missing", detail)))
 }
 
 /// The kind of an item, and its name in the list of what was left out.

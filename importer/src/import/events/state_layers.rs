@@ -8,7 +8,7 @@ use std::{
 use crate::{
     conduit::{
         schema::{
-            layout::{Part, Value},
+            layout::Part,
             state_diff::{CompressedEvent, StateDiff},
             trees,
         },
@@ -55,9 +55,8 @@ impl State {
             let Some(value) = value.filter(|_| layers.len() <= 2 * MAX_LAYERS) else {
                 return Ok(None);
             };
-            let Ok(fields) = tree.decode_value(&[], &value) else { return Ok(None) };
-            let Some(Value::U64s(numbers)) = fields.get("diff") else { return Ok(None) };
-            let Some(diff) = StateDiff::decode(fields.u64("parent"), numbers) else {
+            let Ok(stored) = tree.read_value(&[], &value) else { return Ok(None) };
+            let Some(diff) = StateDiff::decode(stored.parent, &stored.diff) else {
                 return Ok(None);
             };
             layers.push(Rc::new(Layer {
@@ -193,9 +192,8 @@ mod tests {
     fn expand(store: &MemoryStore, hash: u64) -> (BTreeSet<CompressedEvent>, usize) {
         let tree = &trees::SHORTSTATEHASH_STATEDIFF;
         let value = store.get(tree, &hash.to_be_bytes()).unwrap().unwrap();
-        let fields = tree.decode_value(&[], &value).unwrap();
-        let Some(Value::U64s(numbers)) = fields.get("diff") else { panic!("no numbers") };
-        let diff = StateDiff::decode(fields.u64("parent"), numbers).unwrap();
+        let stored = tree.read_value(&[], &value).unwrap();
+        let diff = StateDiff::decode(stored.parent, &stored.diff).unwrap();
         let (mut state, rows) =
             if diff.parent == 0 { (BTreeSet::new(), 0) } else { expand(store, diff.parent) };
         state.extend(diff.added);
@@ -272,9 +270,8 @@ mod tests {
         let rows = store.scan(tree, &[]).unwrap();
         rows.map(|row| {
             let (key, value) = row.unwrap();
-            let fields = tree.decode_value(&key, &value).unwrap();
-            let Some(Value::U64s(numbers)) = fields.get("diff") else { panic!("no numbers") };
-            let diff = StateDiff::decode(fields.u64("parent"), numbers).unwrap();
+            let stored = tree.read_value(&key, &value).unwrap();
+            let diff = StateDiff::decode(stored.parent, &stored.diff).unwrap();
             let hash = u64::from_be_bytes(key.as_ref().try_into().unwrap());
             let from_start = |hash: u64| hash.saturating_sub(START);
             (from_start(hash), from_start(diff.parent), diff.added, diff.removed)

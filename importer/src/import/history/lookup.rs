@@ -143,9 +143,9 @@ impl Lookup<'_> {
         for key in state.entries().into_keys() {
             let damaged = || PastError::Damaged { what: format!("the state key {key}") };
             let value = self.0.get(tree, &key.to_be_bytes())?.ok_or_else(damaged)?;
-            let fields = tree.decode_value(&[], &value).map_err(|_| damaged())?;
-            let server = fields.text("state_key").split_once(':').map(|(_, server)| server);
-            if fields.text("type") == "m.room.member" && server == Some(server_name) {
+            let name = tree.read_value(&[], &value).map_err(|_| damaged())?;
+            let server = name.state_key.split_once(':').map(|(_, server)| server);
+            if name.r#type == "m.room.member" && server == Some(server_name) {
                 members.insert(key);
             }
         }
@@ -165,8 +165,8 @@ impl Lookup<'_> {
             let value = self.0.get(&trees::SHORTSTATEKEY_STATEKEY, &key.to_be_bytes())?;
             let value = value.ok_or_else(damaged)?;
             let tree = &trees::SHORTSTATEKEY_STATEKEY;
-            let fields = tree.decode_value(&[], &value).map_err(|_| damaged())?;
-            let name = (fields.text("type").to_owned(), fields.text("state_key").to_owned());
+            let name = tree.read_value(&[], &value).map_err(|_| damaged())?;
+            let name = (name.r#type.to_owned(), name.state_key.to_owned());
             names.insert(name, self.event_id(event)?.ok_or_else(damaged)?);
         }
         Ok(names)
@@ -211,8 +211,7 @@ impl Lookup<'_> {
         let mut given_up = BTreeMap::new();
         for row in self.0.scan(tree, &tree.key(&[Part::Text(room.as_str()), Part::Text("")]))? {
             let (key, value) = row?;
-            let event = tree.decode_key(&key).ok().map(|fields| fields.text("event").to_owned());
-            let event = event.and_then(|event| EventId::parse(event).ok());
+            let event = tree.read_key(&key).ok().and_then(|key| EventId::parse(key.event).ok());
             let verdict = Verdict::parse(&String::from_utf8_lossy(&value));
             given_up.extend(event.map(|event| (event, verdict)));
         }

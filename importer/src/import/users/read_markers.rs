@@ -9,10 +9,7 @@ use ruma::{EventId, OwnedRoomId, RoomId};
 
 use super::receipt::{Candidate, SUPERSEDED};
 use crate::{
-    conduit::schema::{
-        layout::{Part, Value},
-        trees,
-    },
+    conduit::schema::{layout::Part, pdu_id::PduCount, trees},
     dump::{
         DumpReader,
         format::{DumpReceipt, DumpUnread, DumpUser},
@@ -86,7 +83,7 @@ impl Writer<'_, '_> {
         let user = self.user;
         let (mut public, mut private) = (None, None);
         let short_room = self.rows.stored(&trees::ROOMID_SHORTROOMID, room.as_bytes())?;
-        let short_room = short_room.as_deref().unwrap_or_default();
+        let short_room = short_room.and_then(|short| short.try_into().ok()).map(u64::from_be_bytes);
         for receipt in receipts {
             self.tally.read(Kind::Receipt, 1);
             let left = match self.candidate(room, short_room, receipt)? {
@@ -120,7 +117,7 @@ impl Writer<'_, '_> {
     fn candidate(
         &self,
         room: &OwnedRoomId,
-        short_room: &[u8],
+        short_room: Option<u64>,
         receipt: &DumpReceipt,
     ) -> Result<Result<Candidate, SkipReason>, ImportError> {
         if !self.imported.contains(room) {
@@ -153,16 +150,11 @@ impl Writer<'_, '_> {
     }
 
     /// The count of an event in the timeline of this room; a damaged table may name any event.
-    fn count(&self, short_room: &[u8], event: &EventId) -> Result<Option<u64>, ImportError> {
+    fn count(&self, short_room: Option<u64>, event: &EventId) -> Result<Option<u64>, ImportError> {
         let stored = self.rows.stored(&trees::EVENTID_PDUID, event.as_bytes())?;
-        let fields = stored
-            .as_deref()
-            .filter(|value| value.starts_with(short_room))
-            .map(|value| trees::EVENTID_PDUID.decode_value(&[], value).ok());
-        Ok(fields.flatten().and_then(|fields| match fields.get("count") {
-            Some(Value::U64(count)) => Some(*count),
-            _ => None,
-        }))
+        let place = stored.as_deref().and_then(PduCount::read);
+        let place = place.filter(|(room, _)| Some(*room) == short_room);
+        Ok(place.and_then(|(_, count)| count.normal()))
     }
 
     /// Writes what Conduit has after somebody has read and others have written more

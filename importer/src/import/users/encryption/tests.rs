@@ -225,7 +225,7 @@ fn versions(numbers: &[u64]) -> Vec<String> {
     let rows = crate::conduit::store::KvStore::scan(&store, &trees::BACKUPID_ETAG, &[]).unwrap();
     rows.map(|row| {
         let (key, _) = row.unwrap();
-        trees::BACKUPID_ETAG.decode_key(&key).unwrap().text("version").to_owned()
+        trees::BACKUPID_ETAG.read_key(&key).unwrap().version.to_owned()
     })
     .collect()
 }
