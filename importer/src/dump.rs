@@ -15,7 +15,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use extent::{Extent, History, MediaFiles, MediaOptions, REACH_BACK};
+pub use extent::{Extent, History, MediaFiles, REACH_BACK};
 pub use media_store::{MediaStore, NotUsable};
 pub use reader::{DumpReader, MediaReader, MessageReader, OutboxReader, ReadError, RoomReader};
 pub use writer::{DumpWriter, MediaWriter, MessageWriter, OutboxWriter, RoomWriter, WriteError};

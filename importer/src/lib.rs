@@ -14,6 +14,7 @@ pub mod drain;
 pub mod dump;
 pub mod findings;
 pub mod fs;
+mod hash;
 pub mod import;
 pub mod migration;
 pub mod progress;

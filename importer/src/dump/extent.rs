@@ -28,15 +28,6 @@ pub enum MediaFiles {
     None,
 }
 
-/// Which media is dumped, and how.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MediaOptions {
-    /// What becomes of the files.
-    pub files: MediaFiles,
-    /// Whether files of other servers that this one keeps are dumped as well.
-    pub remote: bool,
-}
-
 /// How much of a Synapse is dumped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Extent {

@@ -230,6 +230,42 @@ pub struct DumpUser {
     pub unread: Vec<DumpUnread>,
 }
 
+impl DumpUser {
+    /// An account that has nothing but its id.
+    pub fn new(user_id: OwnedUserId) -> Self {
+        Self {
+            user_id,
+            admin: false,
+            deactivated: false,
+            erased: false,
+            guest: false,
+            locked: false,
+            suspended: false,
+            shadow_banned: false,
+            awaiting_approval: false,
+            user_type: None,
+            appservice_id: None,
+            created_ts: None,
+            password_hash: None,
+            profile: DumpProfile::default(),
+            threepids: Vec::new(),
+            external_ids: Vec::new(),
+            consent_version: None,
+            account_data: DumpAccountData::default(),
+            push_rules: None,
+            devices: Vec::new(),
+            pushers: Vec::new(),
+            filters: BTreeMap::new(),
+            cross_signing_keys: BTreeMap::new(),
+            signed_keys: BTreeMap::new(),
+            device_list_stream_id: None,
+            key_backups: Vec::new(),
+            receipts: Vec::new(),
+            unread: Vec::new(),
+        }
+    }
+}
+
 /// A profile.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct DumpProfile {
@@ -309,6 +345,24 @@ pub struct DumpDevice {
     /// What a dehydrated device is made of, encrypted by its user. Known from the database only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dehydrated_data: Option<Box<RawValue>>,
+}
+
+impl DumpDevice {
+    /// A device that has nothing but its id.
+    pub fn new(device_id: String) -> Self {
+        Self {
+            device_id,
+            display_name: None,
+            last_seen_ts: None,
+            last_seen_ip: None,
+            access_tokens: Vec::new(),
+            keys: None,
+            one_time_keys: BTreeMap::new(),
+            fallback_keys: BTreeMap::new(),
+            dehydrated: false,
+            dehydrated_data: None,
+        }
+    }
 }
 
 /// A line of `users/NAME.messages.jsonl`: a message that waits for a device. Known from the database only.

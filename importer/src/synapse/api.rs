@@ -4,11 +4,21 @@
 //! * The client API, with login tokens that the admin API makes, gives what only a user sees of itself.
 //! * Federation of the server with itself gives the state before an event.
 //!
-//! It can't give passwords, access tokens, one-time keys and pending to-device messages. The order of a timeline is by
+//! They can't give passwords, access tokens, one-time keys and pending to-device messages. The order of a timeline is by
 //! depth, then arrival, as the admin API pages; only the database knows the order of arrival alone.
 //!
-//! [`ApiSource::users`] lists the accounts, [`ApiSource::user`] notes which rooms each of them sees and whether it was
-//! erased, [`ApiSource::rooms`] and [`ApiSource::room`] build on these notes.
+//! | module | reads |
+//! |---|---|
+//! | [`server`] | keys and blocked rooms |
+//! | [`users`] | which accounts there are |
+//! | [`user`] | an account with all it owns, and which rooms it sees |
+//! | [`rooms`] | which rooms there are |
+//! | [`room`] | a room: head, timeline, states, outliers |
+//! | [`media`] | uploads, and what is quarantined |
+//! | [`survey`] | what a check wants to know before a dump |
+//!
+//! All go through the [`connection`]. What [`user`] notes of rooms and erased users ([`Noted`]) is what [`rooms`] and
+//! [`room`] build on.
 
 mod connection;
 mod counter;
@@ -16,8 +26,9 @@ mod error;
 mod logins;
 mod media;
 mod room;
+mod rooms;
+mod seen_by_users;
 mod server;
-mod spool;
 mod survey;
 mod user;
 mod users;
@@ -35,15 +46,13 @@ use secrecy::SecretString;
 
 pub use self::error::ApiError;
 use self::{
-    connection::Connection,
-    logins::Logins,
-    room::{ListedRoom, Sightings},
+    connection::Connection, logins::Logins, rooms::ListedRoom, seen_by_users::SeenByUsers,
     server::Keys,
 };
 use super::erased::Erased;
 use crate::{
     dump::{
-        DumpWriter, Extent, History, MediaFiles,
+        DumpWriter, Extent,
         format::{DumpServer, DumpUser, SourceInfo, SourceKind},
     },
     progress::Progress,
@@ -62,10 +71,8 @@ pub struct ApiOptions {
     pub signing_key: SecretString,
     /// The server name, if it shall be checked.
     pub server_name: Option<OwnedServerName>,
-    /// How much of each timeline is read.
-    pub history: History,
-    /// With [`History::Recent`]: how many events more than the newest ones are read, to begin with what these relate to.
-    pub reach_back: u32,
+    /// How much is read. The APIs know nothing of other servers' media, and no access tokens.
+    pub extent: Extent,
     /// Now, in milliseconds since the Unix epoch: login tokens end a week later.
     pub now_ts: u64,
     /// Timeouts, limits, tries.
@@ -75,27 +82,52 @@ pub struct ApiOptions {
 /// A Synapse behind its APIs.
 #[derive(Debug)]
 pub struct ApiSource {
+    synapse: Synapse,
+    keys: Keys,
+    extent: Extent,
+    noted: Noted,
+    /// The accounts, once listed.
+    users: Vec<OwnedUserId>,
+    /// The position of the server's device lists, once Synapse has answered.
+    device_list_stream_id: Option<u64>,
+}
+
+/// A Synapse, and how it is reached.
+#[derive(Debug)]
+struct Synapse {
     api: Connection,
     federation: Client,
     server_name: OwnedServerName,
+    /// Whose token the requests have.
     admin: OwnedUserId,
-    keys: Keys,
-    synapse_version: Option<String>,
-    history: History,
-    reach_back: u32,
-    media: MediaFiles,
-    now_ts: u64,
     logins: Logins,
-    listed: BTreeMap<OwnedRoomId, ListedRoom>,
-    sightings: Sightings,
-    /// The users that were read and are erased.
-    erased: Erased,
-    /// The accounts, once listed.
-    users: Vec<OwnedUserId>,
-    /// The position of the server's device lists, once asked for.
-    device_list_stream_id: Option<u64>,
+    version: Option<String>,
     /// Synapse has `fetch_event`, since 1.140.
     has_fetch_event: bool,
+}
+
+/// What is known of rooms before they are read.
+#[derive(Debug, Default)]
+struct Noted {
+    /// The rooms that the admin API lists, once listed.
+    listed: BTreeMap<OwnedRoomId, ListedRoom>,
+    seen: SeenByUsers,
+    /// The users that were read and are erased.
+    erased: Erased,
+}
+
+impl ApiSource {
+    /// Connects, and checks token, signing key and server name.
+    ///
+    /// # Errors
+    ///
+    /// Any [`ApiError`].
+    pub async fn connect(options: ApiOptions) -> Result<Self, ApiError> {
+        let extent = options.extent;
+        let (synapse, keys) = server::connect(options).await?;
+        let noted = Noted::default();
+        Ok(Self { synapse, keys, extent, noted, users: Vec::new(), device_list_stream_id: None })
+    }
 }
 
 #[async_trait]
@@ -103,28 +135,27 @@ impl Source for ApiSource {
     fn info(&self) -> SourceInfo {
         SourceInfo {
             kind: SourceKind::Api,
-            synapse_version: self.synapse_version.clone(),
+            synapse_version: self.synapse.version.clone(),
             schema_version: None,
-            extent: Some(Extent {
-                history: self.history,
-                reach_back: self.reach_back,
-                media: self.media,
-                remote_media: false,
-                keep_expiring_tokens: false,
-            }),
+            extent: Some(self.extent),
         }
     }
 
     async fn survey(&mut self) -> Result<Survey, SourceError> {
-        Ok(self.look().await?)
+        Ok(survey::read(&self.synapse.api, &self.synapse.server_name).await?)
     }
 
     async fn server(&mut self, tally: &mut Tally) -> Result<DumpServer, SourceError> {
-        Ok(self.read_server(tally).await?)
+        let Synapse { api, server_name, .. } = &self.synapse;
+        self.noted.listed = rooms::listed(api).await?;
+        let rooms = self.noted.listed.keys();
+        Ok(server::read(api, server_name, &self.keys, rooms, tally).await?)
     }
 
     async fn users(&mut self, tally: &mut Tally) -> Result<Vec<OwnedUserId>, SourceError> {
-        Ok(self.read_users(tally).await?)
+        let Synapse { api, server_name, .. } = &self.synapse;
+        self.users = users::list(api, server_name, tally).await?;
+        Ok(self.users.clone())
     }
 
     async fn user(
@@ -132,7 +163,9 @@ impl Source for ApiSource {
         user_id: &OwnedUserId,
         tally: &mut Tally,
     ) -> Result<Option<DumpUser>, SourceError> {
-        Ok(self.read_user(user_id, tally).await?)
+        let Self { synapse, noted, users, device_list_stream_id, .. } = self;
+        let mut reader = user::UserReader { synapse, noted, users, device_list_stream_id };
+        Ok(reader.read(user_id, tally).await?)
     }
 
     /// The APIs don't show them.
@@ -146,7 +179,7 @@ impl Source for ApiSource {
     }
 
     async fn rooms(&mut self, tally: &mut Tally) -> Result<Vec<OwnedRoomId>, SourceError> {
-        Ok(self.read_rooms(tally).await?)
+        Ok(rooms::list(&self.synapse.api, &mut self.noted, tally).await?)
     }
 
     async fn room(
@@ -155,7 +188,8 @@ impl Source for ApiSource {
         writer: &DumpWriter,
         tally: &mut Tally,
     ) -> Result<(), SourceError> {
-        self.read_room(room_id, writer, tally).await
+        let Self { synapse, noted, extent, .. } = self;
+        room::write(synapse, noted, extent, room_id, writer, tally).await
     }
 
     async fn media(
@@ -164,10 +198,12 @@ impl Source for ApiSource {
         tally: &mut Tally,
         progress: &Progress,
     ) -> Result<(), SourceError> {
-        self.read_media(writer, tally, progress).await
+        let Synapse { api, server_name, .. } = &self.synapse;
+        let media = media::MediaReader { api, server_name, files: self.extent.media };
+        media.write(&self.users, writer, tally, progress).await
     }
 
     async fn close(&mut self) -> Result<(), SourceError> {
-        Ok(self.logins.close(&self.api).await?)
+        Ok(self.synapse.logins.close().await?)
     }
 }

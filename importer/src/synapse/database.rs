@@ -1,13 +1,28 @@
 //! Synapse's database as a source: SQLite and PostgreSQL, in one read-only snapshot.
 //!
-//! Nothing is asked of Synapse itself. It may run meanwhile, but what it writes after the beginning is not read; see
-//! `database/connection.rs` for what the two engines do until then.
+//! Nothing is asked of Synapse itself. It may run meanwhile, but what it writes after the snapshot was taken is not read;
+//! `database/connection.rs` says what the snapshot costs each engine.
+//!
+//! | module | reads |
+//! |---|---|
+//! | [`server`] | what belongs to the server as a whole |
+//! | [`users`] | accounts and all they own |
+//! | [`rooms`] | rooms: heads, states, timelines, outliers, receipts |
+//! | [`memberships`] | who is in a room by its state and its member events, where Synapse's table of memberships is silent |
+//! | [`outbox`] | what Synapse had not delivered yet |
+//! | [`media`] | the rows of media, and the files |
+//! | [`census`] | how many rows every table has, and what became of them |
+//! | [`survey`] | what a check wants to know before a dump |
+//!
+//! Each takes the connection and the [`Facts`] that it needs, and returns what a later one needs: [`users::list`] and
+//! [`rooms::list`] find owners whose rows can't move, which the census counts.
 
 mod census;
 mod connection;
 mod counter;
 mod error;
 mod media;
+mod memberships;
 mod outbox;
 mod rooms;
 mod row;
@@ -21,15 +36,22 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use ruma::{OwnedRoomId, OwnedUserId};
 
-use self::{census::Owners, connection::Connection, schema::Schema};
+use self::{
+    connection::{Connection, Databases},
+    rooms::ListedRooms,
+    schema::Schema,
+    users::ListedUsers,
+};
 pub use self::{error::DatabaseError, schema::SUPPORTED};
 use super::erased::Erased;
 use crate::{
     dump::{
-        DumpWriter, Extent, History, MediaFiles, MediaOptions,
+        DumpWriter, Extent,
         census::Census,
         format::{DumpServer, DumpUser, SourceInfo},
     },
@@ -42,29 +64,25 @@ use crate::{
 /// Synapse's database.
 #[derive(Debug)]
 pub struct DatabaseSource {
-    main: Connection,
-    /// The connection to the state tables, if they are in a database of their own. Its snapshot is younger, which does
-    /// no harm: a state group never changes.
-    state: Option<Connection>,
+    databases: Databases,
+    /// Connections to the same snapshots for a second reader, until there is one.
+    second: Option<Databases>,
+    facts: Facts,
+    users: ListedUsers,
+    rooms: ListedRooms,
+}
+
+/// What is settled when the source is opened. No reader changes it.
+#[derive(Clone, Debug)]
+struct Facts {
     schema: Schema,
     config: SynapseConfig,
-    history: History,
-    /// How many events more than the newest ones a timeline may have, to begin with what these relate to.
-    reach_back: u32,
-    media: MediaOptions,
-    /// Whether newest access tokens that a client would refresh are kept and last.
-    keep_expiring_tokens: bool,
+    extent: Extent,
     erased: Erased,
-    /// Milliseconds since the epoch: what is over by then is expired.
+    /// Application services' users that own something and have no row in `users`, with their services.
+    senders: BTreeMap<OwnedUserId, String>,
+    /// The present time in milliseconds since the epoch: what ended before is expired.
     now_ts: u64,
-    /// The position of the device list stream, once read; 0 if nothing has ever been sent.
-    device_list_stream_id: Option<u64>,
-    /// What was read of the users that come next.
-    batch: users::Batch,
-    /// Owners for whom the database alone does not speak.
-    owners: Owners,
-    /// Another reader of the same snapshot, until it is asked for.
-    second: Option<Box<Self>>,
 }
 
 impl DatabaseSource {
@@ -76,10 +94,10 @@ impl DatabaseSource {
     /// Any [`DatabaseError`].
     pub async fn open(
         config: &SynapseConfig,
-        history: History,
+        extent: Extent,
         now_ts: u64,
     ) -> Result<Self, DatabaseError> {
-        let (mut main, second) = Connection::open_two(&config.database).await?;
+        let (mut main, second_main) = Connection::open_two(&config.database).await?;
         let schema = Schema::read(&mut main, &place(&config.database)).await?;
         check_server_name(&mut main, config.server_name.as_str()).await?;
         let mut erased = Erased::default();
@@ -93,75 +111,21 @@ impl DatabaseSource {
             }
             None => (None, None),
         };
-        let mut source = Self {
-            main,
-            state,
-            schema,
-            config: config.clone(),
-            history,
-            reach_back: 0,
-            media: MediaOptions { files: MediaFiles::Refer, remote: false },
-            keep_expiring_tokens: false,
-            erased,
-            now_ts,
-            device_list_stream_id: None,
-            batch: users::Batch::default(),
-            owners: Owners::default(),
-            second: None,
-        };
-        source.owners.senders = source.active_senders().await?;
-        let complete = source.state.is_some() == second_state.is_some();
-        source.second = second.filter(|_| complete).map(|main| source.beside(main, second_state));
-        Ok(source)
-    }
-
-    /// The same by other connections.
-    fn beside(&self, main: Connection, state: Option<Connection>) -> Box<Self> {
-        Box::new(Self {
-            main,
-            state,
-            schema: self.schema.clone(),
-            config: self.config.clone(),
-            history: self.history,
-            reach_back: self.reach_back,
-            media: self.media,
-            keep_expiring_tokens: self.keep_expiring_tokens,
-            erased: self.erased.clone(),
-            now_ts: self.now_ts,
-            device_list_stream_id: None,
-            batch: users::Batch::default(),
-            owners: self.owners.clone(),
-            second: None,
+        let senders = census::active_senders(&mut main, &schema, config).await?;
+        let is_complete = state.is_some() == second_state.is_some();
+        let second = second_main.filter(|_| is_complete);
+        Ok(Self {
+            databases: Databases { main, state },
+            second: second.map(|main| Databases { main, state: second_state }),
+            facts: Facts { schema, config: config.clone(), extent, erased, senders, now_ts },
+            users: ListedUsers::default(),
+            rooms: ListedRooms::default(),
         })
-    }
-
-    /// With [`History::Recent`], lets a timeline have so many events more, to begin with what the newest ones relate to.
-    #[must_use]
-    pub fn reaching_back(mut self, events: u32) -> Self {
-        self.reach_back = events;
-        if let Some(second) = &mut self.second {
-            second.reach_back = events;
-        }
-        self
-    }
-
-    /// Dumps media as said here, rather than to refer to the files of this server's own.
-    #[must_use]
-    pub fn with_media(mut self, media: MediaOptions) -> Self {
-        self.media = media;
-        self
-    }
-
-    /// Lets the newest access token of a session that Synapse would refresh last.
-    #[must_use]
-    pub fn keeping_expiring_tokens(mut self) -> Self {
-        self.keep_expiring_tokens = true;
-        self
     }
 
     /// Background updates that Synapse has not finished, sorted. None of them concerns what is read.
     pub fn pending_background_updates(&self) -> &[String] {
-        &self.schema.pending_updates
+        &self.facts.schema.pending_updates
     }
 }
 
@@ -205,34 +169,37 @@ async fn check_server_name(db: &mut Connection, server_name: &str) -> Result<(),
 impl Source for DatabaseSource {
     fn info(&self) -> SourceInfo {
         SourceInfo {
-            kind: self.main.kind(),
+            kind: self.databases.main.kind(),
             synapse_version: None,
-            schema_version: u32::try_from(self.schema.version).ok(),
-            extent: Some(Extent {
-                history: self.history,
-                reach_back: self.reach_back,
-                media: self.media.files,
-                remote_media: self.media.remote,
-                keep_expiring_tokens: self.keep_expiring_tokens,
-            }),
+            schema_version: u32::try_from(self.facts.schema.version).ok(),
+            extent: Some(self.facts.extent),
         }
     }
 
     fn second(&mut self) -> Option<Box<dyn Source>> {
-        let second = self.second.take()?;
-        Some(second)
+        let (facts, rooms) = (self.facts.clone(), self.rooms.clone());
+        let databases = self.second.take()?;
+        Some(Box::new(Self {
+            databases,
+            second: None,
+            facts,
+            users: ListedUsers::default(),
+            rooms,
+        }))
     }
 
     async fn survey(&mut self) -> Result<Survey, SourceError> {
-        Ok(self.look().await?)
+        Ok(survey::read(&mut self.databases, self.second.as_mut(), &self.facts).await?)
     }
 
     async fn server(&mut self, tally: &mut Tally) -> Result<DumpServer, SourceError> {
-        Ok(self.read_server(tally).await?)
+        let Facts { config, now_ts, .. } = &self.facts;
+        Ok(server::read(&mut self.databases.main, config, *now_ts, tally).await?)
     }
 
     async fn users(&mut self, tally: &mut Tally) -> Result<Vec<OwnedUserId>, SourceError> {
-        Ok(self.read_users(tally).await?)
+        self.users = users::list(&mut self.databases.main, &self.facts, tally).await?;
+        Ok(self.users.ids().to_vec())
     }
 
     async fn user(
@@ -240,7 +207,8 @@ impl Source for DatabaseSource {
         user_id: &OwnedUserId,
         tally: &mut Tally,
     ) -> Result<Option<DumpUser>, SourceError> {
-        Ok(self.read_user(user_id, tally).await?)
+        let db = &mut self.databases.main;
+        Ok(users::read(db, &mut self.users, &self.facts, user_id, tally).await?)
     }
 
     async fn messages(
@@ -249,11 +217,14 @@ impl Source for DatabaseSource {
         writer: &DumpWriter,
         tally: &mut Tally,
     ) -> Result<(), SourceError> {
-        self.read_messages(user, writer, tally).await
+        users::write_messages(&mut self.databases.main, &mut self.users, user, writer, tally).await
     }
 
     async fn rooms(&mut self, tally: &mut Tally) -> Result<Vec<OwnedRoomId>, SourceError> {
-        Ok(self.read_rooms(tally).await?)
+        let db = &mut self.databases.main;
+        let (ids, rooms) = rooms::list(db, &self.facts.senders, tally).await?;
+        self.rooms = rooms;
+        Ok(ids)
     }
 
     async fn room(
@@ -262,11 +233,12 @@ impl Source for DatabaseSource {
         writer: &DumpWriter,
         tally: &mut Tally,
     ) -> Result<(), SourceError> {
-        self.read_room(room_id, writer, tally).await
+        let aliases = &self.rooms.aliases;
+        rooms::write(&mut self.databases, &self.facts, aliases, room_id, writer, tally).await
     }
 
     async fn outbox(&mut self, writer: &DumpWriter, tally: &mut Tally) -> Result<(), SourceError> {
-        self.read_outbox(writer, tally).await
+        outbox::write(&mut self.databases.main, writer, tally).await
     }
 
     async fn media(
@@ -275,17 +247,15 @@ impl Source for DatabaseSource {
         tally: &mut Tally,
         progress: &Progress,
     ) -> Result<(), SourceError> {
-        self.read_media(writer, tally, progress).await
+        media::write(&mut self.databases.main, &self.facts, writer, tally, progress).await
     }
 
     async fn census(&mut self, tally: &mut Tally) -> Result<Option<Census>, SourceError> {
-        Ok(Some(self.count_tables(Some(tally)).await?))
+        let who = census::Owners::of(&self.facts, &self.users, &self.rooms);
+        Ok(Some(census::read(&mut self.databases, who, Some(tally)).await?))
     }
 
     async fn close(&mut self) -> Result<(), SourceError> {
-        if let Some(state) = &mut self.state {
-            state.end().await?;
-        }
-        Ok(self.main.end().await?)
+        Ok(self.databases.end().await?)
     }
 }

@@ -1,9 +1,8 @@
 //! Rows of Synapse's tables that a source has read, table by table: one side of the census.
 
-use std::{
-    collections::BTreeMap,
-    hash::{DefaultHasher, Hash as _, Hasher as _},
-};
+use std::collections::BTreeMap;
+
+use crate::hash::hash;
 
 /// What was read of every table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -68,10 +67,4 @@ impl Met {
     pub fn of_owner(&self, owner: &str) -> u64 {
         self.owners.get(&hash(owner)).copied().unwrap_or(0)
     }
-}
-
-fn hash(owner: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    owner.hash(&mut hasher);
-    hasher.finish()
 }

@@ -9,7 +9,7 @@ use conduit_backfill::http::HttpOptions;
 use secrecy::SecretString;
 
 use crate::{
-    dump::{Extent, History, MediaFiles, MediaOptions, REACH_BACK},
+    dump::{Extent, History, MediaFiles, REACH_BACK},
     migration::{Connect, Homeserver},
     runtime::now_ms,
     source::{Source, SourceError},
@@ -186,26 +186,18 @@ impl Connect for SourceArguments {
                 admin_token,
                 signing_key: read_secret("--signing-key", key)?,
                 server_name: None,
-                history: self.history,
-                reach_back: self.extent().reach_back,
+                extent: self.extent(),
                 now_ts: now_ms(),
                 http: HttpOptions::default(),
             };
-            let media = self.extent().media;
-            if media == MediaFiles::Refer {
+            if options.extent.media == MediaFiles::Refer {
                 bail!("the APIs can't tell where files are; say `--media copy` or `--media none`");
             }
-            let source = ApiSource::connect(options).await.map_err(SourceError::from)?;
-            return Ok(Box::new(source.with_media(media)));
+            return Ok(Box::new(ApiSource::connect(options).await.map_err(SourceError::from)?));
         }
         let Configuration { config, .. } = configuration.ok_or(NoSource)?;
-        let source = DatabaseSource::open(config, self.history, now_ms())
-            .await
-            .map_err(SourceError::from)?;
-        let Extent { reach_back, media: files, remote_media: remote, keep_expiring_tokens, .. } =
-            self.extent();
-        let source = source.reaching_back(reach_back).with_media(MediaOptions { files, remote });
-        Ok(Box::new(if keep_expiring_tokens { source.keeping_expiring_tokens() } else { source }))
+        let source = DatabaseSource::open(config, self.extent(), now_ms()).await;
+        Ok(Box::new(source.map_err(SourceError::from)?))
     }
 }
 

@@ -8,7 +8,7 @@ use reqwest::{
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue},
 };
 use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::ApiError;
@@ -201,4 +201,21 @@ fn refused(url: &Url, token: As<'_>, answer: &Answer) -> ApiError {
     let is_code = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || matches!(c, '_' | '.');
     let errcode = error.errcode.chars().take(64).filter(|c| is_code(*c)).collect();
     ApiError::Refused { endpoint: url.path().to_owned(), status: answer.status, errcode }
+}
+
+/// Deserializes a boolean, which some versions of Synapse give as a number if the database is SQLite.
+pub(super) fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Flag {
+        Boolean(bool),
+        Number(u64),
+        None,
+    }
+
+    Ok(match Flag::deserialize(deserializer)? {
+        Flag::Boolean(flag) => flag,
+        Flag::Number(number) => number != 0,
+        Flag::None => false,
+    })
 }

@@ -18,39 +18,41 @@ use super::{
 const VALIDITY_MS: u64 = 7 * 24 * 60 * 60 * 1000;
 
 /// The tokens that are out.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Logins {
+    api: Connection,
+    /// The present time in milliseconds since the epoch.
+    now_ts: u64,
     tokens: Vec<SecretString>,
 }
 
 impl Logins {
+    pub(super) fn new(api: Connection, now_ts: u64) -> Self {
+        Self { api, now_ts, tokens: Vec::new() }
+    }
+
     /// Takes a token of a user.
-    pub(super) async fn login(
-        &mut self,
-        api: &Connection,
-        user_id: &UserId,
-        now_ts: u64,
-    ) -> Result<SecretString, ApiError> {
+    pub(super) async fn login(&mut self, user_id: &UserId) -> Result<SecretString, ApiError> {
         #[derive(Deserialize)]
         struct Login {
             access_token: SecretString,
         }
 
         let path = ["v1", "users", user_id.as_str(), "login"];
-        let body = json!({"valid_until_ms": now_ts.saturating_add(VALIDITY_MS)});
-        let login: Login = api.post(As::Admin, (&ADMIN, &path), &body, Repeat::Unsafe).await?;
+        let body = json!({"valid_until_ms": self.now_ts.saturating_add(VALIDITY_MS)});
+        let login: Login = self.api.post(As::Admin, (&ADMIN, &path), &body, Repeat::Unsafe).await?;
         self.tokens.push(login.access_token.clone());
         Ok(login.access_token)
     }
 
     /// Gives all tokens back.
-    pub(super) async fn close(&mut self, api: &Connection) -> Result<(), ApiError> {
+    pub(super) async fn close(&mut self) -> Result<(), ApiError> {
         let mut left = Vec::new();
         let mut fatal = None;
         while let Some(token) = self.tokens.last().cloned() {
             let body = Value::Object(serde_json::Map::new());
             let path: (&[&str], &[&str]) = (&CLIENT, &["logout"]);
-            match api.post(As::User(&token), path, &body, Repeat::Safe).await {
+            match self.api.post(As::User(&token), path, &body, Repeat::Safe).await {
                 Ok(Value::Object(_)) => {}
                 // A second try after a lost answer finds the token gone already.
                 Err(error) if error.has_errcode("M_UNKNOWN_TOKEN") => {}

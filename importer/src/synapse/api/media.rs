@@ -6,20 +6,21 @@
 use std::collections::BTreeMap;
 
 use futures_util::{StreamExt as _, stream};
-use ruma::{OwnedServerName, OwnedUserId};
-use serde::{Deserialize, Deserializer};
+use ruma::{OwnedServerName, OwnedUserId, ServerName};
+use serde::Deserialize;
 
 use super::{
-    ApiError, ApiSource, MediaFiles, SourceError,
-    connection::{As, Connection, Get},
+    ApiError,
+    connection::{As, Connection, Get, flag},
 };
 use crate::{
     dump::{
-        DumpWriter, MediaWriter, NotUsable, WriteError,
+        DumpWriter, MediaFiles, MediaWriter, NotUsable, WriteError,
         format::{DumpMedia, DumpMediaHead},
     },
     fs::{ContentDirectory, ContentHash, Layout},
     progress::Progress,
+    source::SourceError,
     tally::{Kind, Tally},
 };
 
@@ -29,13 +30,14 @@ const PARALLEL: usize = 4;
 const TRIES: u32 = 3;
 
 #[derive(Deserialize)]
-struct Page {
-    media: Vec<Listed>,
+struct UploadsPage {
+    media: Vec<ListedMedia>,
     next_token: Option<u64>,
 }
 
+/// A file as the admin API lists it.
 #[derive(Deserialize)]
-struct Listed {
+struct ListedMedia {
     media_id: String,
     media_type: Option<String>,
     media_length: Option<u64>,
@@ -51,23 +53,6 @@ struct Listed {
     url_cache: Option<String>,
 }
 
-/// A boolean, which Synapse gives as a number if its database is SQLite.
-fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Flag {
-        Boolean(bool),
-        Number(u64),
-        None,
-    }
-
-    Ok(match Flag::deserialize(deserializer)? {
-        Flag::Boolean(flag) => flag,
-        Flag::Number(number) => number != 0,
-        Flag::None => false,
-    })
-}
-
 /// What a file became.
 enum Fetched {
     File(ContentHash),
@@ -75,28 +60,32 @@ enum Fetched {
     Failed(SourceError),
 }
 
-impl ApiSource {
-    /// Copies media files into the dump, or leaves them out; they are copied if this is not said.
-    #[must_use]
-    pub fn with_media(mut self, media: MediaFiles) -> Self {
-        self.media = media;
-        self
-    }
+/// Reads media.
+#[derive(Clone, Copy)]
+pub(super) struct MediaReader<'a> {
+    pub(super) api: &'a Connection,
+    pub(super) server_name: &'a ServerName,
+    /// Whether the files are copied into the dump, or left out.
+    pub(super) files: MediaFiles,
+}
 
-    pub(super) async fn read_media(
-        &mut self,
+impl MediaReader<'_> {
+    /// Writes what `users` uploaded and what is quarantined.
+    pub(super) async fn write(
+        &self,
+        users: &[OwnedUserId],
         writer: &DumpWriter,
         tally: &mut Tally,
         progress: &Progress,
     ) -> Result<(), SourceError> {
         let directory = ContentDirectory::new(writer.media_directory(), Layout::default());
-        let copies = (self.media != MediaFiles::None).then_some(&directory);
+        let copies = (self.files != MediaFiles::None).then_some(&directory);
         if let Some(copies) = copies {
             copies.create().map_err(WriteError::from)?;
         }
         let mut media = writer.media(&DumpMediaHead::default())?;
-        let phase = progress.phase_of(["account's files", "accounts' files"], self.users.len());
-        for user in &self.users {
+        let phase = progress.phase_of(["account's files", "accounts' files"], users.len());
+        for user in users {
             self.uploads(user, copies, &mut media, tally).await?;
             phase.advance(1);
         }
@@ -132,7 +121,7 @@ impl ApiSource {
             let from_text = from.to_string();
             let query =
                 [("limit", "500"), ("order_by", "media_id"), ("dir", "f"), ("from", &from_text)];
-            let page: Page = match self.api.admin(&path, &query).await {
+            let page: UploadsPage = match self.api.admin(&path, &query).await {
                 Ok(page) => page,
                 Err(error) if error.ends_run() => return Err(error.into()),
                 Err(error) => {
@@ -152,12 +141,12 @@ impl ApiSource {
     async fn page(
         &self,
         user: &OwnedUserId,
-        uploads: Vec<Listed>,
+        uploads: Vec<ListedMedia>,
         copies: Option<&ContentDirectory>,
         media: &mut MediaWriter,
         tally: &mut Tally,
     ) -> Result<(), SourceError> {
-        let fetch = |upload: Listed| async move {
+        let fetch = |upload: ListedMedia| async move {
             let record = self.record(user, &upload);
             let fetched = match copies {
                 _ if upload.media_length.is_none() => Fetched::Not {
@@ -165,7 +154,7 @@ impl ApiSource {
                     detail: "a client reserved the id and uploaded nothing".into(),
                 },
                 Some(copies) if upload.url_cache.is_none() => {
-                    fetch(&self.api, &record, copies).await
+                    fetch(self.api, &record, copies).await
                 }
                 _ => {
                     Fetched::Not { reason: "not-asked", detail: "`--media none` was given".into() }
@@ -203,11 +192,11 @@ impl ApiSource {
         Ok(())
     }
 
-    fn record(&self, user: &OwnedUserId, upload: &Listed) -> DumpMedia {
+    fn record(&self, user: &OwnedUserId, upload: &ListedMedia) -> DumpMedia {
         let noted: Option<ContentHash> =
             upload.sha256.as_deref().and_then(|hash| hash.parse().ok());
         DumpMedia {
-            server: self.server_name.clone(),
+            server: self.server_name.to_owned(),
             media_id: upload.media_id.clone(),
             path: None,
             sha256: noted.map(|hash| hash.to_string()),
@@ -253,7 +242,7 @@ impl ApiSource {
             }
             from = next_batch;
         }
-        let is_foreign = |server: &OwnedServerName| *server != self.server_name;
+        let is_foreign = |server: &OwnedServerName| *server != *self.server_name;
         let all = last.into_iter();
         Ok(all.filter(|((server, _), is)| *is && is_foreign(server)).map(|(id, _)| id).collect())
     }

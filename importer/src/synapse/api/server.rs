@@ -1,26 +1,21 @@
-//! The server as a whole: who it is, its keys, its rooms.
+//! The server as a whole: who it is, its keys, its blocked rooms.
 
 use std::collections::BTreeMap;
 
 use conduit_backfill::{Client, SigningKey, client::SigningKeyError};
-use ruma::{OwnedRoomId, OwnedServerName, OwnedUserId};
+use ruma::{OwnedRoomId, OwnedServerName, OwnedUserId, RoomId, ServerName};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 use super::{
-    ApiError, ApiOptions, ApiSource, Sightings,
+    ApiError, ApiOptions, Synapse,
     connection::{As, Connection, Get},
     counter::Counter,
     error::optional,
     logins::Logins,
-    room::ListedRoom,
 };
 use crate::{
-    dump::{
-        MediaFiles,
-        format::{DumpOldSigningKey, DumpServer, DumpSigningKey},
-    },
-    synapse::erased::Erased,
+    dump::format::{DumpOldSigningKey, DumpServer, DumpSigningKey},
     tally::{Kind, Tally},
 };
 
@@ -50,102 +45,66 @@ struct OldVerifyKey {
     expired_ts: u64,
 }
 
-impl ApiSource {
-    /// Connects, and checks token, signing key and server name.
-    ///
-    /// # Errors
-    ///
-    /// Any [`ApiError`].
-    pub async fn connect(options: ApiOptions) -> Result<Self, ApiError> {
-        let file = signing_keys(&options.signing_key)?;
-        let api =
-            Connection::new(options.homeserver.clone(), options.admin_token, options.http.clone())?;
-        let published = published_keys(&api).await?;
-        if let Some(expected) = options.server_name
-            && expected != published.server_name
-        {
-            return Err(ApiError::OtherServer { expected, found: published.server_name });
-        }
-        let (signing_key, keys) = check_keys(file, &published, options.now_ts)?;
-        let admin = check_admin(&api).await?;
-        let synapse_version = synapse_version(&api).await?;
-        let server_name = published.server_name;
-        let federation =
-            Client::new(options.homeserver, server_name.clone(), signing_key, options.http)?;
-        Ok(Self {
-            api,
-            federation,
-            server_name,
-            admin,
-            keys,
-            synapse_version,
-            history: options.history,
-            reach_back: options.reach_back,
-            media: MediaFiles::Copy,
-            now_ts: options.now_ts,
-            logins: Logins::default(),
-            listed: BTreeMap::new(),
-            sightings: Sightings::default(),
-            erased: Erased::default(),
-            users: Vec::new(),
-            device_list_stream_id: None,
-            has_fetch_event: true,
-        })
+/// Connects, and checks token, signing key and server name.
+pub(super) async fn connect(options: ApiOptions) -> Result<(Synapse, Keys), ApiError> {
+    let file = signing_keys(&options.signing_key)?;
+    let api =
+        Connection::new(options.homeserver.clone(), options.admin_token, options.http.clone())?;
+    let published = published_keys(&api).await?;
+    if let Some(expected) = options.server_name
+        && expected != published.server_name
+    {
+        return Err(ApiError::OtherServer { expected, found: published.server_name });
     }
+    let (signing_key, keys) = check_keys(file, &published, options.now_ts)?;
+    let admin = check_admin(&api).await?;
+    let version = synapse_version(&api).await?;
+    let server_name = published.server_name;
+    let federation =
+        Client::new(options.homeserver, server_name.clone(), signing_key, options.http)?;
+    let logins = Logins::new(api.clone(), options.now_ts);
+    let has_fetch_event = true;
+    let synapse = Synapse { api, federation, server_name, admin, logins, version, has_fetch_event };
+    Ok((synapse, keys))
+}
 
-    pub(super) async fn read_server(&mut self, tally: &mut Tally) -> Result<DumpServer, ApiError> {
-        self.listed = self.list_rooms().await?;
-        let mut counter = Counter::new(tally, self.server_name.as_str());
-        counter.kept(Kind::SigningKey, self.keys.old.len().saturating_add(1));
-        let mut blocked_rooms = Vec::new();
-        for room_id in self.listed.keys() {
-            if self.is_blocked(room_id).await? {
-                blocked_rooms.push(room_id.clone());
-            }
-        }
-        counter.kept(Kind::BlockedRoom, blocked_rooms.len());
-        Ok(DumpServer {
-            server_name: self.server_name.to_string(),
-            signing_key: self.keys.current.clone(),
-            old_signing_keys: self.keys.old.clone(),
-            password_pepper: None,
-            media_store_path: None,
-            appservices: Vec::new(),
-            blocked_rooms,
-        })
-    }
-
-    /// The rooms that the admin API lists: not those known by a pending invite or knock alone.
-    pub(super) async fn list_rooms(&self) -> Result<BTreeMap<OwnedRoomId, ListedRoom>, ApiError> {
-        #[derive(Deserialize)]
-        struct Page {
-            rooms: Vec<ListedRoom>,
-            next_batch: Option<u64>,
-        }
-
-        let mut rooms = BTreeMap::new();
-        let mut from = 0;
-        loop {
-            let query = [("limit", "500"), ("order_by", "name"), ("from", &from.to_string())];
-            let page: Page = self.api.admin(&["v1", "rooms"], &query).await?;
-            rooms.extend(page.rooms.into_iter().map(|room| (room.room_id.clone(), room)));
-            match page.next_batch {
-                Some(next) if next > from => from = next,
-                _ => return Ok(rooms),
-            }
+/// Reads which of the rooms are blocked; the rest is known since the connection.
+pub(super) async fn read(
+    api: &Connection,
+    server_name: &ServerName,
+    keys: &Keys,
+    rooms: impl Iterator<Item = &OwnedRoomId> + Send,
+    tally: &mut Tally,
+) -> Result<DumpServer, ApiError> {
+    let mut counter = Counter::new(tally, server_name.as_str());
+    counter.kept(Kind::SigningKey, keys.old.len().saturating_add(1));
+    let mut blocked_rooms = Vec::new();
+    for room_id in rooms {
+        if is_blocked(api, room_id).await? {
+            blocked_rooms.push(room_id.clone());
         }
     }
+    counter.kept(Kind::BlockedRoom, blocked_rooms.len());
+    Ok(DumpServer {
+        server_name: server_name.to_string(),
+        signing_key: keys.current.clone(),
+        old_signing_keys: keys.old.clone(),
+        password_pepper: None,
+        media_store_path: None,
+        appservices: Vec::new(),
+        blocked_rooms,
+    })
+}
 
-    async fn is_blocked(&self, room_id: &OwnedRoomId) -> Result<bool, ApiError> {
-        #[derive(Default, Deserialize)]
-        struct Block {
-            block: bool,
-        }
-
-        let path = ["v1", "rooms", room_id.as_str(), "block"];
-        let block: Option<Block> = optional(self.api.admin(&path, &[]).await)?;
-        Ok(block.unwrap_or_default().block)
+async fn is_blocked(api: &Connection, room_id: &RoomId) -> Result<bool, ApiError> {
+    #[derive(Default, Deserialize)]
+    struct Block {
+        block: bool,
     }
+
+    let path = ["v1", "rooms", room_id.as_str(), "block"];
+    let block: Option<Block> = optional(api.admin(&path, &[]).await)?;
+    Ok(block.unwrap_or_default().block)
 }
 
 /// The keys of a key file, in its order, with their seeds as they stand.

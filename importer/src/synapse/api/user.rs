@@ -8,13 +8,12 @@ mod sync;
 use std::collections::BTreeMap;
 
 use ruma::{OwnedRoomId, OwnedUserId, UserId};
-use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use self::own::Owner;
 use super::{
-    ApiError, ApiSource,
+    ApiError, Noted, Synapse,
     connection::{As, Connection},
     counter::Counter,
 };
@@ -67,15 +66,27 @@ struct Threepid {
     added_at: u64,
 }
 
-impl ApiSource {
-    pub(super) async fn read_user(
+/// Reads accounts one by one.
+pub(super) struct UserReader<'a> {
+    pub(super) synapse: &'a mut Synapse,
+    pub(super) noted: &'a mut Noted,
+    /// All accounts of the server.
+    pub(super) users: &'a [OwnedUserId],
+    /// The position of the server's device lists, once Synapse has answered.
+    pub(super) device_list_stream_id: &'a mut Option<u64>,
+}
+
+impl UserReader<'_> {
+    /// Reads an account. `None`: it can't be read, which is counted.
+    pub(super) async fn read(
         &mut self,
         user_id: &OwnedUserId,
         tally: &mut Tally,
     ) -> Result<Option<DumpUser>, ApiError> {
+        let api = &self.synapse.api;
         let mut counter = Counter::new(tally, user_id.as_str());
         let path = ["v2", "users", user_id.as_str()];
-        let mut user = match self.api.admin::<Account>(&path, &[]).await {
+        let mut user = match api.admin::<Account>(&path, &[]).await {
             Ok(account) => dump_user(user_id, account),
             Err(error) if error.ends_run() => return Err(error),
             Err(error) => {
@@ -84,13 +95,13 @@ impl ApiSource {
             }
         };
         if user.erased {
-            self.erased.insert(user_id.as_str());
+            self.noted.erased.insert(user_id.as_str());
         }
         counter.kept(Kind::ThirdPartyId, user.threepids.len());
         counter.kept(Kind::ExternalId, user.external_ids.len());
-        user.account_data = account_data(&self.api, user_id, &mut counter).await?;
-        user.devices = devices(&self.api, user_id, &mut counter).await?;
-        user.pushers = pushers(&self.api, user_id, &mut counter).await?;
+        user.account_data = account_data(api, user_id, &mut counter).await?;
+        user.devices = devices(api, user_id, &mut counter).await?;
+        user.pushers = pushers(api, user_id, &mut counter).await?;
         user.device_list_stream_id = self.device_list_stream_id(user_id).await?;
         self.read_own(&mut user, tally).await?;
         Counter::new(tally, user_id.as_str()).kept(Kind::ProfileField, fields(&user.profile));
@@ -100,46 +111,36 @@ impl ApiSource {
     /// What only the user sees: with the admin's own token for the admin, with a login token for anybody else.
     async fn read_own(&mut self, user: &mut DumpUser, tally: &mut Tally) -> Result<(), ApiError> {
         let user_id = user.user_id.clone();
+        let Synapse { api, federation, admin, logins, .. } = &mut *self.synapse;
+        let Noted { listed, seen, .. } = &mut *self.noted;
         let mut counter = Counter::new(tally, user_id.as_str());
-        if user.user_id == self.admin {
-            let mut owner = Owner {
-                api: &self.api,
-                token: As::Admin,
-                counter,
-                listed: &self.listed,
-                users: &self.users,
-            };
-            return owner.read(user, &mut self.sightings).await;
+        if user.user_id == *admin {
+            let token = As::Admin;
+            return Owner { api, token, counter, listed, users: self.users }.read(user, seen).await;
         }
         if user.locked {
             counter.lost(Kind::AccountData, "", "user-locked", "Synapse lets nobody read as a locked user; unlock the account to have its push rules, filters, receipts, invites and key backups");
-            return keys::read_federated(&self.federation, user, &mut counter).await;
+            return keys::read_federated(federation, user, &mut counter).await;
         }
-        let token = match self.login(&user_id).await {
+        let token = match logins.login(&user_id).await {
             Ok(token) => token,
             Err(error) if error.ends_run() => return Err(error),
             Err(error) => {
                 counter.lost(Kind::AccountData, "", "no-login", format!("push rules, filters, receipts, invites and key backups need a login token: {error}"));
-                return keys::read_federated(&self.federation, user, &mut counter).await;
+                return keys::read_federated(federation, user, &mut counter).await;
             }
         };
-        let mut owner = Owner {
-            api: &self.api,
-            token: As::User(&token),
-            counter,
-            listed: &self.listed,
-            users: &self.users,
-        };
-        let read = owner.read(user, &mut self.sightings).await;
-        let closed = self.logins.close(&self.api).await;
+        let mut owner = Owner { api, token: As::User(&token), counter, listed, users: self.users };
+        let read = owner.read(user, seen).await;
+        let closed = logins.close().await;
         read.and(closed)
     }
 
     /// The position of the server's device lists, which is the same for all users, so it is asked for once.
     async fn device_list_stream_id(&mut self, user_id: &UserId) -> Result<Option<u64>, ApiError> {
         if self.device_list_stream_id.is_none() {
-            match self.federation.user_devices(user_id).await {
-                Ok(devices) => self.device_list_stream_id = Some(devices.stream_id),
+            match self.synapse.federation.user_devices(user_id).await {
+                Ok(devices) => *self.device_list_stream_id = Some(devices.stream_id),
                 Err(error) if error.ends_run() => return Err(error.into()),
                 Err(error) => {
                     tracing::warn!(%error, "the position of the device lists is not known");
@@ -147,10 +148,6 @@ impl ApiSource {
             }
         }
         Ok(self.device_list_stream_id.filter(|position| *position > 0))
-    }
-
-    pub(super) async fn login(&mut self, user_id: &UserId) -> Result<SecretString, ApiError> {
-        self.logins.login(&self.api, user_id, self.now_ts).await
     }
 }
 
@@ -169,7 +166,6 @@ fn dump_user(user_id: &OwnedUserId, account: Account) -> DumpUser {
     let mut external_ids = account.external_ids;
     external_ids.sort();
     DumpUser {
-        user_id: user_id.clone(),
         admin: account.admin,
         deactivated: account.deactivated,
         erased: account.erased,
@@ -181,7 +177,6 @@ fn dump_user(user_id: &OwnedUserId, account: Account) -> DumpUser {
         user_type: account.user_type,
         appservice_id: account.appservice_id,
         created_ts: account.creation_ts.map(|seconds| seconds.saturating_mul(1000)),
-        password_hash: None,
         profile: DumpProfile {
             displayname: account.displayname,
             avatar_url: account.avatar_url,
@@ -190,17 +185,7 @@ fn dump_user(user_id: &OwnedUserId, account: Account) -> DumpUser {
         threepids,
         external_ids,
         consent_version: account.consent_version,
-        account_data: DumpAccountData::default(),
-        push_rules: None,
-        devices: Vec::new(),
-        pushers: Vec::new(),
-        filters: BTreeMap::new(),
-        cross_signing_keys: BTreeMap::new(),
-        signed_keys: BTreeMap::new(),
-        device_list_stream_id: None,
-        key_backups: Vec::new(),
-        receipts: Vec::new(),
-        unread: Vec::new(),
+        ..DumpUser::new(user_id.clone())
     }
 }
 
@@ -212,7 +197,7 @@ async fn account_data(
 ) -> Result<DumpAccountData, ApiError> {
     type Contents = BTreeMap<String, Box<RawValue>>;
     #[derive(Default, Deserialize)]
-    struct Answer {
+    struct AccountDataAnswer {
         account_data: AccountData,
     }
     #[derive(Default, Deserialize)]
@@ -224,7 +209,7 @@ async fn account_data(
     }
 
     let path = ["v1", "users", user_id.as_str(), "accountdata"];
-    let answer = api.admin::<Answer>(&path, &[]).await;
+    let answer = api.admin::<AccountDataAnswer>(&path, &[]).await;
     let AccountData { global, rooms } =
         counter.or_lost(Kind::AccountData, "", answer)?.account_data;
     counter.kept(Kind::AccountData, global.len());
@@ -247,7 +232,7 @@ async fn devices(
     counter: &mut Counter<'_>,
 ) -> Result<Vec<DumpDevice>, ApiError> {
     #[derive(Default, Deserialize)]
-    struct Answer {
+    struct DevicesAnswer {
         devices: Vec<Device>,
     }
     #[derive(Deserialize)]
@@ -262,22 +247,17 @@ async fn devices(
     }
 
     let path = ["v2", "users", user_id.as_str(), "devices"];
-    let answer = api.admin::<Answer>(&path, &[]).await;
+    let answer = api.admin::<DevicesAnswer>(&path, &[]).await;
     let answer = counter.or_lost(Kind::Device, "", answer)?;
     let mut devices: Vec<_> = answer
         .devices
         .into_iter()
         .map(|device| DumpDevice {
-            device_id: device.id,
             display_name: device.display_name,
             last_seen_ts: device.last_seen_ts,
             last_seen_ip: device.last_seen_ip,
-            access_tokens: Vec::new(),
-            keys: None,
-            one_time_keys: BTreeMap::new(),
-            fallback_keys: BTreeMap::new(),
             dehydrated: device.dehydrated.unwrap_or_default(),
-            dehydrated_data: None,
+            ..DumpDevice::new(device.id)
         })
         .collect();
     devices.sort_by(|a, b| a.device_id.cmp(&b.device_id));
@@ -291,7 +271,7 @@ async fn pushers(
     counter: &mut Counter<'_>,
 ) -> Result<Vec<DumpPusher>, ApiError> {
     #[derive(Default, Deserialize)]
-    struct Answer {
+    struct PushersAnswer {
         pushers: Vec<Pusher>,
     }
     #[derive(Deserialize)]
@@ -309,7 +289,7 @@ async fn pushers(
     }
 
     let path = ["v1", "users", user_id.as_str(), "pushers"];
-    let answer = api.admin::<Answer>(&path, &[]).await;
+    let answer = api.admin::<PushersAnswer>(&path, &[]).await;
     let mut pushers = counter.or_lost(Kind::Pusher, "", answer)?.pushers;
     counter.kept(Kind::Pusher, pushers.len());
     pushers.sort_by(|a, b| (&a.app_id, &a.pushkey).cmp(&(&b.app_id, &b.pushkey)));

@@ -7,7 +7,6 @@
 //! A table whose rows are no items of their own is not counted beyond [`ENOUGH`], so that a check stays cheap.
 
 mod events;
-mod membership;
 mod owners;
 mod senders;
 mod table;
@@ -15,16 +14,23 @@ mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ruma::OwnedUserId;
+use ruma::{OwnedUserId, ServerName};
 
-pub(super) use self::{membership::How, tables::find};
 use self::{
-    owners::Counted,
-    table::{Of, Table},
+    owners::OwnerCounts,
+    table::{OwnerKind, Table},
 };
-use super::{DatabaseError, DatabaseSource, connection::Connection, row::KeptRow};
+pub(super) use self::{senders::active_senders, tables::find};
+use super::{
+    DatabaseError, Facts,
+    connection::{Connection, Databases},
+    rooms::ListedRooms,
+    row::KeptRow,
+    users::ListedUsers,
+};
 use crate::{
     dump::{
+        History,
         census::{Census, Fate, Stranger, TableRows},
         format::SourceKind,
     },
@@ -38,137 +44,159 @@ const NAMED: usize = 1000;
 /// Where readers count events outside of timelines.
 pub(super) const OUTSIDE: &str = "events outside of timelines";
 
-/// Owners for whom the database alone does not speak.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Owners {
+/// Owners for whom the database alone does not speak, and how much of their rooms is read.
+#[derive(Clone, Copy)]
+pub(super) struct Owners<'a> {
+    server_name: &'a ServerName,
+    history: History,
     /// Application services' users that have no row in `users`, and the services.
-    pub(super) senders: BTreeMap<OwnedUserId, String>,
+    senders: &'a BTreeMap<OwnedUserId, String>,
     /// Users with a row in `users` that can't move.
-    pub(super) users_left_out: BTreeSet<String>,
+    users_left_out: &'a BTreeSet<String>,
     /// Rooms of which only their state says that a local user is in them.
-    pub(super) rooms_of_state: BTreeSet<String>,
+    rooms_of_state: &'a BTreeSet<String>,
     /// Rooms in the table of memberships that can't move.
-    pub(super) rooms_left_out: BTreeSet<String>,
-    /// Which room has an alias that the table gives to several.
-    pub(super) aliases: BTreeMap<String, String>,
+    rooms_left_out: &'a BTreeSet<String>,
 }
 
-impl DatabaseSource {
-    /// Counts all tables. With what was read, in `tally`, sums are made; without, rows and owners are counted only.
-    pub(super) async fn count_tables(
-        &mut self,
-        mut tally: Option<&mut Tally>,
-    ) -> Result<Census, DatabaseError> {
-        let mut census = Census::default();
-        for name in names(&mut self.main).await? {
-            let counted = if let Some(table) = find(&name) {
-                self.count_table(&name, table, tally.as_deref_mut()).await?
-            } else {
-                let mut rows = TableRows::new(&name, Fate::Unknown);
-                count(&mut self.main, &name, &mut rows).await?;
-                settle(&mut rows);
-                rows
-            };
-            census.tables.push(counted);
+impl<'a> Owners<'a> {
+    /// As far as they are known, from what the lists of users and rooms found.
+    pub(super) fn of(facts: &'a Facts, users: &'a ListedUsers, rooms: &'a ListedRooms) -> Self {
+        Self {
+            server_name: &facts.config.server_name,
+            history: facts.extent.history,
+            senders: &facts.senders,
+            users_left_out: &users.left_out,
+            rooms_of_state: &rooms.of_state,
+            rooms_left_out: &rooms.left_out,
         }
-        if let Some(state) = &mut self.state {
-            for name in names(state).await? {
-                let fate = find(&name).map_or(Fate::Unknown, |table| table.fate);
-                let mut rows = TableRows::new(&format!("state:{name}"), fate);
-                count(state, &name, &mut rows).await?;
-                settle(&mut rows);
-                census.tables.push(rows);
-            }
-        }
-        Ok(census)
     }
+}
 
-    async fn count_table(
-        &mut self,
-        name: &str,
-        table: &'static Table,
-        tally: Option<&mut Tally>,
-    ) -> Result<TableRows, DatabaseError> {
-        let mut rows = TableRows::new(name, table.fate);
-        match (name, tally) {
-            ("events", Some(tally)) => self.count_events(&mut rows, tally).await?,
-            ("events", None) => count(&mut self.main, name, &mut rows).await?,
-            ("event_json", tally) => {
-                count(&mut self.main, name, &mut rows).await?;
-                self.count_orphans(&mut rows, tally).await?;
-            }
-            (_, tally) if table.fate == Fate::Moves || !table.owners.is_empty() => {
-                let counted = self.count_owners(table).await?;
-                rows.rows = Some(counted.rows);
-                let owners = take(&mut rows, counted);
-                if let Some(tally) = tally {
-                    tell(table, &owners, tally);
-                    if name == "rooms" {
-                        self.published_by_nobody(tally).await?;
-                    }
-                    if table.fate == Fate::Moves {
-                        self.balance(table, &mut rows, tally).await?;
-                    }
+/// Counts all tables. With what was read, in `tally`, sums are made; without, rows and owners are counted only.
+pub(super) async fn read(
+    databases: &mut Databases,
+    who: Owners<'_>,
+    mut tally: Option<&mut Tally>,
+) -> Result<Census, DatabaseError> {
+    let Databases { main, state } = databases;
+    let mut census = Census::default();
+    for name in names(main).await? {
+        let counted = if let Some(table) = find(&name) {
+            count_table(main, who, &name, table, tally.as_deref_mut()).await?
+        } else {
+            let mut rows = TableRows::new(&name, Fate::Unknown);
+            count(main, &name, &mut rows).await?;
+            settle(&mut rows);
+            rows
+        };
+        census.tables.push(counted);
+    }
+    if let Some(state) = state {
+        for name in names(state).await? {
+            let fate = find(&name).map_or(Fate::Unknown, |table| table.fate);
+            let mut rows = TableRows::new(&format!("state:{name}"), fate);
+            count(state, &name, &mut rows).await?;
+            settle(&mut rows);
+            census.tables.push(rows);
+        }
+    }
+    Ok(census)
+}
+
+async fn count_table(
+    db: &mut Connection,
+    who: Owners<'_>,
+    name: &str,
+    table: &'static Table,
+    tally: Option<&mut Tally>,
+) -> Result<TableRows, DatabaseError> {
+    let mut rows = TableRows::new(name, table.fate);
+    match (name, tally) {
+        ("events", Some(tally)) => events::count_events(db, who, &mut rows, tally).await?,
+        ("events", None) => count(db, name, &mut rows).await?,
+        ("event_json", tally) => {
+            count(db, name, &mut rows).await?;
+            events::count_orphans(db, &mut rows, tally).await?;
+        }
+        (_, tally) if table.fate == Fate::Moves || !table.owners.is_empty() => {
+            let counted = owners::count(db, who, table).await?;
+            rows.rows = Some(counted.rows);
+            let owners = take(&mut rows, counted);
+            if let Some(tally) = tally {
+                report(table, &owners, tally);
+                if name == "rooms" {
+                    published_by_nobody(db, who, tally).await?;
+                }
+                if table.fate == Fate::Moves {
+                    balance(db, who, table, &mut rows, tally).await?;
                 }
             }
-            _ => count(&mut self.main, name, &mut rows).await?,
         }
-        if table.fate != Fate::Moves {
-            settle(&mut rows);
-        }
-        Ok(rows)
+        _ => count(db, name, &mut rows).await?,
     }
+    if table.fate != Fate::Moves {
+        settle(&mut rows);
+    }
+    Ok(rows)
+}
 
-    /// Counts entries of the public directory as left out if no local user has to do with the room.
-    async fn published_by_nobody(&mut self, tally: &mut Tally) -> Result<(), DatabaseError> {
-        let sql = "SELECT t.room_id FROM rooms t WHERE t.is_public AND NOT EXISTS \
-                   (SELECT 1 FROM local_current_membership l WHERE l.room_id = t.room_id) ORDER BY t.room_id";
-        for row in self.main.rows("rooms", sql, &[]).await? {
-            let room = row.label();
-            if !self.owners.rooms_of_state.contains(&room) {
-                let detail = "no local user is, was or is asked to be in the room";
-                tally.leave_out(Kind::PublishedRoom, 1, room, "nobody-here", detail);
-            }
+/// Counts entries of the public directory as left out if no local user has to do with the room.
+async fn published_by_nobody(
+    db: &mut Connection,
+    who: Owners<'_>,
+    tally: &mut Tally,
+) -> Result<(), DatabaseError> {
+    let sql = "SELECT t.room_id FROM rooms t WHERE t.is_public AND NOT EXISTS \
+               (SELECT 1 FROM local_current_membership l WHERE l.room_id = t.room_id) ORDER BY t.room_id";
+    for row in db.rows("rooms", sql, &[]).await? {
+        let room = row.label();
+        if !who.rooms_of_state.contains(&room) {
+            let detail = "no local user is, was or is asked to be in the room";
+            tally.leave_out(Kind::PublishedRoom, 1, room, "nobody-here", detail);
         }
-        Ok(())
     }
+    Ok(())
+}
 
-    /// Makes the sum of a table.
-    async fn balance(
-        &mut self,
-        table: &'static Table,
-        rows: &mut TableRows,
-        tally: &Tally,
-    ) -> Result<(), DatabaseError> {
-        let met = tally.rows.of(table.name).cloned().unwrap_or_default();
-        let left_out = met.left_out.values().copied().fold(0, u64::saturating_add);
-        rows.moved = met.rows.saturating_sub(left_out);
-        for (reason, number) in &met.left_out {
-            add(&mut rows.left_out, reason, *number);
-        }
-        rows.unaccounted = difference(rows.rows.unwrap_or(0), accounted(rows));
-        if rows.unaccounted != 0 {
-            rows.examples = self.examples(table, &met).await?;
-        }
-        Ok(())
+/// Makes the sum of a table.
+async fn balance(
+    db: &mut Connection,
+    who: Owners<'_>,
+    table: &'static Table,
+    rows: &mut TableRows,
+    tally: &Tally,
+) -> Result<(), DatabaseError> {
+    let met = tally.rows.of(table.name).cloned().unwrap_or_default();
+    let left_out = met.left_out.values().copied().fold(0, u64::saturating_add);
+    rows.moved = met.rows.saturating_sub(left_out);
+    for (reason, number) in &met.left_out {
+        add(&mut rows.left_out, reason, *number);
     }
+    rows.unaccounted = difference(rows.rows.unwrap_or(0), accounted(rows));
+    if rows.unaccounted != 0 {
+        rows.examples = owners::examples(db, who.server_name, table, &met).await?;
+    }
+    Ok(())
 }
 
 /// Puts what was counted into a table's line; gives the owners that are nobody, with what they are.
-fn take(rows: &mut TableRows, counted: Counted) -> Vec<(Of, Vec<Stranger>)> {
+fn take(rows: &mut TableRows, counted: OwnerCounts) -> Vec<(OwnerKind, Vec<Stranger>)> {
     for (reason, number) in counted.parts {
         add(&mut rows.never, reason, number);
     }
     for (of, owners) in &counted.owners {
         let number = sum(owners);
         let (list, reason) = match of {
-            Of::Room | Of::RoomOfOthers if rows.table != "room_aliases" => {
+            OwnerKind::Room | OwnerKind::RoomOfOthers if rows.table != "room_aliases" => {
                 (&mut rows.never, "nobody-here")
             }
-            Of::Room | Of::RoomOfOthers => (&mut rows.left_out, "nobody-here"),
-            Of::User | Of::Localpart | Of::AnyUser => (&mut rows.left_out, "owner-missing"),
+            OwnerKind::Room | OwnerKind::RoomOfOthers => (&mut rows.left_out, "nobody-here"),
+            OwnerKind::User | OwnerKind::Localpart | OwnerKind::AnyUser => {
+                (&mut rows.left_out, "owner-missing")
+            }
             // They move as members of their rooms.
-            Of::Member => {
+            OwnerKind::Member => {
                 rows.owners.extend(owners.iter().cloned());
                 continue;
             }
@@ -186,17 +214,17 @@ fn take(rows: &mut TableRows, counted: Counted) -> Vec<(Of, Vec<Stranger>)> {
 }
 
 /// Counts as left out what nobody owns.
-fn tell(table: &Table, owners: &[(Of, Vec<Stranger>)], tally: &mut Tally) {
+fn report(table: &Table, owners: &[(OwnerKind, Vec<Stranger>)], tally: &mut Tally) {
     let Some(kind) = table.kinds.first().copied().filter(|_| table.fate == Fate::Moves) else {
         return;
     };
     for (of, owners) in owners {
         let (reason, detail) = match of {
-            Of::Room if kind == Kind::Alias => {
+            OwnerKind::Room if kind == Kind::Alias => {
                 ("nobody-here", "no local user is, was or is asked to be in the alias's room")
             }
-            Of::Room | Of::RoomOfOthers | Of::Member => continue,
-            Of::User | Of::Localpart | Of::AnyUser => (
+            OwnerKind::Room | OwnerKind::RoomOfOthers | OwnerKind::Member => continue,
+            OwnerKind::User | OwnerKind::Localpart | OwnerKind::AnyUser => (
                 "owner-missing",
                 "the owner has no row in `users` that could be read, and is no application service's user",
             ),

@@ -32,6 +32,35 @@ pub(super) enum Connection {
     Postgres(sqlx::PgConnection),
 }
 
+/// The databases of one Synapse.
+#[derive(Debug)]
+pub(super) struct Databases {
+    pub(super) main: Connection,
+    /// The database of the state tables, if they have one of their own. Its snapshot is younger, which does no harm: a
+    /// state group never changes.
+    pub(super) state: Option<Connection>,
+}
+
+impl Databases {
+    /// The database that has the state tables.
+    pub(super) fn states(&mut self) -> &mut Connection {
+        self.state.as_mut().unwrap_or(&mut self.main)
+    }
+
+    /// All of them.
+    pub(super) fn all(&mut self) -> impl Iterator<Item = &mut Connection> {
+        std::iter::once(&mut self.main).chain(&mut self.state)
+    }
+
+    /// Ends the transactions.
+    pub(super) async fn end(&mut self) -> Result<(), DatabaseError> {
+        if let Some(state) = &mut self.state {
+            state.end().await?;
+        }
+        self.main.end().await
+    }
+}
+
 /// A parameter of a query.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Param<'a> {
@@ -52,7 +81,8 @@ impl From<i64> for Param<'_> {
 }
 
 impl Connection {
-    /// Connects twice and begins transactions that see the same. The second is absent if that is not to be had.
+    /// Connects twice and begins transactions that share one snapshot. The second is absent if the server allows no
+    /// more than one connection, or can't share a snapshot.
     pub(super) async fn open_two(
         config: &DatabaseConfig,
     ) -> Result<(Self, Option<Self>), DatabaseError> {
@@ -77,7 +107,7 @@ impl Connection {
     }
 
     /// Ends the transaction.
-    pub(super) async fn end(&mut self) -> Result<(), DatabaseError> {
+    async fn end(&mut self) -> Result<(), DatabaseError> {
         let ended = match self {
             Self::Sqlite(connection) => connection.execute_batch("ROLLBACK").map_err(Into::into),
             Self::Postgres(connection) => postgres::end(connection).await,

@@ -8,7 +8,7 @@ use ruma::{OwnedEventId, OwnedRoomId, OwnedServerName, OwnedUserId, ServerName};
 use serde_json::value::RawValue;
 
 use super::{
-    DatabaseSource,
+    connection::Connection,
     counter::{Items, count},
     row::{BrokenRow, Row},
 };
@@ -36,85 +36,81 @@ const DEVICE_LISTS: &str = "SELECT DISTINCT destination, user_id FROM device_lis
 const TRANSACTIONS: &str =
     "SELECT as_id, event_ids FROM application_services_txns ORDER BY as_id, txn_id";
 
-impl DatabaseSource {
-    /// Writes `outbox.jsonl`.
-    pub(super) async fn read_outbox(
-        &mut self,
-        writer: &DumpWriter,
-        tally: &mut Tally,
-    ) -> Result<(), SourceError> {
-        let mut outbox = writer.outbox();
-        self.messages_to_servers(&mut outbox, tally).await?;
-        let tables: [(_, _, _, Decode); 3] = [
-            ("destination_rooms", EVENTS, Kind::QueuedEvent, event),
-            ("device_lists_outbound_pokes", DEVICE_LISTS, Kind::QueuedDeviceList, device_list),
-            ("application_services_txns", TRANSACTIONS, Kind::QueuedEvent, transaction),
-        ];
-        for (table, sql, kind, decode) in tables {
-            let mut newest = Newest::new(&mut outbox, tally, kind);
-            self.main.each(table, sql, &[], |row| newest.row(row, decode)).await?;
-            newest.finish()?;
-        }
-        Ok(writer.finish_outbox(outbox)?)
+/// Writes `outbox.jsonl`.
+pub(super) async fn write(
+    db: &mut Connection,
+    writer: &DumpWriter,
+    tally: &mut Tally,
+) -> Result<(), SourceError> {
+    let mut outbox = writer.outbox();
+    messages_to_servers(db, &mut outbox, tally).await?;
+    let tables: [(_, _, _, Decode); 3] = [
+        ("destination_rooms", EVENTS, Kind::QueuedEvent, event),
+        ("device_lists_outbound_pokes", DEVICE_LISTS, Kind::QueuedDeviceList, device_list),
+        ("application_services_txns", TRANSACTIONS, Kind::QueuedEvent, transaction),
+    ];
+    for (table, sql, kind, decode) in tables {
+        let mut newest = Newest::new(&mut outbox, tally, kind);
+        db.each(table, sql, &[], |row| newest.row(row, decode)).await?;
+        newest.finish()?;
     }
+    Ok(writer.finish_outbox(outbox)?)
+}
 
-    /// To-device messages. One is in memory at a time.
-    async fn messages_to_servers(
-        &mut self,
-        outbox: &mut OutboxWriter,
-        tally: &mut Tally,
-    ) -> Result<(), SourceError> {
-        let table = "device_federation_outbox";
-        let sql = "SELECT destination, count(*) FROM device_federation_outbox \
-                   GROUP BY destination ORDER BY destination";
-        for row in self.main.rows(table, sql, &[]).await? {
-            let (destination, number) = (row.label(), row.integer(1).unwrap_or(1));
-            let number = u64::try_from(number).unwrap_or(1);
-            let Ok(server) = ServerName::parse(&*destination) else {
-                let detail = "their destination is no server name";
-                tally.rows.met(table, "", number);
-                tally.rows.left_out(table, "id-invalid", number);
-                tally.leave_out(Kind::QueuedMessage, number, destination, "id-invalid", detail);
-                continue;
-            };
-            let older = number.saturating_sub(count(MOST));
-            leave_out_older(tally, Kind::QueuedMessage, older, &destination);
-            if older > 0 {
-                tally.rows.met(table, "", older);
-                tally.rows.left_out(table, "too-many-waiting", older);
-            }
-            self.messages_to(server, older, outbox, tally).await?;
+/// To-device messages. One is in memory at a time.
+async fn messages_to_servers(
+    db: &mut Connection,
+    outbox: &mut OutboxWriter,
+    tally: &mut Tally,
+) -> Result<(), SourceError> {
+    let table = "device_federation_outbox";
+    let sql = "SELECT destination, count(*) FROM device_federation_outbox \
+               GROUP BY destination ORDER BY destination";
+    for row in db.rows(table, sql, &[]).await? {
+        let (destination, number) = (row.label(), row.integer(1).unwrap_or(1));
+        let number = u64::try_from(number).unwrap_or(1);
+        let Ok(server) = ServerName::parse(&*destination) else {
+            let detail = "their destination is no server name";
+            tally.rows.met(table, "", number);
+            tally.rows.left_out(table, "id-invalid", number);
+            tally.leave_out(Kind::QueuedMessage, number, destination, "id-invalid", detail);
+            continue;
+        };
+        let older = number.saturating_sub(count(MOST));
+        leave_out_older(tally, Kind::QueuedMessage, older, &destination);
+        if older > 0 {
+            tally.rows.met(table, "", older);
+            tally.rows.left_out(table, "too-many-waiting", older);
         }
-        Ok(())
+        messages_to(db, server, older, outbox, tally).await?;
     }
+    Ok(())
+}
 
-    /// Those for one server, without the oldest.
-    async fn messages_to(
-        &mut self,
-        server: OwnedServerName,
-        older: u64,
-        outbox: &mut OutboxWriter,
-        tally: &mut Tally,
-    ) -> Result<(), SourceError> {
-        let mut items =
-            Items::new(tally, Kind::QueuedMessage, server.as_str()).of("device_federation_outbox");
-        let mut written = Ok(());
-        let sql = "SELECT messages_json FROM device_federation_outbox WHERE destination = $1 \
-                   ORDER BY stream_id LIMIT $2 OFFSET $3";
-        let [limit, older] = [count(MOST), older].map(|n| i64::try_from(n).unwrap_or(i64::MAX));
-        let params = [server.as_str().into(), limit.into(), older.into()];
-        self.main
-            .each("device_federation_outbox", sql, &params, |row| {
-                let Some((content,)) = items.one::<(Box<RawValue>,)>(row) else { return };
-                if written.is_ok() {
-                    written =
-                        outbox.item(&DumpOutgoing::ToDevice { server: server.clone(), content });
-                    items.written(1);
-                }
-            })
-            .await?;
-        Ok(written?)
-    }
+/// Those for one server, without the oldest.
+async fn messages_to(
+    db: &mut Connection,
+    server: OwnedServerName,
+    older: u64,
+    outbox: &mut OutboxWriter,
+    tally: &mut Tally,
+) -> Result<(), SourceError> {
+    let mut items =
+        Items::new(tally, Kind::QueuedMessage, server.as_str()).of("device_federation_outbox");
+    let mut written = Ok(());
+    let sql = "SELECT messages_json FROM device_federation_outbox WHERE destination = $1 \
+               ORDER BY stream_id LIMIT $2 OFFSET $3";
+    let [limit, older] = [count(MOST), older].map(|n| i64::try_from(n).unwrap_or(i64::MAX));
+    let params = [server.as_str().into(), limit.into(), older.into()];
+    db.each("device_federation_outbox", sql, &params, |row| {
+        let Some((content,)) = items.one::<(Box<RawValue>,)>(row) else { return };
+        if written.is_ok() {
+            written = outbox.item(&DumpOutgoing::ToDevice { server: server.clone(), content });
+            items.written(1);
+        }
+    })
+    .await?;
+    Ok(written?)
 }
 
 /// A row as the items that it stands for, all of one destination.

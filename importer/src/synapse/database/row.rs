@@ -68,7 +68,7 @@ impl fmt::Display for BrokenRow {
 }
 
 impl<'a> Row<'a> {
-    /// All columns as the types of a tuple, in the order of the query.
+    /// All columns, in the order of the query.
     pub(super) fn decode<T: FromRow>(self) -> Result<T, BrokenRow> {
         T::from_row(self)
     }
@@ -378,35 +378,72 @@ matrix_id!(
     OwnedUserId: "a user id",
 );
 
-/// A tuple of columns.
+/// What the columns of a query become, in their order.
 pub(super) trait FromRow: Sized {
     fn from_row(row: Row<'_>) -> Result<Self, BrokenRow>;
 }
 
-macro_rules! tuple {
-    ($($name:ident $index:literal),+) => {
-        impl<$($name: FromValue),+> FromRow for ($($name,)+) {
-            fn from_row(row: Row<'_>) -> Result<Self, BrokenRow> {
-                Ok(($(row.column::<$name>($index)?,)+))
+/// The columns of a row, from the first one on.
+pub(super) struct Columns<'a> {
+    row: Row<'a>,
+    next: usize,
+}
+
+impl<'a> Columns<'a> {
+    pub(super) fn of(row: Row<'a>) -> Self {
+        Self { row, next: 0 }
+    }
+
+    /// Decodes the next column.
+    pub(super) fn decode<T: FromValue>(&mut self) -> Result<T, BrokenRow> {
+        let index = self.next;
+        self.next = index.saturating_add(1);
+        self.row.column(index)
+    }
+}
+
+/// Declares the row of a query: a struct whose fields are the selected columns, in the order of the query.
+macro_rules! row {
+    (
+        $(#[$meta:meta])*
+        $visibility:vis struct $name:ident {
+            $($(#[$column_meta:meta])* $column_visibility:vis $column:ident: $type:ty,)+
+        }
+    ) => {
+        $(#[$meta])*
+        $visibility struct $name {
+            $($(#[$column_meta])* $column_visibility $column: $type,)+
+        }
+
+        impl $crate::synapse::database::row::FromRow for $name {
+            fn from_row(
+                row: $crate::synapse::database::row::Row<'_>,
+            ) -> Result<Self, $crate::synapse::database::row::BrokenRow> {
+                let mut columns = $crate::synapse::database::row::Columns::of(row);
+                Ok(Self { $($column: columns.decode()?,)+ })
             }
         }
     };
 }
 
-tuple!(A 0);
-tuple!(A 0, B 1);
-tuple!(A 0, B 1, C 2);
-tuple!(A 0, B 1, C 2, D 3);
-tuple!(A 0, B 1, C 2, D 3, E 4);
-tuple!(A 0, B 1, C 2, D 3, E 4, F 5);
-tuple!(A 0, B 1, C 2, D 3, E 4, F 5, G 6);
-tuple!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7);
-tuple!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8);
-tuple!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9);
-tuple!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9, K 10);
-tuple!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9, K 10, L 11);
-tuple!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9, K 10, L 11, M 12);
-tuple!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9, K 10, L 11, M 12, N 13);
+pub(super) use row;
+
+/// Short rows are tuples.
+macro_rules! tuple {
+    ($($column:ident),+) => {
+        impl<$($column: FromValue),+> FromRow for ($($column,)+) {
+            fn from_row(row: Row<'_>) -> Result<Self, BrokenRow> {
+                let mut columns = Columns::of(row);
+                Ok(($(columns.decode::<$column>()?,)+))
+            }
+        }
+    };
+}
+
+tuple!(A);
+tuple!(A, B);
+tuple!(A, B, C);
+tuple!(A, B, C, D);
 
 #[cfg(test)]
 mod tests;

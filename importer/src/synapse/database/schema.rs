@@ -5,7 +5,11 @@ use std::{
     ops::RangeInclusive,
 };
 
-use super::{DatabaseError, connection::Connection};
+use super::{
+    DatabaseError,
+    connection::Connection,
+    row::{KeptRow, row},
+};
 use crate::{counted::count, dump::format::SourceKind};
 
 /// The schema versions that can be read: Synapse 1.62 (2022) to 1.163. Between them tables only gained columns, as far as
@@ -113,21 +117,34 @@ async fn columns(
     Ok(columns)
 }
 
+row! {
+    /// A table of PostgreSQL's catalogue.
+    #[derive(Clone)]
+    struct CatalogueRow {
+        role: String,
+        schema: String,
+        table: String,
+        /// Whether the role may use the schema.
+        is_usable: bool,
+        /// Whether the schema is in the search path.
+        is_searched: bool,
+    }
+}
+
 /// Refuses a role that may not read all tables, or does not see them: it would look as if they were not there.
 async fn rights(connection: &mut Connection, place: &str) -> Result<(), DatabaseError> {
     let all = "SELECT CAST(CURRENT_USER AS TEXT), CAST(quote_ident(n.nspname) AS TEXT), CAST(c.relname AS TEXT), \
-               has_schema_privilege(n.oid, 'USAGE'), n.nspname = ANY (current_schemas(FALSE)), \
-               has_table_privilege(c.oid, 'SELECT') \
+               has_schema_privilege(n.oid, 'USAGE'), n.nspname = ANY (current_schemas(FALSE)) \
                FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p') AND ";
     let synapses = format!("{all} c.relname = 'schema_version' ORDER BY 2");
     let rows = connection.rows("the catalogue", &synapses, &[]).await?;
-    let found: Vec<Table> = rows.iter().filter_map(|row| row.decode().ok()).collect();
-    if !found.iter().any(|(_, _, _, _, seen, _)| *seen) {
-        if let Some((role, schema, ..)) = found.iter().find(|(_, _, _, usage, ..)| !usage) {
-            let (role, schema) = (role.clone(), schema.clone());
+    let found: Vec<CatalogueRow> = rows.iter().filter_map(|row| row.decode().ok()).collect();
+    if !found.iter().any(|table| table.is_searched) {
+        if let Some(table) = found.iter().find(|table| !table.is_usable) {
+            let (role, schema) = (table.role.clone(), table.schema.clone());
             return Err(DatabaseError::Rights { role, schema, tables: "its schema".into() });
         }
-        let schemas: Vec<_> = found.into_iter().map(|(_, schema, ..)| schema).collect();
+        let schemas: Vec<_> = found.into_iter().map(|table| table.schema).collect();
         if schemas.is_empty() {
             return Ok(());
         }
@@ -138,21 +155,19 @@ async fn rights(connection: &mut Connection, place: &str) -> Result<(), Database
         "{all} n.nspname = ANY (current_schemas(FALSE)) AND NOT has_table_privilege(c.oid, 'SELECT') ORDER BY 3"
     );
     let rows = connection.rows("the catalogue", &refused, &[]).await?;
-    let refused: Vec<Table> = rows.iter().filter_map(|row| row.decode().ok()).collect();
-    let Some((role, schema, first, ..)) = refused.first().cloned() else { return Ok(()) };
-    let others = refused.len().saturating_sub(1);
-    let tables = match others {
-        0 => format!("the table `{first}`"),
-        _ => format!("the table `{first}` and {}", count(others, "other")),
+    let refused: Vec<CatalogueRow> = rows.iter().filter_map(|row| row.decode().ok()).collect();
+    let Some(CatalogueRow { role, schema, table, .. }) = refused.first().cloned() else {
+        return Ok(());
+    };
+    let tables = match refused.len().saturating_sub(1) {
+        0 => format!("the table `{table}`"),
+        others => format!("the table `{table}` and {}", count(others, "other")),
     };
     Err(DatabaseError::Rights { role, schema, tables })
 }
 
-/// Role, schema, table; whether the role may use the schema, whether it is searched, whether the role may read the table.
-type Table = (String, String, String, bool, bool, bool);
-
 async fn pending_updates(connection: &mut Connection) -> Result<Vec<String>, DatabaseError> {
     let sql = "SELECT update_name FROM background_updates ORDER BY update_name";
     let rows = connection.rows("background_updates", sql, &[]).await?;
-    Ok(rows.iter().map(super::row::KeptRow::label).collect())
+    Ok(rows.iter().map(KeptRow::label).collect())
 }

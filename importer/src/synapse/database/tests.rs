@@ -1,6 +1,6 @@
 use super::{
     DatabaseSource,
-    testing::{Fixture, NOW, Server, config, dumped, refusal},
+    testing::{Fixture, Server, config, dumped, extent, opened, refusal},
 };
 use crate::{
     dump::History,
@@ -69,7 +69,7 @@ async fn other_background_updates_and_an_empty_server_are_no_reason_to_refuse() 
     fixture.sql("INSERT INTO background_updates VALUES ('redactions_recheck')");
     fixture.sql("DELETE FROM users");
     let config = config(fixture.sqlite(directory.path()));
-    let source = DatabaseSource::open(&config, History::Recent, 0).await.unwrap();
+    let source = DatabaseSource::open(&config, extent(History::Recent), 0).await.unwrap();
     assert_eq!(source.pending_background_updates(), ["redactions_recheck"]);
 }
 
@@ -109,7 +109,7 @@ async fn both_engines_give_the_same_dump() {
     assert_eq!(dumped(&config, History::Full).await, expected);
     assert!(!expected.skipped.is_empty() && expected.rooms.len() == 1, "the fixture is empty");
 
-    let mut source = DatabaseSource::open(&config, History::Full, NOW).await.unwrap();
+    let mut source = opened(&config).await;
     assert!(source.second().is_some(), "there is one reader only");
 
     let mut missing = config.clone();
@@ -137,7 +137,7 @@ async fn a_server_that_gives_one_connection_is_read_by_one() {
         config.clone()
     };
     let config = limited("first").await;
-    let mut source = DatabaseSource::open(&config, History::Full, NOW).await.unwrap();
+    let mut source = opened(&config).await;
     assert!(source.second().is_none(), "the server gave two connections");
     assert_eq!(dumped(&limited("second").await, History::Full).await, expected);
 }

@@ -8,102 +8,104 @@ mod batch;
 mod clients;
 mod devices;
 mod keys;
+mod list;
 mod messages;
 mod receipts;
 mod unread;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use ruma::OwnedUserId;
+use ruma::{OwnedUserId, UserId};
 use secrecy::SecretString;
 use serde_json::value::RawValue;
 
-pub(super) use self::batch::Batch;
-use self::batch::OneUser;
+use self::batch::UserTables;
+pub(super) use self::{
+    list::{ListedUsers, list},
+    messages::write as write_messages,
+    receipts::ReceiptData,
+};
 use super::{
-    DatabaseError, DatabaseSource,
+    DatabaseError, Facts,
+    connection::Connection,
     counter::{Items, count},
-    row::Known,
+    row::{KeptRow, Known, row},
     schema::Schema,
 };
 use crate::{
-    dump::format::{DumpAccountData, DumpExternalId, DumpProfile, DumpThreepid, DumpUser},
+    dump::format::{DumpExternalId, DumpProfile, DumpThreepid, DumpUser},
     synapse::push_rules,
     tally::{Kind, Tally},
 };
 
-impl DatabaseSource {
-    pub(super) async fn read_users(
-        &mut self,
-        tally: &mut Tally,
-    ) -> Result<Vec<OwnedUserId>, DatabaseError> {
-        let rows = self.main.rows("users", "SELECT name FROM users", &[]).await?;
-        let mut items = Items::new(tally, Kind::User, "").of("users");
-        let mut users = BTreeSet::new();
-        for (user_id,) in items.decode::<(OwnedUserId,)>(&rows) {
-            if user_id.server_name() == self.config.server_name {
-                if let Some(user_id) = users.replace(user_id) {
-                    items.twice(user_id.as_str());
-                }
-            } else {
-                items.skip(user_id.as_str(), "foreign-user", "the account belongs to another server name; a server has only accounts of its own name");
-                self.owners.users_left_out.insert(user_id.into());
-            }
-        }
-        let senders: Vec<_> = self.owners.senders.keys().cloned().collect();
-        tally.read(Kind::User, count(senders.len()));
-        users.extend(senders);
-        let users: Vec<_> = users.into_iter().collect();
-        self.batch = Batch::of(users.clone());
-        Ok(users)
-    }
-
-    pub(super) async fn read_user(
-        &mut self,
-        user_id: &OwnedUserId,
-        tally: &mut Tally,
-    ) -> Result<Option<DumpUser>, DatabaseError> {
-        let schema = &self.schema;
-        let features = &self.config.experimental_features;
-        let one = &mut OneUser::new(&mut self.main, &mut self.batch, user_id);
-        let delegated = self.config.delegated_auth;
-        let account = match self.owners.senders.get(user_id) {
-            Some(service) => Some(sender_account(user_id, service)),
-            None => account(one, schema, delegated, tally).await?,
-        };
-        let Some(mut user) = account else {
-            self.owners.users_left_out.insert(user_id.to_string());
-            return Ok(None);
-        };
-        user.erased = self.erased.contains(user_id.as_str());
-        user.profile = profile(one, schema, tally).await?;
-        user.threepids = threepids(one, tally).await?;
-        user.external_ids = external_ids(one, tally).await?;
-        user.account_data = account_data::read(one, features, tally).await?;
-        let rules = account_data::push_rules(one, tally).await?;
-        user.push_rules = push_rules::tree(user_id, &rules, features).ok();
-        user.pushers = clients::pushers(one, schema, tally).await?;
-        user.filters = clients::filters(one, tally).await?;
-        user.key_backups = backups::read(one, tally).await?;
-        user.receipts = receipts::read(one, schema, tally).await?;
-        user.unread = unread::read(one, schema, tally).await?;
-        let signatures = keys::own_signatures(one, tally).await?;
-        let logins = devices::Logins {
-            now_ts: self.now_ts,
-            delegated,
-            keep_expiring: self.keep_expiring_tokens,
-        };
-        user.devices = devices::read(one, logins, &signatures, tally).await?;
-        user.cross_signing_keys = keys::cross_signing_keys(one, &signatures, tally).await?;
-        user.signed_keys = keys::signed_keys(one, tally).await?;
-        user.device_list_stream_id = self.device_list_stream_id().await?;
-        Ok(Some(user))
+row! {
+    /// A row of `users`.
+    struct AccountRow {
+        /// `name`.
+        user_id: OwnedUserId,
+        /// Empty for accounts of application services.
+        password_hash: Option<Known<String>>,
+        /// `creation_ts`: the one time in seconds.
+        created_seconds: Known<u64>,
+        admin: bool,
+        /// `is_guest`.
+        guest: bool,
+        appservice_id: Known<String>,
+        consent_version: Known<String>,
+        user_type: Known<String>,
+        deactivated: bool,
+        shadow_banned: bool,
+        /// NULL: from before there were approvals.
+        approved: Option<bool>,
+        locked: bool,
+        suspended: bool,
     }
 }
 
-/// The row in `users`. With logins `delegated`, what it says of them is of before and counts no more.
+/// Reads an account with all it owns but its messages. `None`: it can't move; `users` notes that.
+pub(super) async fn read(
+    db: &mut Connection,
+    users: &mut ListedUsers,
+    facts: &Facts,
+    user_id: &UserId,
+    tally: &mut Tally,
+) -> Result<Option<DumpUser>, DatabaseError> {
+    let Facts { schema, config, extent, erased, senders, now_ts } = facts;
+    let (features, delegated) = (&config.experimental_features, config.delegated_auth);
+    let tables = &mut UserTables::new(db, &mut users.batch, user_id);
+    let account = match senders.get(user_id) {
+        Some(service) => Some(sender_account(user_id, service)),
+        None => account(tables, schema, delegated, tally).await?,
+    };
+    let Some(mut user) = account else {
+        users.left_out.insert(user_id.to_string());
+        return Ok(None);
+    };
+    user.erased = erased.contains(user_id.as_str());
+    user.profile = profile(tables, schema, tally).await?;
+    user.threepids = threepids(tables, tally).await?;
+    user.external_ids = external_ids(tables, tally).await?;
+    user.account_data = account_data::read(tables, features, tally).await?;
+    let rules = account_data::push_rules(tables, tally).await?;
+    user.push_rules = push_rules::tree(user_id, &rules, features).ok();
+    user.pushers = clients::pushers(tables, schema, tally).await?;
+    user.filters = clients::filters(tables, tally).await?;
+    user.key_backups = backups::read(tables, tally).await?;
+    user.receipts = receipts::read(tables, schema, tally).await?;
+    user.unread = unread::read(tables, schema, tally).await?;
+    let signatures = keys::own_signatures(tables, tally).await?;
+    let keep_expiring = extent.keep_expiring_tokens;
+    let logins = devices::Logins { now_ts: *now_ts, delegated, keep_expiring };
+    user.devices = devices::read(tables, logins, &signatures, tally).await?;
+    user.cross_signing_keys = keys::cross_signing_keys(tables, &signatures, tally).await?;
+    user.signed_keys = keys::signed_keys(tables, tally).await?;
+    user.device_list_stream_id = users.device_list_stream_id;
+    Ok(Some(user))
+}
+
+/// The row in `users`. With logins `delegated`, what it says of them is out of date and does not count.
 async fn account(
-    one: &mut OneUser<'_>,
+    tables: &mut UserTables<'_>,
     schema: &Schema,
     delegated: bool,
     tally: &mut Tally,
@@ -115,115 +117,38 @@ async fn account(
         schema.column("users", "locked", "FALSE"),
         schema.column("users", "suspended", "FALSE"),
     );
-    let rows = one.rows("users", &sql).await?;
-    let decoded = rows.last().map(|row| {
-        type Account = (
-            OwnedUserId,
-            Option<Known<String>>,
-            Known<u64>,
-            bool,
-            bool,
-            Known<String>,
-            Known<String>,
-            Known<String>,
-            bool,
-            bool,
-            Option<bool>,
-            bool,
-            bool,
-        );
-        row.decode::<Account>()
-    });
-    let (
-        user_id,
-        hash,
-        created,
-        admin,
-        guest,
-        appservice_id,
-        consent_version,
-        user_type,
-        deactivated,
-        shadow_banned,
-        approved,
-        locked,
-        suspended,
-    ) = match decoded {
-        Some(Ok(account)) => account,
-        Some(Err(broken)) => {
-            tally.skip(Kind::User, one.id.as_str(), broken.reason, broken.to_string());
-            tally.rows.left_out("users", broken.reason, 1);
-            return Ok(None);
+    let rows = tables.rows("users", &sql).await?;
+    let id = tables.id.as_str();
+    let (reason, detail) = match rows.last().map(KeptRow::decode::<AccountRow>) {
+        Some(Ok(row)) => {
+            let password_hash = password_hash(id, row.password_hash, delegated, tally);
+            return Ok(Some(DumpUser {
+                admin: row.admin && !delegated,
+                deactivated: row.deactivated,
+                guest: row.guest,
+                locked: row.locked,
+                suspended: row.suspended,
+                shadow_banned: row.shadow_banned,
+                awaiting_approval: row.approved == Some(false),
+                user_type: row.user_type.0,
+                appservice_id: row.appservice_id.0,
+                created_ts: row.created_seconds.0.map(|seconds| seconds.saturating_mul(1000)),
+                password_hash,
+                consent_version: row.consent_version.0,
+                ..DumpUser::new(row.user_id)
+            }));
         }
-        None => {
-            tally.skip(
-                Kind::User,
-                one.id.as_str(),
-                "user-missing",
-                "the account has no row in `users`",
-            );
-            tally.rows.left_out("users", "user-missing", 1);
-            return Ok(None);
-        }
+        Some(Err(broken)) => (broken.reason, broken.to_string()),
+        None => ("user-missing", "the account has no row in `users`".to_owned()),
     };
-    // Synapse has an empty hash for accounts of application services.
-    let password_hash = password_hash(one.id.as_str(), hash, delegated, tally);
-    Ok(Some(DumpUser {
-        admin: admin && !delegated,
-        deactivated,
-        guest,
-        locked,
-        suspended,
-        shadow_banned,
-        // NULL: from before approvals.
-        awaiting_approval: approved == Some(false),
-        user_type: user_type.0,
-        appservice_id: appservice_id.0,
-        // The one time in seconds.
-        created_ts: created.0.map(|seconds| seconds.saturating_mul(1000)),
-        password_hash,
-        consent_version: consent_version.0,
-        ..empty(user_id)
-    }))
+    tally.skip(Kind::User, id, reason, detail);
+    tally.rows.left_out("users", reason, 1);
+    Ok(None)
 }
 
 /// The account of an application service's user that has no row in `users`.
-fn sender_account(user_id: &OwnedUserId, service: &str) -> DumpUser {
-    DumpUser { appservice_id: Some(service.to_owned()), ..empty(user_id.clone()) }
-}
-
-/// An account without anything.
-fn empty(user_id: OwnedUserId) -> DumpUser {
-    DumpUser {
-        user_id,
-        admin: false,
-        deactivated: false,
-        erased: false,
-        guest: false,
-        locked: false,
-        suspended: false,
-        shadow_banned: false,
-        awaiting_approval: false,
-        user_type: None,
-        appservice_id: None,
-        created_ts: None,
-        password_hash: None,
-        profile: DumpProfile::default(),
-        threepids: Vec::new(),
-        external_ids: Vec::new(),
-        consent_version: None,
-        account_data: DumpAccountData::default(),
-        push_rules: None,
-        devices: Vec::new(),
-        pushers: Vec::new(),
-        filters: BTreeMap::new(),
-        cross_signing_keys: BTreeMap::new(),
-        signed_keys: BTreeMap::new(),
-        device_list_stream_id: None,
-        key_backups: Vec::new(),
-        receipts: Vec::new(),
-        unread: Vec::new(),
-    }
+fn sender_account(user_id: &UserId, service: &str) -> DumpUser {
+    DumpUser { appservice_id: Some(service.to_owned()), ..DumpUser::new(user_id.to_owned()) }
 }
 
 /// A password's hash, if there is one that can be one.
@@ -253,7 +178,7 @@ fn password_hash(
 }
 
 async fn profile(
-    one: &mut OneUser<'_>,
+    tables: &mut UserTables<'_>,
     schema: &Schema,
     tally: &mut Tally,
 ) -> Result<DumpProfile, DatabaseError> {
@@ -265,11 +190,11 @@ async fn profile(
          WHERE user_id IN ($IDS)"
     );
     // Some old rows have the whole id; the one with the local part alone counts.
-    let mut rows = one.rows("profiles", &format!("{sql} AND user_id LIKE '@%'")).await?;
-    rows.extend(one.rows_of_localpart("profiles", &sql).await?);
-    tally.rows.met("profiles", one.id.as_str(), count(rows.len()));
+    let mut rows = tables.rows("profiles", &format!("{sql} AND user_id LIKE '@%'")).await?;
+    rows.extend(tables.rows_of_localpart("profiles", &sql).await?);
+    tally.rows.met("profiles", tables.id.as_str(), count(rows.len()));
     let mut profile = DumpProfile::default();
-    let mut items = Items::new(tally, Kind::ProfileField, one.id.as_str());
+    let mut items = Items::new(tally, Kind::ProfileField, tables.id.as_str());
     let Some((row, others)) = rows.split_last() else { return Ok(profile) };
     for _ in others {
         items.read(1);
@@ -300,12 +225,12 @@ async fn profile(
 }
 
 async fn threepids(
-    one: &mut OneUser<'_>,
+    tables: &mut UserTables<'_>,
     tally: &mut Tally,
 ) -> Result<Vec<DumpThreepid>, DatabaseError> {
     let sql = "SELECT address, medium, validated_at, added_at, user_id FROM user_threepids WHERE user_id IN ($IDS)";
-    let rows = one.rows("user_threepids", sql).await?;
-    let mut items = Items::new(tally, Kind::ThirdPartyId, one.id.as_str()).of("user_threepids");
+    let rows = tables.rows("user_threepids", sql).await?;
+    let mut items = Items::new(tally, Kind::ThirdPartyId, tables.id.as_str()).of("user_threepids");
     let mut threepids: Vec<_> = items
         .decode::<(String, String, u64, u64)>(&rows)
         .into_iter()
@@ -322,13 +247,13 @@ async fn threepids(
 }
 
 async fn external_ids(
-    one: &mut OneUser<'_>,
+    tables: &mut UserTables<'_>,
     tally: &mut Tally,
 ) -> Result<Vec<DumpExternalId>, DatabaseError> {
     let sql =
         "SELECT auth_provider, external_id, user_id FROM user_external_ids WHERE user_id IN ($IDS)";
-    let rows = one.rows("user_external_ids", sql).await?;
-    let mut items = Items::new(tally, Kind::ExternalId, one.id.as_str()).of("user_external_ids");
+    let rows = tables.rows("user_external_ids", sql).await?;
+    let mut items = Items::new(tally, Kind::ExternalId, tables.id.as_str()).of("user_external_ids");
     let mut ids: Vec<_> = items
         .decode::<(String, String)>(&rows)
         .into_iter()

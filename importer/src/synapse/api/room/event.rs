@@ -55,7 +55,7 @@ type Fields = BTreeMap<String, Box<RawValue>>;
 
 /// Why an event can't be dumped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Broken {
+pub(super) enum BrokenEvent {
     /// Not an object with a type, a sender and an id.
     #[error("Synapse's answer is no event")]
     NoEvent,
@@ -73,7 +73,7 @@ pub(super) enum Broken {
     Unredactable,
 }
 
-impl Broken {
+impl BrokenEvent {
     pub(super) fn reason(self) -> &'static str {
         match self {
             Self::NoEvent | Self::NotCanonical => "event-unparsable",
@@ -140,22 +140,23 @@ impl Event {
         id: Option<&EventId>,
         room_id: &RoomId,
         version: &Version,
-    ) -> Result<Self, Broken> {
-        let mut fields: Fields = serde_json::from_str(json.get()).map_err(|_| Broken::NoEvent)?;
+    ) -> Result<Self, BrokenEvent> {
+        let mut fields: Fields =
+            serde_json::from_str(json.get()).map_err(|_| BrokenEvent::NoEvent)?;
         let unsigned = fields.remove("unsigned");
         let unsigned: Unsigned = unsigned
             .and_then(|unsigned| serde_json::from_str(unsigned.get()).ok())
             .unwrap_or_default();
         let held: Option<OwnedEventId> = field(&fields, "event_id");
         let id = match (held, id) {
-            (Some(held), Some(id)) if held != id => return Err(Broken::Hash),
+            (Some(held), Some(id)) if held != id => return Err(BrokenEvent::Hash),
             (Some(held), _) => held,
             (None, Some(id)) => id.to_owned(),
-            (None, None) => return Err(Broken::NoEvent),
+            (None, None) => return Err(BrokenEvent::NoEvent),
         };
-        let kind: String = field(&fields, "type").ok_or(Broken::NoEvent)?;
+        let kind: String = field(&fields, "type").ok_or(BrokenEvent::NoEvent)?;
         if field::<String>(&fields, "room_id").is_some_and(|room| room != room_id.as_str()) {
-            return Err(Broken::OtherRoom);
+            return Err(BrokenEvent::OtherRoom);
         }
         if !version.keeps_event_id(&id) {
             fields.remove("event_id");
@@ -174,7 +175,7 @@ impl Event {
         Ok(Self {
             kind,
             state_key: field(&fields, "state_key"),
-            sender: field(&fields, "sender").ok_or(Broken::NoEvent)?,
+            sender: field(&fields, "sender").ok_or(BrokenEvent::NoEvent)?,
             depth: field(&fields, "depth").unwrap_or(0),
             prev_events: references(&fields, "prev_events"),
             auth_events: references(&fields, "auth_events"),
@@ -199,23 +200,27 @@ impl Event {
     }
 
     /// Brings the event into its redacted form.
-    pub(super) fn redact(&mut self, by: OwnedEventId, version: &Version) -> Result<(), Broken> {
-        let rules = version.rules().ok_or(Broken::Unredactable)?;
-        let event = canonical(&self.fields).ok_or(Broken::Unredactable)?;
-        let event = redact(event, &rules.redaction, None).map_err(|_| Broken::Unredactable)?;
+    pub(super) fn redact(
+        &mut self,
+        by: OwnedEventId,
+        version: &Version,
+    ) -> Result<(), BrokenEvent> {
+        let rules = version.rules().ok_or(BrokenEvent::Unredactable)?;
+        let event = canonical(&self.fields).ok_or(BrokenEvent::Unredactable)?;
+        let event = redact(event, &rules.redaction, None).map_err(|_| BrokenEvent::Unredactable)?;
         let text = CanonicalJsonValue::Object(event).to_string();
-        self.fields = serde_json::from_str(&text).map_err(|_| Broken::Unredactable)?;
+        self.fields = serde_json::from_str(&text).map_err(|_| BrokenEvent::Unredactable)?;
         self.redacted_by = Some(by);
         Ok(())
     }
 
     /// The event as it was signed.
-    pub(super) fn pdu(&self) -> Result<Box<RawValue>, Broken> {
-        to_raw_value(&self.fields).map_err(|_| Broken::NoEvent)
+    pub(super) fn pdu(&self) -> Result<Box<RawValue>, BrokenEvent> {
+        to_raw_value(&self.fields).map_err(|_| BrokenEvent::NoEvent)
     }
 
     /// The event for the dump.
-    pub(super) fn dump(&self, state_before: Option<u64>) -> Result<DumpEvent, Broken> {
+    pub(super) fn dump(&self, state_before: Option<u64>) -> Result<DumpEvent, BrokenEvent> {
         Ok(DumpEvent {
             event_id: self.id.clone(),
             state_before,
@@ -237,23 +242,37 @@ fn references(fields: &Fields, key: &str) -> Vec<OwnedEventId> {
     references.into_iter().map(|(Reference::Id(id) | Reference::Pair(id, _))| id).collect()
 }
 
+/// The id of an event that is not understood, as far as it has one.
+pub(super) fn event_id(json: &RawValue) -> String {
+    #[derive(Deserialize)]
+    struct Id {
+        event_id: String,
+    }
+
+    serde_json::from_str::<Id>(json.get()).map(|id| id.event_id).unwrap_or_default()
+}
+
 fn canonical(fields: &impl Serialize) -> Option<CanonicalJsonObject> {
     serde_json::from_str(to_raw_value(fields).ok()?.get()).ok()
 }
 
 /// From room version 3 on the id is the hash of the event's redacted form.
-fn check_id(fields: &Fields, id: &EventId, version: &Version) -> Result<(), Broken> {
+fn check_id(fields: &Fields, id: &EventId, version: &Version) -> Result<(), BrokenEvent> {
     let Some(rules) = version.rules() else { return Ok(()) };
     let Some(event) = canonical(fields) else {
         // Numbers like these were allowed once.
         let allowed = !rules.authorization.strict_canonical_json;
-        return if allowed { Ok(()) } else { Err(Broken::NotCanonical) };
+        return if allowed { Ok(()) } else { Err(BrokenEvent::NotCanonical) };
     };
     if rules.event_format.require_event_id {
         return Ok(());
     }
-    let hash = reference_hash(&event, rules).map_err(|_| Broken::NotCanonical)?;
-    if id.as_str().strip_prefix('$') == Some(hash.as_str()) { Ok(()) } else { Err(Broken::Hash) }
+    let hash = reference_hash(&event, rules).map_err(|_| BrokenEvent::NotCanonical)?;
+    if id.as_str().strip_prefix('$') == Some(hash.as_str()) {
+        Ok(())
+    } else {
+        Err(BrokenEvent::Hash)
+    }
 }
 
 fn redacted_id(fields: &Fields) -> Option<OwnedEventId> {

@@ -7,7 +7,8 @@ use serde_json::value::RawValue;
 
 use super::{
     super::{ApiError, connection::Connection},
-    Room, event_id,
+    event::event_id,
+    fetch::Fetcher,
     timeline::{Extremity, Timeline},
 };
 use crate::synapse::relations;
@@ -17,31 +18,30 @@ const RECENT: usize = 50;
 /// How deep the first look for recent events goes.
 const FIRST_SPAN: u64 = 60;
 
-impl Room<'_> {
-    /// The depth from which on the timeline is dumped.
-    pub(super) async fn recent_depth(
-        &mut self,
-        extremities: &[Extremity],
-    ) -> Result<u64, ApiError> {
-        let (depth, events) = newest(&self.source.api, self.id, extremities).await?;
-        let end = depth.saturating_sub(self.source.reach_back.into());
-        if end == depth {
-            return Ok(depth);
-        }
-        let mut targets: BTreeSet<_> =
-            events.iter().flat_map(|event| relations::targets(event.get())).collect();
-        for event in &events {
-            if let Ok(id) = EventId::parse(event_id(event)) {
-                targets.remove(&id);
-            }
-        }
-        let mut earliest = depth;
-        for target in targets {
-            let place = self.fetch(&target).await?.and_then(Result::ok).map(|event| event.depth);
-            earliest = place.filter(|place| *place >= end).unwrap_or(earliest).min(earliest);
-        }
-        Ok(earliest)
+/// The depth from which on the timeline is dumped; what the newest events relate to is at most `reach_back` before them.
+pub(super) async fn depth(
+    extremities: &[Extremity],
+    reach_back: u32,
+    fetcher: &mut Fetcher<'_>,
+) -> Result<u64, ApiError> {
+    let (depth, events) = newest(fetcher.api, fetcher.room_id, extremities).await?;
+    let end = depth.saturating_sub(reach_back.into());
+    if end == depth {
+        return Ok(depth);
     }
+    let mut targets: BTreeSet<_> =
+        events.iter().flat_map(|event| relations::targets(event.get())).collect();
+    for event in &events {
+        if let Ok(id) = EventId::parse(event_id(event)) {
+            targets.remove(&id);
+        }
+    }
+    let mut earliest = depth;
+    for target in targets {
+        let place = fetcher.fetch(&target).await?.and_then(Result::ok).map(|event| event.depth);
+        earliest = place.filter(|place| *place >= end).unwrap_or(earliest).min(earliest);
+    }
+    Ok(earliest)
 }
 
 /// A depth from which on there are [`RECENT`] events at least, all extremities among them, and the first of these events; a

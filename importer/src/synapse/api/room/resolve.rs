@@ -14,10 +14,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    Room,
-    event::{Event, Key},
+    event::{Event, Key, Version},
+    fetch::Fetcher,
     state_before::only,
-    state_tree::Entries,
+    state_tree::{Entries, StateTree},
 };
 use crate::synapse::api::ApiError;
 
@@ -25,11 +25,11 @@ use crate::synapse::api::ApiError;
 type IdSet = std::collections::HashSet<OwnedEventId>;
 
 /// Events by their ids, `None` if Synapse does not give them.
-pub(super) type Pdus = BTreeMap<OwnedEventId, Option<Arc<Pdu>>>;
+type Pdus = BTreeMap<OwnedEventId, Option<Arc<Pdu>>>;
 
 /// An event, as state resolution looks at it.
 #[derive(Clone, Debug)]
-pub(super) struct Pdu {
+struct Pdu {
     id: OwnedEventId,
     body: Body,
     prev_events: Vec<OwnedEventId>,
@@ -47,30 +47,42 @@ struct Body {
     room_id: Option<OwnedRoomId>,
 }
 
-impl Room<'_> {
+/// Resolves branches of a room.
+#[derive(Debug, Default)]
+pub(super) struct Resolver {
+    pdus: Pdus,
+}
+
+impl Resolver {
     /// The state in which some states result. `None` of none.
     pub(super) async fn resolve(
         &mut self,
         states: &BTreeSet<u64>,
+        tree: &mut StateTree,
+        fetcher: &mut Fetcher<'_>,
     ) -> Result<Option<u64>, ApiError> {
         if let Some(only) = only(states) {
             return Ok(Some(only));
         }
-        let mut maps = Vec::with_capacity(states.len());
-        for state in states {
-            maps.push(self.states.get(*state).clone());
-        }
+        let maps: Vec<Entries> = states.iter().map(|state| tree.get(*state).clone()).collect();
         for entries in &maps {
-            self.load(entries.values().cloned().collect()).await?;
+            self.load(entries.values().cloned().collect(), fetcher).await?;
         }
-        let Some(entries) = self.resolve_entries(&maps) else { return Ok(states.last().copied()) };
+        let Some(entries) = self.resolve_entries(&maps, fetcher.room_id, &fetcher.version) else {
+            return Ok(states.last().copied());
+        };
         let near: Vec<u64> = states.iter().copied().collect();
-        Ok(Some(self.states.whole(&near, &entries)))
+        Ok(Some(tree.whole(&near, &entries)))
     }
 
     /// `None` if the room's version has no resolution that is known, or it fails.
-    fn resolve_entries(&self, maps: &[Entries]) -> Option<Entries> {
-        let rules = self.version.rules()?;
+    fn resolve_entries(
+        &self,
+        maps: &[Entries],
+        room_id: &RoomId,
+        version: &Version,
+    ) -> Option<Entries> {
+        let rules = version.rules()?;
         let resolution = rules.state_res.v2_rules()?;
         let chains = maps.iter().map(|entries| self.chain(entries.values())).collect();
         let maps: Vec<StateMap<OwnedEventId>> = maps.iter().map(state_map).collect();
@@ -90,19 +102,23 @@ impl Room<'_> {
                     .collect(),
             ),
             Err(error) => {
-                tracing::warn!(room = %self.id, %error, "branches can't be resolved; the newer one is taken");
+                tracing::warn!(room = %room_id, %error, "branches can't be resolved; the newer one is taken");
                 None
             }
         }
     }
 
     /// Fetches events and their auth chains.
-    async fn load(&mut self, mut waiting: Vec<OwnedEventId>) -> Result<(), ApiError> {
+    async fn load(
+        &mut self,
+        mut waiting: Vec<OwnedEventId>,
+        fetcher: &mut Fetcher<'_>,
+    ) -> Result<(), ApiError> {
         while let Some(id) = waiting.pop() {
             if self.pdus.contains_key(&id) {
                 continue;
             }
-            let event = self.fetch(&id).await?;
+            let event = fetcher.fetch(&id).await?;
             let pdu = event.and_then(|event| Pdu::new(&event.ok()?)).map(Arc::new);
             waiting.extend(pdu.iter().flat_map(|pdu| pdu.auth_events.iter().cloned()));
             self.pdus.insert(id, pdu);

@@ -18,7 +18,7 @@ pub(super) const EMPTY: u64 = 0;
 
 /// All states of a room.
 #[derive(Debug, Default)]
-pub(super) struct States {
+pub(super) struct StateTree {
     /// The state with id *n* is at *n* - 1.
     nodes: Vec<Node>,
     cursor: u64,
@@ -38,7 +38,7 @@ struct Change {
     new: Option<OwnedEventId>,
 }
 
-impl States {
+impl StateTree {
     /// The state `base` with an entry set; `base` itself if it has that entry.
     pub(super) fn with(&mut self, base: u64, key: Key, event_id: OwnedEventId) -> u64 {
         let old = self.get(base).get(&key).cloned();

@@ -14,7 +14,7 @@ const PAGE: &str = "200";
 
 /// A page of a timeline.
 #[derive(Debug, Deserialize)]
-pub(super) struct Page {
+pub(super) struct TimelinePage {
     pub(super) chunk: Vec<Box<RawValue>>,
     end: Option<String>,
 }
@@ -48,12 +48,15 @@ impl<'a> Timeline<'a> {
     }
 
     /// The next page. `None`: there are no more.
-    pub(super) async fn page(&mut self, api: &Connection) -> Result<Option<Page>, ApiError> {
+    pub(super) async fn page(
+        &mut self,
+        api: &Connection,
+    ) -> Result<Option<TimelinePage>, ApiError> {
         let Some(from) = self.next.take() else { return Ok(None) };
         let path = ["v1", "rooms", self.room_id.as_str(), "messages"];
         let mut query = vec![("raw", "1"), ("dir", "f"), ("from", &from), ("limit", PAGE)];
         query.extend(self.filter.map(|filter| ("filter", filter)));
-        let page: Page = api.admin(&path, &query).await?;
+        let page: TimelinePage = api.admin(&path, &query).await?;
         // Pages that lead nowhere would never end.
         self.next = page.end.clone().filter(|end| *end != from && !page.chunk.is_empty());
         Ok(Some(page))
@@ -66,12 +69,12 @@ pub(super) async fn extremities(
     room_id: &RoomId,
 ) -> Result<Vec<Extremity>, ApiError> {
     #[derive(Deserialize)]
-    struct Answer {
+    struct ExtremitiesAnswer {
         results: Vec<Extremity>,
     }
 
     let path = ["v1", "rooms", room_id.as_str(), "forward_extremities"];
-    let mut extremities = api.admin::<Answer>(&path, &[]).await?.results;
+    let mut extremities = api.admin::<ExtremitiesAnswer>(&path, &[]).await?.results;
     extremities.sort_by(|a, b| a.event_id.cmp(&b.event_id));
     Ok(extremities)
 }

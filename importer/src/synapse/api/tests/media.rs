@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 
 use super::fake::Fake;
 use crate::{
-    dump::{DumpWriter, MediaFiles, format::DumpMedia},
+    dump::{DumpWriter, Extent, MediaFiles, format::DumpMedia},
     progress::Progress,
     source::Source as _,
+    synapse::api::{ApiOptions, ApiSource},
     tally::{Kind, Tally},
 };
 
@@ -53,7 +54,9 @@ async fn fake() -> Fake {
 
 /// The records, and what was counted.
 async fn dumped(fake: &Fake, directory: &Path, media: MediaFiles) -> (Vec<DumpMedia>, Tally) {
-    let mut source = fake.connect().await.with_media(media);
+    let extent = Extent { media, ..fake.options().extent };
+    let options = ApiOptions { extent, ..fake.options() };
+    let mut source = ApiSource::connect(options).await.unwrap();
     let mut tally = Tally::default();
     source.users(&mut tally).await.unwrap();
     let mut tally = Tally::default();

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::fake::{Fake, KEY};
 use crate::{
     dump::{
-        DumpReader, DumpWriter, History,
+        DumpReader, DumpWriter, Extent, History,
         format::{DumpEvent, DumpRoom, DumpState, Manifest, SourceInfo, SourceKind},
     },
     source::Source,
@@ -344,7 +344,8 @@ async fn recent_history_reaches_back_to_what_it_relates_to() {
     for (reach_back, first) in [(1000, "t11-0"), (34, "t11-0"), (33, "t45-0"), (0, "t45-0")] {
         let fake = Fake::start().await;
         room.serve(&fake, &room.all()[44..], 1);
-        let options = ApiOptions { history: History::Recent, reach_back, ..fake.options() };
+        let extent = Extent { history: History::Recent, reach_back, ..fake.options().extent };
+        let options = ApiOptions { extent, ..fake.options() };
         dump(&mut ApiSource::connect(options).await.unwrap()).await;
         let path = format!("/_synapse/admin/v1/rooms/{ROOM}/messages");
         // Where it begins is looked for, then redactions, then the timeline is read.
@@ -474,7 +475,7 @@ async fn what_an_erased_user_said_is_pruned_but_not_the_present_state() {
     let fake = Fake::start().await;
     room.serve(&fake, &room.all(), 0);
     let mut source = fake.connect().await;
-    source.erased.insert(BOB);
+    source.noted.erased.insert(BOB);
     let dumped = dump(&mut source).await;
     let pruned: Vec<_> = dumped.timeline.iter().filter(|e| e.erased).map(|e| &e.event_id).collect();
     assert_eq!(pruned, [&old, &said]);

@@ -15,7 +15,8 @@ use crate::{
 /// How many versions before the newest are asked for; only deleted ones are missing in between.
 const MAX_OLDER: u64 = 1000;
 
-type Rooms = BTreeMap<String, BTreeMap<String, Box<RawValue>>>;
+/// Sessions by their ids, by rooms.
+type SessionsByRoom = BTreeMap<String, BTreeMap<String, Box<RawValue>>>;
 
 #[derive(Deserialize)]
 struct Backup {
@@ -59,7 +60,7 @@ impl Owner<'_> {
         self.counter.or_lost(Kind::KeyBackup, version.unwrap_or_default(), result)
     }
 
-    async fn sessions(&mut self, version: &str) -> Result<Rooms, ApiError> {
+    async fn sessions(&mut self, version: &str) -> Result<SessionsByRoom, ApiError> {
         #[derive(Default, Deserialize)]
         struct Keys {
             rooms: BTreeMap<String, Sessions>,

@@ -23,7 +23,7 @@ const USERS_AT_ONCE: usize = 200;
 type ByUser<T> = BTreeMap<String, T>;
 
 #[derive(Default, Deserialize)]
-struct Answer {
+struct KeysAnswer {
     #[serde(default, rename = "device_keys")]
     devices: ByUser<BTreeMap<String, Box<RawValue>>>,
     #[serde(default, rename = "master_keys")]
@@ -40,7 +40,7 @@ impl Owner<'_> {
         let name = user.user_id.as_str();
         let body = json!({"device_keys": {name: []}});
         let path: (&[&str], &[&str]) = (&CLIENT, &["keys", "query"]);
-        let result = self.api.post::<Answer>(self.token, path, &body, Repeat::Safe).await;
+        let result = self.api.post::<KeysAnswer>(self.token, path, &body, Repeat::Safe).await;
         let mut keys = self.counter.or_lost(Kind::DeviceKeys, "", result)?;
         for (kind, mut by_user) in [
             ("master", keys.master),
@@ -55,9 +55,7 @@ impl Owner<'_> {
         give(user, devices, &mut self.counter);
         Ok(())
     }
-}
 
-impl Owner<'_> {
     /// Master keys of other accounts of this server that the user has signed: Synapse shows each signer its own
     /// signatures. Users of other servers are not asked for, as Synapse might ask their servers.
     pub(super) async fn signed_keys(&mut self, user: &mut DumpUser) -> Result<(), ApiError> {
@@ -70,7 +68,7 @@ impl Owner<'_> {
             // No device has this id, so there are no device keys in the answer.
             let asked: BTreeMap<_, _> = users.iter().map(|user| (user.as_str(), [""])).collect();
             let body = json!({"device_keys": asked});
-            let result = self.api.post::<Answer>(self.token, path, &body, Repeat::Safe).await;
+            let result = self.api.post::<KeysAnswer>(self.token, path, &body, Repeat::Safe).await;
             let keys = self.counter.or_lost(Kind::KeySignature, "", result)?;
             for (owner, key) in keys.master {
                 let Ok(owner) = OwnedUserId::try_from(owner) else { continue };

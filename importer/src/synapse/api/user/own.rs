@@ -13,7 +13,8 @@ use crate::{
         connection::{As, Connection},
         counter::Counter,
         error::optional,
-        room::{ListedRoom, Sightings},
+        rooms::ListedRoom,
+        seen_by_users::SeenByUsers,
     },
     tally::Kind,
 };
@@ -37,11 +38,11 @@ impl Owner<'_> {
     pub(super) async fn read(
         &mut self,
         user: &mut DumpUser,
-        sightings: &mut Sightings,
+        seen_by_users: &mut SeenByUsers,
     ) -> Result<(), ApiError> {
         self.profile(user).await?;
         self.push_rules(user).await?;
-        self.sync(user, sightings).await?;
+        self.sync(user, seen_by_users).await?;
         user.filters = self.filters(&user.user_id).await?;
         user.key_backups = self.backups().await?;
         self.keys(user).await?;

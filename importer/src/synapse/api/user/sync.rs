@@ -12,7 +12,7 @@ use crate::{
     synapse::api::{
         ApiError,
         error::optional,
-        room::{Seen, Sightings},
+        seen_by_users::{Seen, SeenByUsers},
     },
     tally::Kind,
 };
@@ -20,12 +20,12 @@ use crate::{
 #[derive(Default, Deserialize)]
 struct Sync {
     #[serde(default)]
-    rooms: Rooms,
+    rooms: SyncedRooms,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Rooms {
+struct SyncedRooms {
     join: BTreeMap<OwnedRoomId, Joined>,
     invite: BTreeMap<OwnedRoomId, Invited>,
     knock: BTreeMap<OwnedRoomId, Knocked>,
@@ -107,7 +107,7 @@ impl Owner<'_> {
     pub(super) async fn sync(
         &mut self,
         user: &mut DumpUser,
-        sightings: &mut Sightings,
+        seen_by_users: &mut SeenByUsers,
     ) -> Result<(), ApiError> {
         let filter = json!({
             "presence": {"types": []},
@@ -126,16 +126,16 @@ impl Owner<'_> {
         let Some(sync) = self.counter.or_lost(Kind::Receipt, "", result.map(Some))? else {
             return Ok(());
         };
-        let Rooms { join, invite, knock, leave } = sync.rooms;
-        sightings.synced(&user.user_id);
+        let SyncedRooms { join, invite, knock, leave } = sync.rooms;
+        seen_by_users.synced(&user.user_id);
         for (room_id, joined) in join {
             // Everybody sees the same of other servers.
-            let seen = sightings.has_receipts(&room_id);
+            let seen = seen_by_users.has_receipts(&room_id);
             for event in joined.ephemeral.events {
                 if event.kind == "m.receipt" {
                     let remote = self.receipts(user, &room_id, &event.content);
                     for receipt in remote.into_iter().filter(|_| !seen) {
-                        sightings.receipt(&room_id, receipt);
+                        seen_by_users.receipt(&room_id, receipt);
                     }
                 }
             }
@@ -157,10 +157,10 @@ impl Owner<'_> {
         for (room_id, invited) in invite {
             let event_id = invites.remove(&room_id);
             let stripped = invited.invite_state.events;
-            sightings.note(room_id, &user.user_id, Seen::Invite(stripped, event_id));
+            seen_by_users.note(room_id, &user.user_id, Seen::Invite(stripped, event_id));
         }
         for (room_id, knocked) in knock {
-            sightings.note(room_id, &user.user_id, Seen::Knock(knocked.knock_state.events));
+            seen_by_users.note(room_id, &user.user_id, Seen::Knock(knocked.knock_state.events));
         }
         for (room_id, left) in leave {
             let own = left
@@ -171,7 +171,7 @@ impl Owner<'_> {
                 .find(|event| event.state_key.as_deref() == Some(user.user_id.as_str()));
             let event = own.and_then(|own| Some((own.event_id?, own.content.membership?)));
             self.tags(user, &room_id, left.account_data);
-            sightings.note(room_id, &user.user_id, Seen::Left(event));
+            seen_by_users.note(room_id, &user.user_id, Seen::Left(event));
         }
         Ok(())
     }
@@ -180,10 +180,10 @@ impl Owner<'_> {
     async fn invites(&mut self) -> Result<BTreeMap<OwnedRoomId, OwnedEventId>, ApiError> {
         #[derive(Default, Deserialize)]
         struct InitialSync {
-            rooms: Vec<Room>,
+            rooms: Vec<InitialRoom>,
         }
         #[derive(Deserialize)]
-        struct Room {
+        struct InitialRoom {
             room_id: OwnedRoomId,
             invite: Option<Invite>,
         }

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use ruma::ServerName;
+
 use super::{
-    NAMED, Stranger, stranger,
-    table::{Of, Owner, Table, is_local},
+    NAMED, Owners, Stranger, stranger,
+    table::{Owner, OwnerKind, Table, is_local},
 };
 use crate::{
-    synapse::database::{DatabaseError, DatabaseSource},
+    synapse::database::{DatabaseError, connection::Connection},
     tally::Met,
 };
 
@@ -18,130 +20,131 @@ const FIRST_OWNER: usize = 100;
 
 /// What a table holds.
 #[derive(Debug, Default)]
-pub(super) struct Counted {
+pub(super) struct OwnerCounts {
     /// All rows.
     pub(super) rows: u64,
     /// Those that never move, by reason.
     pub(super) parts: BTreeMap<&'static str, u64>,
     /// Owners that are nobody, by what they should be.
-    pub(super) owners: Vec<(Of, Vec<Stranger>)>,
+    pub(super) owners: Vec<(OwnerKind, Vec<Stranger>)>,
 }
 
-impl DatabaseSource {
-    /// Counts a table's rows in one pass: parts that never move, and those of owners that are nobody.
-    pub(super) async fn count_owners(
-        &mut self,
-        table: &'static Table,
-    ) -> Result<Counted, DatabaseError> {
-        let sql = self.local(&passes(table));
-        let mut counted = Counted::default();
-        let mut owners: Vec<(Of, Vec<Stranger>)> =
-            table.owners.iter().map(|owner| (owner.of, Vec::new())).collect();
-        let extra = &self.owners;
-        let is_known = |of: Of, name: &str| match of {
-            Of::Room | Of::RoomOfOthers => extra.rooms_of_state.contains(name),
-            Of::Localpart => {
-                extra.senders.keys().any(|user| user.localpart() == name || *user == name)
-            }
-            Of::User | Of::AnyUser | Of::Member => extra.senders.keys().any(|user| *user == name),
-        };
-        self.main
-            .each(table.name, &sql, &[], |row| {
-                let number =
-                    |index| row.integer(index).and_then(|number| u64::try_from(number).ok());
-                let rows = number(2).unwrap_or(0);
-                counted.rows = counted.rows.saturating_add(rows);
-                let place = number(1).and_then(|place| usize::try_from(place).ok()).unwrap_or(0);
-                if let Some(part) = place.checked_sub(1).and_then(|place| table.parts.get(place)) {
-                    let sum = counted.parts.entry(part.reason).or_default();
-                    *sum = sum.saturating_add(rows);
-                } else if let Some((of, owners)) =
-                    place.checked_sub(FIRST_OWNER).and_then(|place| owners.get_mut(place))
-                {
-                    let owner = row.label();
-                    if !is_known(*of, &owner) {
-                        push(owners, Stranger { owner, rows });
-                    }
-                }
-            })
-            .await?;
-        counted.owners = owners;
-        self.count_left_out(table, &mut counted).await?;
-        Ok(counted)
-    }
-
-    /// Adds the rows of users and rooms that are there and could not be read.
-    async fn count_left_out(
-        &mut self,
-        table: &'static Table,
-        counted: &mut Counted,
-    ) -> Result<(), DatabaseError> {
-        for (owner, (_, found)) in table.owners.iter().zip(&mut counted.owners) {
-            let names = match owner.of {
-                Of::Room | Of::RoomOfOthers => &self.owners.rooms_left_out,
-                Of::User | Of::Localpart | Of::AnyUser | Of::Member => &self.owners.users_left_out,
-            };
-            // Memberships of such rooms were counted with the rooms.
-            if names.is_empty()
-                || owner.of == Of::Member
-                || table.name == "local_current_membership"
-            {
-                continue;
-            }
-            let mut ids: Vec<&str> = names.iter().map(String::as_str).collect();
-            if owner.of == Of::Localpart {
-                let localparts =
-                    names.iter().filter_map(|name| name.strip_prefix('@')?.split(':').next());
-                ids.extend(localparts);
-            }
-            let mut conditions = vec![format!("t.{} IN ($IDS)", owner.column)];
-            conditions.extend(table.parts.iter().map(|part| format!("NOT ({})", part.condition)));
-            if owner.of == Of::RoomOfOthers {
-                conditions.push(format!("NOT ({})", is_local("user_id")));
-            }
-            let sql = format!(
-                "SELECT t.{0}, COUNT(*) FROM {1} t WHERE {2} GROUP BY t.{0}",
-                owner.column,
-                table.name,
-                self.local(&conditions.join(" AND "))
-            );
-            let rows = self.main.rows_in(table.name, &sql, &ids).await?;
-            for row in &rows {
-                push(found, stranger(row));
+/// Counts a table's rows in one pass: parts that never move, and those of owners that are nobody.
+pub(super) async fn count(
+    db: &mut Connection,
+    who: Owners<'_>,
+    table: &'static Table,
+) -> Result<OwnerCounts, DatabaseError> {
+    let sql = localized(&passes(table), who.server_name);
+    let mut counted = OwnerCounts::default();
+    let mut owners: Vec<(OwnerKind, Vec<Stranger>)> =
+        table.owners.iter().map(|owner| (owner.of, Vec::new())).collect();
+    let is_known = |of: OwnerKind, name: &str| match of {
+        OwnerKind::Room | OwnerKind::RoomOfOthers => who.rooms_of_state.contains(name),
+        OwnerKind::Localpart => {
+            who.senders.keys().any(|user| user.localpart() == name || *user == name)
+        }
+        OwnerKind::User | OwnerKind::AnyUser | OwnerKind::Member => {
+            who.senders.keys().any(|user| *user == name)
+        }
+    };
+    db.each(table.name, &sql, &[], |row| {
+        let number = |index| row.integer(index).and_then(|number| u64::try_from(number).ok());
+        let rows = number(2).unwrap_or(0);
+        counted.rows = counted.rows.saturating_add(rows);
+        let place = number(1).and_then(|place| usize::try_from(place).ok()).unwrap_or(0);
+        if let Some(part) = place.checked_sub(1).and_then(|place| table.parts.get(place)) {
+            let sum = counted.parts.entry(part.reason).or_default();
+            *sum = sum.saturating_add(rows);
+        } else if let Some((of, owners)) =
+            place.checked_sub(FIRST_OWNER).and_then(|place| owners.get_mut(place))
+        {
+            let owner = row.label();
+            if !is_known(*of, &owner) {
+                push(owners, Stranger { owner, rows });
             }
         }
-        Ok(())
-    }
+    })
+    .await?;
+    counted.owners = owners;
+    count_left_out(db, who, table, &mut counted).await?;
+    Ok(counted)
+}
 
-    /// Owners of whose rows not all were met, or too many.
-    pub(super) async fn examples(
-        &mut self,
-        table: &'static Table,
-        met: &Met,
-    ) -> Result<Vec<String>, DatabaseError> {
-        let [Owner { column, .. }] = table.owners else { return Ok(Vec::new()) };
-        let sql = format!("SELECT {column}, COUNT(*) FROM {} GROUP BY {column}", table.name);
-        let mut examples = Vec::new();
-        let server = format!(":{}", self.config.server_name);
-        self.main
-            .each(table.name, &sql, &[], |row| {
-                let name = row.label();
-                let rows = row.integer(1).and_then(|rows| u64::try_from(rows).ok()).unwrap_or(0);
-                let full = format!("@{name}{server}");
-                let seen = met.of_owner(&name).max(met.of_owner(&full));
-                if seen != rows && examples.len() < EXAMPLES {
-                    examples.push(format!("{name} ({rows}, {seen} read)"));
-                }
-            })
-            .await?;
-        Ok(examples)
+/// Adds the rows of users and rooms that are there and could not be read.
+async fn count_left_out(
+    db: &mut Connection,
+    who: Owners<'_>,
+    table: &'static Table,
+    counted: &mut OwnerCounts,
+) -> Result<(), DatabaseError> {
+    for (owner, (_, found)) in table.owners.iter().zip(&mut counted.owners) {
+        let names = match owner.of {
+            OwnerKind::Room | OwnerKind::RoomOfOthers => who.rooms_left_out,
+            OwnerKind::User | OwnerKind::Localpart | OwnerKind::AnyUser | OwnerKind::Member => {
+                who.users_left_out
+            }
+        };
+        // Memberships of such rooms were counted with the rooms.
+        if names.is_empty()
+            || owner.of == OwnerKind::Member
+            || table.name == "local_current_membership"
+        {
+            continue;
+        }
+        let mut ids: Vec<&str> = names.iter().map(String::as_str).collect();
+        if owner.of == OwnerKind::Localpart {
+            let localparts =
+                names.iter().filter_map(|name| name.strip_prefix('@')?.split(':').next());
+            ids.extend(localparts);
+        }
+        let mut conditions = vec![format!("t.{} IN ($IDS)", owner.column)];
+        conditions.extend(table.parts.iter().map(|part| format!("NOT ({})", part.condition)));
+        if owner.of == OwnerKind::RoomOfOthers {
+            conditions.push(format!("NOT ({})", is_local("user_id")));
+        }
+        let sql = format!(
+            "SELECT t.{0}, COUNT(*) FROM {1} t WHERE {2} GROUP BY t.{0}",
+            owner.column,
+            table.name,
+            localized(&conditions.join(" AND "), who.server_name)
+        );
+        let rows = db.rows_in(table.name, &sql, &ids).await?;
+        for row in &rows {
+            push(found, stranger(row));
+        }
     }
+    Ok(())
+}
 
-    /// SQL with this server's name in it.
-    fn local(&self, sql: &str) -> String {
-        let name = self.config.server_name.as_str().replace('\'', "''");
-        sql.replace("$1", &format!("':{name}'"))
-    }
+/// Owners of whose rows not all were met, or too many.
+pub(super) async fn examples(
+    db: &mut Connection,
+    server_name: &ServerName,
+    table: &'static Table,
+    met: &Met,
+) -> Result<Vec<String>, DatabaseError> {
+    let [Owner { column, .. }] = table.owners else { return Ok(Vec::new()) };
+    let sql = format!("SELECT {column}, COUNT(*) FROM {} GROUP BY {column}", table.name);
+    let mut examples = Vec::new();
+    let server = format!(":{server_name}");
+    db.each(table.name, &sql, &[], |row| {
+        let name = row.label();
+        let rows = row.integer(1).and_then(|rows| u64::try_from(rows).ok()).unwrap_or(0);
+        let full = format!("@{name}{server}");
+        let seen = met.of_owner(&name).max(met.of_owner(&full));
+        if seen != rows && examples.len() < EXAMPLES {
+            examples.push(format!("{name} ({rows}, {seen} read)"));
+        }
+    })
+    .await?;
+    Ok(examples)
+}
+
+/// SQL with this server's name in it.
+fn localized(sql: &str, server_name: &ServerName) -> String {
+    let name = server_name.as_str().replace('\'', "''");
+    sql.replace("$1", &format!("':{name}'"))
 }
 
 /// Keeps an owner. Beyond those that are named, the last one stands for the rest.

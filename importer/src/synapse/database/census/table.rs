@@ -33,12 +33,12 @@ pub(super) struct Part {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Owner {
     pub(super) column: &'static str,
-    pub(super) of: Of,
+    pub(super) of: OwnerKind,
 }
 
 /// What a column names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Of {
+pub(super) enum OwnerKind {
     /// A user of this server.
     User,
     /// A user of this server by the local part of the id, or by all of it.
@@ -53,7 +53,7 @@ pub(super) enum Of {
     RoomOfOthers,
 }
 
-impl Of {
+impl OwnerKind {
     /// Whether it is a room.
     pub(super) fn is_room(self) -> bool {
         matches!(self, Self::Room | Self::RoomOfOthers)
@@ -99,17 +99,19 @@ impl Owner {
         let column = self.column;
         let no_user = |id: &str| format!("NOT EXISTS (SELECT 1 FROM users u WHERE u.name = {id})");
         match self.of {
-            Of::User => no_user(&format!("t.{column}")),
-            Of::Localpart => format!(
+            OwnerKind::User => no_user(&format!("t.{column}")),
+            OwnerKind::Localpart => format!(
                 "{} AND {}",
                 no_user(&format!("'@' || t.{column} || $1")),
                 no_user(&format!("t.{column}"))
             ),
-            Of::AnyUser | Of::Member => {
+            OwnerKind::AnyUser | OwnerKind::Member => {
                 format!("{} AND {}", is_local(column), no_user(&format!("t.{column}")))
             }
-            Of::Room => no_room(column),
-            Of::RoomOfOthers => format!("NOT ({}) AND {}", is_local("user_id"), no_room(column)),
+            OwnerKind::Room => no_room(column),
+            OwnerKind::RoomOfOthers => {
+                format!("NOT ({}) AND {}", is_local("user_id"), no_room(column))
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::{
         History,
         census::{Census, Fate, TableRows},
     },
-    synapse::database::testing::{Dumped, Fixture, NewEvent, Server, config, dumped},
+    synapse::database::testing::{Dumped, Fixture, NewEvent, Server, config, dumped, opened},
 };
 
 /// A line of the table as `docs/census.md` has it.
@@ -149,13 +149,7 @@ async fn an_unknown_table_with_rows_is_told() {
 /// The census of a dump that does not meet.
 async fn dumped_unmet(fixture: &Fixture, directory: &std::path::Path) -> Census {
     let database = fixture.sqlite(directory);
-    let mut source = crate::synapse::database::DatabaseSource::open(
-        &config(database),
-        History::Full,
-        crate::synapse::database::testing::NOW,
-    )
-    .await
-    .unwrap();
+    let mut source = opened(&config(database)).await;
     let manifest = crate::source::dump::dump(
         &mut source,
         &directory.join("dump"),

@@ -1,21 +1,19 @@
 //! Files of the media store that no row describes.
 
-use std::{
-    collections::BTreeSet,
-    hash::{DefaultHasher, Hash as _, Hasher as _},
-};
+use std::collections::BTreeSet;
 
 use crate::{
     dump::MediaStore,
     fs::files_below,
+    hash::hash,
     tally::{Kind, Tally},
 };
 
 /// Paths that rows describe, by their hashes: there may be millions.
 #[derive(Debug, Default)]
-pub(super) struct Known(BTreeSet<u64>);
+pub(super) struct KnownPaths(BTreeSet<u64>);
 
-impl Known {
+impl KnownPaths {
     /// Whether it is new.
     pub(super) fn insert(&mut self, path: &str) -> bool {
         self.0.insert(hash(path))
@@ -26,14 +24,8 @@ impl Known {
     }
 }
 
-fn hash(path: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    path.hash(&mut hasher);
-    hasher.finish()
-}
-
 /// Counts files without a row as read and left out.
-pub(super) fn count(store: &MediaStore, known: &Known, with_remote: bool, tally: &mut Tally) {
+pub(super) fn count(store: &MediaStore, known: &KnownPaths, with_remote: bool, tally: &mut Tally) {
     let local = ("local_content", Kind::Media);
     let remote = with_remote.then_some(("remote_content", Kind::RemoteMedia));
     for root in store.roots() {

@@ -3,7 +3,7 @@
 use ruma::{OwnedServerName, ServerName};
 
 use super::super::{
-    row::{BrokenRow, Known, Row},
+    row::{BrokenRow, Known, Row, row},
     schema::Schema,
 };
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
 
 /// Where rows come from.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Query {
+pub(super) struct MediaTable {
     /// The table, for errors.
     pub(super) table: &'static str,
     /// Table and condition, to which more can be added.
@@ -21,14 +21,14 @@ pub(super) struct Query {
 }
 
 /// What users of this server uploaded. Images of URL previews are in the same table.
-pub(super) const LOCAL: Query = Query {
+pub(super) const LOCAL: MediaTable = MediaTable {
     table: "local_media_repository",
     from: "FROM local_media_repository WHERE url_cache IS NULL",
 };
 
 /// What this server fetched from others.
-pub(super) const REMOTE: Query =
-    Query { table: "remote_media_cache", from: "FROM remote_media_cache WHERE TRUE" };
+pub(super) const REMOTE: MediaTable =
+    MediaTable { table: "remote_media_cache", from: "FROM remote_media_cache WHERE TRUE" };
 
 /// Why a row gives no record.
 pub(super) enum NoRecord {
@@ -45,13 +45,13 @@ impl From<BrokenRow> for NoRecord {
 
 /// Which rows are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rows {
+pub(super) enum WantedRows {
     All,
     /// Those that must stay withdrawn although their files are left out.
     Quarantined,
 }
 
-impl Rows {
+impl WantedRows {
     fn condition(self) -> &'static str {
         match self {
             Self::All => "",
@@ -63,7 +63,7 @@ impl Rows {
 /// Of rows that are there twice, one that keeps its file from everybody is taken.
 const TAKEN: &str = "CASE WHEN quarantined_by IS NULL THEN 1 ELSE 0 END";
 
-pub(super) fn local_sql(schema: &Schema, rows: Rows) -> String {
+pub(super) fn local_sql(schema: &Schema, rows: WantedRows) -> String {
     let column = |name, default| schema.column(LOCAL.table, name, default);
     format!(
         "SELECT media_id, media_type, media_length, created_ts, upload_name, user_id, quarantined_by, \
@@ -75,7 +75,7 @@ pub(super) fn local_sql(schema: &Schema, rows: Rows) -> String {
     )
 }
 
-pub(super) fn remote_sql(schema: &Schema, rows: Rows) -> String {
+pub(super) fn remote_sql(schema: &Schema, rows: WantedRows) -> String {
     let column = |name, default| schema.column(REMOTE.table, name, default);
     format!(
         "SELECT media_id, media_type, media_length, created_ts, upload_name, media_origin, quarantined_by, \
@@ -87,71 +87,83 @@ pub(super) fn remote_sql(schema: &Schema, rows: Rows) -> String {
     )
 }
 
-/// The columns that both tables have.
-type Columns = (
-    String,
-    Known<String>,
-    Option<Known<u64>>,
-    Known<u64>,
-    Known<String>,
-    Known<String>,
-    Option<Known<String>>,
-    Known<u64>,
-    bool,
-    Known<String>,
-);
+row! {
+    /// A row of `local_media_repository`.
+    struct LocalMediaRow {
+        media_id: String,
+        /// `media_type`.
+        content_type: Known<String>,
+        /// `media_length`. NULL: a client reserved the id and has uploaded nothing.
+        bytes: Option<Known<u64>>,
+        created_ts: Known<u64>,
+        upload_name: Known<String>,
+        /// `user_id`.
+        uploader: Known<String>,
+        quarantined_by: Option<Known<String>>,
+        last_access_ts: Known<u64>,
+        authenticated: bool,
+        sha256: Known<String>,
+    }
+}
 
+row! {
+    /// A row of `remote_media_cache`.
+    struct RemoteMediaRow {
+        media_id: String,
+        /// `media_type`.
+        content_type: Known<String>,
+        /// `media_length`.
+        bytes: Known<u64>,
+        created_ts: Known<u64>,
+        upload_name: Known<String>,
+        /// `media_origin`.
+        server: String,
+        quarantined_by: Option<Known<String>>,
+        last_access_ts: Known<u64>,
+        authenticated: bool,
+        sha256: Known<String>,
+        /// The name of the file.
+        filesystem_id: String,
+    }
+}
+
+/// The record of a row of [`local_sql`].
 pub(super) fn local(row: Row<'_>, server: &ServerName) -> Result<DumpMedia, NoRecord> {
-    let (media_id, kind, length, created, name, user, quarantined, access, authenticated, sha256) =
-        row.decode::<Columns>()?;
-    // Synapse makes the row when a client reserves an id, and fills it in on the upload.
-    let Some(length) = length else { return Err(NoRecord::NotUploaded) };
+    let row: LocalMediaRow = row.decode()?;
+    let Some(Known(bytes)) = row.bytes else { return Err(NoRecord::NotUploaded) };
     Ok(DumpMedia {
         server: server.to_owned(),
-        path: Some(local_path(&media_id).ok_or(NoRecord::Id)?),
-        media_id,
-        sha256: sha256.0.as_deref().and_then(sha256_hex),
-        bytes: length.0,
-        content_type: kind.0,
-        upload_name: name.0,
-        created_ts: created.0.unwrap_or(0),
-        last_access_ts: access.0,
-        uploader: user.0,
-        quarantined_by: quarantined_by(quarantined),
-        unauthenticated: !authenticated,
+        path: Some(local_path(&row.media_id).ok_or(NoRecord::Id)?),
+        media_id: row.media_id,
+        sha256: row.sha256.0.as_deref().and_then(sha256_hex),
+        bytes,
+        content_type: row.content_type.0,
+        upload_name: row.upload_name.0,
+        created_ts: row.created_ts.0.unwrap_or(0),
+        last_access_ts: row.last_access_ts.0,
+        uploader: row.uploader.0,
+        quarantined_by: quarantined_by(row.quarantined_by),
+        unauthenticated: !row.authenticated,
     })
 }
 
+/// The record of a row of [`remote_sql`].
 pub(super) fn remote(row: Row<'_>) -> Result<DumpMedia, NoRecord> {
-    type Remote = (
-        String,
-        Known<String>,
-        Known<u64>,
-        Known<u64>,
-        Known<String>,
-        String,
-        Option<Known<String>>,
-        Known<u64>,
-        bool,
-        Known<String>,
-        String,
-    );
-    let (media_id, kind, length, created, name, origin, quarantined, access, auth, sha256, file) =
-        row.decode::<Remote>()?;
-    let path = remote_path(&origin, &file).ok_or(NoRecord::Id)?;
+    let row: RemoteMediaRow = row.decode()?;
+    let path = remote_path(&row.server, &row.filesystem_id).ok_or(NoRecord::Id)?;
     Ok(DumpMedia {
-        server: OwnedServerName::try_from(origin).map_err(|_no_name| NoRecord::Id)?,
-        media_id,
+        server: OwnedServerName::try_from(row.server).map_err(|_no_name| NoRecord::Id)?,
+        media_id: row.media_id,
         path: Some(path),
-        sha256: sha256.0.as_deref().and_then(sha256_hex),
-        bytes: length.0,
-        content_type: kind.0,
-        upload_name: name.0,
-        created_ts: created.0.unwrap_or(0),
-        last_access_ts: access.0,
+        sha256: row.sha256.0.as_deref().and_then(sha256_hex),
+        bytes: row.bytes.0,
+        content_type: row.content_type.0,
+        upload_name: row.upload_name.0,
+        created_ts: row.created_ts.0.unwrap_or(0),
+        last_access_ts: row.last_access_ts.0,
         uploader: None,
-        quarantined_by: quarantined_by(quarantined),
-        unauthenticated: !auth,
+        quarantined_by: quarantined_by(row.quarantined_by),
+        unauthenticated: !row.authenticated,
     })
 }
 

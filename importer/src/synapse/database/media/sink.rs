@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::{
     super::{counter::ROW_TWICE, row::Row},
-    Known,
+    KnownPaths,
     record::{LOCAL, NoRecord, REMOTE},
 };
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
 /// Files that are copied at a time.
 const CHUNK: usize = 256;
 
-pub(super) struct Sink<'a, 'b> {
+pub(super) struct MediaSink<'a, 'b> {
     writer: &'a mut MediaWriter,
     store: &'a MediaStore,
     /// Where files are copied to.
@@ -25,12 +25,12 @@ pub(super) struct Sink<'a, 'b> {
     tally: &'b mut Tally,
     phase: &'a Phase,
     pending: Vec<(Option<Kind>, DumpMedia)>,
-    known: Known,
+    known: KnownPaths,
     /// The first error: rows come by a callback that can't give one.
     error: Option<WriteError>,
 }
 
-impl<'a, 'b> Sink<'a, 'b> {
+impl<'a, 'b> MediaSink<'a, 'b> {
     pub(super) fn new(
         writer: &'a mut MediaWriter,
         store: &'a MediaStore,
@@ -41,7 +41,7 @@ impl<'a, 'b> Sink<'a, 'b> {
         if let Some(copies) = &copies {
             copies.create()?;
         }
-        let (pending, known) = (Vec::new(), Known::default());
+        let (pending, known) = (Vec::new(), KnownPaths::default());
         Ok(Self { writer, store, copies, tally, phase, pending, known, error: None })
     }
 
@@ -88,7 +88,7 @@ impl<'a, 'b> Sink<'a, 'b> {
     }
 
     /// Writes what is pending; gives the paths of all records.
-    pub(super) fn finish(mut self) -> Result<Known, WriteError> {
+    pub(super) fn finish(mut self) -> Result<KnownPaths, WriteError> {
         self.flush();
         if let Some(copies) = &self.copies {
             copies.sync()?;

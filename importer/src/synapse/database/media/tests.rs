@@ -2,9 +2,9 @@ use std::{fs, path::Path};
 
 use serde_json::json;
 
-use super::super::testing::{Dumped, Fixture, NOW, config};
+use super::super::testing::{Dumped, Fixture, NOW, config, extent};
 use crate::{
-    dump::{DumpReader, History, MediaFiles, MediaOptions},
+    dump::{DumpReader, Extent, History, MediaFiles},
     progress::Progress,
     source::{
         SourceError,
@@ -43,18 +43,17 @@ pub(in super::super) fn everything(fixture: &mut Fixture) {
     fixture.sql("INSERT INTO remote_media_cache_thumbnails VALUES ('one')");
 }
 
-fn options(files: MediaFiles, remote: bool) -> MediaOptions {
-    MediaOptions { files, remote }
+fn options(media: MediaFiles, remote_media: bool) -> Extent {
+    Extent { media, remote_media, ..extent(History::Full) }
 }
 
-/// A dump with these options, of a store with some files.
-async fn dumped(directory: &Path, options: MediaOptions) -> Result<(DumpReader, Tally), DumpError> {
+/// A dump of this extent, of a store with some files.
+async fn dumped(directory: &Path, extent: Extent) -> Result<(DumpReader, Tally), DumpError> {
     let mut fixture = Fixture::new();
     everything(&mut fixture);
     let mut config = config(fixture.sqlite(directory));
     config.media_store_path = directory.join("store");
-    let mut source = DatabaseSource::open(&config, History::Full, NOW).await.unwrap();
-    source = source.with_media(options);
+    let mut source = DatabaseSource::open(&config, extent, NOW).await.unwrap();
     let path = directory.join("dump");
     let pending = std::future::pending();
     let manifest = dump(&mut source, &path, NOW, &Progress::Hidden, pending).await?;

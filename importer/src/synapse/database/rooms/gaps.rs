@@ -9,12 +9,12 @@ use ruma::RoomId;
 use super::{
     super::{DatabaseError, connection::Connection},
     stored_event::TABLES,
-    timeline::{Position, SHOWN},
+    timeline::{SHOWN, StreamPosition},
 };
 
 /// The place of an event in the order in which a timeline is dumped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
+pub(super) struct TimelinePlace {
     /// Its own number in the stream, or that of the event before which it belongs.
     pub(super) stream: i64,
     /// Whether it has arrived, rather than been backfilled.
@@ -23,7 +23,7 @@ pub(super) struct Place {
     pub(super) backfilled: (i64, i64),
 }
 
-impl Place {
+impl TimelinePlace {
     /// Before everything.
     pub(super) const BEGIN: Self =
         Self { stream: i64::MIN, arrived: false, backfilled: (i64::MIN, i64::MIN) };
@@ -101,13 +101,15 @@ impl Gaps {
         self.0.partition_point(|gap| gap.before <= stream).saturating_sub(1)
     }
 
-    pub(super) fn place(&self, position: Position) -> Place {
+    pub(super) fn place(&self, position: StreamPosition) -> TimelinePlace {
         match position {
-            Position::Live { stream } => Place { stream, arrived: true, backfilled: (0, 0) },
-            Position::Backfilled { topological, stream } => {
+            StreamPosition::Live { stream } => {
+                TimelinePlace { stream, arrived: true, backfilled: (0, 0) }
+            }
+            StreamPosition::Backfilled { topological, stream } => {
                 let gap = self.get(self.of_depth(topological));
                 let before = gap.map_or(i64::MIN, |gap| gap.before);
-                Place { stream: before, arrived: false, backfilled: (topological, stream) }
+                TimelinePlace { stream: before, arrived: false, backfilled: (topological, stream) }
             }
         }
     }

@@ -4,11 +4,19 @@ use std::collections::BTreeMap;
 
 use ruma::{OwnedEventId, RoomId};
 
-use super::{
-    super::{DatabaseError, DatabaseSource},
-    Position, StoredEvent,
-    stored_event::Metadata,
-};
+use super::stored_event::{EventMetadata, StoredEvent};
+use crate::synapse::database::{DatabaseError, connection::Connection, row::row, schema::Schema};
+
+row! {
+    /// A row of `redactions`, with the redaction's event.
+    struct RedactionRow {
+        event_id: OwnedEventId,
+        redacts: OwnedEventId,
+        room_id: String,
+        sender: String,
+        metadata: EventMetadata,
+    }
+}
 
 /// A redaction that was not rejected, in the same room as its target.
 #[derive(Debug)]
@@ -24,64 +32,59 @@ struct Redaction {
 #[derive(Debug)]
 pub(super) struct Redactions(BTreeMap<OwnedEventId, Vec<Redaction>>);
 
-/// A ban or kick that redacts all earlier events of a user (MSC4293).
-#[derive(Debug)]
-pub(super) struct BanRedaction {
-    event_id: OwnedEventId,
-    user_id: String,
-    /// Events from this stream ordering on are not redacted.
-    end: Option<i64>,
+row! {
+    /// A row of `room_ban_redactions`: a ban or kick that redacts all earlier events of a user (MSC4293).
+    #[derive(Debug)]
+    pub(super) struct BanRedaction {
+        /// `redacting_event_id`.
+        event_id: OwnedEventId,
+        user_id: String,
+        /// `redact_end_ordering`: events from this stream ordering on are not redacted.
+        end: Option<i64>,
+    }
 }
 
-impl DatabaseSource {
-    /// The redactions of some events of a room.
-    pub(super) async fn redactions(
-        &mut self,
-        room_id: &RoomId,
-        events: &[StoredEvent<'_>],
-    ) -> Result<Redactions, DatabaseError> {
-        let sql = "SELECT x.event_id, x.redacts, e.room_id, e.sender, ej.internal_metadata \
-                   FROM redactions x JOIN events e ON e.event_id = x.event_id \
-                   JOIN event_json ej ON ej.event_id = x.event_id \
-                   LEFT JOIN rejections r ON r.event_id = x.event_id \
-                   WHERE r.event_id IS NULL AND x.redacts IN ($IDS) ORDER BY e.stream_ordering";
-        let named = events.iter().filter(|event| event.record.redaction);
-        let ids: Vec<_> = named.map(|event| event.record.event_id.as_str()).collect();
-        let rows = self.main.rows_in("redactions", sql, &ids).await?;
-        let mut redactions: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        for row in &rows {
-            type Columns = (OwnedEventId, OwnedEventId, String, String, Metadata);
-            let Ok((event_id, redacts, room, sender, metadata)) = row.decode::<Columns>() else {
-                continue;
-            };
-            if room == room_id.as_str() {
-                let own_server_only = metadata.recheck_redaction.0;
-                let redaction = Redaction { event_id, sender, own_server_only };
-                redactions.entry(redacts).or_default().push(redaction);
-            }
+/// The redactions of some events of a room.
+pub(super) async fn read(
+    db: &mut Connection,
+    room_id: &RoomId,
+    events: &[StoredEvent<'_>],
+) -> Result<Redactions, DatabaseError> {
+    let sql = "SELECT x.event_id, x.redacts, e.room_id, e.sender, ej.internal_metadata \
+               FROM redactions x JOIN events e ON e.event_id = x.event_id \
+               JOIN event_json ej ON ej.event_id = x.event_id \
+               LEFT JOIN rejections r ON r.event_id = x.event_id \
+               WHERE r.event_id IS NULL AND x.redacts IN ($IDS) ORDER BY e.stream_ordering";
+    let named = events.iter().filter(|event| event.row.is_redacted);
+    let ids: Vec<_> = named.map(|event| event.row.event_id.as_str()).collect();
+    let rows = db.rows_in("redactions", sql, &ids).await?;
+    let mut redactions: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for row in rows.iter().filter_map(|row| row.decode::<RedactionRow>().ok()) {
+        if row.room_id == room_id.as_str() {
+            let own_server_only = row.metadata.recheck_redaction.0;
+            let redaction =
+                Redaction { event_id: row.event_id, sender: row.sender, own_server_only };
+            redactions.entry(row.redacts).or_default().push(redaction);
         }
-        Ok(Redactions(redactions))
     }
+    Ok(Redactions(redactions))
+}
 
-    /// Bans and kicks of a room that redact.
-    pub(super) async fn ban_redactions(
-        &mut self,
-        room_id: &RoomId,
-    ) -> Result<Vec<BanRedaction>, DatabaseError> {
-        if !self.schema.has_table("room_ban_redactions") {
-            return Ok(Vec::new());
-        }
-        let sql = "SELECT b.redacting_event_id, b.user_id, b.redact_end_ordering FROM room_ban_redactions b \
-                   JOIN events e ON e.event_id = b.redacting_event_id AND e.room_id = b.room_id \
-                   LEFT JOIN rejections r ON r.event_id = e.event_id \
-                   WHERE r.event_id IS NULL AND b.room_id = $1 ORDER BY b.user_id";
-        let rows = self.main.rows("room_ban_redactions", sql, &[room_id.as_str().into()]).await?;
-        Ok(rows
-            .iter()
-            .filter_map(|row| row.decode().ok())
-            .map(|(event_id, user_id, end)| BanRedaction { event_id, user_id, end })
-            .collect())
+/// Bans and kicks of a room that redact.
+pub(super) async fn bans(
+    db: &mut Connection,
+    schema: &Schema,
+    room_id: &RoomId,
+) -> Result<Vec<BanRedaction>, DatabaseError> {
+    if !schema.has_table("room_ban_redactions") {
+        return Ok(Vec::new());
     }
+    let sql = "SELECT b.redacting_event_id, b.user_id, b.redact_end_ordering FROM room_ban_redactions b \
+               JOIN events e ON e.event_id = b.redacting_event_id AND e.room_id = b.room_id \
+               LEFT JOIN rejections r ON r.event_id = e.event_id \
+               WHERE r.event_id IS NULL AND b.room_id = $1 ORDER BY b.user_id";
+    let rows = db.rows("room_ban_redactions", sql, &[room_id.as_str().into()]).await?;
+    Ok(rows.iter().filter_map(|row| row.decode().ok()).collect())
 }
 
 impl Redactions {
@@ -95,7 +98,7 @@ impl Redactions {
             return None;
         }
         let sender = &*event.pdu.sender;
-        let redactions = self.0.get(&event.record.event_id).into_iter().flatten();
+        let redactions = self.0.get(&event.row.event_id).into_iter().flatten();
         let valid = |redaction: &&Redaction| {
             !redaction.own_server_only || server(&redaction.sender) == server(sender)
         };
@@ -107,12 +110,7 @@ impl Redactions {
 
 impl BanRedaction {
     fn covers(&self, event: &StoredEvent<'_>) -> bool {
-        let ended = match (self.end, event.record.position) {
-            (Some(end), Position::Live { stream } | Position::Backfilled { stream, .. }) => {
-                stream >= end
-            }
-            (None, _) => false,
-        };
+        let ended = self.end.is_some_and(|end| event.row.position().stream() >= end);
         self.user_id == event.pdu.sender && !ended
     }
 }

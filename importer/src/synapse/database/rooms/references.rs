@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use ruma::{EventId, OwnedEventId};
 
-use super::StoredEvent;
+use super::stored_event::StoredEvent;
 use crate::dump::format::DumpState;
 
 /// Events that are referred to and have not been written yet. Only state events are ever rightly referred to; so ids of
 /// others are forgotten as soon as they are written.
 #[derive(Debug, Default)]
-pub(super) struct Needed {
+pub(super) struct References {
     /// State events of the timeline that have been written.
     written: BTreeSet<OwnedEventId>,
     missing: BTreeSet<OwnedEventId>,
@@ -18,22 +18,23 @@ pub(super) struct Needed {
     last: String,
 }
 
-impl Needed {
+impl References {
+    /// Notes a reference to an event.
     pub(super) fn need(&mut self, event_id: &EventId) {
         if !self.written.contains(event_id) {
             self.missing.insert(event_id.to_owned());
         }
     }
 
-    /// Notes what a state is made of.
-    pub(super) fn by_state(&mut self, state: &DumpState) {
+    /// Notes the events that a state is made of.
+    pub(super) fn add_state(&mut self, state: &DumpState) {
         for (_, _, event_id) in &state.set {
             self.need(event_id);
         }
     }
 
     /// Notes that an event of the timeline is written, and what allows it.
-    pub(super) fn by_event(&mut self, event: &StoredEvent<'_>) {
+    pub(super) fn add_event(&mut self, event: &StoredEvent<'_>) {
         let raw = event.pdu.raw_auth_events();
         if self.last != raw {
             self.last.clear();
@@ -43,14 +44,13 @@ impl Needed {
             }
         }
         if event.pdu.state_key.is_some() {
-            self.missing.remove(&event.record.event_id);
-            self.written.insert(event.record.event_id.clone());
+            self.missing.remove(&event.row.event_id);
+            self.written.insert(event.row.event_id.clone());
         }
     }
 
-    /// What has not been written.
-    pub(super) fn take(&mut self) -> BTreeSet<OwnedEventId> {
-        self.written.clear();
-        std::mem::take(&mut self.missing)
+    /// The events that have not been written.
+    pub(super) fn missing(self) -> BTreeSet<OwnedEventId> {
+        self.missing
     }
 }

@@ -14,13 +14,13 @@ use ruma::OwnedEventId;
 
 pub(super) use self::chain::whole;
 use self::{
-    chain::{Chain, Groups},
-    cursor::Place,
+    chain::{Chain, StateGroups},
+    cursor::StateCursor,
 };
 use super::{
     super::{DatabaseError, connection::Connection, counter::count},
-    StoredEvent,
-    state_before::Before,
+    state_before::StateBefore,
+    stored_event::StoredEvent,
 };
 use crate::dump::format::DumpState;
 
@@ -32,11 +32,11 @@ pub(super) type Entries = BTreeMap<Key, OwnedEventId>;
 /// The states met so far, and one of them in full.
 #[derive(Debug, Default)]
 pub(super) struct States {
-    place: Place,
+    cursor: StateCursor,
     /// A group that should be the state where we are and one entry more: that after the last event.
     next: Option<Next>,
     last_id: u64,
-    groups: Groups,
+    groups: StateGroups,
     /// States by their groups; `None` if the database does not hold it.
     known: BTreeMap<i64, Option<u64>>,
 }
@@ -51,7 +51,7 @@ struct Next {
 
 /// The state before an event, as found by [`States::before`].
 #[derive(Debug)]
-pub(super) enum Found {
+pub(super) enum FoundState {
     /// None: the event is the room's first.
     Nothing,
     /// Its id.
@@ -65,7 +65,7 @@ impl States {
     pub(super) fn begin(&mut self, entries: Entries) -> DumpState {
         let set = entries.iter().map(entry).collect();
         self.last_id = 1;
-        self.place = Place::begin(1, entries);
+        self.cursor = StateCursor::begin(1, entries);
         DumpState { id: 1, base: None, set, unset: Vec::new() }
     }
 
@@ -78,9 +78,9 @@ impl States {
     pub(super) async fn prepare(
         &mut self,
         db: &mut Connection,
-        befores: &[Before],
+        befores: &[StateBefore],
     ) -> Result<(), DatabaseError> {
-        let mut groups: Vec<i64> = befores.iter().filter_map(Before::group).collect();
+        let mut groups: Vec<i64> = befores.iter().filter_map(StateBefore::group).collect();
         groups.sort_unstable();
         groups.dedup();
         groups.retain(|group| !self.known.contains_key(group));
@@ -92,31 +92,33 @@ impl States {
         &mut self,
         db: &mut Connection,
         event: &StoredEvent<'_>,
-        before: Before,
+        before: StateBefore,
         write: &mut (impl FnMut(&DumpState) -> Result<(), E> + Send),
-    ) -> Result<Found, E> {
+    ) -> Result<FoundState, E> {
         let (group, change) = match before {
-            Before::Nothing => return Ok(Found::Nothing),
-            Before::Missing => return Ok(Found::Missing),
-            Before::Group(group) => (group, None),
-            Before::Changed { group, key, value } => (group, Some((key, value))),
+            StateBefore::Nothing => return Ok(FoundState::Nothing),
+            StateBefore::Missing => return Ok(FoundState::Missing),
+            StateBefore::Group(group) => (group, None),
+            StateBefore::Changed { group, key, value } => (group, Some((key, value))),
         };
-        let Some(id) = self.of_group(db, group, write).await? else { return Ok(Found::Missing) };
+        let Some(id) = self.of_group(db, group, write).await? else {
+            return Ok(FoundState::Missing);
+        };
         if let Some((key, value)) = change {
             if !self.go_to(db, id, group).await? {
-                return Ok(Found::Missing);
+                return Ok(FoundState::Missing);
             }
-            self.place.put(key, value);
-            return Ok(Found::State(self.settle(write)?));
+            self.cursor.put(key, value);
+            return Ok(FoundState::State(self.settle(write)?));
         }
-        self.next = match (event.record.group, event.state_entry()) {
-            (Some(group), Some(key)) if self.place.id() == id => {
-                let event_id = event.record.event_id.clone();
+        self.next = match (event.row.group, event.state_entry()) {
+            (Some(group), Some(key)) if self.cursor.id() == id => {
+                let event_id = event.row.event_id.clone();
                 Some(Next { after: id, group, key, event_id })
             }
             _ => None,
         };
-        Ok(Found::State(id))
+        Ok(FoundState::State(id))
     }
 
     /// The id of a group's state, which is new or known; `None` if the database does not hold it.
@@ -130,10 +132,10 @@ impl States {
             return Ok(*known);
         }
         let found = self.enter(db, group).await?;
-        let id = if found && self.place.is_room() {
+        let id = if found && self.cursor.is_room() {
             Some(self.settle(write)?)
         } else {
-            self.place.give_up();
+            self.cursor.give_up();
             None
         };
         self.known.insert(group, id);
@@ -152,7 +154,7 @@ impl States {
                 }
                 for step in steps {
                     for (key, event_id) in self.groups.own(db, step).await? {
-                        self.place.put(key, Some(event_id));
+                        self.cursor.put(key, Some(event_id));
                     }
                 }
                 Ok(true)
@@ -160,7 +162,7 @@ impl States {
             Chain::Whole { steps } => {
                 if steps == [group] && self.is_next(db, group).await? {
                     if let Some(Next { key, event_id, .. }) = self.next.take() {
-                        self.place.put(key, Some(event_id));
+                        self.cursor.put(key, Some(event_id));
                     }
                     return Ok(true);
                 }
@@ -168,7 +170,7 @@ impl States {
                 for step in steps {
                     entries.extend(self.groups.own(db, step).await?);
                 }
-                self.place.become_state(entries);
+                self.cursor.become_state(entries);
                 Ok(true)
             }
         }
@@ -181,17 +183,17 @@ impl States {
         id: u64,
         group: i64,
     ) -> Result<bool, DatabaseError> {
-        if !self.place.go_to(id) {
+        if !self.cursor.go_to(id) {
             let entries = whole(db, group).await?;
-            self.place = Place::begin(id, entries);
+            self.cursor = StateCursor::begin(id, entries);
         }
-        Ok(self.place.is_room())
+        Ok(self.cursor.is_room())
     }
 
     /// Whether a group is what was expected: the state before an event and the event. Every hundredth group is a whole
     /// one; if it has the expected size and holds the event, it need not be read.
     async fn is_next(&self, db: &mut Connection, group: i64) -> Result<bool, DatabaseError> {
-        let here = |next: &&Next| next.group == group && next.after == self.place.id();
+        let here = |next: &&Next| next.group == group && next.after == self.cursor.id();
         let Some(Next { key, event_id, .. }) = self.next.as_ref().filter(here) else {
             return Ok(false);
         };
@@ -200,18 +202,18 @@ impl States {
         let params = [group.into(), key.0.as_str().into(), key.1.as_str().into()];
         let rows = db.rows("state_groups_state", sql, &params).await?;
         let found = rows.first().and_then(|row| row.decode::<(u64, Option<String>)>().ok());
-        let number = count(self.place.size_with(key));
+        let number = count(self.cursor.size_with(key));
         Ok(found == Some((number, Some(event_id.to_string()))))
     }
 
     /// The id of the state where we are; a new one is written.
     fn settle<E>(&mut self, write: &mut impl FnMut(&DumpState) -> Result<(), E>) -> Result<u64, E> {
         let id = self.last_id.saturating_add(1);
-        if let Some(state) = self.place.settle(id) {
+        if let Some(state) = self.cursor.settle(id) {
             self.last_id = id;
             write(&state)?;
         }
-        Ok(self.place.id())
+        Ok(self.cursor.id())
     }
 }
 

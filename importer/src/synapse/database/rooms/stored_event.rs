@@ -10,14 +10,14 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::{
-    super::row::{BrokenRow, FromValue, Row, Value},
-    Position,
+    super::row::{BrokenRow, FromValue, Row, Value, row},
     event_json::{Pdu, Signed},
     state_groups::Key,
+    timeline::StreamPosition,
 };
 use crate::dump::format::DumpEvent;
 
-/// What to select for a [`Record`]. `EXISTS` would let PostgreSQL read all redactions of the server for each page of events.
+/// What to select for an [`EventRow`]. `EXISTS` would let PostgreSQL read all redactions of the server for each page of events.
 pub(super) const COLUMNS: &str = "e.event_id, e.stream_ordering, e.topological_ordering, e.room_id, e.outlier, \
     r.event_id IS NOT NULL, sg.state_group, \
     (SELECT x.redacts FROM redactions x WHERE x.redacts = e.event_id LIMIT 1) IS NOT NULL, \
@@ -31,34 +31,41 @@ pub(super) const TABLES: &str = "events e LEFT JOIN event_json ej ON ej.event_id
     LEFT JOIN rejections r ON r.event_id = e.event_id \
     LEFT JOIN event_to_state_groups sg ON sg.event_id = e.event_id";
 
-/// A row of `events` with what belongs to it.
-#[derive(Clone, Debug)]
-pub(super) struct Record {
-    pub(super) event_id: OwnedEventId,
-    pub(super) position: Position,
-    pub(super) room_id: String,
-    pub(super) outlier: bool,
-    pub(super) rejected: bool,
-    /// The state group *after* the event; outliers have none.
-    pub(super) group: Option<i64>,
-    /// Some event says that it redacts this one.
-    pub(super) redaction: bool,
-    pub(super) metadata: Metadata,
-    format: i64,
-    pub(super) json: String,
+row! {
+    /// A row of `events` with what belongs to it: [`COLUMNS`].
+    #[derive(Clone, Debug)]
+    pub(super) struct EventRow {
+        pub(super) event_id: OwnedEventId,
+        /// `stream_ordering`.
+        stream: i64,
+        /// `topological_ordering`.
+        topological: i64,
+        pub(super) room_id: String,
+        pub(super) outlier: bool,
+        pub(super) rejected: bool,
+        /// The state group *after* the event; outliers have none.
+        pub(super) group: Option<i64>,
+        /// Some event says that it redacts this one.
+        pub(super) is_redacted: bool,
+        /// `internal_metadata`.
+        pub(super) metadata: EventMetadata,
+        /// `format_version`. NULL: from before there were formats.
+        format: Option<i64>,
+        pub(super) json: String,
+    }
 }
 
-/// A [`Record`] whose JSON has been read.
+/// An [`EventRow`] whose JSON has been read.
 #[derive(Clone, Debug)]
 pub(super) struct StoredEvent<'a> {
-    pub(super) record: &'a Record,
+    pub(super) row: &'a EventRow,
     pub(super) pdu: Pdu<'a>,
 }
 
 /// What `internal_metadata` says. Anything but `true` is *false*.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Metadata {
+pub(super) struct EventMetadata {
     pub(super) soft_failed: Flag,
     /// An invite, knock or leave in a room that the server is not in.
     pub(super) out_of_band_membership: Flag,
@@ -66,7 +73,7 @@ pub(super) struct Metadata {
     pub(super) recheck_redaction: Flag,
 }
 
-/// A flag of [`Metadata`].
+/// A flag of [`EventMetadata`].
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(from = "serde_json::Value")]
 pub(super) struct Flag(pub(super) bool);
@@ -77,7 +84,7 @@ impl From<serde_json::Value> for Flag {
     }
 }
 
-impl FromValue for Metadata {
+impl FromValue for EventMetadata {
     const REASON: &'static str = "json-invalid";
     const EXPECTED: &'static str = "JSON";
 
@@ -92,22 +99,9 @@ impl FromValue for Metadata {
     }
 }
 
-impl Record {
+impl EventRow {
     /// Decodes a row of [`COLUMNS`].
     pub(super) fn decode(row: Row<'_>) -> Result<Self, BrokenRow> {
-        type Columns = (
-            OwnedEventId,
-            i64,
-            i64,
-            String,
-            bool,
-            bool,
-            Option<i64>,
-            bool,
-            Metadata,
-            Option<i64>,
-            String,
-        );
         // Both are of a table that may have no row for the event.
         if row.is_null(8) && row.is_null(10) {
             return Err(BrokenRow::whole(
@@ -115,32 +109,12 @@ impl Record {
                 "the event has no row in `event_json`; Synapse can't show it either",
             ));
         }
-        let (
-            event_id,
-            stream,
-            topological,
-            room_id,
-            outlier,
-            rejected,
-            group,
-            redaction,
-            metadata,
-            format,
-            json,
-        ) = row.decode::<Columns>()?;
-        Ok(Self {
-            event_id,
-            position: Position::new(stream, topological),
-            room_id,
-            outlier,
-            rejected,
-            group,
-            redaction,
-            metadata,
-            // NULL: from before there were formats.
-            format: format.unwrap_or(1),
-            json,
-        })
+        row.decode()
+    }
+
+    /// Its place in Synapse's stream of events.
+    pub(super) fn position(&self) -> StreamPosition {
+        StreamPosition::new(self.stream, self.topological)
     }
 
     /// Reads the JSON.
@@ -153,7 +127,11 @@ impl Record {
                 "the event's row says another room than the event itself, whose room has it if it has another row",
             ));
         }
-        Ok(StoredEvent { record: self, pdu })
+        Ok(StoredEvent { row: self, pdu })
+    }
+
+    fn format(&self) -> i64 {
+        self.format.unwrap_or(1)
     }
 
     /// Whether the room's state has gone through it.
@@ -163,7 +141,7 @@ impl Record {
 
     /// The event has its id inside (room versions 1 and 2).
     fn holds_id(&self) -> bool {
-        self.format == 1
+        self.format() == 1
     }
 }
 
@@ -184,19 +162,19 @@ impl<'a> StoredEvent<'a> {
         room_version: Option<&str>,
         state_before: Option<u64>,
         redacted_by: Option<OwnedEventId>,
-    ) -> Result<DumpEvent<Form<'a>>, Unredactable> {
+    ) -> Result<DumpEvent<EventForm<'a>>, Unredactable> {
         let pdu = if redacted_by.is_some() {
-            Form::Made(self.redacted(room_version)?)
+            EventForm::Made(self.redacted(room_version)?)
         } else {
-            Form::Whole(self.pdu.signed(self.record.holds_id()))
+            EventForm::Whole(self.pdu.signed(self.row.holds_id()))
         };
         Ok(DumpEvent {
-            event_id: self.record.event_id.clone(),
+            event_id: self.row.event_id.clone(),
             state_before,
             redacted_by,
             erased: false,
             stream: None,
-            soft_failed: self.record.metadata.soft_failed.0,
+            soft_failed: self.row.metadata.soft_failed.0,
             pdu,
         })
     }
@@ -204,7 +182,7 @@ impl<'a> StoredEvent<'a> {
     /// The redacted form. Synapse's row has the original until it is censored, a week later.
     fn redacted(&self, room_version: Option<&str>) -> Result<Box<RawValue>, Unredactable> {
         let rules = self.rules(room_version).ok_or(Unredactable::RoomVersion)?;
-        let text = to_raw_value(&self.pdu.signed(self.record.holds_id()))
+        let text = to_raw_value(&self.pdu.signed(self.row.holds_id()))
             .map_err(|_infallible| Unredactable::Json)?;
         let event: CanonicalJsonObject =
             serde_json::from_str(text.get()).map_err(|_canonical| Unredactable::Json)?;
@@ -214,7 +192,7 @@ impl<'a> StoredEvent<'a> {
 
     /// The rules of the room's version; of an unknown one, those that go with the event's format.
     fn rules(&self, room_version: Option<&str>) -> Option<RoomVersionRules> {
-        let version = match (room_version, self.record.format) {
+        let version = match (room_version, self.row.format()) {
             (Some(version), _) => RoomVersionId::try_from(version).ok()?,
             (None, 1) => RoomVersionId::V1,
             (None, 2) => RoomVersionId::V3,
@@ -227,20 +205,20 @@ impl<'a> StoredEvent<'a> {
 
 /// An event in the form that the dump has.
 #[derive(Clone, Debug)]
-pub(super) enum Form<'a> {
+pub(super) enum EventForm<'a> {
     Whole(Signed<'a>),
     /// Redacted, for one reason or another.
     Made(Box<RawValue>),
 }
 
-impl Form<'_> {
+impl EventForm<'_> {
     /// The event as JSON of its own.
     pub(super) fn to_raw(&self) -> Result<Box<RawValue>, Unredactable> {
         to_raw_value(self).map_err(|_infallible| Unredactable::Json)
     }
 }
 
-impl Serialize for Form<'_> {
+impl Serialize for EventForm<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Whole(event) => event.serialize(serializer),

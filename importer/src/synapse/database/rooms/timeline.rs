@@ -14,8 +14,8 @@ use super::{
         connection::{Connection, Param},
         row::{BrokenRow, Row},
     },
-    gaps::{Gap, Gaps, Place},
-    stored_event::{COLUMNS, Record, TABLES},
+    gaps::{Gap, Gaps, TimelinePlace},
+    stored_event::{COLUMNS, EventRow, TABLES},
 };
 
 /// Most events in memory at a time.
@@ -32,12 +32,12 @@ pub(super) const SHOWN: &str = "NOT e.outlier AND r.event_id IS NULL \
 
 /// What Synapse says of an event's place. Of those that were backfilled, and of those that were not, earlier ones are less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Position {
+pub(super) enum StreamPosition {
     Backfilled { topological: i64, stream: i64 },
     Live { stream: i64 },
 }
 
-impl Position {
+impl StreamPosition {
     pub(super) fn new(stream: i64, topological: i64) -> Self {
         if stream < 0 { Self::Backfilled { topological, stream } } else { Self::Live { stream } }
     }
@@ -56,39 +56,39 @@ pub(super) struct Timeline {
     room_id: OwnedRoomId,
     gaps: Gaps,
     /// Where it begins.
-    begin: Place,
+    begin: TimelinePlace,
     /// How many events come before.
     pub(super) earlier: u64,
 }
 
 /// A row of the timeline: its place and id, and its event unless it is broken.
 #[derive(Clone, Debug)]
-pub(super) struct Placed {
-    position: Position,
+pub(super) struct TimelineRow {
+    position: StreamPosition,
     pub(super) event_id: String,
-    pub(super) event: Result<Record, BrokenRow>,
+    pub(super) event: Result<EventRow, BrokenRow>,
 }
 
 impl Timeline {
     /// From a place on, before which there are so many events.
-    pub(super) fn from(room_id: &RoomId, gaps: Gaps, begin: Place, earlier: u64) -> Self {
+    pub(super) fn from(room_id: &RoomId, gaps: Gaps, begin: TimelinePlace, earlier: u64) -> Self {
         Self { room_id: room_id.to_owned(), gaps, begin, earlier }
     }
 
     /// Whether an event is part of it.
-    pub(super) fn contains(&self, event: &Record) -> bool {
-        event.is_accepted() && self.gaps.place(event.position) >= self.begin
+    pub(super) fn contains(&self, event: &EventRow) -> bool {
+        event.is_accepted() && self.gaps.place(event.position()) >= self.begin
     }
 
     /// Where reading it begins.
-    pub(super) fn cursor(&self) -> Cursor {
-        let Place { stream, arrived, backfilled: (topological, number) } = self.begin;
+    pub(super) fn cursor(&self) -> TimelineCursor {
+        let TimelinePlace { stream, arrived, backfilled: (topological, number) } = self.begin;
         let position = if arrived {
-            Position::Live { stream }
+            StreamPosition::Live { stream }
         } else {
-            Position::Backfilled { topological, stream: number }
+            StreamPosition::Backfilled { topological, stream: number }
         };
-        Cursor::From { gap: self.gaps.before(stream), position, seen: Vec::new() }
+        TimelineCursor::From { gap: self.gaps.before(stream), position, seen: Vec::new() }
     }
 
     /// The next rows, oldest first, soft-failed events too. None: there are no more.
@@ -98,38 +98,43 @@ impl Timeline {
     pub(super) async fn page(
         &self,
         db: &mut Connection,
-        cursor: &mut Cursor,
-    ) -> Result<Vec<Placed>, DatabaseError> {
-        while let Cursor::From { gap, position, seen } = &*cursor {
+        cursor: &mut TimelineCursor,
+    ) -> Result<Vec<TimelineRow>, DatabaseError> {
+        while let TimelineCursor::From { gap, position, seen } = &*cursor {
             let (sql, params, next) = self.part(*gap, *position, limit(seen));
-            let page = Page::read(db, &sql, &params, *position, seen).await?;
+            let page = TimelinePage::read(db, &sql, &params, *position, seen).await?;
             *cursor = page.end(cursor, next);
             if !page.rows.is_empty() {
                 return Ok(page.rows);
             }
         }
-        if !matches!(cursor, Cursor::Nowhere) {
+        if !matches!(cursor, TimelineCursor::Nowhere) {
             return Ok(Vec::new());
         }
-        *cursor = Cursor::End;
+        *cursor = TimelineCursor::End;
         let sql = format!(
             "SELECT {COLUMNS} FROM {TABLES} WHERE e.room_id = $1 AND {ACCEPTED} \
              AND (e.stream_ordering IS NULL OR e.stream_ordering < 0 AND e.topological_ordering IS NULL)"
         );
-        let begin = Position::Live { stream: i64::MAX };
+        let begin = StreamPosition::Live { stream: i64::MAX };
         let room_id = Param::from(self.room_id.as_str());
-        Ok(Page::read(db, &sql, &[room_id], begin, &[]).await?.rows)
+        Ok(TimelinePage::read(db, &sql, &[room_id], begin, &[]).await?.rows)
     }
 
     /// How to read on from a position to the end of a gap, or to the next gap, and where it goes on from there.
-    fn part(&self, gap: usize, position: Position, limit: i64) -> (String, Vec<Param<'_>>, Cursor) {
+    fn part(
+        &self,
+        gap: usize,
+        position: StreamPosition,
+        limit: i64,
+    ) -> (String, Vec<Param<'_>>, TimelineCursor) {
         let from = format!("SELECT {COLUMNS} FROM {TABLES} WHERE e.room_id = $1 AND {ACCEPTED}");
         let room_id = Param::from(self.room_id.as_str());
         let Gap { before, depth } = self.gaps.get(gap).unwrap_or(Gap::ALL);
         let after = self.gaps.get(gap.saturating_add(1));
         // Nothing bounds the last part: SQLite takes a text for a number, and it is more than every number.
         match position {
-            Position::Backfilled { topological, stream } => {
+            StreamPosition::Backfilled { topological, stream } => {
                 let mut params = vec![room_id, topological.into(), stream.into()];
                 let bounded = depth < i64::MAX;
                 params.extend(bounded.then(|| Param::from(depth)));
@@ -139,9 +144,13 @@ impl Timeline {
                      AND (e.topological_ordering, e.stream_ordering) >= ($2, $3) \
                      ORDER BY e.topological_ordering, e.stream_ordering LIMIT {limit}"
                 );
-                (sql, params, Cursor::begin(gap, Position::Live { stream: before.max(0) }))
+                (
+                    sql,
+                    params,
+                    TimelineCursor::begin(gap, StreamPosition::Live { stream: before.max(0) }),
+                )
             }
-            Position::Live { stream } => {
+            StreamPosition::Live { stream } => {
                 let mut params = vec![room_id, stream.into()];
                 params.extend(after.map(|after| Param::from(after.before)));
                 let end = if after.is_some() { "AND e.stream_ordering < $3 " } else { "" };
@@ -149,9 +158,9 @@ impl Timeline {
                     "{from} AND e.stream_ordering >= $2 {end}ORDER BY e.stream_ordering LIMIT {limit}"
                 );
                 let topological = depth.saturating_add(1);
-                let next = Position::Backfilled { topological, stream: i64::MIN };
-                let next = after.map(|_| Cursor::begin(gap.saturating_add(1), next));
-                (sql, params, next.unwrap_or(Cursor::Nowhere))
+                let next = StreamPosition::Backfilled { topological, stream: i64::MIN };
+                let next = after.map(|_| TimelineCursor::begin(gap.saturating_add(1), next));
+                (sql, params, next.unwrap_or(TimelineCursor::Nowhere))
             }
         }
     }
@@ -159,11 +168,11 @@ impl Timeline {
 
 /// Where in a timeline the reading is.
 #[derive(Clone, Debug)]
-pub(super) enum Cursor {
+pub(super) enum TimelineCursor {
     /// At a position, of whose rows these have been read: their ids. In a gap, or after it.
     From {
         gap: usize,
-        position: Position,
+        position: StreamPosition,
         seen: Vec<String>,
     },
     /// At rows without a place, which are damage.
@@ -171,8 +180,8 @@ pub(super) enum Cursor {
     End,
 }
 
-impl Cursor {
-    fn begin(gap: usize, position: Position) -> Self {
+impl TimelineCursor {
+    fn begin(gap: usize, position: StreamPosition) -> Self {
         Self::From { gap, position, seen: Vec::new() }
     }
 }
@@ -183,18 +192,18 @@ fn limit(seen: &[String]) -> i64 {
 }
 
 /// Some rows of a timeline.
-struct Page {
-    rows: Vec<Placed>,
+struct TimelinePage {
+    rows: Vec<TimelineRow>,
     /// There may be more.
     is_full: bool,
 }
 
-impl Page {
+impl TimelinePage {
     async fn read(
         db: &mut Connection,
         sql: &str,
         params: &[Param<'_>],
-        begin: Position,
+        begin: StreamPosition,
         seen: &[String],
     ) -> Result<Self, DatabaseError> {
         let mut last = begin;
@@ -219,24 +228,24 @@ impl Page {
     }
 
     /// Where the page ends that began at a cursor; `next` if it has all.
-    fn end(&self, begin: &Cursor, next: Cursor) -> Cursor {
+    fn end(&self, begin: &TimelineCursor, next: TimelineCursor) -> TimelineCursor {
         let Some(last) = self.rows.last().filter(|_| self.is_full) else { return next };
-        let Cursor::From { gap, position, seen } = begin else { return next };
+        let TimelineCursor::From { gap, position, seen } = begin else { return next };
         let mut seen = if *position == last.position { seen.clone() } else { Vec::new() };
         let there = self.rows.iter().rev().take_while(|row| row.position == last.position);
         seen.extend(there.map(|row| row.event_id.clone()));
-        Cursor::From { gap: *gap, position: last.position, seen }
+        TimelineCursor::From { gap: *gap, position: last.position, seen }
     }
 }
 
 /// Decodes a row, and its place in any case, so that a broken one does not end the reading. A place that is no number, which
 /// SQLite takes, is that of the row before.
-fn placed(row: Row<'_>, before: Position) -> Placed {
-    let event = Record::decode(row);
+fn placed(row: Row<'_>, before: StreamPosition) -> TimelineRow {
+    let event = EventRow::decode(row);
     let position = match (&event, row.integer(1)) {
-        (Ok(event), _) => event.position,
-        (Err(_), Some(stream)) => Position::new(stream, row.integer(2).unwrap_or(0)),
+        (Ok(event), _) => event.position(),
+        (Err(_), Some(stream)) => StreamPosition::new(stream, row.integer(2).unwrap_or(0)),
         (Err(_), None) => before,
     };
-    Placed { position, event_id: row.label(), event }
+    TimelineRow { position, event_id: row.label(), event }
 }

@@ -2,9 +2,10 @@
 //! upgrade of the system's C library) breaks indexes, and a row that the index does not find any more is inserted anew.
 
 use super::super::{
-    DatabaseError, DatabaseSource,
+    DatabaseError,
     connection::Connection,
     row::{Known, Row},
+    schema::Schema,
 };
 use crate::{dump::format::SourceKind, source::survey::Duplicate};
 
@@ -95,28 +96,29 @@ const UNIQUE: &[Unique] = &[
     unique("remote_media_cache", &["media_origin", "media_id"]),
 ];
 
-impl DatabaseSource {
-    /// Rows that are there twice, by table and key.
-    pub(super) async fn duplicates(&mut self) -> Result<Vec<Duplicate>, DatabaseError> {
-        let mut found: Vec<Duplicate> = Vec::new();
-        for unique in UNIQUE {
-            let has = |column: &&str| self.schema.has_column(unique.table, column);
-            let is_there = unique.key.iter().chain(unique.shown).all(has);
-            // States can be in a database of their own; what the main one then has of them is of before.
-            if !is_there || (unique.table == "state_group_edges" && self.state.is_some()) {
-                continue;
-            }
-            let without = unique.without.filter(has);
-            if rows(&mut self.main, unique.table).await? <= LARGEST {
-                self.main
-                    .each(unique.table, &unique.sql(without), &[], |row| {
-                        found.push(unique.duplicate(row));
-                    })
-                    .await?;
-            }
+/// Rows that are there twice, by table and key. `has_own_states`: states are in a database of their own.
+pub(super) async fn read(
+    db: &mut Connection,
+    schema: &Schema,
+    has_own_states: bool,
+) -> Result<Vec<Duplicate>, DatabaseError> {
+    let mut found: Vec<Duplicate> = Vec::new();
+    for unique in UNIQUE {
+        let has = |column: &&str| schema.has_column(unique.table, column);
+        let is_there = unique.key.iter().chain(unique.shown).all(has);
+        // States can be in a database of their own; what the main one then has of them is of before.
+        if !is_there || (unique.table == "state_group_edges" && has_own_states) {
+            continue;
         }
-        Ok(found)
+        let without = unique.without.filter(has);
+        if rows(db, unique.table).await? <= LARGEST {
+            db.each(unique.table, &unique.sql(without), &[], |row| {
+                found.push(unique.duplicate(row));
+            })
+            .await?;
+        }
     }
+    Ok(found)
 }
 
 impl Unique {
@@ -164,12 +166,8 @@ pub(super) async fn rows(db: &mut Connection, table: &'static str) -> Result<i64
 #[cfg(test)]
 mod tests {
     use crate::{
-        dump::History,
         source::{Source as _, survey::Duplicate},
-        synapse::database::{
-            DatabaseSource,
-            testing::{Fixture, NOW, Server, config},
-        },
+        synapse::database::testing::{Fixture, Server, config, opened},
     };
 
     fn twice() -> Fixture {
@@ -203,7 +201,7 @@ mod tests {
     async fn what_is_there_twice_is_named_without_secrets() {
         let directory = tempfile::tempdir().unwrap();
         let config = config(twice().sqlite(directory.path()));
-        let mut source = DatabaseSource::open(&config, History::Full, NOW).await.unwrap();
+        let mut source = opened(&config).await;
         assert_eq!(source.survey().await.unwrap().duplicates, expected());
     }
 
@@ -211,7 +209,7 @@ mod tests {
     async fn postgres_finds_the_same() {
         let Some(server) = Server::start() else { return };
         let config = config(twice().postgres(&server).await);
-        let mut source = DatabaseSource::open(&config, History::Full, NOW).await.unwrap();
+        let mut source = opened(&config).await;
         assert_eq!(source.survey().await.unwrap().duplicates, expected());
     }
 }

@@ -1,59 +1,47 @@
 //! Events of which a part is missing: rows of `event_json` or `event_to_state_groups`.
 
 use super::{
-    super::{DatabaseError, DatabaseSource},
+    super::{DatabaseError, connection::Connection},
     duplicates::{LARGEST, rows},
 };
 use crate::counted::counted;
 
-impl DatabaseSource {
-    /// How many events of timelines lack a part, by room. In databases of more than [`LARGEST`] events, they are found when
-    /// they are read.
-    pub(super) async fn incomplete_events(
-        &mut self,
-    ) -> Result<Vec<(String, String)>, DatabaseError> {
-        if rows(&mut self.main, "events").await? > LARGEST {
-            return Ok(Vec::new());
-        }
-        let sql = "SELECT e.room_id, SUM(CASE WHEN ej.event_id IS NULL THEN 1 ELSE 0 END), \
-                   SUM(CASE WHEN ej.event_id IS NULL THEN 0 ELSE 1 END), MIN(e.event_id) FROM events e \
-                   LEFT JOIN event_json ej ON ej.event_id = e.event_id \
-                   LEFT JOIN event_to_state_groups sg ON sg.event_id = e.event_id \
-                   LEFT JOIN rejections r ON r.event_id = e.event_id \
-                   WHERE NOT e.outlier AND r.event_id IS NULL AND (ej.event_id IS NULL OR sg.event_id IS NULL) \
-                   GROUP BY e.room_id";
-        let mut found = Vec::new();
-        self.main
-            .each("events", sql, &[], |row| {
-                let parts = [(1, "`event_json`"), (2, "`event_to_state_groups`")];
-                let parts = parts.map(|(column, table)| match row.integer(column) {
-                    Some(0) | None => None,
-                    Some(number) => {
-                        let events = counted(number, ["event has", "events have"]);
-                        Some(format!("{events} no row in {table}"))
-                    }
-                });
-                let parts: Vec<_> = parts.into_iter().flatten().collect();
-                found.push((
-                    row.label(),
-                    format!("{}, {} among them", parts.join(", "), row.text(3)),
-                ));
-            })
-            .await?;
-        found.sort();
-        Ok(found)
+/// How many events of timelines lack a part, by room. In databases of more than [`LARGEST`] events, they are found when
+/// they are read.
+pub(super) async fn read(db: &mut Connection) -> Result<Vec<(String, String)>, DatabaseError> {
+    if rows(db, "events").await? > LARGEST {
+        return Ok(Vec::new());
     }
+    let sql = "SELECT e.room_id, SUM(CASE WHEN ej.event_id IS NULL THEN 1 ELSE 0 END), \
+               SUM(CASE WHEN ej.event_id IS NULL THEN 0 ELSE 1 END), MIN(e.event_id) FROM events e \
+               LEFT JOIN event_json ej ON ej.event_id = e.event_id \
+               LEFT JOIN event_to_state_groups sg ON sg.event_id = e.event_id \
+               LEFT JOIN rejections r ON r.event_id = e.event_id \
+               WHERE NOT e.outlier AND r.event_id IS NULL AND (ej.event_id IS NULL OR sg.event_id IS NULL) \
+               GROUP BY e.room_id";
+    let mut found = Vec::new();
+    db.each("events", sql, &[], |row| {
+        let parts = [(1, "`event_json`"), (2, "`event_to_state_groups`")];
+        let parts = parts.map(|(column, table)| match row.integer(column) {
+            Some(0) | None => None,
+            Some(number) => {
+                let events = counted(number, ["event has", "events have"]);
+                Some(format!("{events} no row in {table}"))
+            }
+        });
+        let parts: Vec<_> = parts.into_iter().flatten().collect();
+        found.push((row.label(), format!("{}, {} among them", parts.join(", "), row.text(3))));
+    })
+    .await?;
+    found.sort();
+    Ok(found)
 }
 
 #[cfg(test)]
 mod tests {
     use crate::{
-        dump::History,
         source::Source as _,
-        synapse::database::{
-            DatabaseSource,
-            testing::{Fixture, NOW, NewEvent, Server, config},
-        },
+        synapse::database::testing::{Fixture, NewEvent, Server, config, opened},
     };
 
     fn incomplete() -> Fixture {
@@ -80,7 +68,7 @@ mod tests {
     async fn events_that_lack_a_part_are_counted() {
         let directory = tempfile::tempdir().unwrap();
         let config = config(incomplete().sqlite(directory.path()));
-        let mut source = DatabaseSource::open(&config, History::Full, NOW).await.unwrap();
+        let mut source = opened(&config).await;
         assert_eq!(source.survey().await.unwrap().incomplete_events, expected());
     }
 
@@ -88,7 +76,7 @@ mod tests {
     async fn postgres_counts_the_same() {
         let Some(server) = Server::start() else { return };
         let config = config(incomplete().postgres(&server).await);
-        let mut source = DatabaseSource::open(&config, History::Full, NOW).await.unwrap();
+        let mut source = opened(&config).await;
         assert_eq!(source.survey().await.unwrap().incomplete_events, expected());
     }
 }

@@ -2,63 +2,74 @@
 
 use std::path::Path;
 
-use super::super::{DatabaseError, DatabaseSource};
-use crate::source::survey::Media;
+use ruma::ServerName;
 
-impl DatabaseSource {
-    pub(super) async fn survey_media(&mut self) -> Result<Media, DatabaseError> {
-        let mut media = Media::default();
-        if !self.schema.has_table("local_media_repository") {
-            return Ok(media);
-        }
-        let roots =
-            std::iter::once(&self.config.media_store_path).chain(&self.config.media_providers);
-        let stores: Vec<_> = roots.map(|root| root.join("local_content")).collect();
-        // Without a length: the id was given out, and nothing was uploaded. Previews of other sites are made again.
-        let sql = "SELECT media_id, media_length FROM local_media_repository \
-                   WHERE media_length IS NOT NULL AND url_cache IS NULL";
-        self.main
-            .each("local_media_repository", sql, &[], |row| {
-                let (id, bytes) = row.decode::<(String, u64)>().unwrap_or((row.label(), 0));
-                media.files = media.files.saturating_add(1);
-                media.bytes = media.bytes.saturating_add(bytes);
-                if !stores.iter().any(|store| is_stored(store, &id)) {
-                    media.missing.push(id);
-                }
-            })
-            .await?;
-        media.missing.sort();
-        media.unknown = self.unknown_avatars().await?;
-        Ok(media)
-    }
+use crate::{
+    source::survey::Media,
+    synapse::{
+        config::SynapseConfig,
+        database::{DatabaseError, connection::Connection, schema::Schema},
+    },
+};
 
-    /// Avatars of users and rooms that are files of this server without a row: the files were deleted, or another program
-    /// has them.
-    async fn unknown_avatars(&mut self) -> Result<Vec<(String, String)>, DatabaseError> {
-        let prefix = format!("mxc://{}/", self.config.server_name);
-        let avatars =
-            [("profiles", "user_id", "avatar_url"), ("room_stats_state", "room_id", "avatar")];
-        let mut unknown = Vec::new();
-        for (table, owner, avatar) in avatars {
-            if !self.schema.has_table(table) {
-                continue;
-            }
-            let owner = self.schema.column(table, owner, "''");
-            let avatar = self.schema.column(table, avatar, "NULL");
-            let sql = format!(
-                "SELECT {owner}, {avatar} FROM {table} WHERE substr({avatar}, 1, length($1)) = $1 \
-                 AND NOT EXISTS (SELECT 1 FROM local_media_repository m \
-                 WHERE m.media_id = substr({avatar}, length($1) + 1))"
-            );
-            self.main
-                .each(table, &sql, &[prefix.as_str().into()], |row| {
-                    unknown.push((row.text(1), row.label()));
-                })
-                .await?;
-        }
-        unknown.sort();
-        Ok(unknown)
+/// Local media, and avatars without a file.
+pub(super) async fn read(
+    db: &mut Connection,
+    schema: &Schema,
+    config: &SynapseConfig,
+) -> Result<Media, DatabaseError> {
+    let mut media = Media::default();
+    if !schema.has_table("local_media_repository") {
+        return Ok(media);
     }
+    let roots = std::iter::once(&config.media_store_path).chain(&config.media_providers);
+    let stores: Vec<_> = roots.map(|root| root.join("local_content")).collect();
+    // Without a length: the id was given out, and nothing was uploaded. Previews of other sites are made again.
+    let sql = "SELECT media_id, media_length FROM local_media_repository \
+               WHERE media_length IS NOT NULL AND url_cache IS NULL";
+    db.each("local_media_repository", sql, &[], |row| {
+        let (id, bytes) = row.decode::<(String, u64)>().unwrap_or((row.label(), 0));
+        media.files = media.files.saturating_add(1);
+        media.bytes = media.bytes.saturating_add(bytes);
+        if !stores.iter().any(|store| is_stored(store, &id)) {
+            media.missing.push(id);
+        }
+    })
+    .await?;
+    media.missing.sort();
+    media.unknown = unknown_avatars(db, schema, &config.server_name).await?;
+    Ok(media)
+}
+
+/// Avatars of users and rooms that are files of this server without a row: the files were deleted, or another program
+/// has them.
+async fn unknown_avatars(
+    db: &mut Connection,
+    schema: &Schema,
+    server_name: &ServerName,
+) -> Result<Vec<(String, String)>, DatabaseError> {
+    let prefix = format!("mxc://{server_name}/");
+    let avatars =
+        [("profiles", "user_id", "avatar_url"), ("room_stats_state", "room_id", "avatar")];
+    let mut unknown = Vec::new();
+    for (table, owner, avatar) in avatars {
+        if !schema.has_table(table) {
+            continue;
+        }
+        let owner = schema.column(table, owner, "''");
+        let avatar = schema.column(table, avatar, "NULL");
+        let sql = format!(
+            "SELECT {owner}, {avatar} FROM {table} WHERE substr({avatar}, 1, length($1)) = $1 \
+             AND NOT EXISTS (SELECT 1 FROM local_media_repository m \
+             WHERE m.media_id = substr({avatar}, length($1) + 1))"
+        );
+        db.each(table, &sql, &[prefix.as_str().into()], |row| {
+            unknown.push((row.text(1), row.label()));
+        })
+        .await?;
+    }
+    unknown.sort();
+    Ok(unknown)
 }
 
 /// Whether `local_content/AB/CD/rest` is there. An id that leads elsewhere is not.

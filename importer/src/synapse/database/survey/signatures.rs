@@ -11,11 +11,12 @@ use ruma::{
 };
 use secrecy::ExposeSecret as _;
 
+use super::queries;
 use crate::{
     source::survey::Signatures,
     synapse::{
         config::SynapseConfig,
-        database::{DatabaseError, DatabaseSource},
+        database::{DatabaseError, connection::Connection},
     },
 };
 
@@ -28,62 +29,64 @@ const SAMPLE: i64 = 20;
 /// Keys by their ids.
 type Keys = BTreeMap<String, VerifyingKey>;
 
-impl DatabaseSource {
-    pub(super) async fn signatures(&mut self) -> Result<Option<Signatures>, DatabaseError> {
-        let own = format!(":{}", self.config.server_name);
-        let newest = format!(
-            "SELECT event_id FROM (SELECT event_id, sender, stream_ordering FROM events WHERE NOT outlier \
-             ORDER BY stream_ordering DESC LIMIT {LOOKED_AT}) newest \
-             WHERE substr(sender, length(sender) - length($1) + 1) = $1 \
-             ORDER BY stream_ordering DESC LIMIT {SAMPLE}"
-        );
-        // Where others talk most: the last thing that people of this server did in a room is to join it.
-        let joined = format!(
-            "SELECT l.event_id FROM local_current_membership l JOIN events e ON e.event_id = l.event_id \
-             WHERE NOT e.outlier AND substr(e.sender, length(e.sender) - length($1) + 1) = $1 \
-             ORDER BY e.stream_ordering DESC LIMIT {SAMPLE}"
-        );
-        let mut found = Signatures::default();
-        for sql in [newest, joined] {
-            let ids = self.names("events", &sql, &[own.as_str().into()]).await?;
-            self.look_at(&ids, &mut found).await?;
-            if found.events > 0 {
-                return Ok(Some(found));
-            }
+/// Looks at the newest events of this server; `None`: there are none that can be judged.
+pub(super) async fn read(
+    db: &mut Connection,
+    config: &SynapseConfig,
+) -> Result<Option<Signatures>, DatabaseError> {
+    let own = format!(":{}", config.server_name);
+    let newest = format!(
+        "SELECT event_id FROM (SELECT event_id, sender, stream_ordering FROM events WHERE NOT outlier \
+         ORDER BY stream_ordering DESC LIMIT {LOOKED_AT}) newest \
+         WHERE substr(sender, length(sender) - length($1) + 1) = $1 \
+         ORDER BY stream_ordering DESC LIMIT {SAMPLE}"
+    );
+    // Where others talk most: the last thing that people of this server did in a room is to join it.
+    let joined = format!(
+        "SELECT l.event_id FROM local_current_membership l JOIN events e ON e.event_id = l.event_id \
+         WHERE NOT e.outlier AND substr(e.sender, length(e.sender) - length($1) + 1) = $1 \
+         ORDER BY e.stream_ordering DESC LIMIT {SAMPLE}"
+    );
+    let mut found = Signatures::default();
+    for sql in [newest, joined] {
+        let ids = queries::names(db, "events", &sql, &[own.as_str().into()]).await?;
+        look_at(db, config, &ids, &mut found).await?;
+        if found.events > 0 {
+            return Ok(Some(found));
         }
-        Ok(None)
     }
+    Ok(None)
+}
 
-    async fn look_at(
-        &mut self,
-        ids: &[String],
-        found: &mut Signatures,
-    ) -> Result<(), DatabaseError> {
-        let sql = "SELECT j.event_id, j.json, r.room_version FROM event_json j \
-                   JOIN events e ON e.event_id = j.event_id JOIN rooms r ON r.room_id = e.room_id \
-                   WHERE j.event_id IN ($IDS)";
-        let ids: Vec<_> = ids.iter().map(String::as_str).collect();
-        let keys = keys(&self.config);
-        for row in self.main.rows_in("event_json", sql, &ids).await? {
-            let Ok((id, json, version)) = row.decode::<(String, String, Option<String>)>() else {
-                continue;
-            };
-            let Some(signed) = signed(&json, version.as_deref(), self.config.server_name.as_str())
-            else {
-                continue;
-            };
-            found.events = found.events.saturating_add(1);
-            if signed.signatures.iter().any(|(key, signature)| {
-                keys.get(key).is_some_and(|key| key.verify_strict(&signed.text, signature).is_ok())
-            }) {
-                found.fitting = found.fitting.saturating_add(1);
-            } else if found.example.is_none() {
-                let key = signed.signatures.first().map(|(key, _)| key.clone());
-                found.example = Some((id, key.unwrap_or_default()));
-            }
+async fn look_at(
+    db: &mut Connection,
+    config: &SynapseConfig,
+    ids: &[String],
+    found: &mut Signatures,
+) -> Result<(), DatabaseError> {
+    let sql = "SELECT j.event_id, j.json, r.room_version FROM event_json j \
+               JOIN events e ON e.event_id = j.event_id JOIN rooms r ON r.room_id = e.room_id \
+               WHERE j.event_id IN ($IDS)";
+    let ids: Vec<_> = ids.iter().map(String::as_str).collect();
+    let keys = keys(config);
+    for row in db.rows_in("event_json", sql, &ids).await? {
+        let Ok((id, json, version)) = row.decode::<(String, String, Option<String>)>() else {
+            continue;
+        };
+        let Some(signed) = signed(&json, version.as_deref(), config.server_name.as_str()) else {
+            continue;
+        };
+        found.events = found.events.saturating_add(1);
+        if signed.signatures.iter().any(|(key, signature)| {
+            keys.get(key).is_some_and(|key| key.verify_strict(&signed.text, signature).is_ok())
+        }) {
+            found.fitting = found.fitting.saturating_add(1);
+        } else if found.example.is_none() {
+            let key = signed.signatures.first().map(|(key, _)| key.clone());
+            found.example = Some((id, key.unwrap_or_default()));
         }
-        Ok(())
     }
+    Ok(())
 }
 
 /// What a server has signed, and its signatures by the ids of their keys.

@@ -1,7 +1,13 @@
 //! Whether the database can be read to its end: its tables, and the pages of its file. A dump would learn it in its middle.
 
-use super::super::{DatabaseError, DatabaseSource, connection::Connection};
-use crate::dump::format::SourceKind;
+use crate::{
+    dump::format::SourceKind,
+    synapse::database::{
+        DatabaseError,
+        connection::{Connection, Databases},
+        schema::Schema,
+    },
+};
 
 /// Tables that are read, whichever version of the schema it is, in every database.
 const TABLES: &[&str] = &[
@@ -54,24 +60,19 @@ const STATE_TABLES: [(&str, &str); 2] = [
     ("state_group_edges", "SELECT 1 FROM state_group_edges LIMIT 1"),
 ];
 
-impl DatabaseSource {
-    /// Looks for tables that are not there, and for damaged pages of SQLite, which reads the whole file.
-    pub(super) async fn soundness(&mut self) -> Result<(), DatabaseError> {
-        let missing: Vec<_> =
-            TABLES.iter().copied().filter(|table| !self.schema.has_table(table)).collect();
-        if !missing.is_empty() {
-            return Err(DatabaseError::TablesMissing { tables: missing.join("`, `") });
-        }
-        let states = self.state.as_mut().unwrap_or(&mut self.main);
-        for (table, sql) in STATE_TABLES {
-            states.rows(table, sql, &[]).await?;
-        }
-        pages(&mut self.main).await?;
-        match &mut self.state {
-            Some(state) => pages(state).await,
-            None => Ok(()),
-        }
+/// Looks for tables that are not there, and for damaged pages of SQLite, which reads the whole file.
+pub(super) async fn check(databases: &mut Databases, schema: &Schema) -> Result<(), DatabaseError> {
+    let missing: Vec<_> = TABLES.iter().copied().filter(|table| !schema.has_table(table)).collect();
+    if !missing.is_empty() {
+        return Err(DatabaseError::TablesMissing { tables: missing.join("`, `") });
     }
+    for (table, sql) in STATE_TABLES {
+        databases.states().rows(table, sql, &[]).await?;
+    }
+    for connection in databases.all() {
+        pages(connection).await?;
+    }
+    Ok(())
 }
 
 /// Asks SQLite whether its pages fit together (<https://sqlite.org/pragma.html#pragma_quick_check>). PostgreSQL has no such

@@ -6,15 +6,11 @@ use sqlx::{ConnectOptions as _, Connection as _};
 
 use crate::{
     check::Checks,
-    dump::History,
     findings::Finding,
     source::{Source as _, survey::Survey},
     synapse::{
         config::{DatabaseConfig, SynapseConfig},
-        database::{
-            DatabaseSource,
-            testing::{Fixture, NOW, NewEvent, Server, config},
-        },
+        database::testing::{Fixture, NOW, NewEvent, Server, config, opened},
     },
 };
 
@@ -50,7 +46,7 @@ fn room(fixture: &mut Fixture, id: &str, version: Option<&str>, membership: &str
 }
 
 async fn survey(config: &SynapseConfig) -> Survey {
-    let mut source = DatabaseSource::open(config, History::Full, NOW).await.unwrap();
+    let mut source = opened(config).await;
     let survey = source.survey().await.unwrap();
     source.close().await.unwrap();
     survey
@@ -431,9 +427,7 @@ async fn a_database_that_synapse_would_refuse_is_found() {
 #[tokio::test]
 async fn missing_tables_and_damaged_pages_are_found() {
     async fn refused(config: &SynapseConfig) -> String {
-        let opened = DatabaseSource::open(config, History::Full, NOW).await;
-        let mut source = opened.unwrap();
-        source.survey().await.unwrap_err().to_string()
+        opened(config).await.survey().await.unwrap_err().to_string()
     }
     let directory = tempfile::tempdir().unwrap();
     for table in ["redactions", "e2e_room_keys", "state_group_edges"] {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ruma::OwnedRoomId;
 use serde_json::{Value, value::RawValue};
 
-use super::batch::OneUser;
+use super::batch::UserTables;
 use crate::{
     dump::format::DumpAccountData,
     synapse::{
@@ -22,7 +22,7 @@ type Rooms = BTreeMap<OwnedRoomId, BTreeMap<String, Box<RawValue>>>;
 /// With the experimental feature MSC3391 an empty object is a deleted entry, which Synapse's API does not show;
 /// without it, it is a value like any other.
 pub(super) async fn read(
-    one: &mut OneUser<'_>,
+    tables: &mut UserTables<'_>,
     experimental_features: &BTreeSet<String>,
     tally: &mut Tally,
 ) -> Result<DumpAccountData, DatabaseError> {
@@ -32,8 +32,8 @@ pub(super) async fn read(
     let sql = format!(
         "SELECT account_data_type, content, user_id FROM account_data WHERE user_id IN ($IDS) {shown}"
     );
-    let rows = one.rows("account_data", &sql).await?;
-    let mut items = Items::new(tally, Kind::AccountData, one.id.as_str()).of("account_data");
+    let rows = tables.rows("account_data", &sql).await?;
+    let mut items = Items::new(tally, Kind::AccountData, tables.id.as_str()).of("account_data");
     let mut global = BTreeMap::new();
     for (kind, content) in items.decode::<(String, Box<RawValue>)>(&rows) {
         // Servers from before May 2023 let clients write it; Synapse answers with the tables of push rules.
@@ -49,26 +49,27 @@ pub(super) async fn read(
         "SELECT account_data_type, room_id, content, user_id FROM room_account_data \
          WHERE user_id IN ($IDS) {shown}"
     );
-    let rows = one.rows("room_account_data", &sql).await?;
+    let rows = tables.rows("room_account_data", &sql).await?;
     let mut items =
-        Items::new(tally, Kind::RoomAccountData, one.id.as_str()).of("room_account_data");
+        Items::new(tally, Kind::RoomAccountData, tables.id.as_str()).of("room_account_data");
     let mut rooms = Rooms::new();
     for (kind, room_id, content) in items.decode::<(String, OwnedRoomId, Box<RawValue>)>(&rows) {
         let name = |kind: &String| format!("{kind} in {room_id}");
         items.put(rooms.entry(room_id.clone()).or_default(), kind, content, name);
     }
-    tags(one, &mut rooms, tally).await?;
+    tags(tables, &mut rooms, tally).await?;
     Ok(DumpAccountData { global, rooms })
 }
 
 async fn tags(
-    one: &mut OneUser<'_>,
+    tables: &mut UserTables<'_>,
     rooms: &mut Rooms,
     tally: &mut Tally,
 ) -> Result<(), DatabaseError> {
     let sql = "SELECT tag, room_id, content, user_id FROM room_tags WHERE user_id IN ($IDS)";
-    let rows = one.rows("room_tags", sql).await?;
-    let mut items = Items::new(tally, Kind::RoomAccountData, one.id.as_str()).parts_of("room_tags");
+    let rows = tables.rows("room_tags", sql).await?;
+    let mut items =
+        Items::new(tally, Kind::RoomAccountData, tables.id.as_str()).parts_of("room_tags");
     let mut by_room: BTreeMap<OwnedRoomId, BTreeMap<String, Box<RawValue>>> = BTreeMap::new();
     for (tag, room_id, content) in items.decode::<(String, OwnedRoomId, Box<RawValue>)>(&rows) {
         let name = |tag: &String| format!("tag {tag} in {room_id}");
@@ -85,13 +86,13 @@ async fn tags(
 
 /// The user's own rules and changes of default rules: together one item of account data.
 pub(super) async fn push_rules(
-    one: &mut OneUser<'_>,
+    tables: &mut UserTables<'_>,
     tally: &mut Tally,
 ) -> Result<UserRules, DatabaseError> {
     let sql = "SELECT rule_id, priority_class, conditions, actions, user_name FROM push_rules \
                WHERE user_name IN ($IDS) ORDER BY priority_class DESC, priority DESC";
-    let rows = one.rows("push_rules", sql).await?;
-    let mut items = Items::new(tally, Kind::AccountData, one.id.as_str()).parts_of("push_rules");
+    let rows = tables.rows("push_rules", sql).await?;
+    let mut items = Items::new(tally, Kind::AccountData, tables.id.as_str()).parts_of("push_rules");
     let mut rules = Vec::new();
     let mut known = BTreeSet::new();
     for (rule_id, class, conditions, actions) in
@@ -121,9 +122,9 @@ pub(super) async fn push_rules(
     items.whole();
 
     let sql = "SELECT rule_id, enabled, user_name FROM push_rules_enable WHERE user_name IN ($IDS)";
-    let rows = one.rows("push_rules_enable", sql).await?;
+    let rows = tables.rows("push_rules_enable", sql).await?;
     let mut items =
-        Items::new(tally, Kind::AccountData, one.id.as_str()).parts_of("push_rules_enable");
+        Items::new(tally, Kind::AccountData, tables.id.as_str()).parts_of("push_rules_enable");
     let enabled = items.decode::<(String, bool)>(&rows).into_iter().collect();
     Ok(UserRules { rules, enabled })
 }

@@ -6,14 +6,14 @@ use ruma::UserId;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::batch::OneUser;
+use super::batch::UserTables;
 use crate::{
     dump::format::DumpKeyBackup,
     synapse::database::{
         DatabaseError,
         connection::Connection,
         counter::Items,
-        row::{Known, Row},
+        row::{Known, Row, row},
     },
     tally::{Kind, Tally},
 };
@@ -28,18 +28,32 @@ struct Session {
     data: Box<RawValue>,
 }
 
+row! {
+    /// A row of `e2e_room_keys`.
+    struct SessionRow {
+        session_id: String,
+        room_id: String,
+        first_message_index: Known<u64>,
+        forwarded_count: Known<u64>,
+        is_verified: bool,
+        /// `session_data`.
+        data: Box<RawValue>,
+    }
+}
+
+/// Sessions by their ids, by rooms.
 type Rooms = BTreeMap<String, BTreeMap<String, Box<RawValue>>>;
 
 /// All versions that have not been deleted; the keys of deleted ones are gone.
 pub(super) async fn read(
-    one: &mut OneUser<'_>,
+    tables: &mut UserTables<'_>,
     tally: &mut Tally,
 ) -> Result<Vec<DumpKeyBackup>, DatabaseError> {
     let sql = "SELECT version, algorithm, auth_data, etag, user_id FROM e2e_room_keys_versions \
                WHERE user_id IN ($IDS) AND deleted = 0 ORDER BY version";
-    let rows = one.rows("e2e_room_keys_versions", sql).await?;
+    let rows = tables.rows("e2e_room_keys_versions", sql).await?;
     let mut items =
-        Items::new(tally, Kind::KeyBackup, one.id.as_str()).of("e2e_room_keys_versions");
+        Items::new(tally, Kind::KeyBackup, tables.id.as_str()).of("e2e_room_keys_versions");
     let mut versions = BTreeMap::new();
     let mut broken = BTreeSet::new();
     for row in &rows {
@@ -52,7 +66,7 @@ pub(super) async fn read(
         }
     }
     for version in broken.into_iter().filter(|version| !versions.contains_key(version)) {
-        leave_out(one.db, one.id, version, tally).await?;
+        leave_out(tables.db, tables.id, version, tally).await?;
     }
     let mut backups = Vec::with_capacity(versions.len());
     for (version, (algorithm, auth_data, etag)) in versions {
@@ -61,7 +75,7 @@ pub(super) async fn read(
             algorithm,
             auth_data,
             etag: etag.0.unwrap_or(0).to_string(),
-            rooms: sessions(one.db, one.id, version, tally).await?,
+            rooms: sessions(tables.db, tables.id, version, tally).await?,
         });
     }
     Ok(backups)
@@ -103,27 +117,17 @@ async fn sessions(
         .of_owner("e2e_room_keys", user_id.as_str());
     let mut rooms = Rooms::new();
     db.each("e2e_room_keys", sql, &[user_id.as_str().into(), version.into()], |row| {
-        type Columns = (String, String, Known<u64>, Known<u64>, bool, Box<RawValue>);
-        if let Some((
-            session_id,
-            room_id,
-            Known(first_message_index),
-            Known(forwarded_count),
-            is_verified,
-            data,
-        )) = items.one::<Columns>(row)
-        {
-            let session = Session {
-                first_message_index: first_message_index.unwrap_or(0),
-                forwarded_count: forwarded_count.unwrap_or(0),
-                is_verified,
-                data,
-            };
-            if let Ok(session) = to_raw_value(&session) {
-                let name = |session: &String| format!("{session} in {room_id}");
-                let room = rooms.entry(room_id.clone()).or_default();
-                items.put(room, session_id, session, name);
-            }
+        let Some(row) = items.one::<SessionRow>(row) else { return };
+        let session = Session {
+            first_message_index: row.first_message_index.0.unwrap_or(0),
+            forwarded_count: row.forwarded_count.0.unwrap_or(0),
+            is_verified: row.is_verified,
+            data: row.data,
+        };
+        if let Ok(session) = to_raw_value(&session) {
+            let name = |session: &String| format!("{session} in {}", row.room_id);
+            let room = rooms.entry(row.room_id.clone()).or_default();
+            items.put(room, row.session_id, session, name);
         }
     })
     .await?;

@@ -1,4 +1,4 @@
-//! What several users have, read together: a query for each of them would be a round trip to the database for each.
+//! Rows of several users, read together: a query for each user would be a round trip to the database for each.
 
 use std::collections::BTreeMap;
 
@@ -13,14 +13,14 @@ use crate::synapse::database::{
 /// Rows by the user that they belong to.
 type ByUser = BTreeMap<String, Vec<KeptRow>>;
 
-/// As many users as a query takes ids, and the rows of theirs that were read and not yet taken.
+/// The users that come next, as many as a query takes ids, and those of their rows that were read and not yet taken.
 #[derive(Debug, Default)]
-pub(in crate::synapse::database) struct Batch {
+pub(super) struct Batch {
     /// All users that will be asked for, sorted.
     all: Vec<OwnedUserId>,
     /// Those that are read together.
     users: Vec<OwnedUserId>,
-    /// What queries gave.
+    /// The rows, by query.
     rows: BTreeMap<String, ByUser>,
 }
 
@@ -30,7 +30,12 @@ impl Batch {
         Self { all, ..Self::default() }
     }
 
-    /// Sees to it that a user is among those that are read together.
+    /// The users, in this order.
+    pub(super) fn all(&self) -> &[OwnedUserId] {
+        &self.all
+    }
+
+    /// Makes a user one of those that are read together.
     fn turn_to(&mut self, user_id: &UserId) {
         if self.users.iter().any(|user| user == user_id) {
             return;
@@ -46,14 +51,14 @@ impl Batch {
     }
 }
 
-/// The tables, for one user.
-pub(super) struct OneUser<'a> {
+/// The tables, for one user: rows come from the batch.
+pub(super) struct UserTables<'a> {
     pub(super) db: &'a mut Connection,
     batch: &'a mut Batch,
     pub(super) id: &'a UserId,
 }
 
-impl<'a> OneUser<'a> {
+impl<'a> UserTables<'a> {
     pub(super) fn new(db: &'a mut Connection, batch: &'a mut Batch, id: &'a UserId) -> Self {
         batch.turn_to(id);
         Self { db, batch, id }

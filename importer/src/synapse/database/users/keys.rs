@@ -8,36 +8,57 @@ use serde_json::{
     value::{RawValue, to_raw_value},
 };
 
-use super::batch::OneUser;
+use super::batch::UserTables;
 use crate::{
     dump::format::DumpDevice,
     synapse::database::{
-        DatabaseError, DatabaseSource, connection::Connection, counter::Items, row::Row,
+        DatabaseError,
+        connection::Connection,
+        counter::Items,
+        row::{Row, row},
     },
     tally::{Kind, Tally},
 };
 
-/// A row of `e2e_cross_signing_signatures`.
-#[derive(Clone, Debug)]
-pub(super) struct Signature {
-    signer: String,
-    key_id: String,
-    /// A device id, or the public half of a cross-signing key.
-    target: String,
-    value: String,
+row! {
+    /// A row of `e2e_cross_signing_signatures`.
+    #[derive(Clone, Debug)]
+    pub(super) struct KeySignature {
+        /// `user_id`.
+        signer: String,
+        key_id: String,
+        /// `target_device_id`: a device id, or the public half of a cross-signing key.
+        target: String,
+        /// `signature`, base64.
+        value: String,
+    }
+}
+
+row! {
+    /// A row of `e2e_cross_signing_signatures`: the user has signed a key of somebody else.
+    struct SignatureOfOther {
+        key_id: String,
+        /// `target_user_id`: the key's owner.
+        owner: OwnedUserId,
+        /// `target_device_id`: the public half of the master key.
+        target: String,
+        /// `signature`, base64.
+        value: String,
+    }
 }
 
 /// Merges the signatures of the user's own keys into the keys of the user's devices.
 pub(super) async fn device_keys(
-    one: &mut OneUser<'_>,
-    signatures: &[Signature],
+    tables: &mut UserTables<'_>,
+    signatures: &[KeySignature],
     devices: &mut BTreeMap<String, DumpDevice>,
     tally: &mut Tally,
 ) -> Result<(), DatabaseError> {
     let sql =
         "SELECT device_id, key_json, user_id FROM e2e_device_keys_json WHERE user_id IN ($IDS)";
-    let rows = one.rows("e2e_device_keys_json", sql).await?;
-    let mut items = Items::new(tally, Kind::DeviceKeys, one.id.as_str()).of("e2e_device_keys_json");
+    let rows = tables.rows("e2e_device_keys_json", sql).await?;
+    let mut items =
+        Items::new(tally, Kind::DeviceKeys, tables.id.as_str()).of("e2e_device_keys_json");
     for (device_id, keys) in items.decode::<(String, Box<RawValue>)>(&rows) {
         let Some(device) = devices.get_mut(&device_id) else {
             items.skip(&device_id, "device-missing", "its device is not there, or was left out");
@@ -60,16 +81,16 @@ pub(super) async fn device_keys(
 
 /// The newest key of each type, with all signatures. Older ones stay in the table.
 pub(super) async fn cross_signing_keys(
-    one: &mut OneUser<'_>,
-    signatures: &[Signature],
+    tables: &mut UserTables<'_>,
+    signatures: &[KeySignature],
     tally: &mut Tally,
 ) -> Result<BTreeMap<String, Box<RawValue>>, DatabaseError> {
     let sql = "SELECT keytype, keydata, user_id FROM e2e_cross_signing_keys k WHERE user_id IN ($IDS) AND stream_id = \
                (SELECT MAX(stream_id) FROM e2e_cross_signing_keys n \
                 WHERE n.user_id = k.user_id AND n.keytype = k.keytype)";
-    let rows = one.rows("e2e_cross_signing_keys", sql).await?;
+    let rows = tables.rows("e2e_cross_signing_keys", sql).await?;
     let mut items =
-        Items::new(tally, Kind::CrossSigningKey, one.id.as_str()).of("e2e_cross_signing_keys");
+        Items::new(tally, Kind::CrossSigningKey, tables.id.as_str()).of("e2e_cross_signing_keys");
     let mut keys = BTreeMap::new();
     for (keytype, key) in items.decode::<(String, Box<RawValue>)>(&rows) {
         let public = public_keys(&key);
@@ -87,22 +108,20 @@ pub(super) async fn cross_signing_keys(
 
 /// The signatures of a user's keys by the user.
 pub(super) async fn own_signatures(
-    one: &mut OneUser<'_>,
+    tables: &mut UserTables<'_>,
     tally: &mut Tally,
-) -> Result<Vec<Signature>, DatabaseError> {
+) -> Result<Vec<KeySignature>, DatabaseError> {
     let sql = "SELECT user_id, key_id, target_device_id, signature, user_id \
                FROM e2e_cross_signing_signatures WHERE user_id IN ($IDS) AND target_user_id = user_id";
     let table = "e2e_cross_signing_signatures";
-    let rows = one.rows(table, sql).await?;
+    let rows = tables.rows(table, sql).await?;
     // They are counted with the keys that they are in, unless they can't be read.
-    let mut items = Items::new(tally, Kind::KeySignature, one.id.as_str());
+    let mut items = Items::new(tally, Kind::KeySignature, tables.id.as_str());
     items.rows(table, rows.len());
     let mut signatures = Vec::with_capacity(rows.len());
     for row in &rows {
         match row.decode() {
-            Ok((signer, key_id, target, value)) => {
-                signatures.push(Signature { signer, key_id, target, value });
-            }
+            Ok(signature) => signatures.push(signature),
             Err(broken) => {
                 items.broken(Row::Kept(row), &broken);
                 items.row_left_out(table, broken.reason);
@@ -115,24 +134,23 @@ pub(super) async fn own_signatures(
 /// Other users' master keys that the user has signed, with these signatures and no others. Synapse keeps master keys
 /// of users of other servers as well.
 pub(super) async fn signed_keys(
-    one: &mut OneUser<'_>,
+    tables: &mut UserTables<'_>,
     tally: &mut Tally,
 ) -> Result<BTreeMap<OwnedUserId, Box<RawValue>>, DatabaseError> {
-    type Columns = (String, OwnedUserId, String, String);
     let table = "e2e_cross_signing_signatures";
     let sql = "SELECT key_id, target_user_id, target_device_id, signature, user_id \
                FROM e2e_cross_signing_signatures WHERE user_id IN ($IDS) \
                AND (target_user_id <> user_id OR target_user_id IS NULL)";
-    let rows = one.rows(table, sql).await?;
-    let mut items = Items::new(tally, Kind::KeySignature, one.id.as_str()).of(table);
-    let mut by_owner: BTreeMap<OwnedUserId, Vec<Signature>> = BTreeMap::new();
-    for (key_id, owner, target, value) in items.decode::<Columns>(&rows) {
-        let signature = Signature { signer: one.id.to_string(), key_id, target, value };
+    let rows = tables.rows(table, sql).await?;
+    let mut items = Items::new(tally, Kind::KeySignature, tables.id.as_str()).of(table);
+    let mut by_owner: BTreeMap<OwnedUserId, Vec<KeySignature>> = BTreeMap::new();
+    for SignatureOfOther { key_id, owner, target, value } in items.decode(&rows) {
+        let signature = KeySignature { signer: tables.id.to_string(), key_id, target, value };
         by_owner.entry(owner).or_default().push(signature);
     }
     let mut keys = BTreeMap::new();
     for (owner, signatures) in by_owner {
-        let key = master_key(one.db, &owner).await?;
+        let key = master_key(tables.db, &owner).await?;
         let public = key.as_deref().map(public_keys).unwrap_or_default();
         let (present, old): (Vec<_>, Vec<_>) =
             signatures.iter().partition(|signature| public.contains(&signature.target));
@@ -171,43 +189,13 @@ async fn master_key(
     Ok(decoded.map(|(_, key)| key))
 }
 
-impl DatabaseSource {
-    /// The position of the server's device list stream. It bounds what other servers have seen of any user: they get it
-    /// with every answer to a query of a user's devices.
-    pub(super) async fn device_list_stream_id(&mut self) -> Result<Option<u64>, DatabaseError> {
-        if self.device_list_stream_id.is_none() {
-            let mut position = 0;
-            for (table, sql) in [
-                ("device_lists_stream", "SELECT MAX(stream_id) FROM device_lists_stream"),
-                ("user_signature_stream", "SELECT MAX(stream_id) FROM user_signature_stream"),
-                (
-                    "device_lists_outbound_pokes",
-                    "SELECT MAX(stream_id) FROM device_lists_outbound_pokes",
-                ),
-                (
-                    "device_lists_changes_in_room",
-                    "SELECT MAX(stream_id) FROM device_lists_changes_in_room",
-                ),
-            ] {
-                if self.schema.has_table(table) {
-                    let rows = self.main.rows(table, sql, &[]).await?;
-                    let newest = rows.first().and_then(|row| row.decode::<(u64,)>().ok());
-                    position = newest.map_or(0, |(newest,)| newest).max(position);
-                }
-            }
-            self.device_list_stream_id = Some(position);
-        }
-        Ok(self.device_list_stream_id.filter(|position| *position > 0))
-    }
-}
-
 /// `keys` with signatures added; `None` if it is no object.
 fn merge<'a>(
     keys: &RawValue,
-    signatures: impl Iterator<Item = &'a Signature>,
+    signatures: impl Iterator<Item = &'a KeySignature>,
 ) -> Option<Box<RawValue>> {
     let mut keys: Map<String, Value> = serde_json::from_str(keys.get()).ok()?;
-    for Signature { signer, key_id, value, .. } in signatures {
+    for KeySignature { signer, key_id, value, .. } in signatures {
         let all = keys.entry("signatures").or_insert_with(|| Value::Object(Map::new()));
         let by_signer =
             all.as_object_mut()?.entry(signer).or_insert_with(|| Value::Object(Map::new()));

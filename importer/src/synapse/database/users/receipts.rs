@@ -4,36 +4,48 @@ use ruma::{OwnedEventId, OwnedRoomId};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::batch::OneUser;
+use super::batch::UserTables;
 use crate::{
     dump::format::DumpReceipt,
-    synapse::database::{DatabaseError, counter::Items, schema::Schema},
+    synapse::database::{DatabaseError, counter::Items, row::row, schema::Schema},
     tally::{Kind, Tally},
 };
 
 /// What Synapse 1.62 to 1.66 call a private receipt, if `msc2285_enabled` is on.
 pub(super) const UNSTABLE: &str = "org.matrix.msc2285.read.private";
 
+/// The column `data` of `receipts_linearized`.
 #[derive(Deserialize)]
-struct Data {
-    ts: u64,
+pub(in crate::synapse::database) struct ReceiptData {
+    /// When the receipt was sent, in milliseconds since the epoch.
+    pub(in crate::synapse::database) ts: u64,
+}
+
+row! {
+    /// A row of `receipts_linearized`.
+    struct ReceiptRow {
+        event_id: OwnedEventId,
+        room_id: OwnedRoomId,
+        receipt_type: String,
+        thread_id: Option<String>,
+        data: Box<RawValue>,
+    }
 }
 
 pub(super) async fn read(
-    one: &mut OneUser<'_>,
+    tables: &mut UserTables<'_>,
     schema: &Schema,
     tally: &mut Tally,
 ) -> Result<Vec<DumpReceipt>, DatabaseError> {
-    type Receipt = (OwnedEventId, OwnedRoomId, String, Option<String>, Box<RawValue>);
     let thread_id = schema.thread_id("receipts_linearized");
     let sql = format!(
         "SELECT event_id, room_id, receipt_type, {thread_id}, data, user_id FROM receipts_linearized \
          WHERE user_id IN ($IDS) ORDER BY stream_id"
     );
-    let rows = one.rows("receipts_linearized", &sql).await?;
-    let mut items = Items::new(tally, Kind::Receipt, one.id.as_str()).of("receipts_linearized");
+    let rows = tables.rows("receipts_linearized", &sql).await?;
+    let mut items = Items::new(tally, Kind::Receipt, tables.id.as_str()).of("receipts_linearized");
     let mut receipts = std::collections::BTreeMap::new();
-    for (event_id, room_id, receipt_type, thread_id, data) in items.decode::<Receipt>(&rows) {
+    for ReceiptRow { event_id, room_id, receipt_type, thread_id, data } in items.decode(&rows) {
         let receipt_type =
             if receipt_type == UNSTABLE { "m.read.private".into() } else { receipt_type };
         if !matches!(receipt_type.as_str(), "m.read" | "m.read.private") {
@@ -44,7 +56,7 @@ pub(super) async fn read(
             );
             continue;
         }
-        let Ok(Data { ts }) = serde_json::from_str(data.get()) else {
+        let Ok(ReceiptData { ts }) = serde_json::from_str(data.get()) else {
             items.skip(event_id.as_str(), "json-invalid", "column `data` has no `ts`");
             continue;
         };

@@ -1,11 +1,11 @@
 use serde_json::{Value, json};
 
 use crate::{
-    dump::History,
+    dump::{Extent, History},
     source::Source as _,
     synapse::database::{
         DatabaseSource,
-        testing::{Fixture, NOW, Server, config, dumped},
+        testing::{Fixture, NOW, Server, config, dumped, extent, opened},
     },
     tally::Tally,
 };
@@ -266,7 +266,7 @@ async fn what_belongs_to_a_device_that_was_left_out_does_not_say_that_there_was_
     }
     let directory = tempfile::tempdir().unwrap();
     let config = config(fixture.sqlite(directory.path()));
-    let mut source = DatabaseSource::open(&config, History::Full, NOW).await.unwrap();
+    let mut source = opened(&config).await;
     let mut tally = Tally::default();
     source.users(&mut tally).await.unwrap();
     source.user(&"@alice:own.test".try_into().unwrap(), &mut tally).await.unwrap();
@@ -282,10 +282,7 @@ async fn what_belongs_to_a_device_that_was_left_out_does_not_say_that_there_was_
 }
 
 /// What of a user's logins is in the dump: administrator, password, tokens; and the reasons for what is not.
-async fn logins(
-    change: impl FnOnce(DatabaseSource) -> DatabaseSource,
-    delegated: bool,
-) -> (Value, Vec<String>) {
+async fn logins(keep_expiring_tokens: bool, delegated: bool) -> (Value, Vec<String>) {
     let mut fixture = Fixture::new();
     for statement in [
         "UPDATE users SET password_hash = 'hash', admin = 1",
@@ -311,7 +308,8 @@ async fn logins(
     let directory = tempfile::tempdir().unwrap();
     let mut config = config(fixture.sqlite(directory.path()));
     config.delegated_auth = delegated;
-    let mut source = change(DatabaseSource::open(&config, History::Full, NOW).await.unwrap());
+    let extent = Extent { keep_expiring_tokens, ..extent(History::Full) };
+    let mut source = DatabaseSource::open(&config, extent, NOW).await.unwrap();
     let mut tally = Tally::default();
     source.users(&mut tally).await.unwrap();
     let user = source.user(&"@alice:own.test".try_into().unwrap(), &mut tally).await.unwrap();
@@ -352,19 +350,19 @@ async fn tokens_that_can_be_refreshed_last_if_asked_for() {
     let until = 1_800_000_000_000_u64;
     let usual =
         json!([true, "hash", [["a-older", until], ["b", until], ["c", until], ["d", null]]]);
-    assert_eq!(logins(|source| source, false).await, (usual, vec!["token-expired".to_owned()]));
+    assert_eq!(logins(false, false).await, (usual, vec!["token-expired".to_owned()]));
     let kept = json!([
         true,
         "hash",
         [["a-older", until], ["a-newest", null], ["b", until], ["c", until], ["d", null]]
     ]);
-    assert_eq!(logins(DatabaseSource::keeping_expiring_tokens, false).await, (kept, vec![]));
+    assert_eq!(logins(true, false).await, (kept, vec![]));
 }
 
 #[tokio::test]
 async fn with_logins_elsewhere_nothing_of_before_is_live() {
-    for change in [|source| source, DatabaseSource::keeping_expiring_tokens] {
-        let (user, skipped) = logins(change, true).await;
+    for keeping in [false, true] {
+        let (user, skipped) = logins(keeping, true).await;
         assert_eq!((&user[1], &user[2]), (&Value::Null, &json!([])));
         assert!(!user[0].as_bool().unwrap_or(false));
         assert_eq!(skipped, ["login-elsewhere"; 6]);

@@ -8,10 +8,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ruma::OwnedRoomId;
 
-use super::{batch::OneUser, receipts};
+use super::{batch::UserTables, receipts};
 use crate::{
     dump::format::DumpUnread,
-    synapse::database::{DatabaseError, counter::Items, row::Row, schema::Schema},
+    synapse::database::{
+        DatabaseError,
+        counter::Items,
+        row::{Row, row},
+        schema::Schema,
+    },
     tally::{Kind, Tally},
 };
 
@@ -48,7 +53,21 @@ const SUMMARIES: &str = "\
     AND ($LAST_RECEIPT = COALESCE(t.position, b.position) \
     OR ($LAST_RECEIPT IS NULL AND s.stream_ordering > COALESCE(t.position, b.position)))";
 
-/// By thread: what notifies since the receipt, what notifies and is not in the sums yet, what is highlighted.
+row! {
+    /// A thread's events that notify or highlight.
+    struct ActionsRow {
+        room_id: OwnedRoomId,
+        thread: String,
+        /// How many notify since the receipt.
+        since_receipt: u64,
+        /// How many notify and are not in the summaries yet.
+        since_summary: u64,
+        /// How many highlight since the receipt.
+        highlights: u64,
+    }
+}
+
+/// [`ActionsRow`]s.
 const ACTIONS: &str = "\
     SELECT a.room_id, COALESCE($THREAD, 'main'), \
     COUNT(CASE WHEN a.notif = 1 AND a.stream_ordering > COALESCE(t.position, b.position) THEN 1 END), \
@@ -90,14 +109,14 @@ fn of(table: &str, column: &str) -> String {
 }
 
 pub(super) async fn read(
-    one: &mut OneUser<'_>,
+    tables: &mut UserTables<'_>,
     schema: &Schema,
     tally: &mut Tally,
 ) -> Result<Vec<DumpUnread>, DatabaseError> {
     let sql = summaries_sql(schema);
-    let summaries = one.rows("event_push_summary", &sql).await?;
+    let summaries = tables.rows("event_push_summary", &sql).await?;
     let sql = actions_sql(schema);
-    let actions = one.rows("event_push_actions", &sql).await?;
+    let actions = tables.rows("event_push_actions", &sql).await?;
 
     let mut rooms: BTreeMap<OwnedRoomId, (u64, u64)> = BTreeMap::new();
     let mut add = |room: OwnedRoomId, notifications: u64, highlights: u64| {
@@ -105,7 +124,7 @@ pub(super) async fn read(
         counts.0 = counts.0.saturating_add(notifications);
         counts.1 = counts.1.saturating_add(highlights);
     };
-    let mut items = Items::new(tally, Kind::UnreadCount, one.id.as_str());
+    let mut items = Items::new(tally, Kind::UnreadCount, tables.id.as_str());
     let mut summarised = BTreeSet::new();
     for row in &summaries {
         match row.decode::<(OwnedRoomId, String, u64)>() {
@@ -117,10 +136,11 @@ pub(super) async fn read(
         }
     }
     for row in &actions {
-        match row.decode::<(OwnedRoomId, String, u64, u64, u64)>() {
-            Ok((room, thread, all, new, highlights)) => {
-                let is_summarised = summarised.contains(&(room.clone(), thread));
-                add(room, if is_summarised { new } else { all }, highlights);
+        match row.decode::<ActionsRow>() {
+            Ok(ActionsRow { room_id, thread, since_receipt, since_summary, highlights }) => {
+                let is_summarised = summarised.contains(&(room_id.clone(), thread));
+                let notifications = if is_summarised { since_summary } else { since_receipt };
+                add(room_id, notifications, highlights);
             }
             Err(broken) => items.broken(Row::Kept(row), &broken),
         }

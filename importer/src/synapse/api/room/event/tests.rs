@@ -10,7 +10,7 @@ use serde_json::{
     value::{RawValue, to_raw_value},
 };
 
-use super::{Broken, Event, Version};
+use super::{BrokenEvent, Event, Version};
 
 fn room() -> &'static RoomId {
     room_id!("!r:example.org")
@@ -27,7 +27,7 @@ fn sign(event: Value, version: &str) -> (OwnedEventId, Value) {
     (id.try_into().unwrap(), serde_json::to_value(&pdu).unwrap())
 }
 
-fn parse(event: &Value, version: &str) -> Result<Event, Broken> {
+fn parse(event: &Value, version: &str) -> Result<Event, BrokenEvent> {
     Event::parse(&to_raw_value(event).unwrap(), None, room(), &Version::new(Some(version)))
 }
 
@@ -151,17 +151,20 @@ fn what_is_no_event_of_the_room_is_refused() {
         parse(&event, "10").unwrap_err()
     };
     assert!(parse(&good, "10").is_ok());
-    assert_eq!(changed(|event| *event = json!([])), Broken::NoEvent);
-    assert_eq!(changed(|event| event["type"] = json!(1)), Broken::NoEvent);
-    assert_eq!(changed(|event| event["event_id"] = json!(null)), Broken::NoEvent);
-    assert_eq!(changed(|event| event["sender"] = json!("@b:example.org")), Broken::Hash);
-    assert_eq!(changed(|event| event["event_id"] = json!("$other")), Broken::Hash);
-    assert_eq!(changed(|event| event["room_id"] = json!("!other:example.org")), Broken::OtherRoom);
-    assert_eq!(changed(|event| event["content"]["f"] = json!(1.5)), Broken::NotCanonical);
+    assert_eq!(changed(|event| *event = json!([])), BrokenEvent::NoEvent);
+    assert_eq!(changed(|event| event["type"] = json!(1)), BrokenEvent::NoEvent);
+    assert_eq!(changed(|event| event["event_id"] = json!(null)), BrokenEvent::NoEvent);
+    assert_eq!(changed(|event| event["sender"] = json!("@b:example.org")), BrokenEvent::Hash);
+    assert_eq!(changed(|event| event["event_id"] = json!("$other")), BrokenEvent::Hash);
+    assert_eq!(
+        changed(|event| event["room_id"] = json!("!other:example.org")),
+        BrokenEvent::OtherRoom
+    );
+    assert_eq!(changed(|event| event["content"]["f"] = json!(1.5)), BrokenEvent::NotCanonical);
     let json = to_raw_value(&good).unwrap();
     let version = Version::new(Some("10"));
     let other = Event::parse(&json, Some(event_id!("$other")), room(), &version);
-    assert_eq!(other.unwrap_err(), Broken::Hash);
+    assert_eq!(other.unwrap_err(), BrokenEvent::Hash);
 }
 
 #[test]
@@ -182,7 +185,7 @@ fn an_event_of_an_unknown_version_can_not_be_redacted() {
     let unknown = Version::new(None);
     let mut event = Event::parse(&json, None, room(), &unknown).unwrap();
     let by = event_id!("$by").to_owned();
-    assert_eq!(event.redact(by.clone(), &unknown), Err(Broken::Unredactable));
+    assert_eq!(event.redact(by.clone(), &unknown), Err(BrokenEvent::Unredactable));
     event.redact(by, &Version::new(Some("10"))).unwrap();
     assert_eq!(pdu(&event)["content"], json!({}));
 }

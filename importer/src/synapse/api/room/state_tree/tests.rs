@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use ruma::OwnedEventId;
 
-use super::{EMPTY, Entries, States};
+use super::{EMPTY, Entries, StateTree};
 use crate::dump::format::DumpState;
 
 fn id(number: u8) -> OwnedEventId {
@@ -37,7 +37,7 @@ fn expand(states: impl Iterator<Item = DumpState>) -> BTreeMap<u64, Entries> {
 
 #[test]
 fn branches_are_told_as_differences_to_where_they_began() {
-    let mut states = States::default();
+    let mut states = StateTree::default();
     let root = states.with(EMPTY, key(1), id(1));
     let left = states.with(root, key(1), id(2));
     let right = states.with(root, key(2), id(3));
@@ -52,7 +52,7 @@ fn branches_are_told_as_differences_to_where_they_began() {
 
 #[test]
 fn states_that_nobody_uses_are_left_out() {
-    let mut states = States::default();
+    let mut states = StateTree::default();
     let root = states.with(EMPTY, key(1), id(1));
     let unused = states.with(root, key(2), id(2));
     let used = states.with(root, key(3), id(3));
@@ -70,7 +70,7 @@ proptest! {
     fn whatever_way_the_cursor_goes_each_state_stays_what_it_was(
         steps in prop::collection::vec((any::<prop::sample::Index>(), 0..4_u8, 0..6_u8, any::<bool>()), 1..40),
     ) {
-        let mut states = States::default();
+        let mut states = StateTree::default();
         let mut expected = BTreeMap::from([(EMPTY, Entries::new())]);
         for (base, k, v, whole) in steps {
             let ids: Vec<u64> = expected.keys().copied().collect();

@@ -1,8 +1,9 @@
 //! Tables whose rows move, or are read for what moves.
 
 use super::super::table::{
-    Of::{AnyUser, Localpart, Member, Room, RoomOfOthers, User},
-    Owner, Part, Table,
+    Owner,
+    OwnerKind::{AnyUser, Localpart, Member, Room, RoomOfOthers, User},
+    Part, Table,
 };
 use crate::{
     dump::census::Fate::{Feeds, Moves},

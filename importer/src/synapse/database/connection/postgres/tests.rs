@@ -3,15 +3,9 @@
 use std::net::TcpListener;
 
 use super::*;
-use crate::{
-    dump::History,
-    synapse::{
-        config::{DatabaseConfig, PostgresConfig},
-        database::{
-            DatabaseSource,
-            testing::{Fixture, NOW, Server, config, refusal, run_as_postgres},
-        },
-    },
+use crate::synapse::{
+    config::{DatabaseConfig, PostgresConfig},
+    database::testing::{Fixture, Server, config, opened, refusal, run_as_postgres},
 };
 
 /// Who may come how: a socket for the test itself; TLS for all others; a certificate for one role.
@@ -236,11 +230,9 @@ async fn tables_are_those_of_the_schema_that_synapse_uses() {
     assert!(matches!(refusal(&in_public).await, DatabaseError::ServerName { .. }));
     // Another application's table of the same name comes first in the path.
     let path = Some(r"-c search_path=app,matrix,public");
-    let source = DatabaseSource::open(&config(role(&server, "postgres", path)), History::Full, NOW)
-        .await
-        .unwrap();
-    assert!(!source.schema.has_column("devices", "junk"));
-    assert!(source.schema.has_column("devices", "device_id"));
+    let source = opened(&config(role(&server, "postgres", path))).await;
+    assert!(!source.facts.schema.has_column("devices", "junk"));
+    assert!(source.facts.schema.has_column("devices", "device_id"));
 }
 
 #[tokio::test]
@@ -275,5 +267,5 @@ async fn a_role_without_rights_is_told_so() {
         "{elsewhere}"
     );
     server.execute("GRANT SELECT ON ALL TABLES IN SCHEMA matrix TO reader".into()).await;
-    DatabaseSource::open(&reader, History::Full, NOW).await.unwrap();
+    opened(&reader).await;
 }

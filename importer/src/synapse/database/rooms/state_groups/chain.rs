@@ -1,18 +1,30 @@
 //! Synapse's state groups, as far as they are needed soon.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    hash::{DefaultHasher, Hash as _, Hasher as _},
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use ruma::OwnedEventId;
 
 use super::{Entries, Key};
-use crate::synapse::database::{DatabaseError, connection::Connection};
+use crate::{
+    hash::hash,
+    synapse::database::{DatabaseError, connection::Connection, row::row},
+};
+
+row! {
+    /// A row of `state_groups_state`.
+    struct GroupEntryRow {
+        /// `state_group`.
+        group: i64,
+        /// `type`.
+        kind: String,
+        state_key: String,
+        event_id: OwnedEventId,
+    }
+}
 
 /// Groups that have been read and may be wanted.
 #[derive(Debug, Default)]
-pub(super) struct Groups {
+pub(super) struct StateGroups {
     /// The group that each builds on; `None` for a whole one.
     previous: BTreeMap<i64, Option<i64>>,
     /// Entries of groups that build on another one.
@@ -30,7 +42,7 @@ pub(super) enum Chain {
     Endless,
 }
 
-impl Groups {
+impl StateGroups {
     /// Reads groups and those that they are made of, up to known ones. What was read before is forgotten.
     pub(super) async fn read(
         &mut self,
@@ -68,8 +80,7 @@ impl Groups {
         let sql = "SELECT state_group, type, state_key, event_id FROM state_groups_state \
                    WHERE state_group IN ($IDS)";
         for row in db.rows_in("state_groups_state", sql, &partial).await? {
-            type Columns = (i64, String, String, OwnedEventId);
-            if let Ok((group, kind, state_key, event_id)) = row.decode::<Columns>() {
+            if let Ok(GroupEntryRow { group, kind, state_key, event_id }) = row.decode() {
                 self.own.entry(group).or_default().push(((kind, state_key), event_id));
             }
         }
@@ -113,12 +124,6 @@ impl Groups {
     }
 }
 
-fn hash(key: &Key) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    key.hash(&mut hasher);
-    hasher.finish()
-}
-
 async fn own_entries(
     db: &mut Connection,
     group: i64,
@@ -139,7 +144,7 @@ pub(in super::super) async fn whole(
     db: &mut Connection,
     group: i64,
 ) -> Result<Entries, DatabaseError> {
-    let mut groups = Groups::default();
+    let mut groups = StateGroups::default();
     groups.read(db, vec![group], |_| false).await?;
     let mut entries = Entries::new();
     if let Chain::Whole { steps } = groups.chain(group, |_| None) {

@@ -1,4 +1,4 @@
-//! The one state that is spelled out, and the way from it to others.
+//! A cursor over a room's states: one held in full, with differences to the latest ones.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -12,19 +12,19 @@ const REMEMBERED: usize = if cfg!(test) { 20 } else { 50_000 };
 
 /// A state in full, with the latest states around it as differences.
 #[derive(Debug, Default)]
-pub(super) struct Place {
+pub(super) struct StateCursor {
     id: u64,
     entries: Entries,
     /// Entries touched since, with their values in it.
     touched: BTreeMap<Key, Option<OwnedEventId>>,
     /// The latest states, in the order of their ids, which is the order of their making.
-    latest: VecDeque<Latest>,
+    latest: VecDeque<RecentState>,
     remembered: usize,
 }
 
 /// A state by its difference to another one, which is older.
 #[derive(Debug)]
-struct Latest {
+struct RecentState {
     id: u64,
     from: u64,
     changes: Vec<Change>,
@@ -37,7 +37,7 @@ struct Change {
     new: Option<OwnedEventId>,
 }
 
-impl Place {
+impl StateCursor {
     /// At a state, without a way to any other.
     pub(super) fn begin(id: u64, entries: Entries) -> Self {
         Self { id, entries, ..Self::default() }
@@ -109,11 +109,11 @@ impl Place {
             set = self.entries.iter().map(entry).collect();
             unset = Vec::new();
         }
-        self.remember(Latest { id, from, changes });
+        self.remember(RecentState { id, from, changes });
         Some(DumpState { id, base, set, unset })
     }
 
-    fn remember(&mut self, state: Latest) {
+    fn remember(&mut self, state: RecentState) {
         self.remembered = self.remembered.saturating_add(state.changes.len());
         self.latest.push_back(state);
         while self.remembered > REMEMBERED {

@@ -6,17 +6,11 @@ use super::keys;
 use crate::{
     check::Checks,
     conduit::schema::keypair,
-    dump::{
-        History,
-        format::{DumpOldSigningKey, DumpSigningKey},
-    },
+    dump::format::{DumpOldSigningKey, DumpSigningKey},
     source::{Source as _, survey::Signatures},
     synapse::{
         config::SynapseConfig,
-        database::{
-            DatabaseSource,
-            testing::{Fixture, NOW, config},
-        },
+        database::testing::{Fixture, config, opened},
     },
 };
 
@@ -59,7 +53,7 @@ async fn look(fixture: &Fixture, change: impl FnOnce(&mut SynapseConfig)) -> Opt
     let directory = tempfile::tempdir().unwrap();
     let mut config = config(fixture.sqlite(directory.path()));
     change(&mut config);
-    let mut source = DatabaseSource::open(&config, History::Full, NOW).await.unwrap();
+    let mut source = opened(&config).await;
     source.survey().await.unwrap().signatures
 }
 

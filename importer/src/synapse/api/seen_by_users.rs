@@ -9,7 +9,7 @@ use crate::dump::format::DumpRemoteReceipt;
 
 /// What a user sees of a room that it is not in.
 #[derive(Clone, Debug)]
-pub(in crate::synapse::api) enum Seen {
+pub(super) enum Seen {
     /// An invite, with the stripped state that `/sync` shows. The event's id is known for rooms of other servers only.
     Invite(Vec<Box<RawValue>>, Option<OwnedEventId>),
     /// A knock, with its stripped state.
@@ -20,29 +20,24 @@ pub(in crate::synapse::api) enum Seen {
 
 /// What the users' syncs showed.
 #[derive(Debug, Default)]
-pub(in crate::synapse::api) struct Sightings {
+pub(super) struct SeenByUsers {
     synced: BTreeSet<OwnedUserId>,
     rooms: BTreeMap<OwnedRoomId, BTreeMap<OwnedUserId, Seen>>,
     /// Other servers' receipts, as one of the users in the room saw them.
     receipts: BTreeMap<OwnedRoomId, BTreeSet<DumpRemoteReceipt>>,
 }
 
-impl Sightings {
+impl SeenByUsers {
     /// Notes that what a user sees is known.
-    pub(in crate::synapse::api) fn synced(&mut self, user_id: &UserId) {
+    pub(super) fn synced(&mut self, user_id: &UserId) {
         self.synced.insert(user_id.to_owned());
     }
 
-    pub(in crate::synapse::api) fn note(
-        &mut self,
-        room_id: OwnedRoomId,
-        user_id: &UserId,
-        seen: Seen,
-    ) {
+    pub(super) fn note(&mut self, room_id: OwnedRoomId, user_id: &UserId, seen: Seen) {
         self.rooms.entry(room_id).or_default().insert(user_id.to_owned(), seen);
     }
 
-    pub(in crate::synapse::api) fn rooms(&self) -> impl Iterator<Item = &OwnedRoomId> {
+    pub(super) fn rooms(&self) -> impl Iterator<Item = &OwnedRoomId> {
         self.rooms.keys()
     }
 
@@ -52,11 +47,7 @@ impl Sightings {
     }
 
     /// Notes a receipt that everybody in the room sees.
-    pub(in crate::synapse::api) fn receipt(
-        &mut self,
-        room_id: &OwnedRoomId,
-        receipt: DumpRemoteReceipt,
-    ) {
+    pub(super) fn receipt(&mut self, room_id: &OwnedRoomId, receipt: DumpRemoteReceipt) {
         if let Some(receipts) = self.receipts.get_mut(room_id) {
             receipts.insert(receipt);
         } else {
@@ -65,7 +56,7 @@ impl Sightings {
     }
 
     /// Whether somebody has seen a room's receipts.
-    pub(in crate::synapse::api) fn has_receipts(&self, room_id: &RoomId) -> bool {
+    pub(super) fn has_receipts(&self, room_id: &RoomId) -> bool {
         self.receipts.contains_key(room_id)
     }
 

@@ -1,0 +1,68 @@
+//! Which rooms there are.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ruma::{OwnedRoomId, OwnedUserId};
+
+use super::aliases;
+use crate::{
+    synapse::database::{
+        DatabaseError, connection::Connection, counter::Items, memberships, row::Row,
+    },
+    tally::{Kind, Tally},
+};
+
+/// What is known of the rooms when they are listed.
+#[derive(Clone, Debug, Default)]
+pub(in crate::synapse::database) struct ListedRooms {
+    /// Rooms of which only the state, or member events, say that a local user is in them.
+    pub(in crate::synapse::database) of_state: BTreeSet<String>,
+    /// Rooms in the table of memberships that can't move.
+    pub(in crate::synapse::database) left_out: BTreeSet<String>,
+    /// The room of each alias that the table gives to several.
+    pub(in crate::synapse::database) aliases: BTreeMap<String, String>,
+}
+
+/// Lists the rooms that a local user is or was in, is invited to or knocks at; sorted.
+pub(in crate::synapse::database) async fn list(
+    db: &mut Connection,
+    senders: &BTreeMap<OwnedUserId, String>,
+    tally: &mut Tally,
+) -> Result<(Vec<OwnedRoomId>, ListedRooms), DatabaseError> {
+    let table = "local_current_membership";
+    let sql = "SELECT room_id, COUNT(*) FROM local_current_membership GROUP BY room_id";
+    let rows = db.rows(table, sql, &[]).await?;
+    let mut items = Items::new(tally, Kind::Room, "");
+    let (mut rooms, mut left_out) = (Vec::with_capacity(rows.len()), BTreeSet::new());
+    for row in &rows {
+        match row.decode::<(OwnedRoomId,)>() {
+            Ok((room_id,)) => {
+                items.read(1);
+                rooms.push(room_id);
+            }
+            Err(broken) => {
+                items.broken(Row::Kept(row), &broken);
+                let number = row.integer(1).and_then(|number| usize::try_from(number).ok());
+                items.rows(table, number.unwrap_or(0));
+                for _ in 0..number.unwrap_or(0) {
+                    items.row_left_out(table, broken.reason);
+                }
+                left_out.insert(row.label());
+            }
+        }
+    }
+    let mut of_state = memberships::rooms_of_state(db, senders).await?;
+    // Rows of what is no room belong to nobody.
+    of_state.retain(|room| {
+        items.read(1);
+        let id = OwnedRoomId::try_from(room.as_str());
+        if id.is_err() {
+            items.skip(room, "id-invalid", "no room can have this id");
+        }
+        rooms.extend(id.as_ref().ok().cloned());
+        id.is_ok()
+    });
+    rooms.sort();
+    let aliases = aliases::of_several(db, &rooms).await?;
+    Ok((rooms, ListedRooms { of_state, left_out, aliases }))
+}
