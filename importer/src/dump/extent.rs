@@ -46,6 +46,17 @@ pub struct Extent {
     pub keep_expiring_tokens: bool,
 }
 
+impl Extent {
+    /// All that Synapse's database has of its own server, with media files left where they are.
+    pub const FULL: Self = Self {
+        history: History::Full,
+        reach_back: 0,
+        media: MediaFiles::Refer,
+        remote_media: false,
+        keep_expiring_tokens: false,
+    };
+}
+
 impl std::fmt::Display for Extent {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let name = |value: Option<clap::builder::PossibleValue>| {

@@ -11,7 +11,7 @@ pub(super) use self::postgres::{Server, run_as_postgres};
 use super::{DatabaseError, DatabaseSource};
 use crate::{
     dump::{
-        DumpReader, Extent, History, MediaFiles,
+        DumpReader, Extent, History,
         census::Census,
         format::{DumpSigningKey, Manifest},
         names,
@@ -188,7 +188,7 @@ impl Fixture {
     pub(super) async fn dump_reaching(&self, reach_back: u32) -> Dumped {
         let directory = tempfile::tempdir().unwrap();
         let config = config(self.sqlite(directory.path()));
-        let extent = Extent { reach_back, ..extent(History::Recent) };
+        let extent = Extent { history: History::Recent, reach_back, ..Extent::FULL };
         dumped_from(DatabaseSource::open(&config, extent, NOW).await.unwrap()).await
     }
 }
@@ -213,20 +213,9 @@ pub(super) fn config(database: DatabaseConfig) -> SynapseConfig {
     }
 }
 
-/// How much is dumped if a test says no more than this.
-pub(super) fn extent(history: History) -> Extent {
-    Extent {
-        history,
-        reach_back: 0,
-        media: MediaFiles::Refer,
-        remote_media: false,
-        keep_expiring_tokens: false,
-    }
-}
-
 /// Opens a database of which everything is read.
 pub(super) async fn opened(config: &SynapseConfig) -> DatabaseSource {
-    DatabaseSource::open(config, extent(History::Full), NOW).await.unwrap()
+    DatabaseSource::open(config, Extent::FULL, NOW).await.unwrap()
 }
 
 /// What a dump holds.
@@ -247,7 +236,10 @@ pub(super) struct Dumped {
 
 /// Dumps a database; the tally must be balanced.
 pub(super) async fn dumped(config: &SynapseConfig, history: History) -> Dumped {
-    dumped_from(DatabaseSource::open(config, extent(history), NOW).await.unwrap()).await
+    dumped_from(
+        DatabaseSource::open(config, Extent { history, ..Extent::FULL }, NOW).await.unwrap(),
+    )
+    .await
 }
 
 async fn dumped_from(mut source: DatabaseSource) -> Dumped {
@@ -308,5 +300,7 @@ fn lines(path: &Path) -> Value {
 
 /// The error of opening a database.
 pub(super) async fn refusal(config: &SynapseConfig) -> DatabaseError {
-    DatabaseSource::open(config, extent(History::Recent), NOW).await.unwrap_err()
+    DatabaseSource::open(config, Extent { history: History::Recent, ..Extent::FULL }, NOW)
+        .await
+        .unwrap_err()
 }

@@ -1,9 +1,9 @@
 use super::{
     DatabaseSource,
-    testing::{Fixture, Server, config, dumped, extent, opened, refusal},
+    testing::{Fixture, Server, config, dumped, opened, refusal},
 };
 use crate::{
-    dump::History,
+    dump::{Extent, History},
     source::Source as _,
     synapse::config::{DatabaseConfig, PostgresConfig},
 };
@@ -69,7 +69,10 @@ async fn other_background_updates_and_an_empty_server_are_no_reason_to_refuse() 
     fixture.sql("INSERT INTO background_updates VALUES ('redactions_recheck')");
     fixture.sql("DELETE FROM users");
     let config = config(fixture.sqlite(directory.path()));
-    let source = DatabaseSource::open(&config, extent(History::Recent), 0).await.unwrap();
+    let source =
+        DatabaseSource::open(&config, Extent { history: History::Recent, ..Extent::FULL }, 0)
+            .await
+            .unwrap();
     assert_eq!(source.pending_background_updates(), ["redactions_recheck"]);
 }
 

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate, matchers::any};
 
 use super::super::{ApiOptions, ApiSource};
-use crate::dump::{Extent, History, MediaFiles};
+use crate::dump::{Extent, MediaFiles};
 
 pub(super) const ADMIN_TOKEN: &str = "syt_admin_secret";
 pub(super) const LOGIN_TOKEN: &str = "syt_login_secret";
@@ -70,13 +70,7 @@ impl Fake {
             admin_token: ADMIN_TOKEN.into(),
             signing_key: KEY.into(),
             server_name: None,
-            extent: Extent {
-                history: History::Full,
-                reach_back: 0,
-                media: MediaFiles::Copy,
-                remote_media: false,
-                keep_expiring_tokens: false,
-            },
+            extent: Extent { media: MediaFiles::Copy, ..Extent::FULL },
             now_ts: 1_000_000,
             http: HttpOptions {
                 body_limit: 1 << 16,

@@ -2,7 +2,7 @@ use std::{fs, path::Path};
 
 use serde_json::json;
 
-use super::super::testing::{Dumped, Fixture, NOW, config, extent};
+use super::super::testing::{Dumped, Fixture, NOW, config};
 use crate::{
     dump::{DumpReader, Extent, History, MediaFiles},
     progress::Progress,
@@ -44,7 +44,7 @@ pub(in super::super) fn everything(fixture: &mut Fixture) {
 }
 
 fn options(media: MediaFiles, remote_media: bool) -> Extent {
-    Extent { media, remote_media, ..extent(History::Full) }
+    Extent { media, remote_media, ..Extent::FULL }
 }
 
 /// A dump of this extent, of a store with some files.

@@ -5,7 +5,7 @@ use crate::{
     source::Source as _,
     synapse::database::{
         DatabaseSource,
-        testing::{Fixture, NOW, Server, config, dumped, extent, opened},
+        testing::{Fixture, NOW, Server, config, dumped, opened},
     },
     tally::Tally,
 };
@@ -308,7 +308,7 @@ async fn logins(keep_expiring_tokens: bool, delegated: bool) -> (Value, Vec<Stri
     let directory = tempfile::tempdir().unwrap();
     let mut config = config(fixture.sqlite(directory.path()));
     config.delegated_auth = delegated;
-    let extent = Extent { keep_expiring_tokens, ..extent(History::Full) };
+    let extent = Extent { keep_expiring_tokens, ..Extent::FULL };
     let mut source = DatabaseSource::open(&config, extent, NOW).await.unwrap();
     let mut tally = Tally::default();
     source.users(&mut tally).await.unwrap();

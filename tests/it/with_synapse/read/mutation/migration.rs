@@ -12,7 +12,7 @@ use importer::{
     check::{self, Checks},
     cli::exit,
     conduit::store::memory::MemoryStore,
-    dump::{DumpReader, History, census::Census},
+    dump::{DumpReader, Extent, census::Census},
     findings::{self, Finding, Severity, codes},
     fs::{ContentDirectory, Layout},
     import::{self, MediaTarget},
@@ -84,7 +84,7 @@ fn migrate(
 ) -> Result<bool, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let survey = runtime.block_on(async {
-        let mut source = DatabaseSource::open(config, History::Full, NOW).await?;
+        let mut source = DatabaseSource::open(config, Extent::FULL, NOW).await?;
         let survey = source.survey().await;
         source.close().await?;
         survey
@@ -111,7 +111,7 @@ fn migrate(
     let never = std::future::pending();
     let manifest = runtime.block_on(async {
         let mut source =
-            DatabaseSource::open(config, History::Full, NOW).await.map_err(SourceError::from)?;
+            DatabaseSource::open(config, Extent::FULL, NOW).await.map_err(SourceError::from)?;
         dump(&mut source, &directory, NOW, &Progress::Hidden, never).await
     });
     let manifest = manifest.map_err(|error| format!("dump: {}", chain(&error)))?;
