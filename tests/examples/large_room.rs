@@ -11,15 +11,12 @@
 use std::path::Path;
 
 use anyhow::Context as _;
+use conduit_backfill::{host::Pdu, testing::signed_event::EventSigner};
 use importer::dump::{
     DumpWriter, RoomWriter,
     format::{DumpEvent, DumpRoom, DumpState, Manifest},
 };
-use ruma::{
-    CanonicalJsonObject, RoomVersionId,
-    room_version_rules::RoomVersionRules,
-    signatures::{Ed25519KeyPair, hash_and_sign_event, reference_hash},
-};
+use ruma::RoomVersionId;
 use serde_json::{Value, json};
 
 const SEED: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
@@ -124,8 +121,7 @@ fn items(
 
 /// Makes events of the room, each following the one before.
 struct Room {
-    key: Ed25519KeyPair,
-    rules: RoomVersionRules,
+    signer: EventSigner,
     previous: Vec<String>,
     auth: Vec<String>,
     /// State since the last state of the dump.
@@ -135,10 +131,8 @@ struct Room {
 
 impl Room {
     fn new() -> anyhow::Result<Self> {
-        let der = importer::conduit::schema::keypair::pkcs8("a", SEED)?;
-        let key = Ed25519KeyPair::from_der(&der, "a".into())?;
-        let rules = RoomVersionId::V10.rules().context("version 10 is known")?;
-        Ok(Self { key, rules, previous: vec![], auth: vec![], set: vec![], made: 0 })
+        let signer = EventSigner::with_seed(&RoomVersionId::V10, "a", SEED)?;
+        Ok(Self { signer, previous: vec![], auth: vec![], set: vec![], made: 0 })
     }
 
     /// A state event of the administrator. The first four authorise all others.
@@ -173,12 +167,9 @@ impl Room {
         if let (Some(key), Some(fields)) = (state_key, pdu.as_object_mut()) {
             fields.insert("state_key".to_owned(), key.into());
         }
-        let mut pdu: CanonicalJsonObject = from(pdu)?;
-        let server = sender.split_once(':').map_or(SERVER, |(_, server)| server);
-        hash_and_sign_event(server, &self.key, &mut pdu, &self.rules.redaction)?;
-        let id = format!("${}", reference_hash(&pdu, &self.rules)?);
-        self.previous = vec![id.clone()];
-        from(json!({"event_id": id, "pdu": pdu}))
+        let Pdu { event_id, json } = self.signer.sign(pdu)?;
+        self.previous = vec![event_id.to_string()];
+        from(json!({"event_id": event_id, "pdu": json}))
     }
 }
 

@@ -11,11 +11,11 @@ use ruma::{
     events::{StateEventType, TimelineEventType},
     room_version_rules::RoomVersionRules,
     serde::Base64,
-    signatures::{hash_and_sign_event, reference_hash},
     state_res,
 };
 use serde_json::{Value, json, value::to_raw_value};
 
+use super::signed_event::{self, EventSigner};
 use crate::{
     client::SigningKey,
     host::{PageEvent, Pdu, StateBefore, StateMap, VerifyKey},
@@ -33,9 +33,8 @@ const ALWAYS: u64 = (1 << 53) - 1;
 pub struct RoomBuilder {
     room: OwnedRoomId,
     version: RoomVersionId,
-    rules: RoomVersionRules,
     server: OwnedServerName,
-    key: SigningKey,
+    signer: EventSigner,
     /// In the order in which they happened.
     events: Vec<BuiltEvent>,
     clock: u64,
@@ -67,7 +66,7 @@ impl BuiltEvent {
 /// Something that can't be told.
 #[derive(Debug, thiserror::Error)]
 #[error("the story can't go on: {0}")]
-pub struct BuildError(String);
+pub struct BuildError(pub(super) String);
 
 impl RoomBuilder {
     /// A room that `@ada` of the server creates.
@@ -76,25 +75,25 @@ impl RoomBuilder {
     ///
     /// If the version has no rules, or the key can't sign.
     pub fn new(version: RoomVersionId, server: &str, key: SigningKey) -> Result<Self, BuildError> {
-        let rules = version.rules().ok_or_else(|| BuildError("unknown version".into()))?;
+        let signer = EventSigner::new(&version, key)?;
         let server: OwnedServerName =
             server.try_into().map_err(|_| BuildError("bad server name".into()))?;
         let room = RoomId::parse(format!("!room:{server}"));
         let room = room.map_err(|error| BuildError(error.to_string()))?;
-        let mut story = Self { room, version, rules, server, key, events: Vec::new(), clock: 0 };
+        let mut story = Self { room, version, server, signer, events: Vec::new(), clock: 0 };
         let mut content = json!({"room_version": story.version.as_str()});
-        if !story.rules.authorization.use_room_create_sender {
+        if !story.signer.rules().authorization.use_room_create_sender {
             put(&mut content, "creator", story.user("ada").into());
         }
         let create = story.send_after(&[], "ada", "m.room.create", Some(""), content)?;
-        if story.rules.authorization.room_create_event_id_as_room_id {
+        if story.signer.rules().authorization.room_create_event_id_as_room_id {
             let room = RoomId::parse(create.as_str().replacen('$', "!", 1));
             story.room = room.map_err(|error| BuildError(error.to_string()))?;
         }
         let ada = story.user("ada");
         story.member("ada", "ada", "join")?;
         let mut power = json!({"users": {&ada: 100}, "users_default": 0, "redact": 50});
-        if story.rules.authorization.explicitly_privilege_room_creators {
+        if story.signer.rules().authorization.explicitly_privilege_room_creators {
             put(&mut power, "users", json!({}));
         }
         story.state("ada", "m.room.power_levels", "", power)?;
@@ -112,6 +111,10 @@ impl RoomBuilder {
         &self.version
     }
 
+    fn rules(&self) -> &RoomVersionRules {
+        self.signer.rules()
+    }
+
     /// Its server.
     pub fn server(&self) -> &OwnedServerName {
         &self.server
@@ -119,9 +122,9 @@ impl RoomBuilder {
 
     /// The server's key.
     pub fn keys(&self) -> Vec<VerifyKey> {
-        let key: Result<Base64, _> = Base64::parse(self.key.public_key());
+        let key: Result<Base64, _> = Base64::parse(self.signer.key().public_key());
         let key = key.map(Base64::into_inner).unwrap_or_default();
-        vec![VerifyKey { key_id: self.key.id().to_owned(), key, valid_until_ts: ALWAYS }]
+        vec![VerifyKey { key_id: self.signer.key().id().to_owned(), key, valid_until_ts: ALWAYS }]
     }
 
     /// All events, in the order in which they happened.
@@ -230,11 +233,11 @@ impl RoomBuilder {
             "type": kind, "sender": sender, "origin_server_ts": self.clock, "depth": depth,
             "prev_events": prev, "auth_events": [],
         });
-        if kind == "m.room.redaction" && !self.rules.redaction.content_field_redacts {
+        if kind == "m.room.redaction" && !self.rules().redaction.content_field_redacts {
             put(&mut event, "redacts", content.get("redacts").cloned().unwrap_or_default());
             content = json!({});
         }
-        if kind != "m.room.create" || self.rules.event_format.require_room_create_room_id {
+        if kind != "m.room.create" || self.rules().event_format.require_room_create_room_id {
             put(&mut event, "room_id", self.room.as_str().into());
         }
         if let Some(state_key) = state_key {
@@ -245,19 +248,12 @@ impl RoomBuilder {
         let authoriser = content.get("join_authorised_via_users_server").and_then(Value::as_str);
         let authoriser = authoriser.map(str::to_owned);
         put(&mut event, "content", content);
-        let error = |error: &dyn std::fmt::Display| BuildError(error.to_string());
-        let mut json: CanonicalJsonObject =
-            serde_json::from_value(event).map_err(|why| error(&why))?;
         let signers = [Some(sender.as_str()), authoriser.as_deref()].into_iter().flatten();
-        for server in signers.filter_map(|user| Some(user.split_once(':')?.1)) {
-            hash_and_sign_event(server, &self.key, &mut json, &self.rules.redaction)
-                .map_err(|why| error(&why))?;
-        }
-        let hash = reference_hash(&json, &self.rules).map_err(|why| error(&why))?;
-        let id = EventId::parse(format!("${hash}")).map_err(|why| error(&why))?;
-        let event = Event::new(id.clone(), json.clone())
+        let servers: Vec<_> = signers.filter_map(signed_event::server).collect();
+        let pdu = self.signer.sign_as(event, &servers)?;
+        let id = pdu.event_id.clone();
+        let event = Event::new(id.clone(), pdu.json.clone())
             .ok_or_else(|| BuildError("an event has a field of a wrong type".into()))?;
-        let pdu = Pdu { event_id: id.clone(), json };
         let told = BuiltEvent { pdu, state_before, depth, redacted_by: None, shown: true, event };
         self.events.push(told);
         Ok(id)
@@ -274,7 +270,7 @@ impl RoomBuilder {
         let content = to_raw_value(content).map_err(|error| BuildError(error.to_string()))?;
         let sender = sender.try_into().map_err(|_| BuildError("bad sender".into()))?;
         let kind = TimelineEventType::from(kind);
-        let rules = &self.rules.authorization;
+        let rules = &self.rules().authorization;
         let keys = state_res::auth_types_for_event(&kind, sender, state_key, &content, rules);
         let keys = keys.map_err(BuildError)?;
         let ids = keys.into_iter().filter_map(|(kind, key)| state.get(&(kind.to_string(), key)));
@@ -297,7 +293,7 @@ impl RoomBuilder {
         if states.len() < 2 {
             return Ok(states.pop().unwrap_or_default());
         }
-        let rules = self.rules.state_res.v2_rules();
+        let rules = self.rules().state_res.v2_rules();
         let rules = rules.ok_or_else(|| BuildError("no state resolution".into()))?;
         let chains = states.iter().map(|state| self.chain(state.values().cloned())).collect();
         let maps: Vec<state_res::StateMap<OwnedEventId>> = states
@@ -310,7 +306,7 @@ impl RoomBuilder {
             })
             .collect();
         let resolved = state_res::resolve(
-            &self.rules.authorization,
+            &self.rules().authorization,
             rules,
             &maps,
             chains,
@@ -374,7 +370,7 @@ impl RoomBuilder {
         if told.redacted_by.is_none() {
             return Ok(json);
         }
-        ruma::canonical_json::redact(json, &self.rules.redaction, None)
+        ruma::canonical_json::redact(json, &self.rules().redaction, None)
             .map_err(|error| BuildError(error.to_string()))
     }
 

@@ -1,15 +1,13 @@
 //! A dump made by hand: a room, a room of version 1, an invite to a room elsewhere, a bridge; and of each kind something
 //! that the import leaves out.
 
+use conduit_backfill::{host::Pdu, testing::signed_event::EventSigner};
 use importer::dump::{
     DumpReader, DumpWriter,
     format::{DumpEvent, DumpRemoteReceipt, DumpRoom, DumpState, DumpUser, Manifest},
 };
-use ruma::{
-    CanonicalJsonObject, RoomVersionId,
-    signatures::{Ed25519KeyPair, hash_and_sign_event, reference_hash},
-};
-use serde_json::{Value, json};
+use ruma::RoomVersionId;
+use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
 pub(crate) const SEED: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
@@ -23,7 +21,7 @@ pub(crate) fn from<T: ruma::exports::serde::de::DeserializeOwned>(json: Value) -
 
 /// Makes events of one room, each following the one before.
 pub(crate) struct Events {
-    key: Ed25519KeyPair,
+    signer: EventSigner,
     room: &'static str,
     previous: Vec<String>,
     auth: Vec<String>,
@@ -31,23 +29,20 @@ pub(crate) struct Events {
 
 impl Events {
     pub(crate) fn new(room: &'static str) -> Self {
-        let der = importer::conduit::schema::keypair::pkcs8("a", SEED).unwrap();
-        let key = Ed25519KeyPair::from_der(&der, "a".into()).unwrap();
-        Self { key, room, previous: Vec::new(), auth: Vec::new() }
+        let signer = EventSigner::with_seed(&RoomVersionId::V10, "a", SEED).unwrap();
+        Self { signer, room, previous: Vec::new(), auth: Vec::new() }
     }
 
     pub(crate) fn event(&mut self, before: Option<u64>, fields: Value) -> DumpEvent {
-        let mut pdu: CanonicalJsonObject = from(json!({
+        let mut event = json!({
             "room_id": self.room, "sender": ALICE, "origin_server_ts": 1_700_000_000_000_u64,
             "depth": self.previous.len(), "prev_events": self.previous,
             "auth_events": self.auth,
-        }));
-        pdu.extend(from::<CanonicalJsonObject>(fields));
-        let rules = RoomVersionId::V10.rules().unwrap();
-        hash_and_sign_event("dump.test", &self.key, &mut pdu, &rules.redaction).unwrap();
-        let id = format!("${}", reference_hash(&pdu, &rules).unwrap());
-        self.previous = vec![id.clone()];
-        from(json!({"event_id": id, "state_before": before, "pdu": pdu}))
+        });
+        event.as_object_mut().unwrap().extend(from::<Map<String, Value>>(fields));
+        let Pdu { event_id, json } = self.signer.sign_as(event, &["dump.test"]).unwrap();
+        self.previous = vec![event_id.to_string()];
+        from(json!({"event_id": event_id, "state_before": before, "pdu": json}))
     }
 
     pub(crate) fn state(

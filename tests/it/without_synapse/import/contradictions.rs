@@ -1,6 +1,7 @@
 //! Dumps that contradict themselves: Synapse's table of memberships against the room's state, of which the lesser holds, and an
 //! event that is there twice. For `import` and for `verify`.
 
+use conduit_backfill::{host::Pdu, testing::signed_event::EventSigner};
 use importer::{
     conduit::{
         schema::{layout::Part, trees},
@@ -15,11 +16,7 @@ use importer::{
     progress::Progress,
     verify::{self, StateComparison},
 };
-use ruma::{
-    CanonicalJsonObject, RoomVersionId,
-    exports::serde::de::DeserializeOwned,
-    signatures::{Ed25519KeyPair, hash_and_sign_event, reference_hash},
-};
+use ruma::{RoomVersionId, exports::serde::de::DeserializeOwned};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -41,20 +38,17 @@ fn event(
     kind: &str,
     content: &Value,
 ) -> DumpEvent {
-    let der = importer::conduit::schema::keypair::pkcs8("a", SEED).unwrap();
-    let key = Ed25519KeyPair::from_der(&der, "a".into()).unwrap();
     let last: Vec<_> = previous.last().iter().map(|event| &event.event_id).collect();
     let auth: Vec<_> = previous.iter().map(|event| &event.event_id).collect();
     let state_key = if kind == "m.room.member" { sender } else { "" };
-    let mut pdu: CanonicalJsonObject = from(json!({
+    let event = json!({
         "room_id": ROOM, "sender": sender, "type": kind, "state_key": state_key, "content": content,
         "origin_server_ts": 1_700_000_000_000_u64, "depth": previous.len(),
         "prev_events": last, "auth_events": auth,
-    }));
-    let rules = RoomVersionId::V10.rules().unwrap();
-    hash_and_sign_event("own.test", &key, &mut pdu, &rules.redaction).unwrap();
-    let id = format!("${}", reference_hash(&pdu, &rules).unwrap());
-    from(json!({"event_id": id, "state_before": before, "pdu": pdu}))
+    });
+    let signer = EventSigner::with_seed(&RoomVersionId::V10, "a", SEED).unwrap();
+    let Pdu { event_id, json } = signer.sign(event).unwrap();
+    from(json!({"event_id": event_id, "state_before": before, "pdu": json}))
 }
 
 /// A room whose state joins Alice and Bob, and a table that has Alice, Carol, and `bob` for Bob. Those of `accounts` are users

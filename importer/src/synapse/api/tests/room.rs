@@ -2,13 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use conduit_backfill::SigningKey;
-use ruma::{
-    CanonicalJsonObject, OwnedEventId, OwnedRoomId,
-    canonical_json::to_canonical_value,
-    room_version_rules::RoomVersionRules,
-    signatures::{hash_and_sign_event, reference_hash},
-};
+use conduit_backfill::{SigningKey, host::Pdu, testing::signed_event::EventSigner};
+use ruma::{OwnedEventId, OwnedRoomId, RoomVersionId};
 use serde_json::{Value, json};
 
 use super::fake::{Fake, KEY};
@@ -44,15 +39,11 @@ impl Factory {
         event["auth_events"] = ids(auth).into();
         event["depth"] = json!(depth.unwrap_or(0).strict_add(1));
         event["origin_server_ts"] = json!(self.events.len());
-        let mut pdu: CanonicalJsonObject =
-            to_canonical_value(event).unwrap().as_object().unwrap().clone();
         let key = SigningKey::parse(KEY).unwrap();
-        let rules = RoomVersionRules::V10;
-        hash_and_sign_event("example.org", &key, &mut pdu, &rules.redaction).unwrap();
-        let id = format!("${}", reference_hash(&pdu, &rules).unwrap());
-        let id = OwnedEventId::try_from(id).unwrap();
-        self.events.push((id.clone(), serde_json::to_value(&pdu).unwrap()));
-        id
+        let signer = EventSigner::new(&RoomVersionId::V10, key).unwrap();
+        let Pdu { event_id, json } = signer.sign(event).unwrap();
+        self.events.push((event_id.clone(), serde_json::to_value(&json).unwrap()));
+        event_id
     }
 
     /// A room with its first events: 0 create, 1 Alice, 2 power levels, 3 join rules, 4 Bob.

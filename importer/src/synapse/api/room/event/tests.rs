@@ -1,10 +1,5 @@
-use conduit_backfill::SigningKey;
-use ruma::{
-    CanonicalJsonObject, OwnedEventId, RoomId, RoomVersionId,
-    canonical_json::to_canonical_value,
-    event_id, room_id,
-    signatures::{hash_and_sign_event, reference_hash},
-};
+use conduit_backfill::{host::Pdu, testing::signed_event::EventSigner};
+use ruma::{OwnedEventId, RoomId, RoomVersionId, event_id, room_id};
 use serde_json::{
     Value, json,
     value::{RawValue, to_raw_value},
@@ -18,13 +13,11 @@ fn room() -> &'static RoomId {
 
 /// Hashes and signs an event as its room's version says.
 fn sign(event: Value, version: &str) -> (OwnedEventId, Value) {
-    let rules = RoomVersionId::try_from(version).unwrap().rules().unwrap();
-    let mut pdu: CanonicalJsonObject =
-        to_canonical_value(event).unwrap().as_object().unwrap().clone();
-    let key = SigningKey::parse("ed25519 1 YJDBA9Xnr2sVqXD9Vj7XVUnmFZcZrlw8Md7kMW+3XA1").unwrap();
-    hash_and_sign_event("example.org", &key, &mut pdu, &rules.redaction).unwrap();
-    let id = format!("${}", reference_hash(&pdu, &rules).unwrap());
-    (id.try_into().unwrap(), serde_json::to_value(&pdu).unwrap())
+    let version = RoomVersionId::try_from(version).unwrap();
+    let seed = "YJDBA9Xnr2sVqXD9Vj7XVUnmFZcZrlw8Md7kMW+3XA1";
+    let signer = EventSigner::with_seed(&version, "1", seed).unwrap();
+    let Pdu { event_id, json } = signer.sign(event).unwrap();
+    (event_id, serde_json::to_value(&json).unwrap())
 }
 
 fn parse(event: &Value, version: &str) -> Result<Event, BrokenEvent> {

@@ -1,11 +1,11 @@
-use ruma::{CanonicalJsonObject, RoomVersionId, serde::Base64, signatures::Ed25519KeyPair};
+use conduit_backfill::testing::signed_event::EventSigner;
+use ruma::{RoomVersionId, serde::Base64};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 
 use super::keys;
 use crate::{
     check::Checks,
-    conduit::schema::keypair,
     dump::format::{DumpOldSigningKey, DumpSigningKey},
     source::{Source as _, survey::Signatures},
     synapse::{
@@ -23,22 +23,13 @@ const OTHER: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
 fn room(signed: &[(&str, &str)]) -> Fixture {
     let mut fixture = Fixture::new();
     fixture.sql("INSERT INTO rooms (room_id, room_version) VALUES ('!r:own.test', '10')");
-    let rules = RoomVersionId::V10.rules().unwrap();
     for (number, (version, seed)) in signed.iter().enumerate() {
-        let pair =
-            Ed25519KeyPair::from_der(&keypair::pkcs8(version, seed).unwrap(), (*version).into());
-        let mut pdu: CanonicalJsonObject = serde_json::from_value(json!({
+        let signer = EventSigner::with_seed(&RoomVersionId::V10, version, seed).unwrap();
+        let event = json!({
             "type": "m.room.message", "sender": "@alice:own.test", "room_id": "!r:own.test", "prev_events": [],
             "auth_events": [], "content": {"body": "x", "msgtype": "m.text"}, "depth": 1, "origin_server_ts": 1,
-        }))
-        .unwrap();
-        ruma::signatures::hash_and_sign_event(
-            "own.test",
-            &pair.unwrap(),
-            &mut pdu,
-            &rules.redaction,
-        )
-        .unwrap();
+        });
+        let mut pdu = signer.sign(event).unwrap().json;
         pdu.insert("unsigned".into(), serde_json::from_value(json!({"age_ts": 1})).unwrap());
         let json = serde_json::to_string(&pdu).unwrap();
         fixture.sql(&format!(
