@@ -29,13 +29,13 @@ pub trait Source: Send {
     /// What this source is.
     fn info(&self) -> SourceInfo;
 
-    /// Another reader of the very same data, if there can be one: each may read rooms while the other does. It need not be
+    /// A second reader of the same snapshot, if the source supports one: both may read rooms at the same time. It need not be
     /// closed.
     fn second(&mut self) -> Option<Box<dyn Source>> {
         None
     }
 
-    /// Looks around before anything is read.
+    /// Surveys the homeserver before anything is read.
     ///
     /// # Errors
     ///
@@ -87,7 +87,7 @@ pub trait Source: Send {
     /// If the source can't be read any further.
     async fn rooms(&mut self, tally: &mut Tally) -> Result<Vec<OwnedRoomId>, SourceError>;
 
-    /// Writes one room: calls [`DumpWriter::room`], gives states, outliers and the timeline to the room writer, calls
+    /// Writes one room: calls [`DumpWriter::room`], passes states, outliers and the timeline to the room writer, calls
     /// [`DumpWriter::finish_room`]. Or skips it, in `tally`.
     ///
     /// # Errors
@@ -124,8 +124,8 @@ pub trait Source: Send {
         progress: &Progress,
     ) -> Result<(), SourceError>;
 
-    /// Counts the rows of all tables against what `tally` says was read of them; what is found in nobody's possession is
-    /// counted as left out. Called after everything was read. `None`: there are no tables to be seen.
+    /// Counts the rows of all tables, and compares them with those that `tally` counted as read; rows without an owner are counted
+    /// as left out. Called after everything was read. `None`: the source has no tables.
     ///
     /// # Errors
     ///

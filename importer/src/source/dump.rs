@@ -37,8 +37,8 @@ pub enum DumpError {
     Interrupted,
 }
 
-/// Reads everything from `source` into the new directory `directory`. When `interrupt` completes, what was taken from
-/// Synapse is given back and the dump stays unfinished.
+/// Reads everything from `source` into the new directory `directory`. When `interrupt` completes, the source is closed and the
+/// dump stays unfinished.
 ///
 /// # Errors
 ///
@@ -125,7 +125,7 @@ async fn joined(second: &mut JoinSet<Result<Tally, DumpError>>) -> Result<Tally,
     }
 }
 
-/// The rooms that nobody has begun to read.
+/// The rooms that no reader has begun.
 struct Rooms {
     left: Mutex<vec::IntoIter<OwnedRoomId>>,
     bar: Phase,

@@ -1,12 +1,11 @@
-//! A look at a Synapse before anything is read from it: facts, no judgement, and nothing that takes as long as a dump.
+//! What a homeserver holds, before a dump: facts without judgement, and nothing that takes as long as a dump.
 
 use crate::dump::census::Census;
 
-/// What a look finds. Lists are sorted; what a source can't tell is empty or `None`.
+/// What a survey finds. Lists are sorted; what a source can't know is empty or `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Survey {
-    /// The tables; `None` if there are none to be seen. Nothing has been read of them yet, so only rows and their owners
-    /// are counted.
+    /// The tables; `None` if the source has none. Nothing has been read of them yet, so only rows and their owners are counted.
     pub census: Option<Census>,
     /// The server's name.
     pub server_name: String,
@@ -20,7 +19,7 @@ pub struct Survey {
     pub admins_alias: Option<String>,
     /// Rooms that an administrator has blocked.
     pub blocked_rooms: Vec<String>,
-    /// Rooms whose present history visibility is no word that the specification has, with what stands there: JSON.
+    /// Rooms whose present history visibility is none of the specification's, with its value: JSON.
     pub unknown_visibility: Vec<(String, String)>,
     /// Aliases of other servers.
     pub foreign_aliases: Vec<String>,
@@ -40,20 +39,20 @@ pub struct Survey {
     pub pending_deactivations: Vec<String>,
     /// Delayed events that have not been sent.
     pub delayed_events: u64,
-    /// When Synapse last noted something that a user did, in milliseconds since the epoch; 0 if nobody can tell. It notes
-    /// when a device was seen every two minutes at most.
+    /// When Synapse last noted something that a user did, in milliseconds since the epoch; 0 if it is unknown. It
+    /// notes every two minutes at most when a device was seen.
     pub last_activity_ts: u64,
     /// Events of erased users that are not part of a present state; `None` if the source can't tell.
     pub erased_events: Option<u64>,
-    /// Rooms of which the table of memberships does not say what their present states say, and what.
+    /// Rooms whose table of memberships differs from their present states, and how.
     pub membership_conflicts: Vec<(String, String)>,
-    /// Rooms with rows of their present states that can't be read, and what they have.
+    /// Rooms with rows of their present states that can't be read, and how many.
     pub broken_state: Vec<(String, String)>,
     /// Events of timelines that lack a part, by room.
     pub incomplete_events: Vec<(String, String)>,
     /// Local media files: number and bytes.
     pub media: Media,
-    /// Rows that are there twice although their table has a unique index.
+    /// Duplicate rows in tables with a unique index.
     pub duplicates: Vec<Duplicate>,
     /// Account data that a homeserver reads itself, of another form than the specification's; a thousand at most.
     pub odd_account_data: Vec<OddAccountData>,

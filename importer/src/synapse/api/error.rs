@@ -6,7 +6,7 @@ use conduit_backfill::{ClientError, client::SigningKeyError, http::HttpError};
 use reqwest::StatusCode;
 use ruma::OwnedServerName;
 
-/// Why the APIs can't be read. Texts say what to do, and tell no token and no key.
+/// Why the APIs can't be read. Texts say what to do, and contain no token and no key.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ApiError {

@@ -14,7 +14,7 @@ use super::{
     connection::{ADMIN, As, CLIENT, Connection},
 };
 
-/// How long a token can be used, should nobody give it back: a week.
+/// How long a token is valid unless it is given back: a week.
 const VALIDITY_MS: u64 = 7 * 24 * 60 * 60 * 1000;
 
 /// The tokens that are out.

@@ -1,7 +1,7 @@
 //! Media: what each user uploaded, with the files.
 //!
-//! The APIs tell neither what nobody of the present users uploaded nor what was fetched from other servers, but for what
-//! is quarantined (Synapse 1.151 and later).
+//! The APIs list neither uploads of deleted accounts nor files of other servers, except those that are quarantined (Synapse 1.151
+//! and later).
 
 use std::collections::BTreeMap;
 

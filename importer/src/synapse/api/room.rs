@@ -7,7 +7,7 @@
 //! |---|---|
 //! | [`fetch`] | single events |
 //! | [`event`], [`event_spool`] | an event; a list of events in a temporary file |
-//! | [`events`] | events that were met, fetched, or are missing; outliers |
+//! | [`events`] | which events are known or missing; outliers |
 //! | [`state_tree`], [`state_before`], [`resolve`] | the states, and after which event each is |
 //! | [`left_state`] | the state that a user who left still sees |
 //! | [`recent`] | where a timeline begins of which only what is recent is read |
@@ -193,7 +193,7 @@ async fn read_timeline(
     let present = members::present_state(api, room_id).await?;
     let extremities = timeline::extremities(api, room_id).await?;
     let mut begin = 0;
-    // What nobody is in can only be told by reading it all.
+    // The timeline of a room without a local user has to be read in full, to know its states.
     if joined && extent.history == History::Recent {
         let fetcher = &mut room.events.fetcher;
         begin = recent::depth(&extremities, extent.reach_back, fetcher).await?;
@@ -210,7 +210,7 @@ async fn read_timeline(
     Ok(())
 }
 
-/// The state after everything. `None`: nobody knows.
+/// The state after the newest events. `None`: it is unknown.
 async fn current_state(
     room: &mut TimelineReader<'_>,
     present: Option<Entries>,
@@ -267,7 +267,7 @@ async fn finish(
     })
 }
 
-/// The version that an invite's or knock's stripped create event tells.
+/// The room version in the stripped create event of an invite or knock.
 fn stripped_version(seen: &BTreeMap<OwnedUserId, Seen>) -> Option<String> {
     #[derive(Deserialize)]
     struct Create {

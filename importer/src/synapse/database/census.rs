@@ -1,8 +1,8 @@
 //! The census: every row of every table is accounted for.
 //!
-//! Readers count in [`Tally::rows`] what they meet. Here all tables are counted, in the same snapshot; what nobody met is looked for:
-//! rows whose owner is no account, rows of rooms that nobody is in, rows that by rule never move ([`table::Part`]). What is
-//! then left is a fault, and is said to be one.
+//! Readers count in [`Tally::rows`] the rows that they read. Here all tables are counted, in the same snapshot. The difference is
+//! explained: rows whose owner is no account, rows of rooms without a local user, rows that by rule never move ([`table::Part`]).
+//! Rows that stay unexplained are a fault, and are reported as one.
 //!
 //! A table whose rows are no items of their own is not counted beyond [`ENOUGH`], so that a check stays cheap.
 
@@ -159,7 +159,7 @@ async fn published_by_nobody(
     Ok(())
 }
 
-/// Makes the sum of a table.
+/// Adds up the line of a table whose rows move.
 async fn balance(
     db: &mut Connection,
     who: Owners<'_>,
@@ -180,7 +180,7 @@ async fn balance(
     Ok(())
 }
 
-/// Puts what was counted into a table's line; gives the owners that are nobody, with what they are.
+/// Puts the counts of a table into its line of the census; returns the owners that don't exist, with what they should be.
 fn take(rows: &mut TableRows, counted: OwnerCounts) -> Vec<(OwnerKind, Vec<Stranger>)> {
     for (reason, number) in counted.parts {
         add(&mut rows.never, reason, number);
@@ -204,7 +204,7 @@ fn take(rows: &mut TableRows, counted: OwnerCounts) -> Vec<(OwnerKind, Vec<Stran
         if number > 0 {
             add(list, reason, number);
         }
-        // Rooms that nobody is in are told of by their aliases.
+        // Rooms without a local user are listed with their aliases.
         if !of.is_room() || rows.table == "room_aliases" {
             rows.owners.extend(owners.iter().cloned());
         }
@@ -213,7 +213,7 @@ fn take(rows: &mut TableRows, counted: OwnerCounts) -> Vec<(OwnerKind, Vec<Stran
     counted.owners
 }
 
-/// Counts as left out what nobody owns.
+/// Counts rows without an owner as left out.
 fn report(table: &Table, owners: &[(OwnerKind, Vec<Stranger>)], tally: &mut Tally) {
     let Some(kind) = table.kinds.first().copied().filter(|_| table.fate == Fate::Moves) else {
         return;
@@ -235,7 +235,7 @@ fn report(table: &Table, owners: &[(OwnerKind, Vec<Stranger>)], tally: &mut Tall
     }
 }
 
-/// What a table that has no sum comes to: all that is not said to stay behind is as its rule says.
+/// Completes the line of a table that has no sum: rows that are not counted elsewhere follow the table's rule.
 fn settle(rows: &mut TableRows) {
     let Some(number) = rows.rows else { return };
     let rest = number.saturating_sub(accounted(rows));

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, btree_map::Entry};
 use super::row::{BrokenRow, FromRow, KeptRow, Row};
 use crate::tally::{Kind, Tally};
 
-/// What is said of a row that another one has the key of.
+/// The detail of a skipped row whose key another row has.
 pub(super) const ROW_TWICE: &str =
     "the table has two such rows, as its index is broken; one is taken";
 
-/// Items of one kind that belong to one user or room, or to nobody (`owner` is empty).
+/// Items of one kind that belong to one user or room, or to no owner (`owner` is empty).
 pub(super) struct Items<'a> {
     tally: &'a mut Tally,
     kind: Kind,
@@ -44,7 +44,7 @@ impl<'a> Items<'a> {
         self.written(1);
     }
 
-    /// The same with rows of an owner who is told in other words.
+    /// The same where `owner` names the items in messages and `row_owner` owns the rows.
     pub(super) fn of_owner(self, table: &'static str, row_owner: &'a str) -> Self {
         Self { table: Some(table), row_owner, ..self }
     }
@@ -113,7 +113,7 @@ impl<'a> Items<'a> {
         }
     }
 
-    /// Skips an item that is no row of its own, as a join has given it twice.
+    /// Skips an item that is not a row of its own: a join returned its row twice.
     pub(super) fn skip_twin(&mut self, item: &str, reason: &str, detail: &str) {
         let item = format!("{} {item}", self.owner);
         self.tally.skip(self.kind, item.trim_start(), reason, detail);
@@ -124,7 +124,7 @@ impl<'a> Items<'a> {
         self.tally.rows.met(table, self.row_owner, count(number));
     }
 
-    /// Says of a row of a table that is counted by itself that it is left out.
+    /// Counts a row as left out, of a table whose rows are counted by [`Items::rows`].
     pub(super) fn row_left_out(&mut self, table: &'static str, reason: &str) {
         self.tally.rows.left_out(table, reason, 1);
     }

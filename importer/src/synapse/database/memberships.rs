@@ -17,7 +17,7 @@ use crate::dump::format::DumpMember;
 /// Application services' users without an account, with their services.
 type Senders = BTreeMap<OwnedUserId, String>;
 
-/// A local user of whom the table of memberships says something else than a room's state or events.
+/// A local user for whom the table of memberships differs from a room's state or events.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Disagreement {
     pub(super) room: String,
@@ -30,9 +30,9 @@ pub(super) struct Disagreement {
 pub(super) enum Difference {
     /// It names another event than the state.
     OtherEvent,
-    /// It says nothing, and the state does.
+    /// It has no row, and the state has a member event.
     OnlyState,
-    /// It says nothing, the room has no present state, and there is a member event: an invite, or a room that was left.
+    /// It has no row, the room has no present state, and there is a member event: an invite, or a room that was left.
     OnlyEvents,
 }
 
@@ -41,7 +41,7 @@ const COLUMNS: &str =
 const CONDITION: &str = "LEFT JOIN local_current_membership l ON l.room_id = c.room_id AND l.user_id = c.state_key \
                          WHERE (l.user_id IS NULL OR l.event_id <> c.event_id)";
 
-/// Accepted member events `m` of rooms without a present state, of users of whom the table of memberships says nothing. Events
+/// Accepted member events `m` of rooms without a present state, of users without a row in the table of memberships. Events
 /// that came as part of an earlier state have negative stream orderings. Users whom a room's present state does not name are
 /// not in that room.
 const UNLISTED: &str = "JOIN events e ON e.event_id = m.event_id LEFT JOIN rejections r ON r.event_id = m.event_id \
@@ -119,7 +119,7 @@ pub(super) async fn is_joined_by_events(
     Ok(members.iter().any(|member| member.membership == "join" && is_own(&member.user_id)))
 }
 
-/// The newest member events of users in a room without a present state of whom the table of memberships says nothing.
+/// The newest member events in a room without a present state, of users without a row in the table of memberships.
 pub(super) async fn members_of_events(
     db: &mut Connection,
     room_id: &RoomId,
@@ -131,7 +131,7 @@ pub(super) async fn members_of_events(
     Ok(rows.iter().filter_map(|row| row.decode().ok()).collect())
 }
 
-/// What member events say.
+/// The memberships in member events; an event that is missing or broken has none.
 pub(super) async fn memberships(
     db: &mut Connection,
     events: &[(OwnedUserId, OwnedEventId)],

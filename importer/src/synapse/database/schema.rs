@@ -19,7 +19,7 @@ pub const SUPPORTED: RangeInclusive<i64> = 72..=94;
 /// Background updates without which rows would be misread. All others fill indexes, tables or columns that are not read.
 const NEEDED_UPDATES: [&str; 1] = ["users_set_deactivated_flag"];
 
-/// What the database's catalogue says.
+/// Version, tables and columns of the database.
 #[derive(Clone, Debug)]
 pub(super) struct Schema {
     /// `schema_version.version`.
@@ -131,7 +131,7 @@ row! {
     }
 }
 
-/// Refuses a role that may not read all tables, or does not see them: it would look as if they were not there.
+/// Refuses a role that may not read all tables, or does not see them: they would look missing.
 async fn rights(connection: &mut Connection, place: &str) -> Result<(), DatabaseError> {
     let all = "SELECT CAST(CURRENT_USER AS TEXT), CAST(quote_ident(n.nspname) AS TEXT), CAST(c.relname AS TEXT), \
                has_schema_privilege(n.oid, 'USAGE'), n.nspname = ANY (current_schemas(FALSE)) \

@@ -23,7 +23,7 @@ use crate::dump::format::DumpEvent;
 /// Type and state key.
 pub(super) type Key = (String, String);
 
-/// What the room's version says of its events.
+/// The rules of a room's version, unless it is unknown.
 #[derive(Clone, Debug)]
 pub(super) struct Version {
     rules: Option<RoomVersionRules>,
@@ -119,7 +119,7 @@ impl Version {
         self.rules.as_ref()
     }
 
-    /// The id is part of the event; ids of unknown versions tell by having a server name.
+    /// Whether the id is part of the event. In rooms of an unknown version it is if it has a server name.
     fn keeps_event_id(&self, id: &EventId) -> bool {
         self.rules().map_or(id.as_str().contains(':'), |rules| rules.event_format.require_event_id)
     }
@@ -280,8 +280,8 @@ fn redacted_id(fields: &Fields) -> Option<OwnedEventId> {
     field(fields, "redacts").or_else(|| field(&content()?, "redacts"))
 }
 
-/// A redaction with `redacts` where it was when the event was signed: the content hash tells. If that was pruned
-/// itself, the room version tells.
+/// A redaction with `redacts` where it was when the event was signed, by the content hash; by the room version if the event was
+/// redacted itself.
 fn one_redacts(fields: Fields, version: &Version) -> Fields {
     let in_content = without_top_redacts(&fields);
     let at_top = without_content_redacts(&fields);

@@ -1,4 +1,4 @@
-//! Events of a room that were met or looked for: state, auth chains, pending invites.
+//! Events of a room, in the timeline and outside: state, auth chains, pending invites.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,9 +39,9 @@ pub(super) struct RoomEvents<'a> {
     pub(super) fetcher: Fetcher<'a>,
     /// Events outside the timeline, to be dumped.
     pub(super) outliers: EventSpool,
-    /// State events that were met, in the timeline or outside.
+    /// State events that were read, in the timeline or outside.
     known: BTreeMap<OwnedEventId, KnownEvent>,
-    /// Events that have been asked for in vain.
+    /// Events that Synapse does not give.
     missing: BTreeSet<OwnedEventId>,
     /// Redactions by the event that they name.
     redactions: BTreeMap<OwnedEventId, Vec<Redaction>>,
@@ -78,7 +78,7 @@ impl<'a> RoomEvents<'a> {
         Ok(done)
     }
 
-    /// An event, fetched if it has not been met yet. `None`: Synapse does not give it, which is counted once.
+    /// An event, fetched unless it is known. `None`: Synapse does not give it, which is counted once.
     pub(super) async fn look_up(
         &mut self,
         id: &EventId,
@@ -161,7 +161,7 @@ impl<'a> RoomEvents<'a> {
         Ok(())
     }
 
-    /// The event that redacted this one. Whether a redaction was allowed, Synapse tells for events that it shows in a
+    /// The event that redacted this one. Synapse tells whether a redaction was allowed for events that it shows in a
     /// timeline; of others it is held allowed if it comes from the sender's own server.
     async fn redacted_by(&mut self, event: &Event) -> Result<Option<OwnedEventId>, ApiError> {
         #[derive(Deserialize)]

@@ -42,7 +42,7 @@ pub(super) struct RoomStates {
     pub(super) latest: Option<u64>,
     /// Whether a state had to be guessed.
     pub(super) guessed: bool,
-    /// States after forks, by the states that met there.
+    /// States where branches meet, by the states of the branches.
     resolved: BTreeMap<BTreeSet<u64>, u64>,
     resolver: Resolver,
 }
@@ -117,8 +117,8 @@ impl RoomStates {
         Ok(Some(self.tree.whole(&near, &entries)))
     }
 
-    /// The best that can be said of the state before an event whose past is not there: Synapse hides redactions that
-    /// were not allowed, even from administrators, and does not know what came before a room was joined.
+    /// The best guess of the state before an event whose previous events are missing: Synapse hides redactions that were not
+    /// allowed, even from administrators, and does not know what came before a room was joined.
     async fn guess(
         &mut self,
         event: &Event,

@@ -49,7 +49,7 @@ impl StateTree {
         self.push(base, BTreeMap::from([(key, change)]))
     }
 
-    /// A state in full, best told as a difference to the one of `candidates` that is nearest; one of these if equal.
+    /// The id of a state: a new one, as a difference to the nearest of `candidates`, or the candidate that equals it.
     pub(super) fn whole(&mut self, candidates: &[u64], entries: &Entries) -> u64 {
         let mut best = (EMPTY, difference(&Entries::new(), entries));
         for candidate in candidates {

@@ -1,6 +1,6 @@
 //! Reads a room's timeline: the state before each event, and what it refers to.
 //!
-//! Some events are in the timeline, and Synapse shows them to nobody, administrators included: redactions that were not
+//! Some events are in the timeline although Synapse shows them to no client, nor to an administrator: redactions that were not
 //! allowed. They are found where another event, or an end of the room, refers to them. Such an event changes no state, and
 //! all that it refers to has been read; other events that can be fetched but are not shown are outliers.
 

@@ -93,7 +93,7 @@ fn signed_by(key: &RawValue, signer: &str) -> Option<(Box<RawValue>, usize)> {
     Some((to_raw_value(&key).ok()?, number))
 }
 
-/// What other servers see of the keys of a user that nobody can read as: all but the user-signing key.
+/// The keys of a user for whom there is no token, as other servers see them: all but the user-signing key.
 pub(super) async fn read_federated(
     federation: &Client,
     user: &mut DumpUser,

@@ -103,7 +103,7 @@ struct Receipt {
 }
 
 impl Owner<'_> {
-    /// An initial sync that makes nobody online and delivers nothing.
+    /// An initial sync that leaves the user's presence and to-device messages as they are.
     pub(super) async fn sync(
         &mut self,
         user: &mut DumpUser,
@@ -215,7 +215,7 @@ impl Owner<'_> {
         }
     }
 
-    /// Takes the user's own receipts from those of everybody; gives the public ones of other servers' users.
+    /// Takes the user's own receipts; returns the public ones of other servers' users.
     fn receipts(
         &mut self,
         user: &mut DumpUser,

@@ -1,4 +1,4 @@
-//! The events, of which there are too many to be counted twice. How many a room has, an index tells.
+//! The census of events. There are too many to count them twice; an index has the number for each room.
 
 use super::{
     super::rooms::EVENT_TWICE, ENOUGH, Fate, NAMED, OUTSIDE, Owners, accounted, add, difference,
@@ -12,13 +12,13 @@ use crate::{
     tally::{Kind, Met, Tally},
 };
 
-/// Rooms that are named where rows were not met, and events that are named for all of their kind.
+/// Rooms that are named where rows were not read, and events that are named as examples.
 const EXAMPLES: usize = 5;
-/// Why an event is left out of which only the content is there.
+/// Why an event is left out that has a row in `event_json` only.
 const NO_ROW: &str = "row-missing";
 
-/// Events by their rooms: those of timelines, those outside that something needs, and those that nothing does. Where there
-/// are few enough, the timelines are counted once more.
+/// Counts events by room: those of timelines, those outside that something refers to, and the rest. Where there are few
+/// enough, the timelines are counted once more.
 pub(super) async fn count_events(
     db: &mut Connection,
     who: Owners<'_>,
@@ -119,7 +119,7 @@ async fn events_twice(db: &mut Connection) -> Result<u64, DatabaseError> {
     Ok(twice)
 }
 
-/// How many events of timelines were not met, or too many.
+/// How many more events timelines have than were read; negative if more were read.
 async fn unmet_events(
     db: &mut Connection,
     who: Owners<'_>,

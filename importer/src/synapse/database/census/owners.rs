@@ -13,9 +13,9 @@ use crate::{
     tally::Met,
 };
 
-/// Examples that are given of rows that nobody met.
+/// Examples that are named of rows that were not read.
 const EXAMPLES: usize = 5;
-/// Where the numbers of owners begin that are nobody, after those of parts.
+/// The first number that stands for a missing owner in [`passes`]; smaller ones stand for parts.
 const FIRST_OWNER: usize = 100;
 
 /// What a table holds.
@@ -25,11 +25,11 @@ pub(super) struct OwnerCounts {
     pub(super) rows: u64,
     /// Those that never move, by reason.
     pub(super) parts: BTreeMap<&'static str, u64>,
-    /// Owners that are nobody, by what they should be.
+    /// Owners that don't exist, by what they should be.
     pub(super) owners: Vec<(OwnerKind, Vec<Stranger>)>,
 }
 
-/// Counts a table's rows in one pass: parts that never move, and those of owners that are nobody.
+/// Counts a table's rows in one pass: parts that never move, and rows whose owner doesn't exist.
 pub(super) async fn count(
     db: &mut Connection,
     who: Owners<'_>,
@@ -71,7 +71,7 @@ pub(super) async fn count(
     Ok(counted)
 }
 
-/// Adds the rows of users and rooms that are there and could not be read.
+/// Adds the rows of users and rooms that exist and could not be read.
 async fn count_left_out(
     db: &mut Connection,
     who: Owners<'_>,
@@ -117,7 +117,7 @@ async fn count_left_out(
     Ok(())
 }
 
-/// Owners of whose rows not all were met, or too many.
+/// Owners of whom fewer or more rows were read than the table has.
 pub(super) async fn examples(
     db: &mut Connection,
     server_name: &ServerName,

@@ -13,7 +13,7 @@ pub(in crate::synapse::database) struct Table {
     pub(in crate::synapse::database) why: &'static str,
     /// Rows that never move, by the first part that they are in.
     pub(super) parts: &'static [Part],
-    /// Whose rows they are; those of nobody are left out.
+    /// Whose rows they are; rows without an owner are left out.
     pub(super) owners: &'static [Owner],
 }
 
@@ -29,7 +29,7 @@ pub(super) struct Part {
     pub(super) why: &'static str,
 }
 
-/// A column that says whose the rows are.
+/// A column that names the owner of a row.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Owner {
     pub(super) column: &'static str,

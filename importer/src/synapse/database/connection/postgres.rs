@@ -56,7 +56,8 @@ pub(super) async fn end(connection: &mut PgConnection) -> Result<(), EngineError
     Ok(())
 }
 
-/// Connects twice with one snapshot; once if the server gives no second connection, or no snapshot away.
+/// Connects twice with one snapshot: the first connection exports it, the second imports it. Connects once if the server allows
+/// no second connection, or exports no snapshot.
 pub(super) async fn open_two(
     config: &PostgresConfig,
 ) -> Result<(PgConnection, Option<PgConnection>), DatabaseError> {

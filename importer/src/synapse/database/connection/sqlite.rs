@@ -64,7 +64,7 @@ fn begin(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch("BEGIN; SELECT name FROM sqlite_master LIMIT 1")
 }
 
-/// Takes a snapshot with `first`, and tries to take the same with `second`; says whether it did.
+/// Takes a snapshot with `first`, and tries to take the same with `second`. Returns whether `second` has it.
 ///
 /// Two connections can't be asked whether they see the same. But `data_version` tells one whether it sees what it saw
 /// before (<https://sqlite.org/pragma.html#pragma_data_version>): if nothing was written from before the first one looked

@@ -9,7 +9,7 @@ use crate::{
     tally::{Kind, Tally},
 };
 
-/// Paths that rows describe, by their hashes: there may be millions.
+/// Hashes of the paths that rows describe: there may be millions.
 #[derive(Debug, Default)]
 pub(super) struct KnownPaths(BTreeSet<u64>);
 

@@ -30,7 +30,7 @@ pub(super) const LOCAL: MediaTable = MediaTable {
 pub(super) const REMOTE: MediaTable =
     MediaTable { table: "remote_media_cache", from: "FROM remote_media_cache WHERE TRUE" };
 
-/// Why a row gives no record.
+/// Why a row is no record of the dump.
 pub(super) enum NoRecord {
     Broken(BrokenRow),
     NotUploaded,
@@ -60,7 +60,7 @@ impl WantedRows {
     }
 }
 
-/// Of rows that are there twice, one that keeps its file from everybody is taken.
+/// Sorts doubled rows: one that is quarantined comes first, and is taken.
 const TAKEN: &str = "CASE WHEN quarantined_by IS NULL THEN 1 ELSE 0 END";
 
 pub(super) fn local_sql(schema: &Schema, rows: WantedRows) -> String {
@@ -167,7 +167,7 @@ pub(super) fn remote(row: Row<'_>) -> Result<DumpMedia, NoRecord> {
     })
 }
 
-/// Media is withdrawn whatever the column says, unless it is NULL.
+/// Media is quarantined unless the column is NULL, whatever else it holds.
 fn quarantined_by(column: Option<Known<String>>) -> Option<String> {
     column.map(|Known(by)| by.unwrap_or_default())
 }

@@ -26,7 +26,7 @@ pub(super) struct MediaSink<'a, 'b> {
     phase: &'a Phase,
     pending: Vec<(Option<Kind>, DumpMedia)>,
     known: KnownPaths,
-    /// The first error: rows come by a callback that can't give one.
+    /// The first error: the callback that gets the rows can't return one.
     error: Option<WriteError>,
 }
 
@@ -87,7 +87,7 @@ impl<'a, 'b> MediaSink<'a, 'b> {
         }
     }
 
-    /// Writes what is pending; gives the paths of all records.
+    /// Writes the pending records; returns the paths of all records.
     pub(super) fn finish(mut self) -> Result<KnownPaths, WriteError> {
         self.flush();
         if let Some(copies) = &self.copies {
@@ -148,7 +148,7 @@ enum NotCopied {
     Failed(PutError),
 }
 
-/// Copies a record's file, if it has one; the record then says where the copy is.
+/// Copies a record's file, if it has one; the record then has the path of the copy.
 fn copy(
     store: &MediaStore,
     copies: &ContentDirectory,

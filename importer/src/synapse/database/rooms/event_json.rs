@@ -1,4 +1,4 @@
-//! An event's JSON, read where it stands: nothing is copied, and what is not needed is only passed over.
+//! An event's JSON, scanned in place: its top-level values are borrowed, and not looked into unless they are needed.
 
 use std::{borrow::Cow, fmt};
 
@@ -32,7 +32,7 @@ impl<'a> Pdu<'a> {
         })
     }
 
-    /// The room that it says it is of. Create events of room version 12 say none.
+    /// `room_id`. Create events of room version 12 have none.
     pub(super) fn room_id(&self) -> Option<Cow<'a, str>> {
         Some(self.fields.get::<Text<'a>>("room_id")?.0)
     }
@@ -50,12 +50,12 @@ impl<'a> Pdu<'a> {
         })
     }
 
-    /// The events that allow this one, as they stand there.
+    /// `auth_events`, verbatim.
     pub(super) fn raw_auth_events(&self) -> &'a str {
         self.fields.raw("auth_events").map_or("", RawValue::get)
     }
 
-    /// The event that this one took the place of in the state, as Synapse noted.
+    /// `unsigned.replaces_state`: the event that this one replaced in the state, as Synapse noted.
     pub(super) fn replaces_state(&self) -> Option<OwnedEventId> {
         let unsigned: Fields<'a> = self.fields.get("unsigned")?;
         unsigned.get::<Text<'a>>("replaces_state")?.0.as_ref().try_into().ok()
@@ -98,7 +98,7 @@ impl Serialize for Signed<'_> {
     }
 }
 
-/// The entries of an object. Of one that is there twice, the last counts, as for every reader of Synapse's.
+/// The entries of an object. Of a doubled one the last counts, as for Synapse.
 #[derive(Clone, Debug)]
 struct Fields<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 

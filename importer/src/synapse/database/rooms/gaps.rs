@@ -1,8 +1,7 @@
-//! Where in a timeline the events belong that Synapse backfilled.
+//! Where in a timeline backfilled events belong.
 //!
-//! What was said before the server came into a room is before all that has arrived since. But a server also backfills what was said
-//! while it was away: after it was down, or left a room and came back. Synapse shows that by its depth, so it
-//! belongs before the first event that has arrived and is as deep.
+//! Events from before the server joined a room come before all live events. But a server also backfills events from a time when
+//! it was down, or had left the room. Synapse orders them by depth, so each belongs before the first live event that is as deep.
 
 use ruma::RoomId;
 
@@ -15,11 +14,11 @@ use super::{
 /// The place of an event in the order in which a timeline is dumped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct TimelinePlace {
-    /// Its own number in the stream, or that of the event before which it belongs.
+    /// The event's own stream ordering, or that of the live event before which it belongs.
     pub(super) stream: i64,
-    /// Whether it has arrived, rather than been backfilled.
+    /// Whether the event is live, rather than backfilled.
     pub(super) arrived: bool,
-    /// Depth and number of an event that was backfilled.
+    /// Depth and stream ordering of a backfilled event.
     pub(super) backfilled: (i64, i64),
 }
 
@@ -29,26 +28,26 @@ impl TimelinePlace {
         Self { stream: i64::MIN, arrived: false, backfilled: (i64::MIN, i64::MIN) };
 }
 
-/// Events that were backfilled, up to a depth, and belong before one that has arrived.
+/// Backfilled events up to a depth, which belong before one live event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Gap {
-    /// The number of that one in the stream; less than all for what is before everything.
+    /// The stream ordering of that live event; less than all for the gap before everything.
     pub(super) before: i64,
     /// The greatest depth. All that are less deep belong to gaps before this one.
     pub(super) depth: i64,
 }
 
 impl Gap {
-    /// All that was backfilled, before everything that has arrived.
+    /// All backfilled events, before all live ones.
     pub(super) const ALL: Self = Self { before: i64::MIN, depth: i64::MAX };
 }
 
-/// All gaps of a room, in order. The first one is before everything that has arrived.
+/// All gaps of a room, in order. The first one is before all live events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Gaps(Vec<Gap>);
 
 impl Gaps {
-    /// Looks for what was backfilled and is deeper than what arrived first.
+    /// Finds the gaps. Where no backfilled event is deeper than the first live one, there is one.
     pub(super) async fn read(db: &mut Connection, room_id: &RoomId) -> Result<Self, DatabaseError> {
         let room = room_id.as_str();
         let sql = format!(
@@ -82,7 +81,7 @@ impl Gaps {
         Ok(search.finish())
     }
 
-    /// Everything that was backfilled is before everything that has arrived.
+    /// One gap: all backfilled events are before all live ones.
     fn one() -> Self {
         Self(vec![Gap::ALL])
     }
@@ -91,12 +90,12 @@ impl Gaps {
         self.0.get(number).copied()
     }
 
-    /// The number of the gap to which something of this depth belongs that was backfilled.
+    /// The number of the gap to which a backfilled event of this depth belongs.
     fn of_depth(&self, depth: i64) -> usize {
         self.0.partition_point(|gap| gap.depth < depth)
     }
 
-    /// The number of the last gap before something that has arrived.
+    /// The number of the last gap before a live event.
     pub(super) fn before(&self, stream: i64) -> usize {
         self.0.partition_point(|gap| gap.before <= stream).saturating_sub(1)
     }
@@ -115,12 +114,12 @@ impl Gaps {
     }
 }
 
-/// The search for the events before which others belong, while all that have arrived go by in order.
+/// The search for the live events that end a gap, in one pass over all live events in order.
 struct Search {
     gaps: Vec<Gap>,
-    /// The depths for which the places are not known yet, greatest first.
+    /// Depths of backfilled events whose gap is not known yet, greatest first.
     waiting: Vec<i64>,
-    /// The deepest event that went by.
+    /// The deepest live event so far.
     deepest: Gap,
 }
 
@@ -144,8 +143,8 @@ impl Search {
         }
     }
 
-    /// What is deeper than everything that has arrived is not the newest for that: nothing that arrived follows it. It goes
-    /// before the deepest.
+    /// Backfilled events deeper than every live one are not the newest for that: no live event follows them. They go before
+    /// the deepest live event.
     fn finish(mut self) -> Gaps {
         if self.gaps.last().is_none_or(|last| last.before != self.deepest.before) {
             self.gaps.push(self.deepest);

@@ -91,7 +91,7 @@ impl Outliers<'_> {
                 }
             }
         }
-        // Synapse shows them to nobody. A server that builds on one sends it again, and Conduit judges it anew.
+        // Synapse shows them to no client. A server that builds on one sends it again, and Conduit checks it again.
         for event_id in soft_failed.difference(&seen) {
             items.read(1);
             items.skip(event_id.as_str(), "soft-failed", SOFT_FAILED);

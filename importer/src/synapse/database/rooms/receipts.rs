@@ -42,7 +42,7 @@ pub(super) async fn write(
     db.each(table, &sql, &[room_id.as_str().into()], |row| {
         let receipt = match row.decode::<RemoteReceiptRow>() {
             Ok(receipt) => receipt,
-            // That of a local user was met with the user.
+            // The receipt of a local user was counted with the user.
             Err(_) if is_local(&row.label(), server_name) => return,
             Err(broken) => return items.broken(row, &broken),
         };

@@ -39,7 +39,7 @@ impl StateBefore {
     }
 }
 
-/// GroupsOfEvents of events by their ids.
+/// The state group after each event.
 pub(super) type GroupsOfEvents = BTreeMap<OwnedEventId, i64>;
 
 /// A state event's only prev event.

@@ -2,8 +2,8 @@
 //!
 //! Synapse keeps states as groups: a group has some entries of its own, and the rest in the group before it
 //! (`state_group_edges`), at most a hundred steps long. A group adds and replaces entries, and never takes one away.
-//! So groups are a tree, and the states of the dump are the same tree; nothing is read twice, and no state is spelled
-//! out but the one where the reader is. Every hundredth group is a whole one: it is told by what it differs in.
+//! So groups are a tree, and the states of the dump are the same tree: no group is read twice, and only the state at the cursor is
+//! held in full. Every hundredth group is a whole one; the dump has it as a difference, too.
 
 mod chain;
 mod cursor;
@@ -29,11 +29,11 @@ pub(super) type Key = (String, String);
 /// A whole state.
 pub(super) type Entries = BTreeMap<Key, OwnedEventId>;
 
-/// The states met so far, and one of them in full.
+/// The states read so far, and a cursor that holds one of them in full.
 #[derive(Debug, Default)]
 pub(super) struct States {
     cursor: StateCursor,
-    /// A group that should be the state where we are and one entry more: that after the last event.
+    /// The group after the last event: it should be the state at the cursor and one entry more.
     next: Option<Next>,
     last_id: u64,
     groups: StateGroups,
@@ -87,7 +87,7 @@ impl States {
         self.groups.read(db, groups, |group| self.known.contains_key(&group)).await
     }
 
-    /// Goes to the state before an event. States that have to be written are given to `write`.
+    /// Moves the cursor to the state before an event. `write` gets the states that are new.
     pub(super) async fn before<E: From<DatabaseError>>(
         &mut self,
         db: &mut Connection,
@@ -142,7 +142,7 @@ impl States {
         Ok(id)
     }
 
-    /// Goes to a group that has not been met; *false* if the database does not hold it.
+    /// Moves the cursor to a group that has not been read; *false* if the database does not hold it.
     async fn enter(&mut self, db: &mut Connection, group: i64) -> Result<bool, DatabaseError> {
         self.groups.read(db, vec![group], |group| self.known.contains_key(&group)).await?;
         let known = |group| self.known.get(&group).copied();
@@ -176,7 +176,7 @@ impl States {
         }
     }
 
-    /// Goes to a state that has been met: that of a group. *False* if the database does not hold it any more.
+    /// Moves the cursor to the state of a group that has been read; *false* if the database does not hold it any more.
     async fn go_to(
         &mut self,
         db: &mut Connection,
@@ -190,7 +190,7 @@ impl States {
         Ok(self.cursor.is_room())
     }
 
-    /// Whether a group is what was expected: the state before an event and the event. Every hundredth group is a whole
+    /// Whether a group is the expected one: the state before an event, and the event. Every hundredth group is a whole
     /// one; if it has the expected size and holds the event, it need not be read.
     async fn is_next(&self, db: &mut Connection, group: i64) -> Result<bool, DatabaseError> {
         let here = |next: &&Next| next.group == group && next.after == self.cursor.id();
@@ -206,7 +206,7 @@ impl States {
         Ok(found == Some((number, Some(event_id.to_string()))))
     }
 
-    /// The id of the state where we are; a new one is written.
+    /// The id of the state at the cursor; a new one is written.
     fn settle<E>(&mut self, write: &mut impl FnMut(&DumpState) -> Result<(), E>) -> Result<u64, E> {
         let id = self.last_id.saturating_add(1);
         if let Some(state) = self.cursor.settle(id) {

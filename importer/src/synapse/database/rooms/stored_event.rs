@@ -24,7 +24,7 @@ pub(super) const COLUMNS: &str = "e.event_id, e.stream_ordering, e.topological_o
     ej.internal_metadata, ej.format_version, ej.json";
 /// The reason of an event without a row in `event_json`.
 pub(super) const JSON_MISSING: &str = "event-json-missing";
-/// The reason of a row that says another room than its event.
+/// The reason of a row whose room is another one than its event's.
 pub(super) const FOREIGN: &str = "event-foreign";
 /// Where to select it from.
 pub(super) const TABLES: &str = "events e LEFT JOIN event_json ej ON ej.event_id = e.event_id \
@@ -45,7 +45,7 @@ row! {
         pub(super) rejected: bool,
         /// The state group *after* the event; outliers have none.
         pub(super) group: Option<i64>,
-        /// Some event says that it redacts this one.
+        /// Some event names this one in `redacts`.
         pub(super) is_redacted: bool,
         /// `internal_metadata`.
         pub(super) metadata: EventMetadata,
@@ -62,7 +62,7 @@ pub(super) struct StoredEvent<'a> {
     pub(super) pdu: Pdu<'a>,
 }
 
-/// What `internal_metadata` says. Anything but `true` is *false*.
+/// `internal_metadata`. Any value but `true` is *false*.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct EventMetadata {

@@ -30,7 +30,7 @@ pub(super) const SHOWN: &str = "NOT e.outlier AND r.event_id IS NULL \
     AND COALESCE(ej.internal_metadata, '') NOT LIKE '%\"soft_failed\":true%' \
     AND COALESCE(ej.internal_metadata, '') NOT LIKE '%\"soft_failed\": true%'";
 
-/// What Synapse says of an event's place. Of those that were backfilled, and of those that were not, earlier ones are less.
+/// An event's place in Synapse's order: backfilled events by depth, live ones by arrival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum StreamPosition {
     Backfilled { topological: i64, stream: i64 },
@@ -94,7 +94,7 @@ impl Timeline {
     /// The next rows, oldest first, soft-failed events too. None: there are no more.
     ///
     /// Rows at one place, which would be damage that Synapse does not notice, come in the order of their ids. The database is
-    /// not asked for that: it would have to sort what an index gives in order.
+    /// not asked for that order: it would have to sort, although an index has the rows in order.
     pub(super) async fn page(
         &self,
         db: &mut Connection,

@@ -1,4 +1,4 @@
-//! Account data that a homeserver reads itself and that has not the form that the specification gives it.
+//! Account data that a homeserver interprets and that has another form than the specification's.
 
 use ruma::events::{
     direct::DirectEventContent, ignored_user_list::IgnoredUserListEventContent, tag::TagInfo,

@@ -1,5 +1,5 @@
-//! Rows that are there twice although their table has a unique index: a change of the collation that PostgreSQL sorts by (an
-//! upgrade of the system's C library) breaks indexes, and a row that the index does not find any more is inserted anew.
+//! Duplicate rows in tables with a unique index. A change of the collation that PostgreSQL sorts by (an upgrade of the system's C
+//! library) breaks indexes; a row that the index does not find any more is inserted again.
 
 use super::super::{
     DatabaseError,
@@ -12,7 +12,7 @@ use crate::{dump::format::SourceKind, source::survey::Duplicate};
 /// Keys of one table that are named.
 const NAMED: usize = 20;
 
-/// Rows up to which a table is looked through. In larger ones, rows that are there twice are found when they are read.
+/// Rows up to which a table is searched. In larger ones, duplicates are found when the rows are read.
 pub(super) const LARGEST: i64 = 2_000_000;
 
 /// A table with a unique index.
@@ -30,7 +30,7 @@ const fn unique(table: &'static str, key: &'static [&'static str]) -> Unique {
     Unique { table, key, shown: key, without: None }
 }
 
-/// The same of a table whose keys are nobody's business.
+/// The same for a table whose keys are secret; `shown` columns name its rows.
 const fn secret(
     table: &'static str,
     key: &'static [&'static str],
@@ -96,7 +96,7 @@ const UNIQUE: &[Unique] = &[
     unique("remote_media_cache", &["media_origin", "media_id"]),
 ];
 
-/// Rows that are there twice, by table and key. `has_own_states`: states are in a database of their own.
+/// Duplicate rows, by table and key. `has_own_states`: states are in a database of their own.
 pub(super) async fn read(
     db: &mut Connection,
     schema: &Schema,

@@ -1,4 +1,4 @@
-//! Media files: which are where Synapse says they are, and which are named but nowhere in its tables.
+//! Media files: those that are missing from the media store, and avatars that no table describes.
 
 use std::path::Path;
 
@@ -24,7 +24,7 @@ pub(super) async fn read(
     }
     let roots = std::iter::once(&config.media_store_path).chain(&config.media_providers);
     let stores: Vec<_> = roots.map(|root| root.join("local_content")).collect();
-    // Without a length: the id was given out, and nothing was uploaded. Previews of other sites are made again.
+    // Without a length: a client reserved the id and has uploaded nothing. Previews of other sites are made again.
     let sql = "SELECT media_id, media_length FROM local_media_repository \
                WHERE media_length IS NOT NULL AND url_cache IS NULL";
     db.each("local_media_repository", sql, &[], |row| {
@@ -72,7 +72,7 @@ async fn unknown_avatars(
     Ok(unknown)
 }
 
-/// Whether `local_content/AB/CD/rest` is there. An id that leads elsewhere is not.
+/// Whether `local_content/AB/CD/rest` exists. An id that would leave the directory has no file.
 fn is_stored(store: &Path, id: &str) -> bool {
     let parts = (id.get(..2), id.get(2..4), id.get(4..));
     let (Some(first), Some(second), Some(rest)) = parts else { return false };

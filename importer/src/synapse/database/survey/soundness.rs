@@ -76,7 +76,7 @@ pub(super) async fn check(databases: &mut Databases, schema: &Schema) -> Result<
 }
 
 /// Asks SQLite whether its pages fit together (<https://sqlite.org/pragma.html#pragma_quick_check>). PostgreSQL has no such
-/// question; what a query can't read it says itself.
+/// check; its queries fail where they can't read.
 async fn pages(connection: &mut Connection) -> Result<(), DatabaseError> {
     if connection.kind() != SourceKind::Sqlite {
         return Ok(());

@@ -2,7 +2,7 @@
 
 use crate::synapse::database::{DatabaseError, connection::Connection};
 
-/// Rooms whose present history visibility has a word that nobody knows, or none.
+/// Rooms whose present history visibility is none of the specification's, or missing.
 pub(super) async fn read(db: &mut Connection) -> Result<Vec<(String, String)>, DatabaseError> {
     const WORDS: [&str; 4] = ["world_readable", "shared", "invited", "joined"];
     let sql = "SELECT c.room_id, ej.json FROM current_state_events c \

@@ -7,10 +7,10 @@ use ruma::OwnedEventId;
 use super::{Entries, Key, entry};
 use crate::dump::format::DumpState;
 
-/// Changes that are remembered, to go back. A state that is further away is read again.
+/// Changes that are kept, to move back. A state beyond them is read again.
 const REMEMBERED: usize = if cfg!(test) { 20 } else { 50_000 };
 
-/// A state in full, with the latest states around it as differences.
+/// A cursor: the state that it is at, in full, and the latest states as differences.
 #[derive(Debug, Default)]
 pub(super) struct StateCursor {
     id: u64,
@@ -38,7 +38,7 @@ struct Change {
 }
 
 impl StateCursor {
-    /// At a state, without a way to any other.
+    /// A cursor at a state that knows no other.
     pub(super) fn begin(id: u64, entries: Entries) -> Self {
         Self { id, entries, ..Self::default() }
     }
@@ -77,14 +77,14 @@ impl StateCursor {
         }
     }
 
-    /// Undoes what has been changed.
+    /// Undoes the changes since the cursor's state.
     pub(super) fn give_up(&mut self) {
         for (key, old) in std::mem::take(&mut self.touched) {
             put(&mut self.entries, &key, old);
         }
     }
 
-    /// Makes what has been changed the state `id`. `None`: nothing has, and the state is the old one.
+    /// Commits the changes as the state `id`. `None`: there are none, and the state is the old one.
     pub(super) fn settle(&mut self, id: u64) -> Option<DumpState> {
         let (mut set, mut unset, mut changes) = (Vec::new(), Vec::new(), Vec::new());
         for (key, old) in std::mem::take(&mut self.touched) {
@@ -103,7 +103,7 @@ impl StateCursor {
         }
         let from = std::mem::replace(&mut self.id, id);
         let mut base = Some(from).filter(|from| *from > 0);
-        // A far jump is shorter told from the beginning.
+        // A state in full is shorter than many changes.
         if changes.len() > self.entries.len() {
             base = None;
             set = self.entries.iter().map(entry).collect();
@@ -122,7 +122,7 @@ impl StateCursor {
         }
     }
 
-    /// Goes to another state; *false* if the way is forgotten, and then nothing is changed.
+    /// Moves to another state; *false* if the differences on the way are forgotten, and then the cursor stays.
     pub(super) fn go_to(&mut self, target: u64) -> bool {
         let (mut back, mut forth) = (Vec::new(), Vec::new());
         let (mut here, mut there) = (self.id, target);
