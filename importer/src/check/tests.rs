@@ -455,7 +455,10 @@ fn many_findings_are_counted_and_accepted_ones_are_warnings() {
     let mut found = checks.finish();
     let foreign: Vec<_> = found.iter().filter(|finding| finding.code == "C205").collect();
     assert_eq!(foreign.len(), 1001);
-    assert_eq!((foreign[1000].subject.as_str(), &*foreign[1000].text), ("further ones", "2 more findings of this code"));
+    assert_eq!(
+        (foreign[1000].subject.as_str(), &*foreign[1000].text),
+        ("further ones", "2 more findings of this code")
+    );
     assert_eq!(findings::gravest(&found), Some(Severity::Blocking));
     findings::accept(&mut found, &["C205".to_owned(), "C204".to_owned()].into());
     assert!(found.iter().all(|finding| finding.severity >= Severity::Warning));

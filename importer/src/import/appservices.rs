@@ -7,7 +7,10 @@ use super::{ImportError, row_writer::Rows};
 use crate::{
     conduit::{
         appservice::{json, registrations},
-        schema::{layout::Part, trees},
+        schema::{
+            shapes::{Id, Registration as StoredRegistration},
+            trees,
+        },
     },
     dump::format::DumpAppservice,
     findings::{Finding, codes},
@@ -46,16 +49,11 @@ fn write(
     rows: &mut Rows<'_>,
 ) -> Result<(), ImportError> {
     let yaml = json(registration);
-    let key = [Part::Text(&registration.id)];
-    rows.put(&trees::ID_APPSERVICEREGISTRATIONS, &key, &[Part::Text(&yaml)])?;
+    let key = Id { id: &registration.id };
+    rows.put(&trees::ID_APPSERVICEREGISTRATIONS, &key, &StoredRegistration { yaml: &yaml })?;
     // Without this row, Conduit refuses whatever the service does in its own name
     // (src/api/ruma_wrapper/axum.rs:130-153).
-    let user = format!("@{}:{server_name}", registration.sender_localpart);
-    let key = trees::USERID_PASSWORD.key(&[Part::Text(&user)]);
-    if rows.get(&trees::USERID_PASSWORD, &key)?.is_none() {
-        rows.put_raw(&trees::USERID_PASSWORD, key, Vec::new())?;
-    }
-    Ok(())
+    rows.ensure_account(&format!("@{}:{server_name}", registration.sender_localpart))
 }
 
 #[cfg(test)]

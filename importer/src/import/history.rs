@@ -25,8 +25,7 @@ use self::{lookup::Lookup, room::RoomTimeline};
 use super::{ImportError, VERSION, rooms::hidden::RoomSigner, row_writer::Rows};
 use crate::conduit::{
     schema::{
-        layout::Part,
-        shapes::Global,
+        shapes::{Global, RoomEvent},
         trees::{self, Tree},
     },
     store::{KvError, KvStore, overlay::Pending},
@@ -346,13 +345,13 @@ impl Past {
         event: &EventId,
         reason: GivenUp,
     ) -> Result<(), PastError> {
-        let tree = trees::PREDECESSOR_GIVENUP.tree();
-        let key = tree.key(&[Part::Text(room.as_str()), Part::Text(event.as_str())]);
+        let tree = &trees::PREDECESSOR_GIVENUP;
+        let key = tree.key_of(&RoomEvent { room: room.as_str(), event: event.as_str() });
         let now = (self.clock)();
         let earlier = self.load(room)?.and_then(|room| room.verdict(event));
         let verdict = Verdict::after(earlier, reason, now);
         let value = verdict.text().into_bytes();
-        self.store.commit([((tree, key), Some(value))].into())?;
+        self.store.commit([((tree.tree(), key), Some(value))].into())?;
         // What is missing now is worked out anew.
         let lookup = Lookup(self.store.as_ref());
         if let Some(known) = self.rooms.get_mut(room) {

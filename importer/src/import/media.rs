@@ -20,7 +20,13 @@ use self::{
 };
 use super::{ImportError, context::Context, row_writer::Rows};
 use crate::{
-    conduit::schema::{layout::Part, shapes::ContentMedia, trees},
+    conduit::schema::{
+        shapes::{
+            AuthenticatedFile, Blocked, ContentHash as FileHash, ContentMedia, File, FileTimes,
+            Localpart, Media, OpenFile, ServerLocalpartMedia,
+        },
+        trees,
+    },
     dump::{DumpReader, MediaStore, format::DumpMedia},
     findings::Finding,
     fs::{ContentDirectory, ContentHash},
@@ -160,8 +166,9 @@ impl Writer<'_, '_> {
             }
         }
         for (hash, Content { bytes, created, last_access }) in contents {
-            let key = [Part::Bytes(hash.as_bytes())];
-            let value = [bytes, created, last_access].map(Part::U64);
+            let key = FileHash { sha256: hash.as_bytes() };
+            let value =
+                FileTimes { bytes, created_seconds: created, last_access_seconds: last_access };
             self.rows.put(&trees::FILEHASH_METADATA, &key, &value)?;
         }
         Ok(())
@@ -192,23 +199,26 @@ impl Writer<'_, '_> {
     }
 
     fn record(&mut self, record: &DumpMedia, hash: &ContentHash) -> Result<(), ImportError> {
-        let id = [Part::Text(record.server.as_str()), Part::Text(&record.media_id)];
-        let [server, media] = id;
-        let sha256 = Part::Bytes(hash.as_bytes());
-        let tree = &trees::SERVERNAMEMEDIAID_METADATA;
-        let file = [sha256, Part::Text(file_name(record)), Part::Text(content_type(record))];
-        let mut value = tree.value(&file);
-        if record.unauthenticated {
-            // An empty last part: requests without a token are answered (src/database/key_value/media.rs:1653).
-            value.push(0xff);
-        }
-        self.rows.put_raw(tree, tree.key(&id), value)?;
-        self.rows.mark(&trees::FILEHASH_SERVERNAME_MEDIAID, &[sha256, server, media])?;
+        let (server, media) = (record.server.as_str(), record.media_id.as_str());
+        let id = Media { server, media };
+        let sha256 = hash.as_bytes();
+        let (filename, content_type) = (file_name(record), content_type(record));
+        // An open file has an empty last part: requests without a token are answered
+        // (src/database/key_value/media.rs:1653).
+        let file = if record.unauthenticated {
+            File::Open(OpenFile { sha256, filename, content_type })
+        } else {
+            File::Authenticated(AuthenticatedFile { sha256, filename, content_type })
+        };
+        self.rows.put(&trees::SERVERNAMEMEDIAID_METADATA, &id, &file)?;
+        let content_media = ContentMedia { sha256, server, media };
+        self.rows.mark(&trees::FILEHASH_SERVERNAME_MEDIAID, &content_media)?;
         if let Some(user) = uploader(record, &self.context.server_name) {
-            let localpart = Part::Text(user.localpart());
-            let tree = &trees::SERVERNAME_USERLOCALPART_MEDIAID;
-            self.rows.mark(tree, &[server, localpart, media])?;
-            self.rows.put(&trees::SERVERNAMEMEDIAID_USERLOCALPART, &id, &[localpart])?;
+            let localpart = user.localpart();
+            let of_user = ServerLocalpartMedia { server, localpart, media };
+            self.rows.mark(&trees::SERVERNAME_USERLOCALPART_MEDIAID, &of_user)?;
+            let uploader = Localpart { localpart };
+            self.rows.put(&trees::SERVERNAMEMEDIAID_USERLOCALPART, &id, &uploader)?;
         }
         Ok(())
     }
@@ -217,11 +227,11 @@ impl Writer<'_, '_> {
     fn quarantine(&mut self, record: &DumpMedia) -> Result<(), ImportError> {
         let Some(user) = &record.quarantined_by else { return Ok(()) };
         self.tally.read(Kind::Quarantine, 1);
-        let id = [Part::Text(record.server.as_str()), Part::Text(&record.media_id)];
+        let id = Media { server: record.server.as_str(), media: &record.media_id };
         // Synapse does not note when.
-        let seconds = Part::U64(self.context.created_ts.div_euclid(1000));
+        let seconds = self.context.created_ts.div_euclid(1000);
         let reason = format!("quarantined on Synapse by {user}");
-        let value = [seconds, Part::Text(&reason)];
+        let value = Blocked { seconds, reason: &reason };
         self.rows.put(&trees::BLOCKED_SERVERNAME_MEDIAID, &id, &value)?;
         self.tally.written(Kind::Quarantine, 1);
         Ok(())
@@ -235,7 +245,7 @@ impl Writer<'_, '_> {
             for key in self.rows.keys(tree, hash.as_bytes())? {
                 let Ok(ContentMedia { server, media, .. }) = tree.read_key(&key) else { continue };
                 let blocked = &trees::BLOCKED_SERVERNAME_MEDIAID;
-                let key = blocked.key(&[Part::Text(server), Part::Text(media)]);
+                let key = blocked.key_of(&Media { server, media });
                 if self.rows.get(blocked, &key)?.is_none() {
                     self.findings.twin(format!("mxc://{server}/{media}"));
                 }

@@ -12,7 +12,14 @@ use serde_json::{json, value::RawValue};
 
 use super::{ImportError, row_writer::Rows, skip::SkipReason};
 use crate::{
-    conduit::schema::{layout::Part, pdu_id::PduCount, trees},
+    conduit::schema::{
+        pdu_id::PduCount,
+        shapes::{
+            AppserviceEdu, AppservicePdu, AsSent, FederationEdu, FederationPdu, NOTHING, Queue,
+            Queued, RoomServer,
+        },
+        trees,
+    },
     dump::{DumpReader, format::DumpOutgoing},
     tally::{Kind, Tally},
 };
@@ -62,12 +69,26 @@ fn queue(
 ) -> Result<(), ImportError> {
     let tree =
         if is_among_first { &trees::SERVERCURRENTEVENT_DATA } else { &trees::SERVERNAMEEVENT_DATA };
-    let to = Part::Text(destination);
+    let is_appservice = destination.starts_with('+');
+    let (server, appservice) = (destination, destination);
     match payload {
-        Payload::Pdu(room, count) => rows.mark(tree, &[to, Part::U64(*room), Part::U64(*count)]),
+        Payload::Pdu(short_room, count) => {
+            let (short_room, count) = (*short_room, *count);
+            let key = if is_appservice {
+                Queue::AppservicePdu(AppservicePdu { appservice, short_room, count })
+            } else {
+                Queue::FederationPdu(FederationPdu { server, short_room, count })
+            };
+            rows.put(tree, &key, &Queued::Pdu(NOTHING))
+        }
         Payload::Edu(json) => {
-            let count = Part::U64(rows.next());
-            rows.put(tree, &[to, count], &[Part::Text(json)])
+            let count = rows.next();
+            let key = if is_appservice {
+                Queue::AppserviceEdu(AppserviceEdu { appservice, count })
+            } else {
+                Queue::FederationEdu(FederationEdu { server, count })
+            };
+            rows.put(tree, &key, &Queued::Edu(AsSent { json }))
         }
     }
 }
@@ -90,7 +111,7 @@ fn payload(
         }
         DumpOutgoing::Appservice { appservice, event_id } => {
             let tree = &trees::ID_APPSERVICEREGISTRATIONS;
-            if rows.get(tree, &tree.key(&[Part::Text(appservice)]))?.is_some() {
+            if rows.get(tree, appservice.as_bytes())?.is_some() {
                 pdu(event_id.as_str(), rows)?
             } else {
                 let detail = "the application service is not in Conduit";
@@ -106,14 +127,13 @@ fn is_in_room(
     rows: &mut Rows<'_>,
 ) -> Result<bool, ImportError> {
     let tree = &trees::ROOMSERVERIDS;
-    let key = tree.key(&[Part::Text(room), Part::Text(server.as_str())]);
+    let key = tree.key_of(&RoomServer { room, server: server.as_str() });
     Ok(rows.get(tree, &key)?.is_some())
 }
 
 /// An event of the timeline. Conduit sends no other.
 fn pdu(event_id: &str, rows: &mut Rows<'_>) -> Result<Result<Payload, SkipReason>, ImportError> {
-    let tree = &trees::EVENTID_PDUID;
-    let id = rows.get(tree, &tree.key(&[Part::Text(event_id)]))?;
+    let id = rows.get(&trees::EVENTID_PDUID, event_id.as_bytes())?;
     let place = id.as_deref().and_then(PduCount::read);
     let pdu = place.and_then(|(room, count)| Some(Payload::Pdu(room, count.normal()?)));
     let detail = "the event is not in the timeline of an imported room";

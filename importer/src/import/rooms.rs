@@ -34,7 +34,10 @@ use self::{
 };
 use super::{ImportError, context::Context, row_writer::Rows, skip::SkipReason};
 use crate::{
-    conduit::schema::{layout::Part, trees},
+    conduit::schema::{
+        shapes::{Alias, AliasLocalpart, Room, RoomCount, User},
+        trees,
+    },
     dump::{DumpReader, format::DumpRoom},
     findings::Finding,
     progress::Progress,
@@ -126,7 +129,7 @@ fn import_room(
     };
     write_aliases(head, &context.server_name, rows, tally)?;
     if head.published {
-        rows.mark(&trees::PUBLICROOMIDS, &[Part::Text(head.room_id.as_str())])?;
+        rows.mark(&trees::PUBLICROOMIDS, &Room { room: head.room_id.as_str() })?;
         tally.written(Kind::PublishedRoom, 1);
     }
     tally.written(Kind::Room, 1);
@@ -146,13 +149,13 @@ fn write_aliases(
             tally.skip(Kind::Alias, alias.alias.as_str(), "alias-not-local", detail);
             continue;
         }
-        let localpart = Part::Text(alias.alias.alias());
-        rows.put(&trees::ALIAS_ROOMID, &[localpart], &[Part::Text(room)])?;
+        let localpart = AliasLocalpart { alias_localpart: alias.alias.alias() };
+        rows.put(&trees::ALIAS_ROOMID, &localpart, &Room { room })?;
         if let Some(creator) = &alias.creator {
-            rows.put(&trees::ALIAS_USERID, &[localpart], &[Part::Text(creator.as_str())])?;
+            rows.put(&trees::ALIAS_USERID, &localpart, &User { user: creator.as_str() })?;
         }
-        let key = [Part::Text(room), Part::U64(rows.next())];
-        rows.put(&trees::ALIASID_ALIAS, &key, &[Part::Text(alias.alias.as_str())])?;
+        let key = RoomCount { room, count: rows.next() };
+        rows.put(&trees::ALIASID_ALIAS, &key, &Alias { alias: alias.alias.as_str() })?;
         tally.written(Kind::Alias, 1);
     }
     Ok(())

@@ -7,7 +7,10 @@ use ruma::EventId;
 use super::ImportError;
 use crate::conduit::{
     schema::{
-        layout::Part,
+        shapes::{
+            Event, NOTHING, Nothing, PasswordHash, ShortEvent, ShortStateKey, StateKey, User,
+        },
+        table::{Shape, Table},
         trees::{self, Tree},
     },
     store::{KvStore, Row, overlay::Pending},
@@ -101,24 +104,26 @@ impl<'a> Rows<'a> {
         self.counter
     }
 
+    /// Adds a row.
+    pub(super) fn put<K: Shape, V: Shape>(
+        &mut self,
+        table: &'static Table<K, V>,
+        key: &K::Row<'_>,
+        value: &V::Row<'_>,
+    ) -> Result<(), ImportError> {
+        self.put_raw(table, table.key_of(key), table.value_of(value))
+    }
+
     /// Adds a row with an empty value.
-    pub(super) fn mark(
+    pub(super) fn mark<K: Shape>(
         &mut self,
-        tree: &'static Tree,
-        key: &[Part<'_>],
+        table: &'static Table<K, Nothing<'static>>,
+        key: &K::Row<'_>,
     ) -> Result<(), ImportError> {
-        self.put_raw(tree, tree.key(key), Vec::new())
+        self.put(table, key, &NOTHING)
     }
 
-    pub(super) fn put(
-        &mut self,
-        tree: &'static Tree,
-        key: &[Part<'_>],
-        value: &[Part<'_>],
-    ) -> Result<(), ImportError> {
-        self.put_raw(tree, tree.key(key), tree.value(value))
-    }
-
+    /// Adds a row whose bytes are known.
     pub(super) fn put_raw(
         &mut self,
         tree: &'static Tree,
@@ -151,6 +156,14 @@ impl<'a> Rows<'a> {
         key: &[u8],
     ) -> Result<Option<Vec<u8>>, ImportError> {
         Ok(self.store.get(tree, key)?)
+    }
+
+    /// Gives a user without an account one without a password. Like [`Self::get`].
+    pub(super) fn ensure_account(&mut self, user: &str) -> Result<(), ImportError> {
+        if self.get(&trees::USERID_PASSWORD, user.as_bytes())?.is_none() {
+            self.put(&trees::USERID_PASSWORD, &User { user }, &PasswordHash { hash: "" })?;
+        }
+        Ok(())
     }
 
     /// Keys of rows written before; like [`Self::get`].
@@ -189,21 +202,22 @@ impl<'a> Rows<'a> {
             self.cached = 0;
             self.all_cached = false;
         }
-        let parts = [Part::Text(kind), Part::Text(key)];
+        let name = StateKey { r#type: kind, state_key: key };
         let stored = if self.all_cached {
             None
         } else {
-            let key = trees::STATEKEY_SHORTSTATEKEY.key(&parts);
+            let key = trees::STATEKEY_SHORTSTATEKEY.key_of(&name);
             self.store.get(&trees::STATEKEY_SHORTSTATEKEY, &key)?
         };
         let stored = stored.and_then(|value| value.try_into().ok()).map(u64::from_be_bytes);
         let short = if let Some(short) = stored {
             short
         } else {
-            let short = self.next();
-            self.put(&trees::STATEKEY_SHORTSTATEKEY, &parts, &[Part::U64(short)])?;
-            self.put(&trees::SHORTSTATEKEY_STATEKEY, &[Part::U64(short)], &parts)?;
-            short
+            let short_state_key = self.next();
+            let short = ShortStateKey { short_state_key };
+            self.put(&trees::STATEKEY_SHORTSTATEKEY, &name, &short)?;
+            self.put(&trees::SHORTSTATEKEY_STATEKEY, &short, &name)?;
+            short_state_key
         };
         self.cached = self.cached.saturating_add(1);
         self.state_keys.entry(kind.to_owned()).or_default().insert(key.to_owned(), short);
@@ -217,16 +231,20 @@ impl<'a> Rows<'a> {
 
     /// The short id of an event, new or known.
     pub(super) fn short_event(&mut self, id: &EventId) -> Result<u64, ImportError> {
-        let key = [Part::Text(id.as_str())];
-        let stored =
-            self.get(&trees::EVENTID_SHORTEVENTID, &trees::EVENTID_SHORTEVENTID.key(&key))?;
+        let stored = self.get(&trees::EVENTID_SHORTEVENTID, id.as_bytes())?;
         if let Some(short) = stored.and_then(|value| value.try_into().ok()) {
             return Ok(u64::from_be_bytes(short));
         }
         let short = self.next();
-        self.put(&trees::EVENTID_SHORTEVENTID, &key, &[Part::U64(short)])?;
-        self.put(&trees::SHORTEVENTID_EVENTID, &[Part::U64(short)], &key)?;
+        self.name_event(id, short)?;
         Ok(short)
+    }
+
+    /// Writes the short id of an event, both ways.
+    pub(super) fn name_event(&mut self, id: &EventId, short: u64) -> Result<(), ImportError> {
+        let (event, short) = (Event { event: id.as_str() }, ShortEvent { short_event: short });
+        self.put(&trees::EVENTID_SHORTEVENTID, &event, &short)?;
+        self.put(&trees::SHORTEVENTID_EVENTID, &short, &event)
     }
 
     /// Writes the counter, and the rest of the batch. `is_imported` says that all numbers so far are the importer's, which is

@@ -7,7 +7,11 @@ use secrecy::ExposeSecret as _;
 
 use super::{ImportError, row_writer::Rows};
 use crate::{
-    conduit::schema::{keypair, layout::Part, trees},
+    conduit::schema::{
+        keypair,
+        shapes::{Count, Room, Server},
+        trees,
+    },
     dump::format::DumpServer,
     tally::{Kind, Tally},
 };
@@ -20,7 +24,7 @@ pub(super) fn blocked_rooms(
 ) -> Result<(), ImportError> {
     for room in rooms {
         tally.read(Kind::BlockedRoom, 1);
-        rows.put(&trees::DISABLEDROOMIDS, &[Part::Text(room.as_str())], &[])?;
+        rows.mark(&trees::DISABLEDROOMIDS, &Room { room: room.as_str() })?;
         tally.written(Kind::BlockedRoom, 1);
     }
     Ok(())
@@ -33,10 +37,7 @@ pub(super) fn users_without_accounts(
     rows: &mut Rows<'_>,
 ) -> Result<(), ImportError> {
     for user in users {
-        let key = trees::USERID_PASSWORD.key(&[Part::Text(user.as_str())]);
-        if rows.get(&trees::USERID_PASSWORD, &key)?.is_none() {
-            rows.put_raw(&trees::USERID_PASSWORD, key, Vec::new())?;
-        }
+        rows.ensure_account(user.as_str())?;
     }
     Ok(())
 }
@@ -48,9 +49,9 @@ pub(super) fn edu_positions(
     server_name: &str,
     rows: &mut Rows<'_>,
 ) -> Result<(), ImportError> {
-    let last = rows.last();
+    let count = rows.last();
     for server in servers.iter().filter(|server| *server != server_name) {
-        rows.put(&trees::SERVERNAME_EDUCOUNT, &[Part::Text(server)], &[Part::U64(last)])?;
+        rows.put(&trees::SERVERNAME_EDUCOUNT, &Server { server }, &Count { count })?;
     }
     Ok(())
 }

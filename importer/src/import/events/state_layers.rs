@@ -8,7 +8,6 @@ use std::{
 use crate::{
     conduit::{
         schema::{
-            layout::Part,
             state_diff::{CompressedEvent, StateDiff},
             trees,
         },
@@ -135,8 +134,8 @@ impl State {
             added: layer.added.iter().copied().collect(),
             removed: layer.removed.iter().copied().collect(),
         };
-        let (tree, key) = (&trees::SHORTSTATEHASH_STATEDIFF, [Part::U64(layer.short_state_hash)]);
-        rows.put_raw(tree, tree.key(&key), diff.encode())?;
+        let key = layer.short_state_hash.to_be_bytes().to_vec();
+        rows.put_raw(&trees::SHORTSTATEHASH_STATEDIFF, key, diff.encode())?;
         layers.push(Rc::new(layer));
         Ok(Self { layers })
     }

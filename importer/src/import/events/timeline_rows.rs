@@ -10,7 +10,11 @@ use super::{
     state_layers::State,
 };
 use crate::{
-    conduit::schema::{layout::Part, pdu_id::PduCount, trees},
+    conduit::schema::{
+        pdu_id::PduCount,
+        shapes::{Relation, RoomReferenced, ShortEvent, ShortStateHash, UserTexts},
+        trees,
+    },
     import::{ImportError, row_writer::Rows},
 };
 
@@ -46,11 +50,11 @@ impl TimelineEvent<'_> {
         };
         write_state_before(self.short, state, rows)?;
         let key = count.key(self.short_room);
-        let id = trees::EVENTID_PDUID.key(&[Part::Text(event.id.as_str())]);
+        let id = event.id.as_bytes().to_vec();
         rows.put_raw(&trees::EVENTID_PDUID, id, key.clone())?;
         rows.put_raw(&trees::PDUID_PDU, key, event.stored(&self.unsigned))?;
         for previous in event.prev_events.iter().filter(|previous| !is_extremity(previous)) {
-            let key = [Part::Text(room_id.as_str()), Part::Text(previous)];
+            let key = RoomReferenced { room: room_id.as_str(), event: previous };
             rows.mark(&trees::REFERENCEDEVENTS, &key)?;
         }
         // The search index (src/database/key_value/rooms/search.rs:9-43).
@@ -67,8 +71,8 @@ pub(in crate::import) fn write_state_before(
     short_state_hash: u64,
     rows: &mut Rows<'_>,
 ) -> Result<(), ImportError> {
-    let tree = &trees::SHORTEVENTID_SHORTSTATEHASH;
-    rows.put(tree, &[Part::U64(short_event)], &[Part::U64(short_state_hash)])
+    let (event, state) = (ShortEvent { short_event }, ShortStateHash { short_state_hash });
+    rows.put(&trees::SHORTEVENTID_SHORTSTATEHASH, &event, &state)
 }
 
 /// Writes that the event with the count `source` relates to an earlier one (src/service/rooms/timeline/mod.rs:525-579).
@@ -77,7 +81,7 @@ pub(in crate::import) fn relate(
     source: u64,
     rows: &mut Rows<'_>,
 ) -> Result<(), ImportError> {
-    rows.mark(&trees::TOFROM_RELATION, &[Part::U64(target), Part::U64(source)])
+    rows.mark(&trees::TOFROM_RELATION, &Relation { to_count: target, from_count: source })
 }
 
 /// The state event that another one replaces.
@@ -148,8 +152,8 @@ impl Thread {
         self.participants.insert(root_sender.to_owned(), 0);
         let mut users: Vec<_> = self.participants.iter().collect();
         users.sort_by_key(|(_, first)| **first);
-        let users: Vec<_> = users.into_iter().map(|(user, _)| user.as_str()).collect();
-        let value = trees::THREADID_USERIDS.value(&[Part::Texts(&users)]);
+        let users = users.into_iter().map(|(user, _)| user.as_str()).collect();
+        let value = trees::THREADID_USERIDS.value_of(&UserTexts { users });
         rows.put_raw(&trees::THREADID_USERIDS, root_pdu_id, value)?;
         Ok(format!(
             r#"{{"m.thread":{{"count":{},"current_user_participated":true,"latest_event":{latest}}}}}"#,

@@ -9,8 +9,8 @@ use super::PastError;
 use crate::{
     conduit::{
         schema::{
-            layout::Part,
             pdu_id::PduCount,
+            shapes::{RoomEvent, StateKey},
             trees::{self, Tree},
         },
         store::KvStore,
@@ -191,7 +191,8 @@ impl Lookup<'_> {
         let hash = self.number(&trees::ROOMID_SHORTSTATEHASH, room.as_str().as_bytes())?;
         let Some(hash) = hash else { return Ok(None) };
         let damaged = || PastError::Damaged { what: format!("the create event of {room}") };
-        let key = trees::STATEKEY_SHORTSTATEKEY.key(&[Part::Text("m.room.create"), Part::Text("")]);
+        let key = StateKey { r#type: "m.room.create", state_key: "" };
+        let key = trees::STATEKEY_SHORTSTATEKEY.key_of(&key);
         let key = self.number(&trees::STATEKEY_SHORTSTATEKEY, &key)?.ok_or_else(damaged)?;
         let create = self.state(hash)?.get(key).ok_or_else(damaged)?;
         let create = self.event_id(create)?.ok_or_else(damaged)?;
@@ -209,7 +210,7 @@ impl Lookup<'_> {
     ) -> Result<BTreeMap<OwnedEventId, Verdict>, PastError> {
         let tree = &trees::PREDECESSOR_GIVENUP;
         let mut given_up = BTreeMap::new();
-        for row in self.0.scan(tree, &tree.key(&[Part::Text(room.as_str()), Part::Text("")]))? {
+        for row in self.0.scan(tree, &tree.key_of(&RoomEvent { room: room.as_str(), event: "" }))? {
             let (key, value) = row?;
             let event = tree.read_key(&key).ok().and_then(|key| EventId::parse(key.event).ok());
             let verdict = Verdict::parse(&String::from_utf8_lossy(&value));
@@ -220,8 +221,9 @@ impl Lookup<'_> {
 
     /// The ends of the room's graph.
     pub(super) fn is_leaf(&self, room: &RoomId, event: &str) -> Result<bool, PastError> {
-        let key = [Part::Text(room.as_str()), Part::Text(event)];
-        Ok(self.0.get(&trees::ROOMID_PDULEAVES, &trees::ROOMID_PDULEAVES.key(&key))?.is_some())
+        let tree = &trees::ROOMID_PDULEAVES;
+        let key = tree.key_of(&RoomEvent { room: room.as_str(), event });
+        Ok(self.0.get(tree, &key)?.is_some())
     }
 }
 

@@ -15,8 +15,8 @@ use crate::{
     conduit::{
         canonical_json::Object,
         schema::{
-            layout::Part,
             pdu_id::PduCount,
+            shapes::{RoomEvent, UserRoom},
             trees::{self, Tree},
         },
     },
@@ -331,11 +331,10 @@ impl Writer<'_, '_> {
     /// Removes what there was of an event before it came into the timeline.
     fn leave_elsewhere(&mut self, id: &EventId) {
         let mut remove = |tree: &'static Tree, key| self.removed.push((tree, key));
-        let key = [Part::Text(id.as_str())];
-        remove(&trees::EVENTID_OUTLIERPDU, trees::EVENTID_OUTLIERPDU.key(&key));
-        remove(&trees::SOFTFAILEDEVENTIDS, trees::SOFTFAILEDEVENTIDS.key(&key));
-        let key = [Part::Text(self.room_id.as_str()), Part::Text(id.as_str())];
-        remove(&trees::PREDECESSOR_GIVENUP, trees::PREDECESSOR_GIVENUP.key(&key));
+        remove(&trees::EVENTID_OUTLIERPDU, id.as_bytes().to_vec());
+        remove(&trees::SOFTFAILEDEVENTIDS, id.as_bytes().to_vec());
+        let key = RoomEvent { room: self.room_id.as_str(), event: id.as_str() };
+        remove(&trees::PREDECESSOR_GIVENUP, trees::PREDECESSOR_GIVENUP.key_of(&key));
     }
 
     fn lookup(&self) -> Lookup<'_> {
@@ -361,7 +360,7 @@ fn register(room_id: &RoomId, event: &Event, rows: &mut Rows<'_>) -> Result<u64,
         rows.short_state_key(&event.kind, state_key)?;
     }
     if let Some((user, "join")) = event.membership() {
-        let key = [Part::Text(user.as_str()), Part::Text(room_id.as_str())];
+        let key = UserRoom { user: user.as_str(), room: room_id.as_str() };
         rows.mark(&trees::ROOMUSERONCEJOINEDIDS, &key)?;
     }
     Ok(rows.short_event(&event.id)?)

@@ -18,7 +18,10 @@ use super::{
     source::{Item, RoomSource, Sections, Visit},
 };
 use crate::{
-    conduit::schema::trees,
+    conduit::schema::{
+        shapes::{PasswordHash, User},
+        trees,
+    },
     dump::format::{DumpAlias, DumpEvent, DumpMember, DumpRoom, DumpState},
     import::{ImportError, context::Context, row_writer::Rows},
     tally::Tally,
@@ -36,7 +39,8 @@ pub(in crate::import) fn import(
     let fail = |error: &dyn std::fmt::Display| ImportError::AdminRoom(error.to_string());
     let server = UserId::parse(format!("@conduit:{}", context.server_name));
     let server = server.map_err(|error| fail(&error))?;
-    rows.put(&trees::USERID_PASSWORD, &[server.as_str().into()], &["".into()])?;
+    let id = User { user: server.as_str() };
+    rows.put(&trees::USERID_PASSWORD, &id, &PasswordHash { hash: "" })?;
     let mut builder = Builder {
         context,
         rules: VERSION.rules().ok_or_else(|| fail(&"no rules for its version"))?,

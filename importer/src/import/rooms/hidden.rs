@@ -25,7 +25,7 @@ use ruma::{
 use serde_json::json;
 
 use crate::{
-    conduit::schema::{layout::Part, trees},
+    conduit::schema::trees,
     import::{
         ImportError,
         events::{state_layers::State, timeline_rows::write_state_before},
@@ -96,7 +96,6 @@ impl Hidden {
         rows: &mut Rows<'_>,
     ) -> Result<Self, ImportError> {
         let (id, event) = signer.event()?;
-        let id = [Part::Text(id.as_str())];
         let short = rows.next();
         let visibility = rows.short_state_key(VISIBILITY, "")?;
         let create = rows.short_state_key("m.room.create", "")?;
@@ -107,11 +106,10 @@ impl Hidden {
         let outside = current.change(&changes, rows)?.short_state_hash();
         let alone = BTreeMap::from([(visibility, Some(short))]);
         let own_members = State::default().change(&alone, rows)?.short_state_hash();
-        rows.put(&trees::EVENTID_SHORTEVENTID, &id, &[Part::U64(short)])?;
-        rows.put(&trees::SHORTEVENTID_EVENTID, &[Part::U64(short)], &id)?;
+        rows.name_event(&id, short)?;
         // Canonical JSON, which has no floats and no keys but texts, can always be written.
         let json = serde_json::to_vec(&event).unwrap_or_default();
-        rows.put_raw(&trees::EVENTID_OUTLIERPDU, trees::EVENTID_OUTLIERPDU.key(&id), json)?;
+        rows.put_raw(&trees::EVENTID_OUTLIERPDU, id.as_bytes().to_vec(), json)?;
         let hidden = Self { outside, own_members };
         write_state_before(short, outside, rows)?;
         Ok(hidden)

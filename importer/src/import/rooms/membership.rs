@@ -28,8 +28,12 @@ use serde_json::Value;
 
 use crate::{
     conduit::schema::{
-        layout::Part,
-        trees::{self, Tree},
+        shapes::{
+            AccountDataType, AsSent, Count, Joined, KeyChange, Number, PasswordHash, Room,
+            RoomServer, RoomUser, ServerRoom, User, UserRoom,
+        },
+        table::Table,
+        trees,
     },
     dump::format::{DumpMember, DumpRoom},
     import::{
@@ -106,13 +110,14 @@ impl<'a> Members<'a> {
         }
         let Some((user, membership)) = event.membership() else { return Ok(()) };
         if membership == "join" {
-            let key = [Part::Text(user.as_str()), Part::Text(self.room.as_str())];
+            let key = UserRoom { user: user.as_str(), room: self.room.as_str() };
             rows.mark(&trees::ROOMUSERONCEJOINEDIDS, &key)?;
         }
         self.invite(&event.id, &user, || Some(event.stripped()));
         let Some(count) = current else { return Ok(()) };
         if user.server_name() != self.server_name {
-            rows.put(&trees::USERID_PASSWORD, &[Part::Text(user.as_str())], &[Part::Text("")])?;
+            let id = User { user: user.as_str() };
+            rows.put(&trees::USERID_PASSWORD, &id, &PasswordHash { hash: "" })?;
             return self.write(&user, membership, count, &Value::Array(Vec::new()), rows);
         }
         if membership == "join" {
@@ -155,13 +160,13 @@ impl<'a> Members<'a> {
                 }
             }
         }
-        let room = Part::Text(self.room.as_str());
+        let room = self.room.as_str();
         let joined = u64::try_from(self.joined.len()).unwrap_or(u64::MAX);
-        rows.put(&trees::ROOMID_JOINEDCOUNT, &[room], &[Part::U64(joined)])?;
-        rows.put(&trees::ROOMID_INVITEDCOUNT, &[room], &[Part::U64(self.invited)])?;
+        rows.put(&trees::ROOMID_JOINEDCOUNT, &Room { room }, &Number { number: joined })?;
+        rows.put(&trees::ROOMID_INVITEDCOUNT, &Room { room }, &Number { number: self.invited })?;
         for server in &self.servers {
-            rows.mark(&trees::ROOMSERVERIDS, &[room, Part::Text(server)])?;
-            rows.mark(&trees::SERVERROOMIDS, &[Part::Text(server), room])?;
+            rows.mark(&trees::ROOMSERVERIDS, &RoomServer { room, server })?;
+            rows.mark(&trees::SERVERROOMIDS, &ServerRoom { server, room })?;
         }
         if self.stripped.contains_key("m.room.encryption") {
             self.key_changes(rows)?;
@@ -174,8 +179,8 @@ impl<'a> Members<'a> {
     /// last online (src/database/key_value/users.rs:582-657, src/api/client_server/sync.rs:1080-1090).
     fn key_changes(&self, rows: &mut Rows<'_>) -> Result<(), ImportError> {
         for user in &self.joined {
-            let key = [Part::Text(self.room.as_str()), Part::U64(rows.next())];
-            rows.put(&trees::KEYCHANGEID_USERID, &key, &[Part::Text(user.as_str())])?;
+            let key = KeyChange { room_or_user: self.room.as_str(), count: rows.next() };
+            rows.put(&trees::KEYCHANGEID_USERID, &key, &User { user: user.as_str() })?;
         }
         Ok(())
     }
@@ -228,8 +233,9 @@ impl<'a> Members<'a> {
         }
         let sender = self.invites.get(&member.event_id).and_then(|invite| invite.get("sender"));
         let Some(sender) = sender.and_then(Value::as_str) else { return Ok(false) };
-        let key = ["", member.user_id.as_str(), "m.ignored_user_list"].map(Part::Text);
-        let key = trees::ROOMUSERTYPE_ROOMUSERDATAID.key(&key);
+        let user = member.user_id.as_str();
+        let key = AccountDataType { room: "", user, r#type: "m.ignored_user_list" };
+        let key = trees::ROOMUSERTYPE_ROOMUSERDATAID.key_of(&key);
         let Some(id) = rows.get(&trees::ROOMUSERTYPE_ROOMUSERDATAID, &key)? else {
             return Ok(false);
         };
@@ -269,13 +275,14 @@ impl<'a> Members<'a> {
         state: &Value,
         rows: &mut Rows<'_>,
     ) -> Result<(), ImportError> {
-        let user_room = [Part::Text(user.as_str()), Part::Text(self.room.as_str())];
-        let room_user = [Part::Text(self.room.as_str()), Part::Text(user.as_str())];
-        let (states, counts): (&'static Tree, &'static Tree) = match membership {
+        let (user_id, room) = (user.as_str(), self.room.as_str());
+        let user_room = UserRoom { user: user_id, room };
+        let room_user = RoomUser { room, user: user_id };
+        let (states, counts): (&Table<_, AsSent<'_>>, &Table<_, Count<'_>>) = match membership {
             "join" => {
                 self.joined.insert(user.to_owned());
                 self.servers.insert(user.server_name().to_string());
-                let joined = [Part::U64(joined)];
+                let joined = Joined::Count(Count { count: joined });
                 rows.put(&trees::USERROOMID_JOINED, &user_room, &joined)?;
                 return rows.put(&trees::ROOMUSERID_JOINED, &room_user, &joined);
             }
@@ -288,7 +295,7 @@ impl<'a> Members<'a> {
             _ => return Ok(()),
         };
         let count = rows.next();
-        rows.put(states, &user_room, &[Part::Text(&state.to_string())])?;
-        rows.put(counts, &room_user, &[Part::U64(count)])
+        rows.put(states, &user_room, &AsSent { json: &state.to_string() })?;
+        rows.put(counts, &room_user, &Count { count })
     }
 }

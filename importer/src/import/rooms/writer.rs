@@ -18,7 +18,11 @@ use super::{
     unsigned::UnsignedParts,
 };
 use crate::{
-    conduit::schema::{layout::Part, pdu_id::PduCount, trees},
+    conduit::schema::{
+        pdu_id::PduCount,
+        shapes::{self, Room, RoomEvent, ShortRoom, ShortStateHash},
+        trees,
+    },
     counted::counted,
     dump::format::{DumpEvent, DumpRoom},
     findings::{Finding, codes},
@@ -206,9 +210,7 @@ impl Writer<'_, '_> {
     ) -> Result<u64, ImportError> {
         self.erased = self.erased.saturating_add(u64::from(dumped.erased));
         let short = self.first_pass.numbering.short(slot);
-        let id = Part::Text(event.id.as_str());
-        self.rows.put(&trees::EVENTID_SHORTEVENTID, &[id], &[Part::U64(short)])?;
-        self.rows.put(&trees::SHORTEVENTID_EVENTID, &[Part::U64(short)], &[id])?;
+        self.rows.name_event(&event.id, short)?;
         let Some(state_key) = &event.state_key else { return Ok(short) };
         let key = self.rows.short_state_key(&event.kind, state_key)?;
         let is_current = self.states.is_current(key, slot, &self.first_pass);
@@ -240,11 +242,11 @@ impl Writer<'_, '_> {
         if let Some(because) = self.unsigned_parts.redaction(dumped)? {
             unsigned.add("redacted_because", because);
         }
-        let key = [Part::Text(event.id.as_str())];
-        let tree = &trees::EVENTID_OUTLIERPDU;
-        self.rows.put_raw(tree, tree.key(&key), event.stored(&unsigned))?;
+        let key = event.id.as_bytes().to_vec();
+        self.rows.put_raw(&trees::EVENTID_OUTLIERPDU, key, event.stored(&unsigned))?;
         if dumped.soft_failed {
-            self.rows.mark(&trees::SOFTFAILEDEVENTIDS, &key)?;
+            let id = shapes::Event { event: event.id.as_str() };
+            self.rows.mark(&trees::SOFTFAILEDEVENTIDS, &id)?;
         }
         Ok(())
     }
@@ -326,17 +328,19 @@ impl Writer<'_, '_> {
     fn finish(self) -> Result<ImportedRooms, ImportError> {
         let Self { head, rows, tally, states, first_pass, .. } = self;
         let mut extremities: BTreeSet<&EventId> = self.extremities;
-        let room = Part::Text(head.room_id.as_str());
-        rows.put(&trees::ROOMID_SHORTROOMID, &[room], &[Part::U64(self.short_room)])?;
-        let current = Part::U64(states.current.short_state_hash());
-        rows.put(&trees::ROOMID_SHORTSTATEHASH, &[room], &[current])?;
+        let room = head.room_id.as_str();
+        let short_room = ShortRoom { short_room: self.short_room };
+        rows.put(&trees::ROOMID_SHORTROOMID, &Room { room }, &short_room)?;
+        let current = ShortStateHash { short_state_hash: states.current.short_state_hash() };
+        rows.put(&trees::ROOMID_SHORTSTATEHASH, &Room { room }, &current)?;
         extremities.retain(|id| first_pass.numbering.count(id).is_some());
         if extremities.is_empty() {
             extremities.extend(self.last_event.as_deref());
         }
         for extremity in extremities {
-            let extremity = Part::Text(extremity.as_str());
-            rows.put(&trees::ROOMID_PDULEAVES, &[room, extremity], &[extremity])?;
+            let event = extremity.as_str();
+            let key = RoomEvent { room, event };
+            rows.put(&trees::ROOMID_PDULEAVES, &key, &shapes::Event { event })?;
         }
         self.receipts.write(&head.room_id, rows, tally)?;
         let (servers, users_in_states) = self.members.finish(rows, tally)?;

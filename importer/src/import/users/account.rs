@@ -16,7 +16,12 @@ mod tests;
 use secrecy::ExposeSecret;
 
 use crate::{
-    conduit::schema::{layout::Part, trees},
+    conduit::schema::{
+        shapes::{
+            DeviceMetadata, Displayname, Mxc, PasswordHash, Token, User, UserDevice, Version,
+        },
+        trees,
+    },
     dump::format::{DumpAccessToken, DumpDevice, DumpUser},
     import::{ImportError, row_writer::Rows, skip::SkipReason},
     tally::{Kind, Tally},
@@ -42,8 +47,8 @@ pub(super) fn write(
     }
     if !user.devices.is_empty() && !user.deactivated {
         let version = user.device_list_stream_id.unwrap_or(0).max(len(&user.devices)).max(1);
-        let id = user.user_id.as_str().into();
-        writer.rows.put(&trees::USERID_DEVICELISTVERSION, &[id], &[version.into()])?;
+        let id = User { user: user.user_id.as_str() };
+        rows.put(&trees::USERID_DEVICELISTVERSION, &id, &Version { version })?;
     }
     Ok(())
 }
@@ -67,21 +72,19 @@ impl Writer<'_, '_> {
             let detail = "the account can't be used; reset its password to let its owner in";
             self.tally.skip(Kind::PasswordHash, id, "account-without-rights", detail);
         }
-        self.rows.put(&trees::USERID_PASSWORD, &[id.into()], &[stored.into()])
+        self.rows.put(&trees::USERID_PASSWORD, &User { user: id }, &PasswordHash { hash: stored })
     }
 
     fn profile(&mut self) -> Result<(), ImportError> {
-        let profile = &self.user.profile;
-        let fields = [
-            (trees::USERID_DISPLAYNAME.tree(), &profile.displayname),
-            (trees::USERID_AVATARURL.tree(), &profile.avatar_url),
-        ];
-        for (tree, value) in fields {
-            if let Some(value) = value.as_deref().filter(|value| !value.is_empty()) {
-                self.tally.read(Kind::ProfileField, 1);
-                self.rows.put(tree, &[self.user.user_id.as_str().into()], &[value.into()])?;
-                self.tally.written(Kind::ProfileField, 1);
-            }
+        let user = User { user: self.user.user_id.as_str() };
+        let is_set = |value: &&str| !value.is_empty();
+        if let Some(displayname) = self.user.profile.displayname.as_deref().filter(is_set) {
+            self.rows.put(&trees::USERID_DISPLAYNAME, &user, &Displayname { displayname })?;
+            self.tally.keeps(Kind::ProfileField, String::new, None);
+        }
+        if let Some(mxc) = self.user.profile.avatar_url.as_deref().filter(is_set) {
+            self.rows.put(&trees::USERID_AVATARURL, &user, &Mxc { mxc })?;
+            self.tally.keeps(Kind::ProfileField, String::new, None);
         }
         Ok(())
     }
@@ -118,23 +121,23 @@ impl Writer<'_, '_> {
             }
             return Ok(());
         }
-        let key: [Part<'_>; 2] = [user.user_id.as_str().into(), device.device_id.as_str().into()];
+        let key = UserDevice { user: user.user_id.as_str(), device: &device.device_id };
         let metadata = json_text(&Metadata {
             device_id: &device.device_id,
             display_name: device.display_name.as_deref(),
             last_seen_ip: device.last_seen_ip.as_deref(),
             last_seen_ts: device.last_seen_ts,
         });
-        self.rows.put(&trees::USERDEVICEID_METADATA, &key, &[metadata.as_str().into()])?;
+        self.rows.put(&trees::USERDEVICEID_METADATA, &key, &DeviceMetadata { json: &metadata })?;
         self.tally.written(Kind::Device, 1);
         for (token, reason) in tokens(device, may_act(user)) {
             if let Some(reason) = reason {
                 self.tally.leave(Kind::AccessToken, &item, reason);
                 continue;
             }
-            let text = Part::Text(token.token.expose_secret());
-            self.rows.put(&trees::USERDEVICEID_TOKEN, &key, &[text])?;
-            self.rows.put(&trees::TOKEN_USERDEVICEID, &[text], &key)?;
+            let token = Token { token: token.token.expose_secret() };
+            self.rows.put(&trees::USERDEVICEID_TOKEN, &key, &token)?;
+            self.rows.put(&trees::TOKEN_USERDEVICEID, &token, &key)?;
             self.tally.written(Kind::AccessToken, 1);
         }
         Ok(())

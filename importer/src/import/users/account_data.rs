@@ -6,7 +6,10 @@ use super::push_rules;
 use crate::{
     conduit::{
         account_data::{Readable, readable},
-        schema::trees,
+        schema::{
+            shapes::{AccountData, AccountDataType, AsSent},
+            trees,
+        },
     },
     dump::format::DumpUser,
     import::{ImportError, row_writer::Rows},
@@ -94,12 +97,11 @@ impl Writer<'_, '_> {
     }
 
     fn put(&mut self, room: &str, kind: &str, content: &str) -> Result<(), ImportError> {
-        let count = self.rows.next();
-        let (room, user) = (room.into(), self.user.into());
-        let key = [room, user, count.into(), kind.into()];
+        let user = self.user;
+        let key = AccountData { room, user, count: self.rows.next(), r#type: kind };
         let event = format!("{{\"content\":{content},\"type\":{}}}", json!(kind));
-        self.rows.put(&trees::ROOMUSERDATAID_ACCOUNTDATA, &key, &[event.as_str().into()])?;
-        let index = [room, user, kind.into()];
+        self.rows.put(&trees::ROOMUSERDATAID_ACCOUNTDATA, &key, &AsSent { json: &event })?;
+        let index = AccountDataType { room, user, r#type: kind };
         self.rows.put(&trees::ROOMUSERTYPE_ROOMUSERDATAID, &index, &key)
     }
 }

@@ -6,7 +6,10 @@ use serde_json::value::RawValue;
 
 use super::account::{json_text, may_act};
 use crate::{
-    conduit::schema::{layout::Part, trees},
+    conduit::schema::{
+        shapes::{AsSent, UserFilter, UserPushkey},
+        trees,
+    },
     dump::format::{DumpPusher, DumpUser},
     import::{ImportError, row_writer::Rows, skip::SkipReason},
     tally::{Kind, Tally},
@@ -23,15 +26,15 @@ pub(super) fn write(
         let stored = stored(pusher);
         let item = || format!("{} of {id}", pusher.app_id);
         if tally.keeps(Kind::Pusher, item, unfit_pusher(user, pusher, &stored)) {
-            let key = [Part::Text(id), Part::Text(pusher.pushkey.expose_secret())];
-            rows.put(&trees::SENDERKEY_PUSHER, &key, &[stored.as_str().into()])?;
+            let key = UserPushkey { user: id, pushkey: pusher.pushkey.expose_secret() };
+            rows.put(&trees::SENDERKEY_PUSHER, &key, &AsSent { json: &stored })?;
         }
     }
     for (name, filter) in &user.filters {
         let item = || format!("filter {name} of {id}");
         if tally.keeps(Kind::Filter, item, unfit_filter(filter)) {
-            let key = [id.into(), name.as_str().into()];
-            rows.put(&trees::USERFILTERID_FILTER, &key, &[filter.get().into()])?;
+            let key = UserFilter { user: id, filter: name };
+            rows.put(&trees::USERFILTERID_FILTER, &key, &AsSent { json: filter.get() })?;
         }
     }
     Ok(())

@@ -20,7 +20,10 @@ use super::account::json_text;
 use crate::{
     conduit::{
         account_data::is_readable_object,
-        schema::{layout::Part, trees},
+        schema::{
+            shapes::{AsSent, KeyChange, OneTimeKey, Sorted, ToDevice, User, UserKey},
+            trees,
+        },
     },
     dump::{
         MessageReader,
@@ -56,9 +59,9 @@ pub(super) fn write(
     writer.messages(messages)?;
     if !names.is_empty() {
         // For the user's own devices; see `rooms/membership.rs`.
-        let id = Part::Text(user.user_id.as_str());
-        let key = [id, Part::U64(rows.next())];
-        rows.put(&trees::KEYCHANGEID_USERID, &key, &[id])?;
+        let id = user.user_id.as_str();
+        let key = KeyChange { room_or_user: id, count: rows.next() };
+        rows.put(&trees::KEYCHANGEID_USERID, &key, &User { user: id })?;
     }
     key_backups::write(user.user_id.as_str(), backups, rows, tally)
 }
@@ -81,7 +84,6 @@ impl Writer<'_, '_> {
         let id = user.user_id.as_str();
         let name = device.device_id.as_str();
         let gone = (!moves(user, device)).then_some(GONE);
-        let of_device: [Part<'_>; 2] = [id.into(), name.into()];
         if let Some(keys) = &device.keys {
             let reason = gone
                 .clone()
@@ -89,7 +91,8 @@ impl Writer<'_, '_> {
                 .or_else(|| names.contains(name).then_some(TAKEN));
             if self.tally.keeps(Kind::DeviceKeys, || format!("{name} of {id}"), reason) {
                 names.insert(name.to_owned());
-                self.rows.put(&trees::KEYID_KEY, &of_device, &[keys.get().into()])?;
+                let key_of = UserKey { user: id, key: name };
+                self.rows.put(&trees::KEYID_KEY, &key_of, &AsSent { json: keys.get() })?;
             }
         }
         for (key_id, key) in &device.one_time_keys {
@@ -97,9 +100,9 @@ impl Writer<'_, '_> {
             let item = || format!("{key_id} of {name} of {id}");
             if self.tally.keeps(Kind::OneTimeKey, item, reason) {
                 let quoted = json_text(key_id);
-                let key_of = [of_device[0], of_device[1], quoted.as_str().into()];
-                let value = key.get();
-                self.rows.put(&trees::ONETIMEKEYID_ONETIMEKEYS, &key_of, &[value.into()])?;
+                let key_of = OneTimeKey { user: id, device: name, quoted_key: &quoted };
+                let value = AsSent { json: key.get() };
+                self.rows.put(&trees::ONETIMEKEYID_ONETIMEKEYS, &key_of, &value)?;
             }
         }
         for key_id in device.fallback_keys.keys() {
@@ -128,8 +131,8 @@ impl Writer<'_, '_> {
             if self.tally.keeps(Kind::ToDeviceMessage, item, reason)
                 && let Some(message) = message
             {
-                let key = [id.into(), device_id.as_str().into(), self.rows.next().into()];
-                self.rows.put(&trees::TODEVICEID_EVENTS, &key, &[message.as_str().into()])?;
+                let key = ToDevice { user: id, device: &device_id, count: self.rows.next() };
+                self.rows.put(&trees::TODEVICEID_EVENTS, &key, &Sorted { json: &message })?;
             }
         }
         Ok(())

@@ -9,7 +9,11 @@ use ruma::{EventId, OwnedRoomId, RoomId};
 
 use super::receipt::{Candidate, SUPERSEDED};
 use crate::{
-    conduit::schema::{layout::Part, pdu_id::PduCount, trees},
+    conduit::schema::{
+        pdu_id::PduCount,
+        shapes::{Count, Number, RoomUser, SigilRoomUser, SigilUserRoom, Unread, UserRoom},
+        trees,
+    },
     dump::{
         DumpReader,
         format::{DumpReceipt, DumpUnread, DumpUser},
@@ -103,9 +107,9 @@ impl Writer<'_, '_> {
             self.tally.written(Kind::Receipt, 1);
         }
         if let Some((candidate, _)) = private {
-            let key = [Part::Text(room.as_str()), Part::Text(user.user_id.as_str())];
-            let place = [Part::U64(candidate.count.unwrap_or_default())];
-            let now = [Part::U64(self.rows.next())];
+            let key = RoomUser { room: room.as_str(), user: user.user_id.as_str() };
+            let place = Count { count: candidate.count.unwrap_or_default() };
+            let now = Count { count: self.rows.next() };
             self.rows.put(&trees::ROOMUSERID_PRIVATEREAD, &key, &place)?;
             self.rows.put(&trees::ROOMUSERID_LASTPRIVATEREADUPDATE, &key, &now)?;
             self.tally.written(Kind::Receipt, 1);
@@ -166,9 +170,9 @@ impl Writer<'_, '_> {
         unread: Option<&DumpUnread>,
     ) -> Result<(), ImportError> {
         let user = self.user;
-        let user_room = [Part::Text(user.user_id.as_str()), Part::Text(room.as_str())];
-        let room_user = [Part::Text(room.as_str()), Part::Text(user.user_id.as_str())];
-        let joined = trees::USERROOMID_JOINED.key(&user_room);
+        let (user_id, room_id) = (user.user_id.as_str(), room.as_str());
+        let user_room = UserRoom { user: user_id, room: room_id };
+        let joined = trees::USERROOMID_JOINED.key_of(&user_room);
         let is_joined = self.rows.stored(&trees::USERROOMID_JOINED, &joined)?.is_some();
         let reason = if !self.imported.contains(room) {
             Some(ROOM_LEFT_OUT)
@@ -194,11 +198,13 @@ impl Writer<'_, '_> {
             unread.map_or((0, 0), |unread| (unread.notifications, unread.highlights));
         let now = self.rows.next();
         let counts = &trees::USERROOMID_NOTIFICATIONCOUNT;
-        self.rows.put(counts, &user_room, &[Part::U64(notifications)])?;
+        self.rows.put(counts, &user_room, &Number { number: notifications })?;
         // Conduit opens `roomuserid_lastnotificationread` under this name (src/database/mod.rs:365-366).
         let tree = &trees::USERROOMID_HIGHLIGHTCOUNT;
-        self.rows.put(tree, &user_room, &[Part::U64(highlights)])?;
-        self.rows.put(tree, &room_user, &[Part::U64(now)])?;
+        let user_room = Unread::UserRoom(SigilUserRoom { user: user_id, room: room_id });
+        self.rows.put(tree, &user_room, &Number { number: highlights })?;
+        let room_user = Unread::RoomUser(SigilRoomUser { room: room_id, user: user_id });
+        self.rows.put(tree, &room_user, &Number { number: now })?;
         self.tally.written(Kind::UnreadCount, u64::from(unread.is_some()));
         Ok(())
     }

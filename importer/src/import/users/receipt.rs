@@ -6,7 +6,10 @@ use ruma::{
 };
 
 use crate::{
-    conduit::schema::{layout::Part, trees},
+    conduit::schema::{
+        shapes::{AsSent, RoomCountUser},
+        trees,
+    },
     import::{ImportError, row_writer::Rows, skip::SkipReason},
 };
 
@@ -75,8 +78,7 @@ impl Candidate {
         let content = ReceiptEventContent([(self.event_id, types)].into());
         let event = ReceiptEvent { content, room_id: room.to_owned() };
         let json = super::account::json_text(&event);
-        let count = rows.next();
-        let key = [Part::Text(room.as_str()), Part::U64(count), Part::Text(user.as_str())];
-        rows.put(&trees::READRECEIPTID_READRECEIPT, &key, &[Part::Text(&json)])
+        let key = RoomCountUser { room: room.as_str(), count: rows.next(), user: user.as_str() };
+        rows.put(&trees::READRECEIPTID_READRECEIPT, &key, &AsSent { json: &json })
     }
 }

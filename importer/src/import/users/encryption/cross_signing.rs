@@ -8,8 +8,9 @@ use serde_json::{Map, Value, json, value::RawValue};
 use super::TAKEN;
 use crate::{
     conduit::schema::{
-        layout::Part,
-        trees::{self, Tree},
+        shapes::{AsSent, User, UserKey},
+        table::Table,
+        trees,
     },
     dump::format::DumpUser,
     import::{ImportError, row_writer::Rows, skip::SkipReason},
@@ -17,10 +18,10 @@ use crate::{
 };
 
 /// Cross-signing keys and the trees that point to them.
-const POINTERS: [(&str, &Tree); 3] = [
-    ("master", trees::USERID_MASTERKEYID.tree()),
-    ("self_signing", trees::USERID_SELFSIGNINGKEYID.tree()),
-    ("user_signing", trees::USERID_USERSIGNINGKEYID.tree()),
+const POINTERS: [(&str, &Table<User<'static>, UserKey<'static>>); 3] = [
+    ("master", &trees::USERID_MASTERKEYID),
+    ("self_signing", &trees::USERID_SELFSIGNINGKEYID),
+    ("user_signing", &trees::USERID_USERSIGNINGKEYID),
 ];
 
 const UNPARSABLE: SkipReason =
@@ -47,9 +48,9 @@ pub(super) fn write(
         if tally.keeps(Kind::CrossSigningKey, item, reason)
             && let Some((tree, (public, key))) = parsed
         {
-            let name: [Part<'_>; 2] = [id.into(), public.as_str().into()];
-            rows.put(&trees::KEYID_KEY, &name, &[key.to_string().as_str().into()])?;
-            rows.put(tree, &[id.into()], &name)?;
+            let name = UserKey { user: id, key: &public };
+            rows.put(&trees::KEYID_KEY, &name, &AsSent { json: &key.to_string() })?;
+            rows.put(tree, &User { user: id }, &name)?;
             names.insert(public);
         }
     }
@@ -80,7 +81,7 @@ impl SignedKeys {
     ) -> Result<(), ImportError> {
         for (owner, signed) in self.0 {
             let is_local = owner.server_name() == server_name;
-            let pointer = trees::USERID_MASTERKEYID.key(&[owner.as_str().into()]);
+            let pointer = owner.as_bytes().to_vec();
             let mut name = rows.get(&trees::USERID_MASTERKEYID, &pointer)?;
             let mut row = match &name {
                 Some(name) => rows.get(&trees::KEYID_KEY, name)?,
@@ -90,7 +91,7 @@ impl SignedKeys {
                 let item = || format!("master key of {owner} by {signer}");
                 let parsed = parse(&key, &owner);
                 let own_name = parsed.as_ref().map(|(public, _)| {
-                    trees::KEYID_KEY.key(&[owner.as_str().into(), public.as_str().into()])
+                    trees::KEYID_KEY.key_of(&UserKey { user: owner.as_str(), key: public })
                 });
                 if name.is_none() && !is_local {
                     name.clone_from(&own_name);

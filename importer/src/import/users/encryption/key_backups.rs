@@ -12,7 +12,10 @@ use ruma::RoomId;
 use serde_json::json;
 
 use crate::{
-    conduit::schema::{layout::Part, trees},
+    conduit::schema::{
+        shapes::{Algorithm, AsSent, Backup, BackupSession, Count},
+        trees,
+    },
     dump::format::DumpKeyBackup,
     import::{
         ImportError,
@@ -61,23 +64,23 @@ fn write_version(
     rows: &mut Rows<'_>,
     tally: &mut Tally,
 ) -> Result<(), ImportError> {
-    let id: [Part<'_>; 2] = [user.into(), version.into()];
+    let id = Backup { user, version };
     let algorithm = format!(
         "{{\"algorithm\":{},\"auth_data\":{}}}",
         json!(backup.algorithm),
         backup.auth_data.get()
     );
-    rows.put(&trees::BACKUPID_ALGORITHM, &id, &[algorithm.as_str().into()])?;
+    rows.put(&trees::BACKUPID_ALGORITHM, &id, &Algorithm { json: &algorithm })?;
     // Clients only see whether it changes.
-    let etag = backup.etag.parse::<u64>().unwrap_or(0);
-    rows.put(&trees::BACKUPID_ETAG, &id, &[etag.into()])?;
+    let count = backup.etag.parse().unwrap_or(0);
+    rows.put(&trees::BACKUPID_ETAG, &id, &Count { count })?;
     for (room, sessions) in backup.rooms {
         let reason = unfit_room(&room);
         for (session, key) in sessions {
             let item = || format!("{session} in {room} of version {version} of {user}");
             if tally.keeps(Kind::KeyBackupSession, item, reason.clone()) {
-                let key_id = [id[0], id[1], room.as_str().into(), session.as_str().into()];
-                rows.put(&trees::BACKUPKEYID_BACKUP, &key_id, &[key.get().into()])?;
+                let key_id = BackupSession { user, version, room: &room, session: &session };
+                rows.put(&trees::BACKUPKEYID_BACKUP, &key_id, &AsSent { json: key.get() })?;
             }
         }
     }
