@@ -134,7 +134,9 @@ fn what_is_written_is_what_is_documented() {
     };
     let (code, check) = run("check", &[]);
     assert_eq!(code, 10);
-    assert!(check["findings"][0]["meaning"].as_str().unwrap().starts_with("rooms of a version"));
+    assert!(
+        check["findings"][0]["meaning"].as_str().unwrap().starts_with("rooms with local users")
+    );
     compare(&check, "check");
     let (code, refused) = run("migrate", &[]);
     assert_eq!(code, 10);
