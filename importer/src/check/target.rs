@@ -61,7 +61,7 @@ pub(super) fn check(
     }
     if target.database.starts_with(&target.media) {
         let subject = target.media.display().to_string();
-        checks.found(&codes::MEDIA_USED, subject, "holds the database's directory");
+        checks.found(&codes::MEDIA_USED, subject, "contains the database's directory");
     } else if !target.has_media_inside() {
         place(checks, &target.media, &codes::MEDIA_USED);
     }
@@ -137,7 +137,7 @@ fn reused(checks: &mut Checks, path: &Path, asked: Extent, survey: Option<&Surve
         }
     };
     if let Some(made) = manifest.source.extent.filter(|made| *made != asked) {
-        let text = format!("was made with {made}, and {asked} is asked for");
+        let text = format!("was made with {made}, not with {asked}");
         checks.found(&codes::DUMP_OTHER, subject, text);
         return;
     }
@@ -147,7 +147,7 @@ fn reused(checks: &mut Checks, path: &Path, asked: Extent, survey: Option<&Surve
         checks.found(&codes::DUMP_OTHER, subject, text);
     } else if survey.last_activity_ts > manifest.created_ts {
         let later = survey.last_activity_ts.saturating_sub(manifest.created_ts);
-        let text = format!("somebody was active {} s after it", later.div_ceil(1000));
+        let text = format!("somebody used Synapse {} s after the dump", later.div_ceil(1000));
         checks.found(&codes::DUMP_OLD, subject, text);
     }
 }
@@ -163,20 +163,20 @@ fn service(checks: &mut Checks, service: &ConduitService, deployment: Option<&De
         checks.found(&codes::PORT, service.listen.to_string(), "is in use");
     }
     if service.empty_token {
-        checks.found(&codes::NO_START, "`registration_token`", "is an empty text");
+        checks.found(&codes::NO_START, service.named("registration_token"), "is empty");
     }
     for file in service.tls.iter().filter(|file| !file.is_file()) {
         checks.found(&codes::NO_START, "`tls`", format!("`{}` is no file", file.display()));
     }
     if service.registration && deployment.is_some_and(|deployment| !deployment.registration) {
-        checks.found(&codes::REGISTRATION_OPEN, "`allow_registration`", "is on");
+        checks.found(&codes::REGISTRATION_OPEN, service.named("allow_registration"), "is on");
     }
     if !service.federation {
-        checks.found(&codes::NO_FEDERATION, "`allow_federation`", "is off");
+        checks.found(&codes::NO_FEDERATION, service.named("allow_federation"), "is off");
     }
     let theirs = deployment.map_or(0, |synapse| synapse.max_upload_bytes);
     if theirs > service.max_request_bytes {
         let text = format!("{} bytes, {theirs} on Synapse", service.max_request_bytes);
-        checks.found(&codes::UPLOAD_SIZE, "`max_request_size`", text);
+        checks.found(&codes::UPLOAD_SIZE, service.named("max_request_size"), text);
     }
 }

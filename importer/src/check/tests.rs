@@ -152,6 +152,7 @@ fn service() -> ConduitService {
         server: "own.test:443".into(),
         media_retention: false,
         tls: Vec::new(),
+        has_variables: false,
     }
 }
 

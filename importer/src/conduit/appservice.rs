@@ -24,11 +24,11 @@ pub(crate) fn registrations<'a>(
     texts.map(move |(id, text)| {
         let registration = readable(text, server_name).and_then(|registration| {
             if !ids.insert(registration.id.clone()) {
-                let detail = "another registration has the same id, and was taken";
+                let detail = "another registration with the same id is used";
                 return Err(("duplicate-id", detail.into()));
             }
             if !tokens.insert(registration.as_token.clone()) {
-                let detail = "another registration has the same as_token, and was taken";
+                let detail = "another registration with the same as_token is used";
                 return Err(("duplicate-token", detail.into()));
             }
             Ok(registration)
@@ -40,13 +40,13 @@ pub(crate) fn registrations<'a>(
 /// The registration as Conduit can read it.
 fn readable(text: &str, server_name: &str) -> Result<Registration, Refusal> {
     let mut registration = serde_saphyr::from_str::<Registration>(text).map_err(|_| {
-        let detail = "it is not the YAML of a registration as the specification has it: it needs `id`, `url`, \
+        let detail = "it is not a registration as Matrix specifies it, in YAML: it needs `id`, `url`, \
                       `as_token`, `hs_token`, `sender_localpart` and `namespaces`";
         ("registration-unparsable", detail.to_owned())
     })?;
     let sender = format!("@{}:{server_name}", registration.sender_localpart);
     if registration.sender_localpart == "conduit" || UserId::parse(&sender).is_err() {
-        let detail = format!("it acts as {sender}, which can't be");
+        let detail = format!("it acts as {sender}, which is not a possible user");
         return Err(("registration-sender-impossible", detail));
     }
     let namespaces = &mut registration.namespaces;
@@ -61,8 +61,8 @@ fn readable(text: &str, server_name: &str) -> Result<Registration, Refusal> {
             let set = RegexSet::new(same.map(|namespace| namespace.regex.as_str()));
             set.map_err(|_| {
                 let detail = format!(
-                    "a regular expression of its namespace `{name}` is none that Conduit \
-                     knows, which has no look-around (`(?!…)`, `(?=…)`) and no back-references: write it without"
+                    "Conduit can't compile a regular expression of its namespace `{name}`: write it without look-around \
+                     (`(?!…)`, `(?=…)`) and back-references"
                 );
                 ("registration-regex", detail)
             })?;

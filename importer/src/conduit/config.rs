@@ -32,7 +32,7 @@ pub struct ConduitConfig {
 #[non_exhaustive]
 pub enum ConduitConfigError {
     /// The file can't be read.
-    #[error("reading Conduit's configuration `{}`; run the importer as a user who may read it, or correct `--conduit-config`; where `CONDUIT_CONFIG` in `--conduit-env` names it by its path in a container, `--conduit-config FILE` says where it is here", path.display())]
+    #[error("reading Conduit's configuration `{}`; run the importer as a user who may read it, or correct `--conduit-config`; if `CONDUIT_CONFIG` in `--conduit-env` is a path in a container, name the file on this machine with `--conduit-config FILE`", path.display())]
     Io {
         /// The file.
         path: PathBuf,
@@ -67,7 +67,8 @@ impl ConduitConfig {
     pub fn read(files: &ConduitFiles) -> Result<Self, ConduitConfigError> {
         let settings = files.read()?;
         let wrong = |reason| ConduitConfigError::Parse { path: files.name(), reason };
-        form::check(&settings).map_err(wrong)?;
+        let has_variables = !files.environment.is_empty();
+        form::check(&settings, has_variables).map_err(wrong)?;
         let text = |key: &str| settings.get(key).and_then(Value::as_str).unwrap_or_default();
         let backend = match text("database_backend") {
             "rocksdb" => Backend::Rocksdb,
@@ -89,7 +90,7 @@ impl ConduitConfig {
             media: media.read(&database_path).map_err(wrong)?,
             database_path,
             backend,
-            service: ConduitService::of(&settings),
+            service: ConduitService::of(&settings, has_variables),
         })
     }
 }
@@ -97,7 +98,7 @@ impl ConduitConfig {
 fn section(table: &Table) -> Result<media::Section, String> {
     // What serde says may quote a value.
     table.clone().try_into().map_err(|_quotes| {
-        "`media.retention` or `media.directory_structure` has not the form that Conduit reads"
+        "`media.retention` or `media.directory_structure` has a form that Conduit can't read"
             .to_owned()
     })
 }
@@ -136,6 +137,7 @@ mod tests {
             server: "a.test:443".into(),
             media_retention: false,
             tls: Vec::new(),
+            has_variables: false,
         };
         let expected = ConduitConfig {
             server_name: "a.test".into(),
@@ -161,6 +163,7 @@ mod tests {
             server: "m.a.test:8448".into(),
             media_retention: false,
             tls: vec!["c".into(), "k".into()],
+            has_variables: false,
         };
         assert_eq!(read(&format!("{GLOBAL}{more}")).map(|config| config.service), Ok(other));
         let with_backend = format!("{GLOBAL}[global.media]\nbackend = \"filesystem\"\n");
@@ -236,13 +239,29 @@ mod tests {
         let without = read("[global]\nserver_name = \"a.test\"\njwt_secret = \"hush\"\n");
         insta::assert_debug_snapshot!(without, @r#"
         Err(
-            "Conduit's configuration `FILE`: `database_backend` is missing",
+            "Conduit's configuration `FILE`: `database_backend` is missing; set it to `rocksdb` or `sqlite`",
         )
         "#);
         let sled = read(
             "[global]\nserver_name = \"a\"\ndatabase_path = \"/\"\ndatabase_backend = \"sled\"\n",
         );
         assert!(sled.unwrap_err().contains("`sled`"));
+    }
+
+    #[test]
+    fn settings_are_named_with_their_variables_if_there_are_any() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let environment = vec![file.path().to_owned()];
+        let files = ConduitFiles { config: None, environment };
+        for (text, expected) in [
+            ("", "`server_name` (`CONDUIT_SERVER_NAME`) is missing; set it to the server's name"),
+            ("CONDUIT_MEDIA_PATH=1", "`media.path` (`CONDUIT_MEDIA_PATH`) is not a text"),
+            ("CONDUIT_TURN={ uris = 1 }", "`turn.uris` is not a list of texts"),
+        ] {
+            std::fs::write(file.path(), text).unwrap();
+            let error = ConduitConfig::read(&files).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
     }
 
     /// The settings of Conduit's own example (conduit-example.toml). Unchanged, it names no server; with one, the empty token

@@ -162,7 +162,7 @@ pub fn open(backend: Backend, directory: &Path, mode: Mode) -> Result<Box<dyn Kv
             return Err(error("there is no Conduit database; name the directory of one".into()));
         }
         (Mode::Read | Mode::Write, Some(found)) if found != backend => {
-            return Err(error(format!("it is a {found} database; say `--backend {found}`")));
+            return Err(error(format!("it is a {found} database; use `--backend {found}`")));
         }
         (Mode::Create, Some(found)) => {
             return Err(error(format!(

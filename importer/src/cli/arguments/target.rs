@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
+use tracing::info;
 
 use crate::{
     conduit::{
@@ -29,15 +30,15 @@ const NAMES: [&str; 3] = ["database", "conduit_config", "conduit_env"];
 #[derive(Clone, Debug, Args)]
 #[group(skip)]
 pub(in crate::cli) struct TargetOptions {
-    /// Directory of the database. With a configuration: where its `database_path` is seen from here, if that is a path in a
-    /// container
+    /// Directory of the database. With a configuration: where its `database_path` is on this machine, if that is a path in
+    /// a container
     #[arg(long, value_name = "DIR")]
     database: Option<PathBuf>,
     /// Conduit's configuration, which names the database, its engine and the server
     #[arg(long, value_name = "FILE")]
     conduit_config: Option<PathBuf>,
-    /// File with the variables `CONDUIT_…` that Conduit is started with, a line each, as `docker inspect` prints them; they
-    /// count before those of `--conduit-config`, which is not needed then. May be given several times
+    /// File with the variables `CONDUIT_…` that Conduit is started with, one a line, as `docker inspect` prints them; they
+    /// override `--conduit-config`, which is optional then. May be given several times
     #[arg(long, value_name = "FILE")]
     conduit_env: Vec<PathBuf>,
     /// Storage engine [default: the one found, or rocksdb]
@@ -111,6 +112,13 @@ impl TargetOptions {
         };
         let config = ConduitConfig::read(&files)?;
         let directory = normal(self.database.as_ref().unwrap_or(&config.database_path));
+        if self.database.is_none() && !self.conduit_env.is_empty() && !directory.exists() {
+            info!(
+                "the database's directory `{}` (`CONDUIT_DATABASE_PATH`) does not exist on this machine; if it is a path in a \
+                 container, `--database DIR` names the directory here",
+                directory.display()
+            );
+        }
         let media = match (&self.media_directory, &config.media.path) {
             (Some(said), _) => normal(said),
             // What is below the database goes with it, wherever that is seen.

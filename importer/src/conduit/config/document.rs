@@ -127,6 +127,16 @@ fn path(name: &str) -> String {
     name.to_owned()
 }
 
+/// A setting as errors and findings name it: with its variable, if it has one and there are variables.
+pub(crate) fn named(path: &str, has_variables: bool) -> String {
+    let has_variable = path.split_once('.').is_none_or(|(table, _)| TABLES.contains(&table));
+    if has_variables && has_variable {
+        format!("`{path}` (`{PREFIX}{}`)", path.replace('.', "_").to_ascii_uppercase())
+    } else {
+        format!("`{path}`")
+    }
+}
+
 fn set(settings: &mut Table, path: &str, value: Value) {
     let nested = path
         .rsplit('.')

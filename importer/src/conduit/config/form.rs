@@ -6,6 +6,8 @@ use std::net::IpAddr;
 use ruma::{OwnedServerName, RoomVersionId};
 use toml::{Table, Value};
 
+use super::document::named;
+
 /// What a setting can be.
 #[derive(Clone, Copy)]
 enum Form {
@@ -79,39 +81,45 @@ const FORMS: &[(&str, Form)] = &[
 ];
 
 /// Settings without which Conduit does not start; those of a table only if the table is there.
-const NEEDED: &[&str] = &[
-    "server_name",
-    "database_backend",
-    "database_path",
-    "tls.certs",
-    "tls.key",
-    "turn.uris",
-    "media.backend",
+const NEEDED: &[(&str, &str)] = &[
+    ("server_name", "the server's name"),
+    ("database_backend", "`rocksdb` or `sqlite`"),
+    ("database_path", "the directory of the database"),
+    ("tls.certs", "the file of the certificates"),
+    ("tls.key", "the file of the certificate's key"),
+    ("turn.uris", "a list of URIs of TURN servers"),
+    ("media.backend", "`filesystem` or `s3`"),
 ];
 /// The same for media in an S3 bucket.
-const NEEDED_BY_S3: &[&str] =
-    &["media.endpoint", "media.bucket", "media.region", "media.key", "media.secret"];
+const NEEDED_BY_S3: &[(&str, &str)] = &[
+    ("media.endpoint", "the URL of the S3 service"),
+    ("media.bucket", "the bucket's name"),
+    ("media.region", "the bucket's region"),
+    ("media.key", "the access key's id"),
+    ("media.secret", "the access key's secret"),
+];
 
 /// Says which setting Conduit does not take, without its value, which may be a secret.
 ///
 /// # Errors
 ///
 /// The setting and what it can be.
-pub(super) fn check(settings: &Table) -> Result<(), String> {
+pub(super) fn check(settings: &Table, has_variables: bool) -> Result<(), String> {
+    let named = |path: &str| named(path, has_variables);
     for (path, form) in FORMS {
         if let Some(value) = at(settings, path)
             && !form.fits(value)
         {
-            return Err(format!("`{path}` is not {}", form.name()));
+            return Err(format!("{} is not {}", named(path), form.name()));
         }
     }
     let s3 = at(settings, "media.backend").and_then(Value::as_str) == Some("s3");
-    let by_s3: &[&str] = if s3 { NEEDED_BY_S3 } else { &[] };
-    for path in NEEDED.iter().chain(by_s3) {
+    let by_s3: &[(&str, &str)] = if s3 { NEEDED_BY_S3 } else { &[] };
+    for (path, what) in NEEDED.iter().chain(by_s3) {
         let table = path.split_once('.').map(|(table, _)| table);
         let is_needed = table.is_none_or(|table| settings.contains_key(table));
         if is_needed && at(settings, path).is_none() {
-            return Err(format!("`{path}` is missing"));
+            return Err(format!("{} is missing; set it to {what}", named(path)));
         }
     }
     retention(settings)?;

@@ -7,7 +7,7 @@ use std::{
 
 use toml::{Table, Value};
 
-use super::form::at;
+use super::{document::named, form::at};
 
 /// How Conduit will be operated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,11 +35,13 @@ pub struct ConduitService {
     pub media_retention: bool,
     /// `tls.certs` and `tls.key`.
     pub tls: Vec<PathBuf>,
+    /// Whether there are variables of the environment that set any of this.
+    pub has_variables: bool,
 }
 
 impl ConduitService {
     /// Reads settings that [`super::form`] has checked. Defaults are Conduit's (src/config/mod.rs:256-320, 730-800).
-    pub(super) fn of(settings: &Table) -> Self {
+    pub(super) fn of(settings: &Table, has_variables: bool) -> Self {
         let text = |path: &str| at(settings, path).and_then(Value::as_str);
         let is_on = |path: &str| at(settings, path).and_then(Value::as_bool).unwrap_or(false);
         let number = |path: &str| at(settings, path).and_then(Value::as_integer);
@@ -70,6 +72,12 @@ impl ConduitService {
             ),
             media_retention: at(settings, "media.retention").is_some(),
             tls: ["tls.certs", "tls.key"].into_iter().filter_map(text).map(PathBuf::from).collect(),
+            has_variables,
         }
+    }
+
+    /// A setting as findings name it.
+    pub fn named(&self, setting: &str) -> String {
+        named(setting, self.has_variables)
     }
 }
