@@ -11,7 +11,11 @@ mod import;
 mod new_media;
 mod target;
 
-use std::{collections::BTreeSet, fmt, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use async_trait::async_trait;
 
@@ -98,6 +102,8 @@ pub struct Plan<'a> {
     pub synapse_config: &'a [PathBuf],
     /// The options that say where the directories of Synapse's container are, for the same.
     pub map_path: &'a [String],
+    /// Synapse's signing key file, if it is known, for the same.
+    pub signing_key: Option<&'a Path>,
     /// How a shell runs this program again, for the same.
     pub program: &'a str,
 }
@@ -172,8 +178,8 @@ pub fn migrate(plan: &Plan<'_>, watch: &mut dyn Watch) -> anyhow::Result<Migrate
     };
     stopwatch.lap("dump");
     let again = format!(
-        "the dump in `{}` is complete: run the command again with `--reuse-dump`, which takes it unless \
-         somebody was active on Synapse since",
+        "the dump in `{}` is complete: run the command again with `--reuse-dump`, which reuses it unless somebody \
+             used Synapse since",
         plan.dump.display()
     );
     watch.has_dump(&again)?;
@@ -189,6 +195,7 @@ pub fn migrate(plan: &Plan<'_>, watch: &mut dyn Watch) -> anyhow::Result<Migrate
         steps: (3, STEPS),
         synapse_config: plan.synapse_config,
         map_path: plan.map_path,
+        signing_key: plan.signing_key,
         program: plan.program,
     };
     let imported = import.run(&plan.dump, stopwatch).map_err(|error| error.context(Hint(again)))?;

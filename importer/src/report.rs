@@ -206,6 +206,8 @@ pub struct Outcome<'a> {
     pub synapse_config: &'a [PathBuf],
     /// The options that say where the directories of Synapse's container are: `--map-path /THERE=/HERE`.
     pub map_path: &'a [String],
+    /// Synapse's signing key file, if it is known.
+    pub signing_key: Option<&'a Path>,
 }
 
 impl Report {

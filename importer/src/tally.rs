@@ -12,7 +12,7 @@ pub use self::{
     words::Reason,
 };
 
-/// The reason of an event that the dump has twice: the first one is taken. `verify` counts such an event once.
+/// The reason of an event that the dump has twice: the first one is used. `verify` counts such an event once.
 pub(crate) const DUPLICATE_EVENT: &str = "duplicate-event";
 
 /// What an item is; the rows of every report.

@@ -54,7 +54,7 @@ pub fn check(
     let mut plan = survey.as_ref().map(|survey| check::plan(survey, homeserver.extent.history));
     match place {
         Some(Ok(target)) => {
-            let text = "keep tokens from Synapse for as long as they live";
+            let text = "keep Synapse's tokens indefinitely";
             checks.add(codes::OLD_TOKENS.of("clients", text));
             let history = homeserver.extent.history;
             let disks = checks.target(&target, survey.as_ref(), deployment, history);
@@ -82,7 +82,7 @@ fn look(homeserver: &Homeserver<'_>, checks: &mut Checks) -> (Option<Survey>, bo
             return (None, true);
         }
     };
-    if let Some(Configuration { config, deployment }) = configuration {
+    if let Some(Configuration { config, deployment, .. }) = configuration {
         checks.configuration(config, deployment);
     }
     match survey(homeserver) {

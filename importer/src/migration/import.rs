@@ -82,6 +82,8 @@ pub struct Import<'a> {
     pub synapse_config: &'a [PathBuf],
     /// The options that say where the directories of Synapse's container are.
     pub map_path: &'a [String],
+    /// Synapse's signing key file, if it is known.
+    pub signing_key: Option<&'a Path>,
     /// How a shell runs this program again.
     pub program: &'a str,
 }
@@ -207,6 +209,7 @@ impl Import<'_> {
             program: self.program,
             synapse_config: self.synapse_config,
             map_path: self.map_path,
+            signing_key: self.signing_key,
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::{
 /// Where media files come from, and how.
 #[derive(Clone, Debug, Default)]
 pub struct MediaOrigin {
-    /// Synapse's media store, if it is elsewhere than the dump says.
+    /// Synapse's media store, if it is not where the dump says.
     pub store: Option<PathBuf>,
     /// Whether files become hard links, where that can be, rather than copies.
     pub link: bool,
@@ -39,7 +39,7 @@ impl NewMedia {
         let (path, partial) = match goal.strip_prefix(home) {
             Ok(below) if below != Path::new("") => (database.join(below), None),
             _ if home.starts_with(goal) => bail!(
-                "the media directory `{}` holds the database's directory; name one of its own",
+                "the media directory `{}` contains the database's directory; name a separate one",
                 goal.display()
             ),
             _ => {
@@ -71,6 +71,6 @@ impl NewMedia {
 
 /// What Conduit's configuration will do to media that moves.
 pub(super) fn retention(target: &Target) -> Option<Finding> {
-    let text = "Conduit's configuration deletes uploads of your own users after a time; files keep their times, so Conduit deletes what is older at its first start";
+    let text = "Conduit's configuration deletes uploads of your own users after a time; the files keep their dates, so Conduit deletes older ones at its first start";
     target.deletes_uploads.then(|| codes::UPLOADS_DELETED.of("media.retention", text))
 }

@@ -1,9 +1,6 @@
 //! What an operator still has to do, in this order.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
 use serde::Serialize;
 
@@ -58,12 +55,12 @@ pub(super) fn list(outcome: &Outcome<'_>, dump: &Path, later: &Later) -> Vec<Tod
             .count()
     };
     let has = |code: &str| outcome.findings.iter().any(|finding| finding.code == code);
-    let mut list = vec![Todo::new("Keep Synapse stopped, all of its workers too.")];
+    let mut list = vec![Todo::new("Keep Synapse and all its workers stopped.")];
     let rooms = skipped(Kind::Room, "");
     if rooms > 0 {
         list.push(Todo::new(format!(
-            "{} stayed behind; the report says which, and why. If anybody needs them: start Synapse instead, mend them there \
-             (those of old versions: upgrade them), and migrate again.",
+            "{} stayed behind; the report lists them with the reasons. If anybody needs them: start Synapse instead of Conduit, \
+             repair them there (upgrade those of old room versions), and migrate again.",
             count(rooms, "room")
         )));
     }
@@ -91,15 +88,15 @@ pub(super) fn list(outcome: &Outcome<'_>, dump: &Path, later: &Later) -> Vec<Tod
     let tokens = skipped(Kind::AccessToken, "token-expires");
     if tokens > 0 {
         list.push(Todo::new(format!(
-            "Tell who uses {} with an expiring login to log in again.",
+            "Tell the users of {} with an expiring login to log in again.",
             count(tokens, "device")
         )));
     }
     let passwords = outcome.imported.written.get(&Kind::PasswordHash).copied().unwrap_or(0);
     if passwords > 0 {
         list.push(Todo::new(
-            "When somebody can't log in on a new device: a stock Conduit can't verify Synapse's password hashes; \
-             `reset-password` in the admin room.",
+            "If somebody can't log in on a new device, use `reset-password` in the admin room: a stock Conduit can't verify \
+             Synapse's password hashes.",
         ));
     }
     let is_later = later.events > 0 || later.uncounted;
@@ -132,8 +129,10 @@ fn ownership(outcome: &Outcome<'_>) -> Todo {
     }
     let known = conduits_user(&fs::read_to_string("/etc/passwd").unwrap_or_default());
     let text = match known {
-        Some(_) => "Give what was written to Conduit's user.",
-        None => "Give what was written to the user that Conduit runs as, if `conduit` is its name:",
+        Some(_) => "Change the owner of the new files to the user that Conduit runs as.",
+        None => {
+            "Change the owner of the new files to the user that Conduit runs as, here taken to be `conduit`:"
+        }
     };
     Todo::by(text, [format!("chown -R {}: {owned}", known.unwrap_or("conduit"))])
 }
@@ -143,10 +142,10 @@ fn proxy(outcome: &Outcome<'_>) -> Todo {
     let elsewhere = outcome.listen.filter(|listen| *listen != Direction::ToConduit.upstream());
     let upstream = elsewhere.map(|listen| format!(" --upstream {listen}")).unwrap_or_default();
     Todo::by(
-        "Point the reverse proxy at Conduit, with the rule that this prints (or for `caddy`, `traefik`, `apache`, `haproxy`): \
-         clients keep Synapse's pagination tokens, which a stock Conduit refuses, so without it they can't scroll back past \
-         where they were. Keep the rule for a year, or for as long as somebody may come back with a client that was last \
-         opened before the move.",
+        "Point the reverse proxy at Conduit, with the rule that this command prints (or for `caddy`, `traefik`, `apache`, \
+         `haproxy`): clients keep Synapse's pagination tokens, which a stock Conduit refuses; without the rule they can't \
+         scroll back beyond the messages that they have. Keep the rule for a year, or for as long as somebody may come back \
+         with a client that was last opened before the move.",
         [format!("{} proxy-config --for nginx{upstream}", outcome.program)],
     )
 }
@@ -179,7 +178,8 @@ pub(super) fn conduits_user(passwd: &str) -> Option<&'static str> {
 /// How history that is left for later is fetched.
 fn fetch(outcome: &Outcome<'_>, later: &Later) -> Todo {
     let what = if later.uncounted {
-        "The dump was made with `--history recent`: what is older than the newest events of each room".to_owned()
+        "The dump was made with `--history recent`: events older than each room's newest ones"
+            .to_owned()
     } else {
         format!(
             "The dump was made with `--history recent`: {} of {} (see the table of rooms)",
@@ -190,18 +190,20 @@ fn fetch(outcome: &Outcome<'_>, later: &Later) -> Todo {
     let refused = match later.unbegun_threads {
         0 => String::new(),
         threads => format!(
-            " Until then, a stock Conduit answers replies in {} with an error (400), as the event is missing that began it.",
+            " Until then, a stock Conduit answers replies in {} with an error (400), because the thread's first event is missing.",
             count(threads, "thread")
         ),
     };
     let program = outcome.program;
     let absolute =
-        |path: &PathBuf| word(std::path::absolute(path).as_ref().unwrap_or(path).display());
-    let mut files: Vec<String> = outcome.synapse_config.iter().map(absolute).collect();
-    let unknown = if files.is_empty() {
-        "`CONFIG` and `KEY` are Synapse's configuration and"
-    } else {
-        "`KEY` is Synapse's"
+        |path: &Path| word(std::path::absolute(path).as_deref().unwrap_or(path).display());
+    let mut files: Vec<String> = outcome.synapse_config.iter().map(|file| absolute(file)).collect();
+    let key = outcome.signing_key.map_or_else(|| "KEY".to_owned(), absolute);
+    let unknown = match (files.is_empty(), outcome.signing_key.is_none()) {
+        (true, true) => " `CONFIG` and `KEY` stand for Synapse's configuration and signing key.",
+        (true, false) => " `CONFIG` stands for Synapse's configuration.",
+        (false, true) => " `KEY` stands for Synapse's signing key.",
+        (false, false) => "",
     };
     if files.is_empty() {
         files.push("CONFIG".into());
@@ -221,13 +223,14 @@ fn fetch(outcome: &Outcome<'_>, later: &Later) -> Todo {
     let where_it_runs = if mapped.is_empty() {
         ""
     } else {
-        " Its configuration has the paths of a container, so the second command is for there."
+        " Synapse's configuration has the paths of a container: run the second command in the container."
     };
     Todo::by(
         format!(
-            "{what} can't be scrolled to yet.{refused} Fetch that from the old Synapse: start it, alone and unreachable from \
-             outside, and with Conduit stopped run `importer backfill`, or `importer drain` through a patched one. Run it again \
-             until it says that nothing is missing. {unknown} signing key.{where_it_runs}",
+            "{what} can't be scrolled to yet.{refused} To fetch them, start the old Synapse with the configuration that the \
+             first command prints: it sends nothing and nobody else can reach it. Then stop Conduit and run `importer backfill`, \
+             or `importer drain` with a patched Conduit that runs. Repeat it until it prints that nothing is missing.\
+             {unknown}{where_it_runs}",
         ),
         [
             format!(
@@ -236,7 +239,7 @@ fn fetch(outcome: &Outcome<'_>, later: &Later) -> Todo {
             ),
             format!("synapse_homeserver{} -c quiet.yaml", each("-c")),
             format!(
-                "{program} backfill --database {} --homeserver http://{address} --signing-key KEY",
+                "{program} backfill --database {} --homeserver http://{address} --signing-key {key}",
                 word(outcome.database.directory.display())
             ),
         ],
@@ -246,8 +249,8 @@ fn fetch(outcome: &Outcome<'_>, later: &Later) -> Todo {
 /// What can't be fetched.
 fn lost(later: &Later) -> String {
     format!(
-        "{} of {} that all of your users have left can't be fetched later: Synapse serves that to nobody. If \
-         anybody needs it, migrate again with `--history full`.",
+        "{} of {} can't be fetched later: Synapse serves no history over federation for rooms that all \
+         its local users have left. If anybody needs these events, migrate again with `--history full`.",
         count(later.lost_events, "older event"),
         count(later.lost_rooms, "room")
     )

@@ -145,6 +145,7 @@ fn report(dump: &DumpReader, complete: bool) -> Report {
         program: "/usr/local/bin/importer",
         synapse_config: &[],
         map_path: &[],
+        signing_key: None,
     };
     Report::of(dump, outcome).unwrap()
 }
@@ -196,7 +197,7 @@ fn the_page_says_first_how_it_ended() {
         "<a href=\"#behind-room\"><b>1</b> of 2</a>",
         "id=\"behind-room\"",
         // What comes again is told apart, with what it is called.
-        "<b>23 thumbnails</b>: Conduit makes them again when somebody asks",
+        "<b>23 thumbnails</b>: Conduit generates them again when they are requested",
         " href=\"#unmissed-thumbnail\">23</a>",
         "<pre><code>/usr/local/bin/importer proxy-config --for nginx</code></pre>",
         "href=\"left-out.csv\"",
@@ -294,6 +295,7 @@ fn history_that_is_left_for_later_is_told_and_how_to_fetch_it() {
             program: "/usr/local/bin/importer",
             synapse_config: &[],
             map_path: &mapped,
+            signing_key: Some("/srv/signing.key".as_ref()),
         };
         words(&super::next_steps::list(&outcome, "/dump".as_ref(), &later))
     };
@@ -307,7 +309,7 @@ fn history_that_is_left_for_later_is_told_and_how_to_fetch_it() {
             format!(
                 "quiet-config{listen} --synapse-config CONFIG --map-path /data=/srv/data > quiet.yaml"
             ),
-            format!("--homeserver http://{address} "),
+            format!("--homeserver http://{address} --signing-key /srv/signing.key"),
         ] {
             assert!(said.contains(&wanted), "{wanted}: {said}");
         }
@@ -326,11 +328,11 @@ fn history_that_is_left_for_later_is_told_and_how_to_fetch_it() {
         assert!(some.contains(told), "{told}: {some}");
     }
     let left = list(&[(0, Some(5))]);
-    assert!(left.contains("5 older events of 1 room that all of your users have left"), "{left}");
+    assert!(left.contains("5 older events of 1 room can't be fetched later"), "{left}");
     assert!(left.contains("--history full") && left.contains("only copy"), "{left}");
     // The APIs don't say how much there is.
     let unknown = list(&[(1, None)]);
-    assert!(unknown.contains("what is older than the newest events"), "{unknown}");
+    assert!(unknown.contains("events older than each room's newest ones"), "{unknown}");
     assert!(!unknown.contains("thread"), "{unknown}");
 }
 
@@ -361,6 +363,7 @@ fn the_list_says_where_things_are_on_this_machine() {
             program: "/usr/local/bin/importer",
             synapse_config: &[],
             map_path: &[],
+            signing_key: None,
         };
         words(&super::next_steps::list(&outcome, "/dump".as_ref(), &super::Later::default()))
     };

@@ -81,6 +81,8 @@ pub struct Configuration {
     pub config: SynapseConfig,
     /// What checks look at.
     pub deployment: Deployment,
+    /// The file of the signing key; `None` if the configuration itself holds the key.
+    pub signing_key_path: Option<PathBuf>,
 }
 
 impl Configuration {
@@ -92,7 +94,8 @@ impl Configuration {
     pub fn read(given: &Given) -> Result<Self, ConfigError> {
         let document = Document::read(given)?;
         let config = SynapseConfig::of(&document, given)?;
-        Ok(Self { config, deployment: Deployment::of(&document)? })
+        let signing_key_path = keys::path(&document, config.server_name.as_str())?;
+        Ok(Self { config, deployment: Deployment::of(&document)?, signing_key_path })
     }
 }
 

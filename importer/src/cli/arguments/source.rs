@@ -23,8 +23,8 @@ use crate::{
 /// Arguments that name a Synapse.
 #[derive(Clone, Debug, Args)]
 pub(in crate::cli) struct SourceArguments {
-    /// Synapse's configuration; its database is read. A file, or a directory for all `*.yaml` in it; given several
-    /// times, in the order in which Synapse is started with them [default: SYNAPSE_CONFIG_PATH, as in Synapse's image]
+    /// Synapse's configuration, whose database is read. A file, or a directory for all `*.yaml` in it; may be given
+    /// several times, in the order in which Synapse is started with them [default: SYNAPSE_CONFIG_PATH, as in Synapse's image]
     #[arg(long, value_name = "PATH")]
     synapse_config: Vec<PathBuf>,
     #[command(flatten)]
@@ -42,18 +42,18 @@ pub(in crate::cli) struct SourceArguments {
     /// How much of each room's timeline to read
     #[arg(long, value_enum, default_value = "full")]
     history: History,
-    /// With `--history recent`: the most events that a room is dumped with beyond its newest ones, to have what these
-    /// answer, edit or react to. A stock Conduit refuses replies in a thread whose first event it does not have
+    /// With `--history recent`: how many older events of a room to dump at most, to include what its newest ones
+    /// answer, edit or react to. A stock Conduit refuses replies in a thread whose first event is missing
     #[arg(long, value_name = "EVENTS", default_value_t = REACH_BACK)]
     reach_back: u32,
-    /// Where media files are to be [default: refer for a database, copy for APIs, which know no other]
+    /// How the dump holds media files [default: refer with a database, copy with the APIs, which can't refer]
     #[arg(long, value_enum)]
     media: Option<MediaFiles>,
-    /// Dump files of other servers too, as far as this one has them; only the database knows which
+    /// Also dump the files of other servers that this one has cached; only the database lists them
     #[arg(long, conflicts_with = "homeserver")]
     remote_media: bool,
-    /// Let the newest access token of a session that its client would refresh last for ever, as Conduit's do, rather
-    /// than to log the session out. Whoever has got hold of such a token can use it until the user logs out
+    /// Move the newest access token of each session that its client would refresh, instead of logging the session out.
+    /// Tokens never expire on Conduit: whoever obtains such a token can use it until the user logs out
     #[arg(long, conflicts_with = "homeserver")]
     keep_expiring_tokens: bool,
 }
@@ -61,12 +61,12 @@ pub(in crate::cli) struct SourceArguments {
 /// Arguments that say where what Synapse's configuration names is here.
 #[derive(Clone, Debug, Args)]
 pub(in crate::cli) struct PlaceArguments {
-    /// Where a directory is here that Synapse's configuration knows by another path, as in a container; may be given
-    /// several times
+    /// Where a directory named in Synapse's configuration is on this machine, if Synapse runs in a container; may be
+    /// given several times
     #[arg(long, value_name = "/THERE=/HERE", conflicts_with = "homeserver")]
     map_path: Vec<MappedPath>,
-    /// How PostgreSQL is reached from here, as `postgresql://USER@HOST:PORT/DATABASE` or `host=… port=…`; what it does not
-    /// say is as in the configuration. No password: that comes from the configuration, `PGPASSWORD` or `~/.pgpass`
+    /// How PostgreSQL is reached from here, as `postgresql://USER@HOST:PORT/DATABASE` or `host=… port=…`; the
+    /// configuration supplies the rest. No password: it comes from the configuration, `PGPASSWORD` or `~/.pgpass`
     #[arg(long, value_name = "URL", value_parser = without_password, conflicts_with = "homeserver")]
     synapse_database: Option<Conninfo>,
     /// File with the password for `--synapse-database`
@@ -105,7 +105,7 @@ fn of_environment() -> Vec<PathBuf> {
 fn without_password(text: &str) -> Result<Conninfo, String> {
     let settings: Conninfo = text.parse().map_err(|error: ConninfoError| error.to_string())?;
     if settings.get("password").is_some() {
-        return Err("a password on a command line can be seen by others; put it into a file and name that by `--synapse-database-password-file`".into());
+        return Err("a password on a command line can be seen by others; put it into a file and name the file with `--synapse-database-password-file`".into());
     }
     Ok(settings)
 }
@@ -119,6 +119,16 @@ impl SourceArguments {
     /// The options that say where the directories of Synapse's container are.
     pub(in crate::cli) fn mapped(&self) -> Vec<String> {
         self.place.map_path.iter().map(ToString::to_string).collect()
+    }
+
+    /// Synapse's signing key file: the given one, or the one that its configuration names.
+    pub(in crate::cli) fn signing_key<'a>(
+        &'a self,
+        configuration: &'a Result<Option<Configuration>, ConfigError>,
+    ) -> Option<&'a Path> {
+        let configured = configuration.as_ref().ok().and_then(Option::as_ref);
+        let configured = || configured.and_then(|known| known.signing_key_path.as_deref());
+        self.signing_key.as_deref().or_else(configured)
     }
 
     /// The homeserver that these arguments name, with its [`Self::configuration`].
@@ -191,7 +201,9 @@ impl Connect for SourceArguments {
                 http: HttpOptions::default(),
             };
             if options.extent.media == MediaFiles::Refer {
-                bail!("the APIs can't tell where files are; say `--media copy` or `--media none`");
+                bail!(
+                    "the APIs don't say where media files are; use `--media copy` or `--media none`"
+                );
             }
             return Ok(Box::new(ApiSource::connect(options).await.map_err(SourceError::from)?));
         }
@@ -204,7 +216,7 @@ impl Connect for SourceArguments {
 /// Nothing says which Synapse to read.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "which Synapse? Say `--synapse-config` (its database is read) or `--homeserver` (its APIs are read)"
+    "no Synapse is named; give `--synapse-config` to read its database, or `--homeserver` to read its APIs"
 )]
 pub(in crate::cli) struct NoSource;
 

@@ -50,6 +50,7 @@ impl Arguments {
             steps: (1, 2),
             synapse_config: &[],
             map_path: &[],
+            signing_key: None,
             program: &output::program(),
         };
         let imported = import.run(&self.dump, Stopwatch::start())?;
@@ -74,7 +75,7 @@ pub(super) fn text(
     match &imported.database {
         Some(path) => writeln!(
             out,
-            "{} rows were read back and are what the dump says. The database is {}.",
+            "{} rows were read back and match the dump. The database is {}.",
             grouped(imported.rows_verified),
             path.display()
         )?,

@@ -30,10 +30,10 @@ Example:
 pub(in crate::cli) struct Arguments {
     #[command(flatten)]
     source: SourceArguments,
-    /// New directory for the dump, which stays [default: the database's directory with `.dump` added]
+    /// New directory for the dump, which is kept [default: the database's directory with `.dump` added]
     #[arg(long, value_name = "DIR")]
     dump: Option<PathBuf>,
-    /// Take the dump that an earlier run finished, if there is one and Synapse has not gone on since
+    /// Reuse the dump of an earlier run, if it is finished and Synapse was not used since
     #[arg(long)]
     reuse_dump: bool,
     #[command(flatten)]
@@ -87,6 +87,7 @@ impl Arguments {
             progress: global.progress(),
             synapse_config: self.source.files(),
             map_path: &self.source.mapped(),
+            signing_key: self.source.signing_key(&configuration),
             program: &output::program(),
         };
         match migrate(&plan, &mut Terminal::default())? {
@@ -130,7 +131,7 @@ struct Terminal {
 
 impl Watch for Terminal {
     fn takes_earlier_dump(&mut self, step: &str, plan: &Plan<'_>) {
-        output::tell(&format!("{step}: taking the one in `{}`", plan.dump.display()));
+        output::tell(&format!("{step}: reusing the one in `{}`", plan.dump.display()));
     }
 
     fn has_dump(&mut self, again: &str) -> anyhow::Result<()> {

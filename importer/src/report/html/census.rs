@@ -15,7 +15,7 @@ use crate::{
 pub(super) fn table(report: &Report) -> Markup {
     let Some(census) = &report.census else {
         let body = html! {
-            p { "Synapse was read by its APIs, which show no tables: what they don’t give can’t be counted." }
+            p { "Synapse was read through its APIs, which show no tables: what they don’t provide can’t be counted." }
         };
         return folded("census", "Synapse’s tables", "not counted", &body);
     };
@@ -24,7 +24,7 @@ pub(super) fn table(report: &Report) -> Markup {
     let note = if census.meets() {
         format!("{all}, every row accounted for")
     } else {
-        format!("{} of {all} with rows of which nothing says what became of them", grouped(faulty))
+        format!("{} of {all} with rows unaccounted for", grouped(faulty))
     };
     let body = html! {
         p { "What became of the rows of Synapse’s database. Tables without rows are not shown." }

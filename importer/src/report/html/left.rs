@@ -57,7 +57,7 @@ pub(super) fn behind(report: &Report) -> Markup {
             }
             @if !with_rooms.is_empty() {
                 details.group {
-                    summary { span { b { "With these rooms" } ": what was said in them, and who was there" } }
+                    summary { span { b { "With these rooms" } ": their messages and memberships" } }
                     ul {
                         @for (kind, number) in &with_rooms {
                             li id=[(!seen.contains(kind)).then(|| format!("behind-{}", name(*kind)))] {
@@ -70,7 +70,7 @@ pub(super) fn behind(report: &Report) -> Markup {
             @for (((kind, _), skips), anchor) in groups.iter().zip(&anchors).filter(|(((kind, _), _), _)| rank(*kind) > 0) {
                 (group(report, *kind, skips, anchor.as_deref()))
             }
-            p.note { "Synapse’s data is as it was." }
+            p.note { "Synapse’s data is unchanged." }
         }
     }
 }

@@ -12,7 +12,7 @@ const ABOUT: [(&[&str], &str); 7] = [
     (&["tokenid"], "search"),
     (&["state"], "states of rooms"),
     (&["todevice", "key", "backup", "device", "token"], "devices and encryption"),
-    (&["media", "file"], "what is known of files"),
+    (&["media", "file"], "records of files"),
     (&["pdu", "event", "relat", "thread", "referenced"], "messages and events"),
     (&["room", "alias", "publicroom", "server"], "rooms and members"),
     (&["user"], "accounts"),
@@ -31,7 +31,7 @@ fn in_dump(directory: &str) -> &'static str {
         "users" => "accounts",
         "media" => "copies of files",
         "media.jsonl" => "list of files",
-        "outbox.jsonl" => "what waits for other servers",
+        "outbox.jsonl" => "queue for other servers",
         _ => OTHER,
     }
 }

@@ -52,13 +52,13 @@ fn under(report: &Report) -> Markup {
     html! {
         @match report.verdict {
             Verdict::NotComplete => {
-                "What was written was read back, and is not what it should be. It is kept for inspection; Synapse’s data is as \
-                it was."
+                "The database was read back and differs from what was read from Synapse. It is kept for inspection; Synapse’s data is \
+                unchanged."
             }
             _ => {
-                "What was written was read back and compared with what was read from Synapse."
+                "The database was read back and compared with what was read from Synapse."
                 @if !behind && report.verdict == Verdict::SomethingMissing && report.later.rooms == 0 {
-                    " See " a href="#findings" { "what was found on the way" } "."
+                    " See " a href="#findings" { "the findings" } "."
                 }
                 @if behind { " " a href="#behind" { "What stays behind, and why" } "." }
                 @if report.later.rooms > 0 || report.later.uncounted || report.later.lost_rooms > 0 {
@@ -204,9 +204,9 @@ pub(super) fn notice(report: &Report) -> Markup {
                 }
                 li { "Element X shows no invites. The room appears when it is joined in another app, or by its address." (patched()) }
                 li { "Element Web can show the messages of a thread in the wrong order." }
-                li { "People on other servers don’t see who is typing here, and see what was read with the next message only." }
+                li { "People on other servers don’t see who is typing here, and see read receipts only with the next message." }
             }
-            p.note { "Conduit is another server; nothing that moved is lost by this. " span.star { "*" } " Not with a Conduit that has this project’s patches." }
+            p.note { "These are differences between the two servers; nothing that moved is lost. " span.star { "*" } " Not with a Conduit that has this project’s patches." }
         }
     }
 }
@@ -234,7 +234,7 @@ pub(super) fn findings(findings: &[Finding]) -> Markup {
     }
     html! {
         section #findings {
-            h2 { "What was found on the way" }
+            h2 { "Findings" }
             @for group in &groups { (group_of(group)) }
         }
     }

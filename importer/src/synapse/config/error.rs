@@ -33,7 +33,7 @@ pub enum ConfigError {
     },
     /// Not UTF-8.
     #[error(
-        "`{}`, line {line}: there are characters in another encoding than UTF-8, perhaps in a comment; Synapse reads UTF-8, too, unless its locale says otherwise: save the file as UTF-8 (`iconv -f latin1 -t utf-8`)",
+        "`{}`, line {line}: characters are not encoded in UTF-8, perhaps in a comment; Synapse reads UTF-8, too, unless its locale says otherwise: save the file as UTF-8 (`iconv -f latin1 -t utf-8`)",
         path.display()
     )]
     Encoding {
@@ -44,7 +44,7 @@ pub enum ConfigError {
     },
     /// Not YAML.
     #[error(
-        "`{}`, line {line}: this is no YAML that Synapse's reader takes; see what Synapse itself says of the file: `python -m synapse.config -c FILE`",
+        "`{}`, line {line}: this is not YAML that Synapse's parser accepts; see Synapse's own error:  `python -m synapse.config -c FILE`",
         path.display()
     )]
     Syntax {
@@ -72,7 +72,7 @@ pub enum ConfigError {
     },
     /// A key holds something else than Synapse's documentation says.
     #[error(
-        "`{key}` of the configuration has a form that Synapse would not take either; correct it"
+        "`{key}` of the configuration has a form that Synapse does not accept either; correct it"
     )]
     Form {
         /// The key.
@@ -80,7 +80,7 @@ pub enum ConfigError {
     },
     /// A setting of a connection that the importer does not know.
     #[error(
-        "`{key}` is a setting of the database connection that the importer does not know, and without it, it might read another database or trust another server; say by `--synapse-database` how this PostgreSQL is reached without it, or take it out of a copy of the configuration"
+        "the importer does not know the connection setting `{key}`, and without it might read another database or trust another server; give `--synapse-database` with settings that reach this PostgreSQL without it, or remove it in a copy of the configuration"
     )]
     Setting {
         /// The key, or the environment variable.
@@ -88,7 +88,7 @@ pub enum ConfigError {
     },
     /// No file describes a service of PostgreSQL's library.
     #[error(
-        "the configuration (or `PGSERVICE`) names a service of PostgreSQL's library that no service file here describes; name the file by `PGSERVICEFILE`, or say by `--synapse-database` what it stands for"
+        "the configuration (or `PGSERVICE`) names a PostgreSQL connection service that no service file on this machine defines; name the file with `PGSERVICEFILE`, or give the service's settings with `--synapse-database`"
     )]
     Service,
     /// A database that is not supported.
@@ -103,7 +103,7 @@ pub enum ConfigError {
     },
     /// Tables are spread in a way that is not supported.
     #[error(
-        "`databases` of the configuration must have exactly one database for the data store `main` and one for `state`, of the same engine, and `--synapse-database` must not name one for both; this one has not"
+        "`databases` of the configuration must have exactly one database for the data store `main` and one for `state`, of the same engine, and `--synapse-database` must not name one for both; this is not so here"
     )]
     DataStores,
     /// Not a signing key.
@@ -118,7 +118,7 @@ pub enum ConfigError {
     },
     /// Not YAML, in the registration of an application service.
     #[error(
-        "`{}`, line {line}: this is no YAML that Synapse's reader takes, so it is no registration of an application service",
+        "`{}`, line {line}: this is not YAML that Synapse's parser accepts, so it is not a registration of an application service",
         path.display()
     )]
     RegistrationSyntax {
@@ -199,10 +199,10 @@ fn remedy(path: &Path, error: &io::Error, proposed: Option<&MappedPath>) -> Stri
             format!("if Synapse runs in a container, add `{proposed}`")
         }
         (io::ErrorKind::NotFound, None) if path.is_absolute() => {
-            "if Synapse runs in a container, say where its directories are here: `--map-path /THERE=/HERE`".into()
+            "if Synapse runs in a container, name its directories on this machine: `--map-path /THERE=/HERE`".into()
         }
         (io::ErrorKind::NotFound, None) => {
-            "run the importer from the directory that Synapse runs in".into()
+            "run the importer from Synapse's working directory".into()
         }
         _ => "run the importer as root; `check` and `dump` can be run as Synapse's user".into(),
     }

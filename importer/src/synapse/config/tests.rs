@@ -202,15 +202,15 @@ fn what_is_wrong_is_named_and_no_value_is_shown() {
         ("[planted-secret]", "the configuration has no `database`"),
         (
             "database: {name: psycopg2, args: {sslcrl: planted-secret}}",
-            "`database.args.sslcrl` is a setting",
+            "connection setting `database.args.sslcrl`",
         ),
         (
             "database: {args: {database: planted-secret, uri: true}}",
-            "`database.args.uri` is a setting",
+            "connection setting `database.args.uri`",
         ),
         (
             "database: {name: psycopg2, args: {service: planted-secret}}",
-            "names a service of PostgreSQL's library",
+            "names a PostgreSQL connection service",
         ),
         ("database: planted-secret", "`database` of the configuration has a form"),
         ("database: {name: psycopg2, args: {dsn: planted-secret}}", "`database.args.dsn` of"),
@@ -334,7 +334,7 @@ fn paths_of_a_container_are_mapped_or_a_map_is_proposed() {
     let proposed = Configuration::read(&given).unwrap().deployment.proposed_paths;
     assert_eq!(proposed.iter().map(ToString::to_string).collect::<Vec<_>>(), [option]);
     given.map = PathMap::new(proposed);
-    let Configuration { config: synapse, deployment } = Configuration::read(&given).unwrap();
+    let Configuration { config: synapse, deployment, .. } = Configuration::read(&given).unwrap();
     assert_eq!(synapse.media_store_path, here.join("media"));
     assert_eq!(sqlite_path(&synapse.database), Some(here.join("homeserver.db").as_path()));
     assert!(deployment.proposed_paths.is_empty());
