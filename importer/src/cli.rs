@@ -44,10 +44,10 @@ const EVERYWHERE: &str = "Options of every command";
 /// Options of every command.
 #[derive(Clone, Copy, Debug, Args)]
 struct Global {
-    /// Say more on standard error; twice for everything
+    /// Print more on standard error; give it twice for everything
     #[arg(short, long, global = true, help_heading = EVERYWHERE, action = clap::ArgAction::Count)]
     verbose: u8,
-    /// Say nothing on standard error but errors, and which earlier dump is taken
+    /// Print nothing on standard error but errors, and which earlier dump is reused
     #[arg(short, long, global = true, help_heading = EVERYWHERE, conflicts_with = "verbose")]
     quiet: bool,
     /// Show no progress

@@ -118,10 +118,10 @@ const TO_CONDUIT: Rule = Rule {
             change: Change::Drop,
         },
     ],
-    about: "For Conduit after Synapse: clients go on asking with Synapse's pagination tokens, which a stock Conduit refuses; then\n\
-            they can't scroll back past what they have, in rooms and threads. This makes Conduit's tokens of those that say where\n\
-            in a room they point to, and takes the others out. Keep it for as long as anybody may come back with a client that was\n\
-            last opened before the move: a year, say. It does no harm to clients that have Conduit's tokens.",
+    about: "For Conduit after Synapse: clients keep using Synapse's pagination tokens, which a stock Conduit refuses; then\n\
+            they can't scroll back beyond the messages that they have, in rooms and threads. This rule turns the tokens that hold\n\
+            a position in a room into Conduit's and removes the others. Keep it for as long as anybody may come back with a client\n\
+            that was last opened before the move: a year, say. Clients that have Conduit's tokens are not affected.",
 };
 
 /// `/notifications` is not among the paths: there, Synapse's own tokens are numbers.
@@ -129,10 +129,10 @@ const BACK_TO_SYNAPSE: Rule = Rule {
     path: BACK,
     names: &["since", "from", "to", "pos"],
     steps: &[Step { name: "drop", path: BACK, value: "-?[0-9]+", change: Change::Drop }],
-    about: "For Synapse after Conduit: clients that have synced with Conduit go on asking with its tokens, bare numbers, which\n\
-            Synapse refuses for ever; they would be stuck. Put this in place before Synapse starts again, and keep it for as\n\
+    about: "For Synapse after Conduit: clients that have synced with Conduit keep using its tokens, bare numbers, which\n\
+            Synapse always refuses; they would be stuck. Put this rule in place before Synapse starts again, and keep it for as\n\
             long as anybody may come back with a client that was last opened on Conduit: a year, say. Clients that have only\n\
-            Synapse's tokens notice nothing.",
+            Synapse's tokens are not affected.",
 };
 const BACK: &str = "^/_matrix/client/((r0|v3)/sync|(r0|v1|v3)/rooms/.+/messages|(r0|v1|v3|unstable)/rooms/.+/relations/.+|unstable/org[.]matrix[.](simplified_)?msc3575/sync)$";
 

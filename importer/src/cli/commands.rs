@@ -17,16 +17,16 @@ use super::Global;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Look for whatever could make a migration fail or lose something; writes nothing
+    /// Check for anything that could make a migration fail or lose something; writes nothing
     #[command(after_help = check::EXAMPLE)]
     Check(check::Arguments),
-    /// Read a Synapse into a directory of JSON
+    /// Dump a Synapse into a directory of JSON
     #[command(after_help = dump::EXAMPLE)]
     Dump(dump::Arguments),
     /// Write a dump into a new Conduit database
     #[command(after_help = import::EXAMPLE)]
     Import(import::Arguments),
-    /// Compare a Conduit database with a dump, or look at it alone
+    /// Compare a Conduit database with a dump, or check the database alone
     #[command(after_help = verify::EXAMPLE)]
     Verify(verify::Arguments),
     /// Print the rows of a Conduit database, decoded, as JSON lines
@@ -35,10 +35,10 @@ pub(super) enum Command {
     /// Check, dump, import and verify in one go
     #[command(after_help = migrate::EXAMPLE)]
     Migrate(migrate::Arguments),
-    /// Print what makes the old Synapse quiet while history is fetched from it
+    /// Print a configuration that stops the old Synapse from sending anything while its history is fetched
     #[command(after_help = quiet_config::EXAMPLE)]
     QuietConfig(quiet_config::Arguments),
-    /// Print a piece of a reverse proxy's configuration that deals with the pagination tokens which clients have from the other server
+    /// Print a reverse proxy's rule for the pagination tokens that clients have from the other server
     #[command(after_help = proxy_config::EXAMPLE)]
     ProxyConfig(proxy_config::Arguments),
     /// Fetch the history that was left behind into a Conduit database, while Conduit is stopped

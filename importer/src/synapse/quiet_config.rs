@@ -21,22 +21,22 @@ pub fn overlay(server_name: &ServerName, given: &[PathBuf], listen: SocketAddr) 
     let given = given.collect::<Vec<_>>().concat();
     let (address, port) = (listen.ip(), listen.port());
     format!(
-        r#"# The old Synapse of {server_name}, for as long as Conduit fetches history from it: it answers, and does nothing on
-# its own. Start it with the files that it had, and this one last:
+        r#"# The old Synapse of {server_name}, for as long as Conduit fetches history from it: it answers requests and
+# sends nothing. Start it with its usual configuration files, and this one last:
 #   synapse_homeserver {given}-c quiet.yaml
-# Stop all workers; this is for one process. Let nobody but Conduit reach the address below.
+# Stop all workers: this is for a single process. Let nobody but Conduit reach the address below.
 listeners:
   - port: {port}
     bind_addresses: ["{address}"]
     type: http
     tls: false
     resources: [{{names: [client, federation], compress: false}}]
-# It talks to itself alone, which is whom Conduit asks as.
+# Only requests in the server's own name are accepted: Conduit uses that name.
 federation_domain_whitelist: ["{server_name}"]
-# Conduit is the one that asks.
+# No rate limit slows Conduit's requests down.
 rc_federation: {{window_size: 1000, sleep_limit: 1000000, sleep_delay: 0, reject_limit: 1000000, concurrent: 20}}
-# After a dump through the APIs everybody logs in anew, and Conduit asks for all of them from one address. Who guesses an
-# account's password is still slowed down (`failed_attempts` stays as it is by default).
+# After a dump through the APIs everybody logs in again, and Conduit checks all these passwords from one address. Guessing
+# an account's password is still rate-limited (`failed_attempts` keeps its default).
 rc_login:
   address: {{per_second: 1000, burst_count: 100000}}
   account: {{per_second: 1, burst_count: 100}}
@@ -59,12 +59,12 @@ modules: []
 retention: {{enabled: false}}
 media_retention: {{}}
 redaction_retention_period: null
-# Nobody comes in, nothing is said.
+# Nobody can register.
 enable_registration: false
 enable_registration_without_verification: false
 registration_shared_secret: null
 allow_guest_access: false
-# Only if Conduit is to ask it for passwords (its database came from a dump through the APIs), remove these two.
+# Remove these two only if Conduit is to check passwords with this Synapse (after a dump through the APIs).
 hs_disabled: true
 hs_disabled_message: This server has moved
 "#

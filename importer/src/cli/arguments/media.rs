@@ -9,11 +9,11 @@ use crate::migration::MediaOrigin;
 /// Arguments about media files.
 #[derive(Clone, Debug, Args)]
 pub(in crate::cli) struct MediaArguments {
-    /// Synapse's media store, if it is elsewhere than the dump says
+    /// Synapse's media store, if it is not where the dump says
     #[arg(long, value_name = "DIR")]
     pub(in crate::cli) media_store: Option<PathBuf>,
-    /// Make hard links to Synapse's media files, where that can be, rather than copies: saves space, but Conduit and
-    /// Synapse then share files and their owner
+    /// Make hard links to Synapse's media files where possible, instead of copies: saves space, but Conduit and
+    /// Synapse then share the files and their owner
     #[arg(long)]
     link_media: bool,
 }

@@ -21,7 +21,7 @@ use crate::{
         exit, output,
     },
     conduit::store::{self, Backend, Mode},
-    counted::{count, counted},
+    counted::{counted, grouped},
     fs::files_below,
     import::history::Past,
     runtime::{block_on, interrupted},
@@ -42,7 +42,7 @@ pub(in crate::cli) struct Arguments {
     /// Conduit's configuration, which names the database and its engine
     #[arg(long, value_name = "FILE")]
     conduit_config: Option<PathBuf>,
-    /// File with the variables `CONDUIT_…` that Conduit is started with, a line each. May be given several times
+    /// File with the variables `CONDUIT_…` that Conduit is started with, one a line. May be given several times
     #[arg(long, value_name = "FILE")]
     conduit_env: Vec<PathBuf>,
     /// Storage engine [default: the one found]
@@ -55,7 +55,7 @@ pub(in crate::cli) struct Arguments {
     /// Synapse's signing key file
     #[arg(long, value_name = "FILE")]
     signing_key: PathBuf,
-    /// Ask again for all events that earlier runs gave up: those that Synapse did not have, showed to nobody, or that were wrong
+    /// Ask again for all events that earlier runs gave up: those that Synapse did not have, showed to nobody, or that were invalid
     #[arg(long, alias = "ask-again")]
     retry_given_up: bool,
     #[command(flatten)]
@@ -105,7 +105,7 @@ impl Arguments {
             }
             hand_over(&target.directory).with_context(|| {
                 let directory = target.directory.display();
-                format!("giving files to the owner of `{directory}`; do that by `chown -R`")
+                format!("changing the owner of the files in `{directory}` to the directory's; do it with `chown -R`")
             })?;
             match error {
                 Some(error) => Err(error.into()),
@@ -156,14 +156,14 @@ fn text(out: &mut dyn io::Write, outcome: &Outcome, error: Option<&FetchError>) 
         }
         if !room.doubtful.is_empty() {
             let number = room.doubtful.len();
-            writeln!(out, "{:>34}{number} of them to be asked for once more in an hour", "")?;
+            writeln!(out, "{:>34}{number} of them to be requested once more in an hour", "")?;
         }
         if let Some(problem) = &room.problem {
             writeln!(out, "{:>34}{problem}", "")?;
         }
     }
-    let rooms = count(outcome.rooms.len(), "room");
-    writeln!(out, "\nFetched: {} of {rooms}.", count(outcome.fetched(), "event"))?;
+    let (fetched, rooms) = (grouped(outcome.fetched()), grouped(outcome.rooms.len()));
+    writeln!(out, "\nEvents fetched: {fetched}; rooms looked at: {rooms}.")?;
     if error.is_some() || outcome.not_reached > 0 {
         writeln!(
             out,
@@ -174,14 +174,14 @@ fn text(out: &mut dyn io::Write, outcome: &Outcome, error: Option<&FetchError>) 
         if outcome.has_missing() {
             writeln!(
                 out,
-                "Some rooms still miss events. Run the command again; Synapse is still needed."
+                "Some rooms still lack events. Run the command again; Synapse is still needed."
             )?;
         }
         if outcome.has_doubtful() {
             writeln!(
                 out,
-                "What Synapse did not give now may be a mistake of this hour: run the command again when an hour has passed, until \
-                 when Synapse is needed. What it does not give then either is given up for good."
+                "Events that Synapse did not provide may be unavailable only for now: run the command again in an hour, and keep \
+                 Synapse until then. Events that it does not provide then either are given up for good."
             )?;
         }
         Ok(())
@@ -190,7 +190,7 @@ fn text(out: &mut dyn io::Write, outcome: &Outcome, error: Option<&FetchError>) 
     } else {
         writeln!(
             out,
-            "What is still missing can't be had from this Synapse. It may be shut down; keep its database."
+            "This Synapse can't provide what is still missing. It may be shut down; keep its database."
         )
     }
 }
@@ -198,8 +198,8 @@ fn text(out: &mut dyn io::Write, outcome: &Outcome, error: Option<&FetchError>) 
 /// A reason for people.
 fn meaning(reason: &str) -> &'static str {
     match reason {
-        "unavailable" => "that Synapse does not have or does not give",
+        "unavailable" => "that Synapse does not have or does not provide",
         "withheld" => "that Synapse showed to nobody",
-        _ => "that are not what they say",
+        _ => "that are invalid",
     }
 }

@@ -37,7 +37,7 @@ pub(in crate::cli) struct Arguments {
     /// Where the dump will be [default: the database's directory with `.dump` added]
     #[arg(long, value_name = "DIR")]
     dump: Option<PathBuf>,
-    /// Check that the dump which is there can be taken, as `migrate --reuse-dump` would
+    /// Check that the existing dump can be reused, as `migrate --reuse-dump` does
     #[arg(long)]
     reuse_dump: bool,
     #[command(flatten)]
@@ -53,7 +53,7 @@ pub(in crate::cli) struct Arguments {
 /// Findings that the operator accepts.
 #[derive(Clone, Debug, Args)]
 pub(in crate::cli) struct Accepted {
-    /// Take findings of this code for warnings, if they can be accepted; may be given several times
+    /// Treat findings of this code as warnings, if they can be accepted; may be given several times
     #[arg(long, value_name = "CODE", value_parser = acceptable)]
     accept: Vec<String>,
 }

@@ -26,13 +26,13 @@ pub(in crate::cli) struct Arguments {
     /// Address of the running Conduit, such as http://127.0.0.1:6167
     #[arg(long, value_name = "URL")]
     conduit: reqwest::Url,
-    /// The dump that its database was made from: it has the rooms, their members, and access tokens
+    /// The dump that Conduit's database was made from; its rooms, members and access tokens are used
     #[arg(long, value_name = "DIR")]
     dump: PathBuf,
     /// File with lines `@user:server TOKEN`, for dumps without access tokens
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// Rooms that are read at the same time
+    /// How many rooms are read at the same time
     #[arg(long, value_name = "NUMBER", default_value = "2")]
     rooms: usize,
     #[command(flatten)]
@@ -116,16 +116,16 @@ fn text(out: &mut dyn io::Write, outcome: &Outcome, error: Option<&DrainError>) 
     } else if !outcome.is_complete() {
         writeln!(
             out,
-            "Some rooms could not be read to their beginning. Synapse is still needed. Is this Conduit patched, and does \
-             `[global.predecessor]` name Synapse? Otherwise stop Conduit and run `importer backfill`, which says what is missing."
+            "Some rooms could not be read to their beginning. Synapse is still needed. Check that this Conduit is patched and \
+             that its `[global.predecessor]` names Synapse; or stop Conduit and run `importer backfill`, which names what is missing."
         )
     } else if outcome.is_whole() {
         writeln!(out, "Nothing is missing. Synapse may be shut down.")
     } else {
         writeln!(
             out,
-            "Nothing is missing that anybody who is in a room may see. Synapse may be shut down; keep its database. \
-             To fetch the rest as well, stop Conduit before and run `importer backfill`."
+            "Nothing is missing that a room's present members may see. Synapse may be shut down; keep its database. \
+             To fetch the rest as well, first stop Conduit and run `importer backfill`."
         )
     }
 }
@@ -135,7 +135,7 @@ fn word(reached: Reached) -> &'static str {
         Reached::Failed => "an error",
         Reached::Stopped => "not all",
         Reached::NotAsked => "nothing",
-        Reached::Visible => "the visible",
+        Reached::Visible => "visible part",
         Reached::Left => "nobody in it",
         Reached::Beginning => "the beginning",
     }
@@ -148,18 +148,18 @@ fn why(room: &RoomOutcome) -> Vec<String> {
         Reached::Beginning => {}
         Reached::Left => lines.push("no local user is in it any more".to_owned()),
         Reached::NotAsked => {
-            lines.push("there is no access token of anybody who is in it".to_owned());
+            lines.push("no access token of a member is known".to_owned());
         }
         Reached::Visible => {
             lines.push("older events are visible only to those who were in it then".to_owned());
         }
         Reached::Failed => {
             let oldest = room.oldest.as_ref();
-            lines.extend(oldest.map(|event| format!("it was read down to {event}")));
+            lines.extend(oldest.map(|event| format!("the oldest event that was read is {event}")));
         }
         Reached::Stopped => {
             let oldest = room.oldest.as_ref();
-            lines.extend(oldest.map(|event| format!("nothing comes before {event}")));
+            lines.extend(oldest.map(|event| format!("Conduit returns nothing before {event}")));
         }
     }
     lines.extend(room.problem.clone());

@@ -70,13 +70,13 @@ impl Arguments {
             if synapse_runs {
                 writeln!(
                     out,
-                    "\nSynapse runs: what it has written since this began is not in the dump. Before you move for good, stop \
-                     it and dump again."
+                    "\nSynapse is running: whatever it has written since the dump began is missing in the dump. Before the real move, \
+             stop Synapse and dump again."
                 )?;
             }
             writeln!(
                 out,
-                "\nThe dump holds passwords' hashes, access tokens and the signing key: keep it as you \
+                "\nThe dump holds password hashes, access tokens and the signing key: keep it as you \
                  keep Synapse's database.\nNext: importer import --dump {} --conduit-config conduit.toml",
                 hints::word(self.dump.display())
             )

@@ -32,7 +32,7 @@ pub(in crate::cli) struct Arguments {
     /// Compare two databases instead, and print the rows that differ; exit code 1 if there are any
     #[arg(long, num_args = 2, value_names = ["DIR", "DIR"], conflicts_with = "database")]
     diff: Vec<PathBuf>,
-    /// How many rows that differ are printed; all are counted
+    /// How many differing rows are printed; all are counted
     #[arg(long, value_name = "NUMBER", default_value_t = 100, requires = "diff")]
     most: u64,
     /// Only this tree

@@ -22,7 +22,7 @@ pub(in crate::cli) struct Arguments {
     /// The reverse proxy
     #[arg(long = "for", value_name = "PROXY", value_enum)]
     proxy: Proxy,
-    /// For a Synapse that takes over again: take out the tokens that clients have from Conduit
+    /// For going back to Synapse: remove the pagination tokens that clients have from Conduit
     #[arg(long)]
     back: bool,
     /// Where the proxy reaches the homeserver [default: 127.0.0.1:6167, or 127.0.0.1:8008 with `--back`]

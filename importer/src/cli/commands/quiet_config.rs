@@ -27,10 +27,11 @@ pub(in crate::cli) struct Arguments {
     /// Synapse's configuration: files and directories, in the order in which Synapse is started with them
     #[arg(long, value_name = "PATH", required = true)]
     synapse_config: Vec<PathBuf>,
-    /// Where a directory is here that the configuration knows by another path, as in a container; may be given several times
+    /// Where a directory named in the configuration is on this machine, if Synapse runs in a container; may be given
+    /// several times
     #[arg(long, value_name = "/THERE=/HERE")]
     map_path: Vec<MappedPath>,
-    /// Address at which the old Synapse is to answer, which nobody but Conduit should reach
+    /// Address at which the old Synapse will listen; nobody but Conduit should reach it
     #[arg(long, value_name = "ADDRESS:PORT", default_value_t = quiet_config::LISTEN)]
     listen: SocketAddr,
 }

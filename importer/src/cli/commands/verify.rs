@@ -34,10 +34,10 @@ pub(in crate::cli) struct Arguments {
     /// Without a dump: the server's name, to look at the database alone
     #[arg(long, value_name = "NAME", conflicts_with = "dump")]
     server_name: Option<String>,
-    /// Compare the whole state before every event, not of a sample; it takes long in rooms with many members
+    /// Compare the whole state before every event, not before a sample of events; slow in rooms with many members
     #[arg(long, requires = "dump")]
     all_state: bool,
-    /// Synapse's media store, if it is elsewhere than the dump says; files are compared with it while it is there
+    /// Synapse's media store, if it is not where the dump says; media files are compared with it if it exists
     #[arg(long, value_name = "DIR", requires = "dump")]
     media_store: Option<PathBuf>,
     #[command(flatten)]
