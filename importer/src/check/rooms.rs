@@ -20,7 +20,7 @@ pub(super) fn check(checks: &mut Checks, survey: &Survey) {
         checks.found(&codes::BLOCKED_ROOM, room, "is blocked");
     }
     for (room, word) in &survey.unknown_visibility {
-        let text = if word.is_empty() { "has no word".to_owned() } else { format!("says {word}") };
+        let text = if word.is_empty() { "has no value".to_owned() } else { format!("is {word}") };
         checks.found(&codes::VISIBILITY, room, text);
     }
     for (room, text) in &survey.incomplete_events {

@@ -44,7 +44,7 @@ pub(super) fn running(
     }
     if sessions > 0 {
         let others = counted(sessions, ["other session is", "other sessions are"]);
-        let text = format!("{others} on it");
+        let text = format!("{others} connected");
         found.push(codes::RUNNING.of("the PostgreSQL database", text));
     }
     found

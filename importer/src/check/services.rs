@@ -49,11 +49,11 @@ pub(super) fn check(checks: &mut Checks, conduit: &ConduitService, synapse: Opti
     if let Some(url) = &synapse.public_baseurl
         && plain(url) != plain(&conduit.client)
     {
-        let text = format!("clients were told `{url}`, and will be told `{}`", conduit.client);
+        let text = format!("clients got `{url}`, and will get `{}`", conduit.client);
         checks.found(&codes::CLIENT_ADDRESS, "`public_baseurl`", text);
     }
     if !does(Service::ServerWellKnown) {
-        let text = format!("is off; Conduit will say `{}`", conduit.server);
+        let text = format!("is off; Conduit will answer `{}`", conduit.server);
         checks.found(&codes::SERVER_ADDRESS, "`serve_server_wellknown`", text);
     }
     for (service, code, key) in WITHOUT {

@@ -119,7 +119,7 @@ fn paths(checks: &mut Checks, deployment: &Deployment) {
     }
     for (key, taken, other) in &deployment.ambiguous_paths {
         let text =
-            format!("`{}` is taken, and `{}` is there as well", taken.display(), other.display());
+            format!("`{}` is used, and `{}` exists as well", taken.display(), other.display());
         checks.found(&codes::AMBIGUOUS_PATH, format!("`{key}`"), text);
     }
     for file in &deployment.passed_over {
@@ -136,14 +136,14 @@ pub(super) fn signatures(checks: &mut Checks, survey: &Survey) {
     let (id, key) = signatures.example.clone().unwrap_or_default();
     let events = counted(signatures.events, ["newest event", "newest events"]);
     let text = format!(
-        "of {events} of this server, none is signed by a configured key: `{id}` names `{key}`"
+        "of {events} of this server, none is signed by a configured key: `{id}` is signed by `{key}`"
     );
     checks.found(&codes::WRONG_KEY, &survey.server_name, text);
 }
 
 pub(super) fn database(checks: &mut Checks, survey: &Survey) {
     let Some(database) = &survey.database else {
-        checks.found(&codes::API_ONLY, &survey.server_name, "is read by its APIs");
+        checks.found(&codes::API_ONLY, &survey.server_name, "is read through its APIs");
         return;
     };
     for update in &database.pending_updates {
@@ -195,7 +195,7 @@ pub(super) fn media(
         return;
     }
     if elsewhere && u64::try_from(survey.media.missing.len()) == Ok(survey.media.files) {
-        let text = format!("of {}, none is there", count(survey.media.files, "file"));
+        let text = format!("none of {} is in it", count(survey.media.files, "file"));
         checks.found(&codes::MEDIA_ELSEWHERE, path, text);
         return;
     }

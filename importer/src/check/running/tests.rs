@@ -102,6 +102,6 @@ fn other_sessions_on_its_postgresql_database_tell() {
         running.map(|finding| finding.text)
     };
     assert_eq!(found(0), None);
-    assert_eq!(found(1).as_deref(), Some("1 other session is on it"));
-    assert_eq!(found(2).as_deref(), Some("2 other sessions are on it"));
+    assert_eq!(found(1).as_deref(), Some("1 other session is connected"));
+    assert_eq!(found(2).as_deref(), Some("2 other sessions are connected"));
 }
