@@ -11,9 +11,7 @@ use crate::{client::ClientError, host::HostError};
 #[non_exhaustive]
 pub enum BackfillError {
     /// The old server gives no answer of use.
-    #[error(
-        "the history of {room} can't be fetched from the old server; what is the matter with it is said below"
-    )]
+    #[error("the history of {room} can't be fetched from the old server; see the cause below")]
     Upstream {
         /// The room.
         room: OwnedRoomId,
@@ -60,7 +58,7 @@ pub enum BackfillError {
     },
     /// The old server's answers lead nowhere, or the homeserver forgets what it is given.
     #[error(
-        "the walk through {room} comes no further at {event}; check that the old server's URL leads to the homeserver that this one replaced"
+        "the walk through {room} is stuck at {event}; check that the old server's URL leads to the homeserver that this one replaced"
     )]
     NoProgress {
         /// The room.

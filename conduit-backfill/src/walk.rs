@@ -216,7 +216,7 @@ impl<'a> Walk<'a> {
         let all = answer.len();
         answer.retain(|event| found.contains(&event.id));
         if answer.len() < all {
-            tracing::warn!(room = %self.room, left_out = all.saturating_sub(answer.len()), "the old server gives events that no other one leads to");
+            tracing::warn!(room = %self.room, left_out = all.saturating_sub(answer.len()), "the old server returns events that no other event refers to");
         }
         Ok(answer)
     }

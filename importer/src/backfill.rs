@@ -93,14 +93,14 @@ impl Outcome {
 pub enum FetchError {
     /// The old Synapse does not answer any more.
     #[error(
-        "the old Synapse gives nothing more; run the command again when it does, it goes on from here"
+        "the old Synapse stopped answering; run the command again when it answers, to continue from here"
     )]
     Source(#[source] BackfillError),
     /// The database can't be written or read.
-    #[error("the database takes no more")]
+    #[error("cannot write to Conduit's database")]
     Database(#[source] conduit_backfill::host::HostError),
     /// The operator ended the run.
-    #[error("interrupted; run the command again, it goes on from here")]
+    #[error("interrupted; run the command again to continue from here")]
     Interrupted,
 }
 

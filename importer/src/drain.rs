@@ -125,18 +125,18 @@ impl Outcome {
 #[non_exhaustive]
 pub enum DrainError {
     /// Conduit does not answer any more.
-    #[error("Conduit gives nothing more; run the command again when it does")]
+    #[error("Conduit stopped answering; run the command again when it answers")]
     Conduit(#[from] ConduitError),
     /// It answers with errors only.
     #[error(
-        "Conduit answered {FAILING} rooms in a row with an error, {problem}; see to it that Synapse runs, and run the command again"
+        "Conduit answered {FAILING} rooms in a row with an error, {problem}; check that Synapse runs, and run the command again"
     )]
     Failing {
         /// The last one.
         problem: String,
     },
     /// The operator ended the run.
-    #[error("interrupted; run the command again, what was fetched stays")]
+    #[error("interrupted; run the command again, the fetched events are kept")]
     Interrupted,
 }
 

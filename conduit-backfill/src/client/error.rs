@@ -33,7 +33,7 @@ pub enum ClientError {
     WrongKey,
     /// 403: no local user is in the room, or the room's server ACL denies the server itself.
     #[error(
-        "the old server gives nothing of {room} over federation, as none of its users is in the room; use its database or its admin API"
+        "the old server serves nothing of {room} over federation, as none of its users is in the room; use its database or its admin API"
     )]
     NotInRoom {
         /// The room.
@@ -57,7 +57,7 @@ pub enum ClientError {
     },
     /// 403: the event is of a room of which nothing is given.
     #[error(
-        "the old server has the event {event} and does not give it, as none of its users is in the room"
+        "the old server has the event {event} and does not serve it, as none of its users is in the room"
     )]
     EventNotGiven {
         /// The event.
@@ -124,7 +124,7 @@ pub enum ClientError {
     #[error("the request can't be signed")]
     Signing(#[source] CanonicalJsonError),
     /// The server name can't stand in a header.
-    #[error("the server name can't stand in a header; check it")]
+    #[error("the server name can't be put in a header; check it")]
     Header,
     /// The HTTP client can't be set up.
     #[error("the HTTP client can't be set up")]

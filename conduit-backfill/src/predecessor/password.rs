@@ -36,7 +36,7 @@ pub enum AskError {
     #[error("the old server asks to wait; raise `rc_login` in its configuration")]
     RateLimited,
     /// Another status, or an answer of another form.
-    #[error("the old server's answer is of no use (status {0})")]
+    #[error("the old server's answer is unusable (status {0})")]
     Unexpected(StatusCode),
 }
 

@@ -209,7 +209,7 @@ impl Walk<'_> {
                 }
                 Some(None) => return Err(error("an event in it is no state event")),
                 None => {
-                    tracing::warn!(room = %self.room, event = %id, before = %event.id(), "a state event can't be had");
+                    tracing::warn!(room = %self.room, event = %id, before = %event.id(), "a state event is not available");
                     left_out = left_out.saturating_add(1);
                 }
             }
@@ -222,7 +222,7 @@ impl Walk<'_> {
         // Nobody sees more because a member or another entry is left out, but without its history visibility a room is
         // open to its members.
         if left_out > 0 && !has("m.room.history_visibility") {
-            return Err(error("a part of it can't be had"));
+            return Err(error("a part of it is not available"));
         }
         Ok(Some(state))
     }

@@ -40,7 +40,7 @@ impl Walk<'_> {
         let Some(known) = &mut self.known else { return Ok(false) };
         let event = known.rules.read(&text);
         let Some(event) = event.ok().filter(|event| event.id == *id) else {
-            tracing::warn!(room = %self.room, event = %id, "the old server gives another event under this id");
+            tracing::warn!(room = %self.room, event = %id, "the old server returns another event under this id");
             self.give_up(id.clone(), GivenUp::Invalid).await?;
             return Ok(true);
         };

@@ -90,11 +90,11 @@ async fn an_answer_without_verdict_is_an_error() {
         ),
         (
             ResponseTemplate::new(502),
-            "the old server's answer is of no use (status 502 Bad Gateway)",
+            "the old server's answer is unusable (status 502 Bad Gateway)",
         ),
         (
             ResponseTemplate::new(200).set_body_string("<html>"),
-            "the old server's answer is of no use (status 200 OK)",
+            "the old server's answer is unusable (status 200 OK)",
         ),
     ] {
         let (_server, url) = server(answer, 0).await;
