@@ -103,7 +103,7 @@ pub fn against_dump(
 pub struct Files<'a> {
     /// Conduit's media directory.
     pub directory: &'a ContentDirectory,
-    /// Synapse's media store, if it is elsewhere than the dump says.
+    /// Synapse's media store, if it is not where the dump says.
     pub store: Option<&'a PathBuf>,
 }
 

@@ -33,11 +33,7 @@ pub(super) fn compare(
         }
         let creator = get(store, &trees::ALIAS_USERID, &localpart)?;
         if creator.as_deref() != alias.creator.as_ref().map(|user| user.as_bytes()) {
-            found.add(
-                &codes::DIFFERS_FROM_DUMP,
-                alias.alias.as_str(),
-                "its creator is another one",
-            );
+            found.add(&codes::DIFFERS_FROM_DUMP, alias.alias.as_str(), "its creator differs");
         }
     }
     let published = get(store, &trees::PUBLICROOMIDS, &Room { room })?.is_some();

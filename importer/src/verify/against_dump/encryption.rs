@@ -64,7 +64,7 @@ fn keys(
         let target =
             key.as_ref().map(|(name, _)| [id.as_bytes(), b"\xff", name.as_bytes()].concat());
         if value_of(store, tree, &[Part::Text(id)])? != target {
-            found.add(&codes::DIFFERS_FROM_DUMP, id, format!("the {usage} key is another one"));
+            found.add(&codes::DIFFERS_FROM_DUMP, id, format!("the {usage} key differs"));
         }
         if let Some((name, key)) = key {
             if usage == "master" {

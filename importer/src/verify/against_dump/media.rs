@@ -142,7 +142,7 @@ impl Compare<'_> {
             described.push(0xff);
         }
         if described != value {
-            found.add(&codes::DIFFERS_FROM_DUMP, &uri, "its name, type or access is another one");
+            found.add(&codes::DIFFERS_FROM_DUMP, &uri, "its name, type or access differs");
         }
         let hash = value.get(..32).and_then(|hash| ContentHash::try_from(hash).ok());
         match (expected, hash) {
@@ -173,8 +173,7 @@ impl Compare<'_> {
             return;
         }
         if matches!(expected, Expected::Unknown) && !self.skipped.explains(kind, &uri) {
-            let text =
-                "the media is missing, and whether its file was there can't be told any more";
+            let text = "the media is missing, and whether its file existed is no longer known";
             found.add(&codes::MEDIA_MISSING_UNEXPLAINED, uri, text);
         } else {
             found.add(&codes::MISSING_IN_DATABASE, uri, "the media is missing");
@@ -195,7 +194,7 @@ impl Compare<'_> {
         let user = record.uploader.as_deref().filter(|user| is_own && own(user));
         let expected = user.and_then(|user| user.strip_prefix('@')?.split(':').next());
         if stored.as_deref() != expected.map(str::as_bytes) {
-            found.add(&codes::DIFFERS_FROM_DUMP, record.uri(), "its uploader is another one");
+            found.add(&codes::DIFFERS_FROM_DUMP, record.uri(), "its uploader differs");
         }
         Ok(())
     }

@@ -123,7 +123,7 @@ impl Reading {
             if is_joined(store, room, id)?
                 && get(store, &trees::USERROOMID_HIGHLIGHTCOUNT, &reset)?.is_none()
             {
-                let text = "nothing says when the numbers of what is unread changed";
+                let text = "the time of the unread counts' last change is missing";
                 found.add(&codes::MISSING_IN_DATABASE, format!("{id} in {room}"), text);
             }
         }

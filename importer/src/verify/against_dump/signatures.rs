@@ -135,7 +135,7 @@ impl Signatures {
             let target = [owner.as_bytes(), b"\xff", name.as_bytes()].concat();
             let pointer = get(store, &trees::USERID_MASTERKEYID, &User { user: &owner })?;
             if pointer != Some(target) {
-                found.add(&codes::DIFFERS_FROM_DUMP, owner, "the master key is another one");
+                found.add(&codes::DIFFERS_FROM_DUMP, owner, "the master key differs");
             }
         }
         self.compare(found);

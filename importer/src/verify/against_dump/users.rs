@@ -71,7 +71,7 @@ pub(super) fn compare(
                 (false, false) => b"!",
             };
             if password != expected {
-                found.add(&codes::DIFFERS_FROM_DUMP, id, "the password row is another one");
+                found.add(&codes::DIFFERS_FROM_DUMP, id, "the password row differs");
             }
         }
     }

@@ -19,7 +19,7 @@ pub(in crate::verify) fn check(
         let (alias, room) = row?;
         if !exists(&room)? {
             let alias = format!("#{}:{server_name}", String::from_utf8_lossy(&alias));
-            found.add(&codes::DIRECTORY_DANGLING, alias, "names a room that is not there");
+            found.add(&codes::DIRECTORY_DANGLING, alias, "names a room that does not exist");
         }
     }
     // The other direction is not checked: Conduit forgets all aliases of a room here when one is removed
@@ -42,7 +42,7 @@ pub(in crate::verify) fn check(
         let (room, _) = row?;
         if !exists(&room)? {
             let room = String::from_utf8_lossy(&room).into_owned();
-            found.add(&codes::DIRECTORY_DANGLING, room, "is in the directory and not there");
+            found.add(&codes::DIRECTORY_DANGLING, room, "is in the directory and does not exist");
         }
     }
     Ok(())

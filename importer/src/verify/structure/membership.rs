@@ -99,7 +99,7 @@ pub(in crate::verify) fn check_rooms_exist(
             found.add(
                 &codes::MEMBERSHIP_ROWS_WRONG,
                 format!("{user} in {room}"),
-                "has joined a room that is not there",
+                "has joined a room that does not exist",
             );
         }
         let key = [Part::Text(user), Part::Text(room)];

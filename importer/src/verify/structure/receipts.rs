@@ -84,7 +84,7 @@ fn unread(store: &dyn KvStore, found: &mut Found) -> Result<(), VerifyError> {
                 found.add(
                     &codes::UNREAD_COUNT_TOO_LARGE,
                     format!("{user} in {room}"),
-                    "the number of what is unread is too large",
+                    "the unread count is too large",
                 );
             }
         }

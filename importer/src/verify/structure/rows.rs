@@ -58,7 +58,8 @@ pub(in crate::verify) fn check(
     }
     let counter = global(store, found)?;
     if since.has_run() {
-        let text = "Conduit has run on it since the import; what is new is named as such";
+        let text =
+            "Conduit has run on this database since the import; new items are reported as such";
         found.add(&codes::NEW_SINCE_IMPORT, "the database", text);
     }
     for key in trees::REPAIRED.iter().filter(|_| since.is_imported()) {

@@ -52,8 +52,7 @@ pub(in crate::verify) fn check(
             let hash = fields.u64("short_state_hash");
             let state = known(hash);
             if state.is_some_and(|state| state.hides) && !is_outside(store, tree, &key, &mut ids)? {
-                let text =
-                    "hides events and can't be put together, and a room or a timeline uses it";
+                let text = "hides events and can't be expanded, and a room or a timeline uses it";
                 found.add(&codes::HIDING_STATE_USED, format!("{tree} state {hash}"), text);
             }
             if !state.is_some_and(|state| state.is_sound) && done.insert(hash) {
@@ -71,7 +70,7 @@ pub(in crate::verify) fn check(
                 && owner != room
             {
                 let (room, owner) = (events.name(room), events.name(owner));
-                let text = format!("is one of {room}, and used in {owner}");
+                let text = format!("belongs to {room} and is used in {owner}");
                 found.add(&codes::STATE_UNSOUND, format!("{tree} state {hash}"), text);
             }
         }
@@ -108,7 +107,7 @@ fn differences(
         let Ok(hash) = <[u8; 8]>::try_from(&*key).map(u64::from_be_bytes) else { continue };
         let subject = || format!("state {hash}");
         let Some(diff) = state_layers::decode(&value) else {
-            found.add(&codes::STATE_UNSOUND, subject(), "is no difference of pairs");
+            found.add(&codes::STATE_UNSOUND, subject(), "its difference is not a list of pairs");
             continue;
         };
         let parent = states.binary_search_by_key(&diff.parent, |known| known.hash).ok();
@@ -198,12 +197,12 @@ fn problem(
     let id = store.get(&trees::SHORTEVENTID_EVENTID, &event.to_be_bytes())?;
     let id = id.and_then(|id| String::from_utf8(id).ok());
     let (Some((kind, state_key)), Some(id)) = (key_name(store, key)?, id) else {
-        return Ok(format!("names ({key}, {event}), which nothing resolves"));
+        return Ok(format!("names ({key}, {event}), which no row resolves"));
     };
     Ok(if events.get(&id).is_none() {
         format!("names {id}, which is not stored")
     } else {
-        format!("names {id} for ({kind}, {state_key}), which it is not")
+        format!("names {id} for ({kind}, {state_key}), which is not its type and state key")
     })
 }
 

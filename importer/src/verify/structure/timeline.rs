@@ -108,7 +108,7 @@ pub(in crate::verify) fn check(store: &dyn KvStore, found: &mut Found) -> Result
             found.add(
                 &codes::ROWS_DISAGREE,
                 &pdu.event_id,
-                format!("is stored in {name}, which it is not of"),
+                format!("is stored in {name} but belongs to another room"),
             );
         }
         if room.as_ref().is_none_or(|room| room.short != short_room)
@@ -334,7 +334,7 @@ fn relations(store: &dyn KvStore, counts: &Numbers, found: &mut Found) -> Result
         let Ok(fields) = trees::TOFROM_RELATION.decode_key(&key) else { continue };
         let ends = [fields.u64("to_count"), fields.u64("from_count")];
         if ends.iter().any(|end| !counts.contains(*end)) {
-            let text = "relates an event that is not there";
+            let text = "relates an event that does not exist";
             found.add(
                 &codes::RELATION_DANGLING,
                 format!("{} {ends:?}", trees::TOFROM_RELATION),

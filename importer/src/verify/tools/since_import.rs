@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// What to do about an error in a database that has been in use.
-const IN_USE: &str = "Conduit has run on this database: don't import again, what was written since would be lost; keep a copy, and report this";
+const IN_USE: &str = "Conduit has run on this database: don't import again, or everything written since is lost; keep a copy, and report this";
 
 /// Codes of what is gone or differs, which in a database that has been in use may be its users' doing.
 const CHANGED: [&str; 2] = [codes::MISSING_IN_DATABASE.code, codes::DIFFERS_FROM_DUMP.code];

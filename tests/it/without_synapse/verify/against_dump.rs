@@ -186,7 +186,7 @@ fn each_difference_is_reported_by_its_code() {
         ("V201 the number of highlights is missing", |s| {
             remove(s, &trees::USERROOMID_HIGHLIGHTCOUNT, b"@alice:dump.test\xff!room:dump.test");
         }),
-        ("V201 nothing says when", |s| {
+        ("V201 the time of the unread counts' last change", |s| {
             remove(s, &trees::USERROOMID_HIGHLIGHTCOUNT, b"!room:dump.test\xff@alice:dump.test");
         }),
         ("V202 the number of notifications is not", |s| {

@@ -207,7 +207,7 @@ fn each_kind_of_damage_is_reported_by_its_code() {
             let value = [&*value, &[0; 8], &value[8..24]].concat();
             put(s, &trees::SHORTSTATEHASH_STATEDIFF, key, value);
         }),
-        ("V111 and used in", |s| {
+        ("V111 and is used in", |s| {
             let rows = s.scan(&trees::ROOMID_SHORTSTATEHASH, &[]).unwrap();
             let rows: Vec<_> = rows.map(Result::unwrap).collect();
             let (room, other) = (rows[0].0.to_vec(), rows[1].1.to_vec());
@@ -224,7 +224,7 @@ fn each_kind_of_damage_is_reported_by_its_code() {
             put(s, &trees::USERROOMID_INVITESTATE, key, b"[]".to_vec());
             put(s, &trees::ROOMUSERID_INVITECOUNT, reverse, 3_u64.to_be_bytes().to_vec());
         }),
-        ("V113 that is not there", |s| {
+        ("V113 that does not exist", |s| {
             let key = b"@alice:lab.test\xff!gone:lab.test";
             put(s, &trees::USERROOMID_JOINED, key.to_vec(), vec![]);
             put(s, &trees::ROOMUSERONCEJOINEDIDS, key.to_vec(), vec![]);

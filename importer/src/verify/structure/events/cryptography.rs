@@ -49,7 +49,7 @@ pub(super) fn check(
         .and_then(|signatures| signatures.get(own.name)?.as_object())
         .is_some_and(|signatures| signatures.contains_key(key_id));
     if !signed_by_key {
-        return found.add(&codes::SIGNED_BY_OLD_KEY, id, "is signed by a key of before");
+        return found.add(&codes::SIGNED_BY_OLD_KEY, id, "is signed by an earlier key");
     }
     // As it came from Synapse: the comparison with the dump sees a change.
     if hash(&id).is_multiple_of(own.one_in)
