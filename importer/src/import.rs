@@ -63,7 +63,7 @@ pub enum ImportError {
     Keypair(#[from] KeypairError),
     /// Synapse's media store is not where the dump says.
     #[error(
-        "Synapse's media store ({}) is not here; copy it to this machine and name it by `--media-store`, or dump with `--media copy`",
+        "Synapse's media store ({}) is not on this machine; copy it here and name it with `--media-store`, or dump with `--media copy`",
         shown(paths)
     )]
     MediaStore {

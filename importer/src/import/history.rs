@@ -61,7 +61,7 @@ pub struct ImportedRoom {
 #[non_exhaustive]
 pub enum PastError {
     /// The database was never finished.
-    #[error("the database is not complete, as its import did not come to its end; import again")]
+    #[error("the database is incomplete, because its import did not finish; import again")]
     Incomplete,
     /// Another version than the importer knows.
     #[error(
@@ -73,7 +73,7 @@ pub enum PastError {
     },
     /// The database is another server's, or its key was changed.
     #[error(
-        "the database has the signing key {found}, and not {expected} of the key file; name the database that was made from this Synapse"
+        "the database has the signing key {found}, the key file has {expected}; name the database that was made from this Synapse"
     )]
     OtherKey {
         /// The database's key.

@@ -42,7 +42,7 @@ const CHUNK: usize = 512;
 pub struct MediaTarget {
     /// Conduit's media directory, as it is to become.
     pub directory: ContentDirectory,
-    /// Synapse's media store, if it is elsewhere than the dump says.
+    /// Synapse's media store, if it is not where the dump says.
     pub store: Option<PathBuf>,
     /// Hard links rather than copies, where that can be.
     pub link: bool,

@@ -17,14 +17,14 @@ impl MediaFindings {
             self.0.add(
                 &codes::MEDIA_LENGTH,
                 record.uri(),
-                format!("the file has {bytes} bytes, Synapse noted {noted}"),
+                format!("the file has {bytes} bytes, Synapse recorded {noted}"),
             );
         }
         if record.content_type.as_deref().unwrap_or_default() != content_type(record) {
             self.0.add(
                 &codes::MEDIA_LESS,
                 record.uri(),
-                "its content type can't be sent, so it moves without one",
+                "its content type can't stand in a header, so it moves without one",
             );
         }
         if record.uploader.is_some() && uploader(record, server_name).is_none() {

@@ -168,7 +168,7 @@ impl FirstPass {
             } else if self.creates.is_empty() {
                 ("create-event-missing", "its create event is not in the dump")
             } else if head.current_state.is_none_or(|state| !self.has_create(state)) {
-                ("state-incomplete", "its present state lacks the create event")
+                ("state-incomplete", "its current state lacks the create event")
             } else if !self.create_in_timeline && !self.can_show() {
                 ("no-timeline", "none of its events has a known state")
             } else {

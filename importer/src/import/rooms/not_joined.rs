@@ -35,8 +35,7 @@ pub(super) fn import(
                 remember_invite(&event, &mut members);
                 tally.read(Kind::Outlier, 1);
                 // Nothing in Conduit reads it, and its `/event` would show it to everybody who knows its id.
-                let detail =
-                    "it goes into what the user is shown of the invite, as Conduit keeps it";
+                let detail = "it moves as a part of the invite's state, where Conduit stores it";
                 let id = event.event_id.as_str();
                 tally.skip(Kind::Outlier, id, "in-the-membership", detail);
             }

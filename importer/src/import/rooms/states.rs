@@ -87,7 +87,7 @@ impl States {
                 self.add(&state, first_pass, rows)?;
             } else {
                 let item = format!("{} of {}", state.id, source.head().room_id);
-                let detail = "it differs from a state that the dump hasn't; dump again";
+                let detail = "its base state is missing from the dump; make a new dump";
                 tally.skip(Kind::State, item, "state-base-missing", detail);
             }
             Ok(true)

@@ -44,7 +44,7 @@ const IN_TIMELINE: SkipReason =
     SkipReason::new("also-in-timeline", "it is imported as part of the timeline");
 const NO_STATE_BEFORE: SkipReason = SkipReason::new(
     "no-state-before",
-    "without the state before it, Conduit would show it to everybody; if it is a state event, it still counts as such",
+    "without the state before it, Conduit would show the event to everybody; a state event still counts in the room's state",
 );
 
 /// Writes a room; `None` if its states turn out not to be good enough, with nothing written that makes it a room.

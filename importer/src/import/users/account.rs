@@ -175,10 +175,13 @@ fn tokens(
     let mut is_taken = false;
     device.access_tokens.iter().rev().map(move |token| {
         let reason = if !may_act {
-            let detail = "the account may not act: it is a guest, locked, suspended or waits";
+            let detail = "the account is a guest, locked, suspended or awaiting approval";
             Some(("account-without-rights", detail))
         } else if token.valid_until_ts.is_some() {
-            Some(("token-expires", "Conduit's tokens never end; the device logs in again"))
+            Some((
+                "token-expires",
+                "tokens never expire on Conduit; the device has to log in again",
+            ))
         } else if is_taken {
             Some(("older-token", "Conduit has one token for each device"))
         } else {

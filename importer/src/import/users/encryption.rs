@@ -155,17 +155,16 @@ fn unfit_keys(keys: &RawValue, user: &UserId, device: &str) -> Option<SkipReason
     match serde_json::from_str::<Owner>(keys.get()) {
         Ok(_) if !is_readable_object(keys.get()) => Some(SkipReason::new(
             "key-unparsable",
-            "Conduit could not read it, and would give nobody's keys with it",
+            "Conduit could not read it, and would then answer no query for keys",
         )),
         Ok(owner) if owner.user_id == user && owner.device_id == device => None,
         Ok(_) => Some(SkipReason::new(
             "key-of-another",
             "it names another user or device; clients refuse it",
         )),
-        Err(_) => Some(SkipReason::new(
-            "key-unparsable",
-            "it does not say whose it is; clients refuse it",
-        )),
+        Err(_) => {
+            Some(SkipReason::new("key-unparsable", "it names no user or device; clients refuse it"))
+        }
     }
 }
 

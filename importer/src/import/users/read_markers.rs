@@ -142,11 +142,11 @@ impl Writer<'_, '_> {
             Err(reason) => return Ok(Err(reason)),
         };
         Ok(if is_private && !candidate.is_of_room() {
-            let detail = "Conduit would take a private receipt of a thread for one of the room";
+            let detail = "Conduit would treat a private receipt of a thread as one of the room";
             Err(SkipReason::new("private-thread-receipt", detail))
         } else if is_private && count.is_none() {
-            let detail = "Conduit keeps the place of its event, which is not in the timeline; \
-                          the numbers of what is unread are right without it";
+            let detail = "Conduit stores the position of its event, which is not in the timeline; \
+                          unread counts are right without it";
             Err(SkipReason::new("receipt-event-missing", detail))
         } else {
             Ok(candidate)

@@ -40,10 +40,10 @@ impl Candidate {
     ) -> Result<Self, SkipReason> {
         let ts = UInt::new(ts).ok_or(SkipReason::new(
             "receipt-time-impossible",
-            "its time is beyond what JSON numbers of Matrix can be; reading on makes a new receipt",
+            "its time is larger than Matrix allows in JSON; the next message that is read makes a new receipt",
         ))?;
         let thread = ReceiptThread::try_from(thread_id).map_err(|_| {
-            let detail = "it names a thread by what is no event id";
+            let detail = "its thread id is not an event id";
             SkipReason::new("receipt-thread-unparsable", detail)
         })?;
         let ts = MilliSecondsSinceUnixEpoch(ts);

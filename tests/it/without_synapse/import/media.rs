@@ -283,9 +283,9 @@ fn what_moves_with_less_is_told() {
     assert_eq!(
         told,
         [
-            "I020 mxc://dump.test/AAbba the file has 7 bytes, Synapse noted 8",
+            "I020 mxc://dump.test/AAbba the file has 7 bytes, Synapse recorded 8",
             "I021 mxc://dump.test/AAbba has the same content as quarantined media",
-            "I022 mxc://dump.test/AAbba its content type can't be sent, so it moves without one",
+            "I022 mxc://dump.test/AAbba its content type can't stand in a header, so it moves without one",
             "I022 mxc://dump.test/AAbba its uploader is no user of this server, so it moves without one",
         ]
     );

@@ -27,7 +27,7 @@ const POINTERS: [(&str, &Table<User<'static>, UserKey<'static>>); 3] = [
 const UNPARSABLE: SkipReason =
     SkipReason::new("key-unparsable", "it is not a user's one key with its signatures");
 const REPLACED: SkipReason =
-    SkipReason::new("key-replaced", "the key is not its owner's any more; verify again");
+    SkipReason::new("key-replaced", "the key is no longer its owner's; verify again");
 
 /// Writes a user's own keys. Gives their names.
 pub(super) fn write(
