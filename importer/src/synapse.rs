@@ -14,7 +14,7 @@ mod relations;
 use crate::source::SourceError;
 
 /// Why an event that failed softly is left out.
-const SOFT_FAILED: &str = "Synapse refused the event when it came and showed it to nobody; nothing in the room rests on it";
+const SOFT_FAILED: &str = "Synapse refused the event on arrival and showed it to nobody; no event or state of the room refers to it";
 
 impl From<database::DatabaseError> for SourceError {
     fn from(error: database::DatabaseError) -> Self {

@@ -26,7 +26,7 @@ pub struct MediaStore {
 pub enum NotUsable {
     /// It is in none of the directories.
     #[error(
-        "the file `{path}` is not in the media store; clients could not get it from Synapse either, unless a storage provider holds it"
+        "the file `{path}` is not in the media store; clients could not get it from Synapse either, unless a storage provider has it"
     )]
     Missing {
         /// Its path below the store.
@@ -45,7 +45,9 @@ pub enum NotUsable {
         path: String,
     },
     /// The content is not the one that was uploaded.
-    #[error("the file `{path}` is damaged: its SHA-256 is not the one noted on the upload")]
+    #[error(
+        "the file `{path}` is damaged: its SHA-256 differs from the one recorded at the upload"
+    )]
     Damaged {
         /// The path.
         path: String,

@@ -51,7 +51,7 @@ pub enum WriteError {
     #[error(transparent)]
     Media(#[from] PutError),
     /// The same file was written twice: the source named an item twice.
-    #[error("the source gave `{id}` twice")]
+    #[error("the source returned `{id}` twice")]
     Twice {
         /// The item.
         id: String,

@@ -153,7 +153,7 @@ async fn an_error_of_either_reader_ends_both() {
         let scratch = tempfile::tempdir().unwrap();
         let directory = scratch.path().join("dump");
         let error = dumped(Fake::new(first, second), &directory, pending()).await.unwrap_err();
-        assert!(error.to_string().contains("the source gave `!"), "{error}");
+        assert!(error.to_string().contains("the source returned `!"), "{error}");
         assert!(!directory.exists());
     }
 }

@@ -112,12 +112,12 @@ pub enum ApiError {
     Federation(#[from] ClientError),
     /// A scratch file can't be written or read.
     #[error(
-        "the directory for temporary files can't be used; make room there, or name another one by TMPDIR"
+        "the directory for temporary files can't be used; make room there, or name another one with TMPDIR"
     )]
     Spool(#[source] io::Error),
     /// Login tokens that are still valid.
     #[error(
-        "{number} login tokens could not be given back; they end by themselves within a week, or sooner when the admin token's owner uses `POST /_matrix/client/v3/logout/all`"
+        "{number} login tokens could not be revoked; they expire within a week, or sooner when the admin token's owner uses `POST /_matrix/client/v3/logout/all`"
     )]
     TokensLeft {
         /// How many.

@@ -119,7 +119,7 @@ impl UserReader<'_> {
             return Owner { api, token, counter, listed, users: self.users }.read(user, seen).await;
         }
         if user.locked {
-            counter.lost(Kind::AccountData, "", "user-locked", "Synapse lets nobody read as a locked user; unlock the account to have its push rules, filters, receipts, invites and key backups");
+            counter.lost(Kind::AccountData, "", "user-locked", "Synapse lets nobody read as a locked user; unlock the account to read its push rules, filters, receipts, invites and key backups");
             return keys::read_federated(federation, user, &mut counter).await;
         }
         let token = match logins.login(&user_id).await {

@@ -98,7 +98,7 @@ impl FromStr for MappedPath {
         let (there, here) = text.split_once('=').ok_or("expected `THERE=HERE`, two directories")?;
         if !there.starts_with('/') || here.is_empty() {
             return Err(
-                "expected `/THERE=HERE`: an absolute path as the configuration has it, and where it is here",
+                "expected `/THERE=HERE`: an absolute path of the configuration, and the same directory on this machine",
             );
         }
         Ok(Self { there: there.into(), here: here.into() })

@@ -152,7 +152,7 @@ async fn published_by_nobody(
     for row in db.rows("rooms", sql, &[]).await? {
         let room = row.label();
         if !who.rooms_of_state.contains(&room) {
-            let detail = "no local user is, was or is asked to be in the room";
+            let detail = "no local user is in, was in or is invited to the room";
             tally.leave_out(Kind::PublishedRoom, 1, room, "nobody-here", detail);
         }
     }
@@ -221,12 +221,12 @@ fn report(table: &Table, owners: &[(OwnerKind, Vec<Stranger>)], tally: &mut Tall
     for (of, owners) in owners {
         let (reason, detail) = match of {
             OwnerKind::Room if kind == Kind::Alias => {
-                ("nobody-here", "no local user is, was or is asked to be in the alias's room")
+                ("nobody-here", "no local user is in, was in or is invited to the alias's room")
             }
             OwnerKind::Room | OwnerKind::RoomOfOthers | OwnerKind::Member => continue,
             OwnerKind::User | OwnerKind::Localpart | OwnerKind::AnyUser => (
                 "owner-missing",
-                "the owner has no row in `users` that could be read, and is no application service's user",
+                "the owner has no readable row in `users`, and is not an application service's user",
             ),
         };
         for owner in owners {

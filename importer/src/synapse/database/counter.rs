@@ -7,7 +7,7 @@ use crate::tally::{Kind, Tally};
 
 /// The detail of a skipped row whose key another row has.
 pub(super) const ROW_TWICE: &str =
-    "the table has two such rows, as its index is broken; one is taken";
+    "the table has two such rows, as its index is broken; one is used";
 
 /// Items of one kind that belong to one user or room, or to no owner (`owner` is empty).
 pub(super) struct Items<'a> {

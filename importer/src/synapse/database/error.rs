@@ -9,7 +9,7 @@ use super::schema::SUPPORTED;
 #[non_exhaustive]
 pub enum DatabaseError {
     /// The SQLite file is not there.
-    #[error("Synapse's database `{}` is not there; {}", path.display(), where_else(path, "database.args.database"))]
+    #[error("Synapse's database `{}` does not exist; {}", path.display(), where_else(path, "database.args.database"))]
     FileMissing {
         /// The file.
         path: PathBuf,
@@ -28,7 +28,7 @@ pub enum DatabaseError {
     },
     /// Files shall be copied, and the directory is not there.
     #[error(
-        "Synapse's media store `{}` is not there; {}, or leave media out by `--media none`",
+        "Synapse's media store `{}` does not exist; {}, or leave media out with `--media none`",
         path.display(),
         where_else(path, "media_store_path")
     )]
@@ -38,7 +38,7 @@ pub enum DatabaseError {
     },
     /// PostgreSQL does not answer.
     #[error(
-        "PostgreSQL does not answer at {address}; start it, correct `host` and `port` under `database.args`, or if that name is a container's, say how it is reached from here: `--synapse-database 'host=127.0.0.1 port=5432'`"
+        "PostgreSQL does not answer at {address}; start it, correct `host` and `port` under `database.args`, or if that name is a container's, name the address that reaches it from here: `--synapse-database 'host=127.0.0.1 port=5432'`"
     )]
     Unreachable {
         /// Host or socket, and port.
@@ -49,7 +49,7 @@ pub enum DatabaseError {
     },
     /// PostgreSQL answers, and takes no connection: it has too many, or it starts.
     #[error(
-        "PostgreSQL at {address} answers, but takes no connection now; see what it says, and try again when that is over"
+        "PostgreSQL at {address} answers, but refuses connections for now; see its message below, and try again later"
     )]
     Refused {
         /// Host or socket, and port.
@@ -60,7 +60,7 @@ pub enum DatabaseError {
     },
     /// PostgreSQL refuses the role or its password.
     #[error(
-        "PostgreSQL at {address} does not let `{user}` in; correct `user` and `password` under `database.args`, or what `--synapse-database` and `--synapse-database-password-file` say; or run the importer as the system user that Synapse runs as"
+        "PostgreSQL at {address} does not let `{user}` in; correct `user` and `password` under `database.args`, or `--synapse-database` and `--synapse-database-password-file`; or run the importer as the system user that Synapse runs as"
     )]
     Authentication {
         /// Host or socket, and port.
@@ -73,7 +73,7 @@ pub enum DatabaseError {
     },
     /// PostgreSQL lets a role in only if the system user of the same name connects.
     #[error(
-        "PostgreSQL at {address} lets nobody in as `{user}` but that system user (`peer` in `pg_hba.conf`); {}",
+        "PostgreSQL at {address} accepts `{user}` from the system user of that name only (`peer` in `pg_hba.conf`); {}",
         peer(user, *is_here)
     )]
     Peer {
@@ -110,7 +110,7 @@ pub enum DatabaseError {
     },
     /// The server shall be verified, and nobody is known who may certify it.
     #[error(
-        "`sslmode` asks for a verified server, and the file of certificates `{}` is not there; name the file of those who certify it by `sslrootcert` under `database.args`, or `sslrootcert: system` with `sslmode: verify-full`",
+        "`sslmode` requires a verified server, and the certificate file `{}` does not exist; name the file with its certificate authority as `sslrootcert` under `database.args`, or `sslrootcert: system` with `sslmode: verify-full`",
         path.display()
     )]
     Authorities {
@@ -119,7 +119,7 @@ pub enum DatabaseError {
     },
     /// A setting of the connection has a value that is not known.
     #[error(
-        "`{key}` of the connection to PostgreSQL has a value, or is combined with others in a way, that the importer does not know; say by `--synapse-database` how this PostgreSQL is reached without it"
+        "the importer does not know this value of the PostgreSQL connection setting `{key}`, or its combination with others; give `--synapse-database` with settings that reach this PostgreSQL without it"
     )]
     Setting {
         /// The setting.
@@ -133,7 +133,7 @@ pub enum DatabaseError {
     },
     /// The role may not read Synapse's tables.
     #[error(
-        "the role `{role}` may not read {tables}; connect as Synapse's own role, or let its owner say `GRANT USAGE ON SCHEMA {schema} TO \"{role}\"; GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO \"{role}\"`"
+        "the role `{role}` may not read {tables}; connect as Synapse's own role, or let its owner run `GRANT USAGE ON SCHEMA {schema} TO \"{role}\"; GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO \"{role}\"`"
     )]
     Rights {
         /// The role.
@@ -155,7 +155,7 @@ pub enum DatabaseError {
     },
     /// The SQLite file is shorter than it says, or its first page is damaged.
     #[error(
-        "Synapse's database `{}` is damaged or cut off; restore it from a backup, or see what `sqlite3 FILE .recover` gives", path.display()
+        "Synapse's database `{}` is damaged or cut off; restore it from a backup, or see what `sqlite3 FILE .recover` can save", path.display()
     )]
     CutOff {
         /// The file.
@@ -166,7 +166,7 @@ pub enum DatabaseError {
     },
     /// Synapse was ended while it wrote.
     #[error(
-        "Synapse, or its machine, was ended while it wrote to its database `{}`: what it had not finished is in `{}-journal` and has to be taken back first; start Synapse once and stop it", path.display(), path.display()
+        "Synapse or its machine crashed while writing to the database `{}`: the unfinished transaction in `{}-journal` has to be rolled back first; start Synapse once and stop it", path.display(), path.display()
     )]
     Unfinished {
         /// The file.
@@ -174,7 +174,7 @@ pub enum DatabaseError {
     },
     /// Another program writes to the SQLite file.
     #[error(
-        "Synapse's database `{}` is locked: another program writes to it, Synapse itself perhaps; try again, or stop it", path.display()
+        "Synapse's database `{}` is locked: another program, perhaps Synapse, is writing to it; try again, or stop that program", path.display()
     )]
     Locked {
         /// The file.
@@ -190,7 +190,7 @@ pub enum DatabaseError {
     },
     /// Tables that must be read are not there.
     #[error(
-        "the database has no table `{tables}`, which every Synapse makes: restore it from a backup; a table of which nothing is left can be made anew, empty, by the statement in Synapse's `storage/schema`"
+        "the database has no table `{tables}`, which every Synapse creates: restore it from a backup; a table of which nothing is left can be created again, empty, with the statement in Synapse's `storage/schema`"
     )]
     TablesMissing {
         /// Their names.
@@ -216,7 +216,7 @@ pub enum DatabaseError {
     },
     /// The schema is newer than what is known.
     #[error(
-        "the database has schema version {found}; this importer knows versions up to {}, so it would have to guess; use a newer importer",
+        "the database has schema version {found}; this importer knows versions up to {} and would have to guess; use a newer importer",
         SUPPORTED.end()
     )]
     SchemaTooNew {
@@ -272,7 +272,7 @@ impl DatabaseError {
 
 /// How a database gets to a schema that can be read. Synapse 1.163.2 has failed on schemas 53 and 54, on PostgreSQL also on 57 to 59 and,
 /// with background updates pending, on 60 to 67; 1.68.0 on none of those that it was tried with (53 to 67).
-const UPGRADE: &str = "a present-day Synapse may fail half-way, after which older ones refuse the database: make a backup, start Synapse \
+const UPGRADE: &str = "a current Synapse may fail half-way, after which older versions refuse the database: make a backup, start Synapse \
     1.68.0 on it, wait until its background updates have finished (`SELECT * FROM background_updates` is empty), stop it, and check again. \
     If a newer Synapse has failed on it already, restore the backup of before; without one, and if `schema_version` is 58 or less, \
     `DELETE FROM schema_compat_version` first";
@@ -289,8 +289,7 @@ fn peer(user: &str, is_here: bool) -> String {
     format!(
         "read it as that user and write Conduit's database as root: `sudo -u {user} importer dump --dump DIR` with Synapse's \
          configuration and a DIR that the user may write, then `importer import --dump DIR`; `sudo -u {user} importer check` \
-         with Synapse's configuration alone checks before. For `migrate` in one go, {by_password}. `sudo -u postgres importer` \
-         is no way: that user may not read Synapse's configuration, key and files"
+         with Synapse's configuration alone checks before. For `migrate` in one go, {by_password}. `sudo -u postgres importer` does not work: that user may not read Synapse's configuration, key and files"
     )
 }
 
@@ -298,10 +297,10 @@ fn peer(user: &str, is_here: bool) -> String {
 fn where_else(path: &Path, key: &str) -> String {
     if path.is_absolute() {
         format!(
-            "correct `{key}`, or if Synapse runs in a container, say where its directories are here: `--map-path /THERE=/HERE`"
+            "correct `{key}`, or if Synapse runs in a container, name its directories on this machine: `--map-path /THERE=/HERE`"
         )
     } else {
-        format!("run the importer from the directory that Synapse runs in, or correct `{key}`")
+        format!("run the importer from Synapse's working directory, or correct `{key}`")
     }
 }
 

@@ -128,7 +128,10 @@ fn store(config: &SynapseConfig, files: MediaFiles) -> Result<MediaStore, Databa
         if files == MediaFiles::Copy {
             return Err(DatabaseError::MediaStoreMissing { path: main.clone() });
         }
-        tracing::warn!("the media store `{}` is not here; name it to the import", main.display());
+        tracing::warn!(
+            "the media store `{}` is not on this machine; name it at the import",
+            main.display()
+        );
     }
     Ok(store)
 }

@@ -13,7 +13,7 @@ async fn a_missing_file_is_named() {
     let config = config(DatabaseConfig::Sqlite { path: "nowhere/homeserver.db".into() });
     assert_eq!(
         refusal(&config).await.to_string(),
-        "Synapse's database `nowhere/homeserver.db` is not there; run the importer from the directory that Synapse runs in, or correct `database.args.database`"
+        "Synapse's database `nowhere/homeserver.db` does not exist; run the importer from Synapse's working directory, or correct `database.args.database`"
     );
 }
 
@@ -41,7 +41,7 @@ async fn databases_that_cannot_be_read_are_refused_with_a_remedy() {
         ("DELETE FROM schema_version", "its table `schema_version` is empty"),
         (
             "UPDATE schema_version SET version = 71",
-            "schema version 71, and versions from 72 on can be read; a present-day Synapse may fail half-way",
+            "schema version 71, and versions from 72 on can be read; a current Synapse may fail half-way",
         ),
         ("UPDATE schema_version SET version = 54", "start Synapse 1.68.0 on it"),
         (
@@ -95,7 +95,7 @@ async fn a_postgres_that_does_not_answer_is_named_without_the_password() {
     assert_eq!(
         error.to_string(),
         "PostgreSQL does not answer at 127.0.0.1, port 1; start it, correct `host` and `port` under `database.args`, \
-         or if that name is a container's, say how it is reached from here: `--synapse-database 'host=127.0.0.1 port=5432'`"
+         or if that name is a container's, name the address that reaches it from here: `--synapse-database 'host=127.0.0.1 port=5432'`"
     );
     assert!(!format!("{error:?}").contains("planted-secret"));
 }

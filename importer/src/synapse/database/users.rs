@@ -164,7 +164,7 @@ fn password_hash(
     }
     tally.read(Kind::PasswordHash, 1);
     if delegated {
-        let detail = "another service does logins; the password is of before";
+        let detail = "another service handles logins; the password is outdated";
         tally.skip(Kind::PasswordHash, user, "login-elsewhere", detail);
         return None;
     }

@@ -88,7 +88,7 @@ impl<'a> RoomEvents<'a> {
             match self.fetcher.fetch(id).await? {
                 Some(Ok(event)) => self.add_outlier(event, counter).await?,
                 Some(Err(broken)) => self.lose(id, broken.reason(), &broken.to_string(), counter),
-                None => self.lose(id, "event-missing", "the room's state or an auth chain needs the event, and Synapse does not give it", counter),
+                None => self.lose(id, "event-missing", "the room's state or an auth chain refers to the event, and Synapse does not provide it", counter),
             }
         }
         Ok(self.known.get(id))

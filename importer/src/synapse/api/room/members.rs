@@ -93,7 +93,7 @@ impl Members<'_> {
                 Kind::Membership,
                 user.as_str(),
                 "event-unknown",
-                "Synapse's APIs do not tell the id of the member event; its database does",
+                "Synapse's APIs do not provide the id of the member event; its database does",
             );
         }
         let mut members = Vec::with_capacity(member_events.len());
@@ -153,7 +153,7 @@ impl Members<'_> {
                 Kind::Membership,
                 user_id.as_str(),
                 "event-missing",
-                "Synapse does not give the member event",
+                "Synapse does not provide the member event",
             );
             return Ok(None);
         };

@@ -102,7 +102,7 @@ impl Resolver {
                     .collect(),
             ),
             Err(error) => {
-                tracing::warn!(room = %room_id, %error, "branches can't be resolved; the newer one is taken");
+                tracing::warn!(room = %room_id, %error, "branches can't be resolved; the newer one is used");
                 None
             }
         }

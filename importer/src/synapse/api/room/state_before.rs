@@ -108,7 +108,7 @@ impl RoomStates {
             Ok(answer) => answer.pdu_ids,
             Err(error) if error.ends_run() => return Err(error.into()),
             Err(error) => {
-                tracing::warn!(room = %room_id, event = %event.id, %error, "the state before the event is computed, as federation does not give it");
+                tracing::warn!(room = %room_id, event = %event.id, %error, "the state before the event is computed, because federation does not provide it");
                 return Ok(None);
             }
         };
@@ -146,7 +146,7 @@ impl RoomStates {
             return Ok(None);
         }
         self.guessed = true;
-        counter.lost(Kind::State, event.id.as_str(), "state-guessed", "no local user is in the room, so Synapse's APIs do not give the state before the event; it was put together from what is known before and from the event's auth events. The database has it");
+        counter.lost(Kind::State, event.id.as_str(), "state-guessed", "no local user is in the room, so Synapse's APIs do not provide the state before the event; it was computed from earlier states and the event's auth events. The database has it");
         let near: Vec<u64> = self.tree.last().into_iter().collect();
         Ok(Some(self.tree.whole(&near, &entries)))
     }
@@ -168,7 +168,7 @@ async fn entries(
                 Kind::State,
                 id.as_str(),
                 "event-missing",
-                "a state of the room needs the event, and Synapse does not give it",
+                "a state of the room refers to the event, and Synapse does not provide it",
             ),
         }
     }

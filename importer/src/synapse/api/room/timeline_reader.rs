@@ -90,7 +90,7 @@ impl<'a> TimelineReader<'a> {
             StateBefore::Nothing => None,
             StateBefore::State(id) => Some(id),
             StateBefore::Missing => {
-                counter.lost(Kind::TimelineEvent, event.id.as_str(), "state-missing", "Synapse's APIs do not give the state at the event, so nobody could tell who may see it");
+                counter.lost(Kind::TimelineEvent, event.id.as_str(), "state-missing", "Synapse's APIs do not provide the state at the event, which decides who may see it");
                 return Ok(());
             }
         };

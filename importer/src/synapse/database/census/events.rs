@@ -99,7 +99,7 @@ pub(super) async fn count_orphans(
     named.sort();
     let examples = named.iter().take(EXAMPLES).cloned().collect::<Vec<_>>().join(", ");
     if let Some(tally) = tally {
-        let detail = "`event_json` has the event, and `events` does not: nobody can tell its place, or whether Synapse had accepted it";
+        let detail = "`event_json` has the event, and `events` does not: its place in the timeline is unknown, and whether Synapse had accepted it";
         tally.leave_out(Kind::TimelineEvent, orphans, examples, NO_ROW, detail);
     }
     add(&mut rows.left_out, NO_ROW, orphans);

@@ -71,7 +71,8 @@ pub(super) async fn open_two(
             Err(error.into())
         }
     };
-    let second = second.inspect_err(|error| info!(%error, "reading by one connection, not two"));
+    let second =
+        second.inspect_err(|error| info!(%error, "reading through one connection, not two"));
     Ok((first, second.ok()))
 }
 

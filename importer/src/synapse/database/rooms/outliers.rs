@@ -139,7 +139,7 @@ impl Outliers<'_> {
                 }
                 None => (
                     "event-missing",
-                    "the room's state or an auth chain needs the event, and Synapse does not have it",
+                    "the room's state or an auth chain refers to the event, and Synapse does not have it",
                 ),
             };
             items.read(1);

@@ -124,7 +124,7 @@ impl EventRow {
         if pdu.room_id().is_some_and(|room| room != self.room_id) {
             return Err(BrokenRow::whole(
                 FOREIGN,
-                "the event's row says another room than the event itself, whose room has it if it has another row",
+                "the event's row names another room than the event itself; it moves with its own room if it has another row",
             ));
         }
         Ok(StoredEvent { row: self, pdu })

@@ -110,7 +110,7 @@ impl<'a> TimelineWriter<'a> {
                 items.skip_twin(
                     &row.event_id,
                     EVENT_TWICE,
-                    "a table has the event's row twice; the first one is taken",
+                    "a table has the event's row twice; the first one is used",
                 );
                 continue;
             }
@@ -149,7 +149,11 @@ impl<'a> TimelineWriter<'a> {
             FoundState::Nothing => None,
             FoundState::State(id) => Some(id),
             FoundState::Missing => {
-                items.skip(event.row.event_id.as_str(), "state-missing", "Synapse's database does not hold the state at the event, so nobody could tell who may see it");
+                items.skip(
+                    event.row.event_id.as_str(),
+                    "state-missing",
+                    "Synapse's database lacks the state at the event, which decides who may see it",
+                );
                 if event.pdu.state_key.is_some() {
                     unwritten.stateless.insert(event.row.event_id.clone());
                 }

@@ -281,7 +281,7 @@ async fn each_trap_of_rooms_is_found() {
     let blocked = after(|fixture| fixture.sql("INSERT INTO blocked_rooms VALUES ('!b:own.test')"));
     assert_eq!(blocked.await, one("C310", "!b:own.test", "is blocked"));
     for (content, said) in
-        [("{\"history_visibility\": \"friends\"}", "says \"friends\""), ("{}", "has no word")]
+        [("{\"history_visibility\": \"friends\"}", "is \"friends\""), ("{}", "has no value")]
     {
         let unknown = after(|fixture| {
             let kind = "m.room.history_visibility";

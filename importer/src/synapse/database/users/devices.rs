@@ -158,7 +158,7 @@ async fn access_tokens(
             items.skip(
                 &id,
                 "login-elsewhere",
-                "another service does logins; the token is of before",
+                "another service handles logins; the token is outdated",
             );
         } else if row.puppets.0 {
             items.skip(
@@ -179,7 +179,9 @@ async fn access_tokens(
         } else {
             let detail = match row.device_id {
                 None => "the token belongs to no device; its user has to log in again",
-                Some(_) => "its device is not there, or was left out; its user has to log in again",
+                Some(_) => {
+                    "its device does not exist, or was left out; its user has to log in again"
+                }
             };
             items.skip(&id, "token-without-device", detail);
         }
@@ -209,7 +211,7 @@ async fn by_device<T: FromRow>(
                     items.skip(
                         &device_id,
                         "device-missing",
-                        "its device is not there, or was left out",
+                        "its device does not exist, or was left out",
                     );
                 }
             }

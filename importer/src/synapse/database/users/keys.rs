@@ -61,7 +61,7 @@ pub(super) async fn device_keys(
         Items::new(tally, Kind::DeviceKeys, tables.id.as_str()).of("e2e_device_keys_json");
     for (device_id, keys) in items.decode::<(String, Box<RawValue>)>(&rows) {
         let Some(device) = devices.get_mut(&device_id) else {
-            items.skip(&device_id, "device-missing", "its device is not there, or was left out");
+            items.skip(&device_id, "device-missing", "its device does not exist, or was left out");
             continue;
         };
         let own = signatures.iter().filter(|signature| signature.target == device_id);

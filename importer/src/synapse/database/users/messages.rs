@@ -40,7 +40,7 @@ pub(in crate::synapse::database) async fn write(
             return;
         };
         if !devices.contains(&device_id) {
-            items.skip(&device_id, "device-missing", "its device is not there, or was left out");
+            items.skip(&device_id, "device-missing", "its device does not exist, or was left out");
         } else if written.is_ok() {
             written = file.message(&DumpMessage { device_id, message });
             items.written(1);

@@ -277,7 +277,8 @@ async fn what_belongs_to_a_device_that_was_left_out_does_not_say_that_there_was_
         .map(|skip| skip.detail.as_str())
         .collect();
     assert!(told.len() > 2, "{told:?}");
-    let all = told.iter().all(|told| told.starts_with("its device is not there, or was left out"));
+    let all =
+        told.iter().all(|told| told.starts_with("its device does not exist, or was left out"));
     assert!(all, "{told:?}");
 }
 

@@ -70,7 +70,7 @@ pub(super) const MOVING: &[Table] = &[
     moves(
         "e2e_cross_signing_signatures",
         &[Kind::KeySignature],
-        "users' signatures of keys: of their own, put into these, and of others'",
+        "users' signatures of their own keys, which become part of these, and of others' keys",
     )
     .of(USER_ID),
     moves("e2e_device_keys_json", &[Kind::DeviceKeys], "public keys of devices").of(USER_ID),
@@ -95,13 +95,13 @@ pub(super) const MOVING: &[Table] = &[
     feeds(
         "event_push_summary_stream_ordering",
         &[Kind::UnreadCount],
-        "up to where older events were counted",
+        "up to which event older ones were counted",
     ),
     feeds("event_to_state_groups", &[Kind::State], "the state at each event"),
     moves(
         "events",
         &[Kind::TimelineEvent, Kind::Outlier],
-        "the timelines, and what states and auth chains need besides",
+        "the timelines, and events that only states and auth chains refer to",
     ),
     moves("local_current_membership", &[Kind::Membership], "who is in which room, invited, banned")
         .of(MEMBERS),

@@ -29,18 +29,17 @@ const fn own(name: &'static str, why: &'static str) -> Table {
 }
 
 const STREAM: &str = "a position in one of Synapse's streams";
-const CHANGES: &str =
-    "changes that Synapse's own parts tell each other; the present values are in other tables";
-const STATISTICS: &str = "numbers that Synapse keeps of rooms and users";
-const SLIDING: &str = "what simplified sliding sync was told, or will need; clients ask anew";
+const CHANGES: &str = "changes that Synapse's processes announce to each other; the current values are in other tables";
+const STATISTICS: &str = "statistics of rooms and users";
+const SLIDING: &str = "the state of simplified sliding sync; clients start it anew";
 const GROUPS: &str = "communities, which Matrix no longer has";
 const LOCKS: &str = "locks of running processes";
-const CHAINS: &str = "auth chains made quick to compare";
+const CHAINS: &str = "an index of auth chains";
 
 /// The tables.
 pub(super) const STAYING: &[Table] = &[
     no_place("account_validity", "when accounts expire: Conduit's never do"),
-    own("application_services_state", "how far Synapse has come in telling bridges"),
+    own("application_services_state", "how far Synapse has sent events to bridges"),
     own("applied_module_schemas", "which tables modules have made"),
     own("applied_schema_deltas", "how the schema was upgraded"),
     no_place(
@@ -118,7 +117,7 @@ pub(super) const STAYING: &[Table] = &[
     own("ex_outlier_stream", CHANGES),
     own(
         "federation_inbound_events_staging",
-        "events from other servers that are being received; these send them again or are asked",
+        "events from other servers that are being received; they are sent again or requested",
     ),
     own("federation_stream_position", STREAM),
     no_place("group_attestations_remote", GROUPS),
@@ -185,8 +184,8 @@ pub(super) const STAYING: &[Table] = &[
         "port_from_sqlite3",
         "how far `synapse_port_db` got when it copied the database from SQLite",
     ),
-    cache("presence", "who is online: clients tell it anew"),
-    cache("presence_stream", "who is online: clients tell it anew"),
+    cache("presence", "who is online: clients send it again"),
+    cache("presence_stream", "who is online: clients send it again"),
     own("profile_updates", CHANGES),
     own("profile_updates_per_user", CHANGES),
     own("push_rules_stream", CHANGES),
@@ -212,14 +211,14 @@ pub(super) const STAYING: &[Table] = &[
     derived(
         "room_retention",
         &[Room],
-        "how long messages are kept; it is in the rooms' states, and Conduit does not heed it",
+        "how long messages are kept; it is in the rooms' states, and Conduit ignores it",
     ),
     derived("room_stats_current", &[Room], STATISTICS),
     derived("room_stats_earliest_token", &[Room], STATISTICS),
     derived("room_stats_state", &[Room, PublishedRoom], STATISTICS),
     own("room_tags_revisions", CHANGES),
     own("scheduled_tasks", "Synapse's own jobs, such as the deletion of a room"),
-    own("schema_compat_version", "which Synapses can use the database"),
+    own("schema_compat_version", "which versions of Synapse can use the database"),
     cache("server_keys_json", "keys of other servers: fetched again"),
     cache("server_signature_keys", "keys of other servers: fetched again"),
     cache("sessions", "registrations and the like that are under way"),
@@ -233,7 +232,7 @@ pub(super) const STAYING: &[Table] = &[
     derived("sliding_sync_joined_rooms_to_recalculate", &[], SLIDING),
     derived("sliding_sync_membership_snapshots", &[], SLIDING),
     own("sqlite_*", "SQLite's own tables"),
-    derived("state_groups", &[State], "the names of states"),
+    derived("state_groups", &[State], "the ids of state groups"),
     own("state_groups_pending_deletion", "states that nothing needs any more"),
     own("state_groups_persisting", "states that are being written"),
     own("stats_incremental_position", STREAM),
@@ -244,7 +243,7 @@ pub(super) const STAYING: &[Table] = &[
     ),
     own("stream_ordering_to_exterm", "the newest events of rooms at times past"),
     own("stream_positions", STREAM),
-    no_place("thread_subscriptions", "threads that users follow: Conduit has no such thing"),
+    no_place("thread_subscriptions", "threads that users follow: Conduit has no such feature"),
     derived("threads", &[TimelineEvent], "lists of threads; they follow from the events"),
     no_place("threepid_guest_access_tokens", "guests who were invited by e-mail"),
     cache("threepid_validation_session", "e-mail addresses that are being confirmed"),

@@ -18,7 +18,7 @@ pub(super) fn find(file: Option<&Path>, wanted: [&str; 4]) -> Option<String> {
     let metadata = file.metadata().ok()?;
     if metadata.permissions().mode() & 0o077 != 0 {
         TOLD.call_once(|| {
-            warn!("passing over `{}`: others may read it (`chmod 600`)", file.display());
+            warn!("ignoring `{}`: others may read it (`chmod 600`)", file.display());
         });
         return None;
     }

@@ -148,10 +148,10 @@ async fn who_must_connect_is_said_where_the_system_user_decides() {
     };
     let here = said("nobody").await;
     for words in [
-        "lets nobody in as `nobody` but that system user",
+        "accepts `nobody` from the system user of that name only",
         "`sudo -u nobody importer dump --dump DIR`",
         "then `importer import --dump DIR`",
-        "`sudo -u postgres importer` is no way",
+        "`sudo -u postgres importer` does not work",
         "--synapse-database-password-file",
     ] {
         assert!(here.contains(words), "{words}: {here}");

@@ -67,7 +67,7 @@ async fn the_key_that_signed_is_known_from_others_of_its_name() {
     let blocking: Vec<_> =
         checks.finish().into_iter().filter(|found| found.code == "C118").collect();
     assert_eq!(blocking.len(), 1);
-    assert!(blocking[0].text.contains("`$0` names `ed25519:a`"), "{}", blocking[0].text);
+    assert!(blocking[0].text.contains("`$0` is signed by `ed25519:a`"), "{}", blocking[0].text);
 }
 
 #[tokio::test]
