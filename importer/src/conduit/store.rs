@@ -73,6 +73,62 @@ pub trait KvStore: Send {
     /// The engine's; the iterator ends after an error.
     fn scan<'a>(&'a self, tree: &'static Tree, prefix: &[u8]) -> Result<Entries<'a>, KvError>;
 
+    /// All rows of a tree from a key on, in order.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::scan`].
+    fn scan_from<'a>(&'a self, tree: &'static Tree, from: &[u8]) -> Result<Entries<'a>, KvError> {
+        let from = from.to_vec();
+        let is_before =
+            move |row: &Result<Entry, KvError>| row.as_ref().is_ok_and(|(key, _)| **key < *from);
+        Ok(Box::new(self.scan(tree, &[])?.skip_while(is_before)))
+    }
+
+    /// Gives the rows of a tree from a key on to `visit`, in order, borrowed, until that returns false.
+    ///
+    /// # Errors
+    ///
+    /// The engine's.
+    fn visit(
+        &self,
+        tree: &'static Tree,
+        from: &[u8],
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), KvError> {
+        for row in self.scan_from(tree, from)? {
+            let (key, value) = row?;
+            if !visit(&key, &value) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Keys, not necessarily of rows, that divide a tree into parts of about so many bytes on disk, in order. A store that
+    /// does not know any gives none.
+    ///
+    /// # Errors
+    ///
+    /// The engine's.
+    fn divide(&self, _tree: &'static Tree, _bytes: u64) -> Result<Vec<Vec<u8>>, KvError> {
+        Ok(Vec::new())
+    }
+
+    /// How many rows a tree has; an estimate, where counting would read them all.
+    ///
+    /// # Errors
+    ///
+    /// The engine's.
+    fn rows(&self, tree: &'static Tree) -> Result<u64, KvError> {
+        let mut rows: u64 = 0;
+        self.visit(tree, &[], &mut |_, _| {
+            rows = rows.saturating_add(1);
+            true
+        })?;
+        Ok(rows)
+    }
+
     /// The store for several threads at once, if it can be read by them.
     fn shared(&self) -> Option<&(dyn KvStore + Sync)> {
         None

@@ -226,11 +226,17 @@ impl DumpReader {
         })
     }
 
-    fn user_files(&self) -> impl Iterator<Item = &FileEntry> {
+    /// The files of users, to be given to [`Self::user`].
+    pub fn user_files(&self) -> impl Iterator<Item = &FileEntry> {
         self.files("users/").filter(|file| file.path.strip_suffix(".json").is_some())
     }
 
-    fn user(&self, file: &FileEntry) -> Result<DumpUser, ReadError> {
+    /// The user of a file.
+    ///
+    /// # Errors
+    ///
+    /// Those of single items.
+    pub fn user(&self, file: &FileEntry) -> Result<DumpUser, ReadError> {
         let path = &file.path;
         let user: DumpUser = self.whole(path)?;
         if names::user(user.user_id.as_str()) == *path {

@@ -37,14 +37,20 @@ mod signatures;
 mod states;
 mod users;
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, PoisonError},
+};
 
 use ruma::OwnedRoomId;
 
-use super::{StateComparison, VerifyError, structure::events::Places};
+use super::{StateComparison, VerifyError, tools::parts};
 use crate::{
     conduit::{schema::trees, store::KvStore},
-    dump::DumpReader,
+    dump::{
+        DumpReader, ReadError, RoomReader,
+        format::{DumpUser, FileEntry},
+    },
     findings::{codes, collector::Found},
     progress::Progress,
     tally::{DUPLICATE_EVENT, Kind, Skip},
@@ -91,12 +97,8 @@ impl<'a> Skipped<'a> {
     }
 }
 
-/// What goes on from room to room.
-struct Ongoing<'a> {
-    reading: read_markers::Reading,
-    seen: extra::Seen,
-    places: Places<'a>,
-}
+/// Bytes of the file of a user of whom one is in memory at a time: what such users own may fill it.
+const LARGE: u64 = 256 << 10;
 
 pub(super) fn compare(
     store: &dyn KvStore,
@@ -109,54 +111,87 @@ pub(super) fn compare(
     let skipped = Skipped::of(skipped);
     let server_name = dump.manifest().server_name.clone();
 
+    let mut reading = read_markers::Reading::read(store)?;
+    let mut seen = extra::Seen::default();
+    let phase = progress.phase("room", dump.number_of_rooms());
+    let of_room = |store: &dyn KvStore, room: Result<RoomReader, ReadError>| {
+        rooms::compare(store, room?, &skipped, how, &server_name)
+    };
+    parts::work(store, dump.rooms(), of_room, |room| {
+        found.merge(room.found);
+        seen.merge(room.seen);
+        reading.room(room.reading, found);
+        phase.advance(1);
+        Ok(())
+    })?;
+    drop(phase);
+    seen.extra(store, &server_name, found)?;
+
     let phase = progress.phase("account", dump.number_of_users());
     let mut users = BTreeSet::new();
     let mut account_data = users::KnownAccountData::default();
     let mut signatures = signatures::Signatures::default();
-    dump.each_user(|user| {
-        users::compare(store, &user, &skipped, &mut account_data, found)?;
-        if user.user_id.localpart() != "conduit" {
-            let messages = dump.messages(&user.user_id)?;
-            encryption::compare(store, &user, messages, &mut signatures, found)?;
-            key_backups::compare(store, &user, found)?;
-            signatures.signed_by(&user);
-        }
-        users.insert(user.user_id.to_string());
+    let alone = Mutex::new(());
+    let begins = reading.begins();
+    let of_user = |store: &dyn KvStore, file: &FileEntry| {
+        let lock = || alone.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = (file.bytes >= LARGE).then(lock);
+        account(store, dump, &dump.user(file)?, &skipped, &begins)
+    };
+    parts::work(store, dump.user_files(), of_user, |account| {
+        found.merge(account.found);
+        account_data.merge(account.data);
+        signatures.merge(account.signatures);
+        reading.expect(account.reading, found);
+        users.insert(account.id);
         phase.advance(1);
-        Ok::<_, VerifyError>(())
+        Ok(())
     })?;
     drop(phase);
     users::extra(store, &users, &server_name, found)?;
     signatures.finish(store, &users, &server_name, found)?;
     users::extra_account_data(store, &users, &account_data, found)?;
-
-    let mut ongoing = Ongoing {
-        reading: read_markers::Reading::read(store, &server_name)?,
-        seen: extra::Seen::default(),
-        places: Places::new(store)?,
-    };
-    let phase = progress.phase("room", dump.number_of_rooms());
-    for room in dump.rooms() {
-        rooms::compare(store, room?, &skipped, how, &mut ongoing, found)?;
-        phase.advance(1);
-    }
-    drop(phase);
-    let Ongoing { mut reading, seen, .. } = ongoing;
-    seen.extra(store, &server_name, found)?;
-
-    let phase = progress
-        .phase_of(["account's read markers", "accounts' read markers"], dump.number_of_users());
-    dump.each_user(|user| {
-        reading.user(store, &user, found)?;
-        phase.advance(1);
-        Ok::<_, VerifyError>(())
-    })?;
-    drop(phase);
     reading.extra(store, found)?;
     let server = dump.server()?;
     outbox::compare(store, dump, &skipped, found)?;
     appservices::compare(store, &server.appservices, &server_name, &skipped, found)?;
     blocked_rooms(store, &server.blocked_rooms, found)
+}
+
+/// What comes of an account.
+struct Account {
+    id: String,
+    data: users::KnownAccountData,
+    signatures: signatures::Signatures,
+    reading: Vec<read_markers::Expected>,
+    found: Found,
+}
+
+/// Compares an account and all that it owns.
+fn account(
+    store: &dyn KvStore,
+    dump: &DumpReader,
+    user: &DumpUser,
+    skipped: &Skipped<'_>,
+    begins: &read_markers::Begins,
+) -> Result<Account, VerifyError> {
+    let mut account = Account {
+        id: user.user_id.to_string(),
+        data: users::KnownAccountData::default(),
+        signatures: signatures::Signatures::default(),
+        reading: Vec::new(),
+        found: Found::default(),
+    };
+    let Account { data, signatures, found, .. } = &mut account;
+    users::compare(store, user, skipped, data, found)?;
+    if user.user_id.localpart() != "conduit" {
+        let messages = dump.messages(&user.user_id)?;
+        encryption::compare(store, user, messages, signatures, found)?;
+        key_backups::compare(store, user, found)?;
+        signatures.signed_by(user);
+        account.reading = read_markers::of_user(store, user, begins, found)?;
+    }
+    Ok(account)
 }
 
 fn blocked_rooms(

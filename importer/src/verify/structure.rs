@@ -16,11 +16,43 @@ pub(super) mod states;
 pub(super) mod timeline;
 pub(super) mod users;
 
-use super::{Verified, VerifyError, tools::since_import::SinceImport};
-use crate::{conduit::store::KvStore, findings::collector::Found, progress::Progress};
+use std::collections::BTreeMap;
+
+use self::{
+    events::{Events, Own, Rules, Versions},
+    indexes::{Look, Sums},
+    rows::{Amount, Trees},
+    timeline::Timelines,
+};
+use super::{
+    Verified, VerifyError,
+    tools::{
+        parts::{self, Part},
+        since_import::SinceImport,
+    },
+};
+use crate::{
+    conduit::{
+        schema::trees::{self, TREES, Tree},
+        store::KvStore,
+    },
+    findings::collector::Found,
+    progress::{Phase, Progress},
+};
+
+/// What is known of a database before its trees are read.
+pub(super) struct Ground<'a> {
+    since: SinceImport,
+    counter: u64,
+    /// Names of rooms by their short ids.
+    rooms: BTreeMap<u64, String>,
+    own: Own<'a>,
+}
 
 /// Checks a database on its own: every row decodes, every index has its other direction, ids are unique and below the
 /// counter, events are what their ids, hashes and signatures say, state expands to what exists.
+///
+/// All trees are read once, in parts, by all cores. What depends on all events, or on several trees, is checked afterwards.
 ///
 /// # Errors
 ///
@@ -30,39 +62,153 @@ pub fn structure(
     server_name: &str,
     progress: &Progress,
 ) -> Result<Verified, VerifyError> {
-    let phase = progress.phase_of(["part of the database", "parts of the database"], 4);
+    let mut found = Found::default();
     let since = SinceImport::read(store)?;
-    let of_events = |store: &dyn KvStore| {
+    let ground = Ground {
+        since,
+        counter: rows::check(store, since, &mut found)?,
+        rooms: timeline::rooms(store)?,
+        own: Own::read(store, server_name)?,
+    };
+    let all = parts_of_all(store)?;
+    let number = all.len().saturating_add(AFTERWARDS.len());
+    let phase = progress.phase_of(["part of the database", "parts of the database"], number);
+    let likely = events::likely_versions(store, ground.rooms.values())?;
+    let mut read = read(store, &ground, &all, &likely, &phase)?;
+    if read.versions != likely {
+        let versions = std::mem::take(&mut read.versions);
+        read = self::read(store, &ground, &all, &versions, &phase)?;
+    }
+    let Read { trees, events, found: of_rows, .. } = read;
+    found.merge(of_rows);
+    rows::admin_room(store, server_name, &mut found)?;
+    let context = Context { server_name, since, events: &events };
+    let check = |store: &dyn KvStore, check: Afterwards| {
         let mut found = Found::default();
-        let trees = rows::check(store, server_name, since, &mut found)?;
-        phase.advance(1);
-        let events = events::check(store, server_name, &trees.rows, since, &mut found)?;
-        phase.advance(1);
-        states::check(store, &events, &mut found)?;
-        rooms::check(store, server_name, &events, since, &mut found)?;
-        phase.advance(1);
-        Ok::<_, VerifyError>((trees, found))
+        check(store, &context, &mut found)?;
+        Ok(found)
     };
-    let of_others = |store: &dyn KvStore| {
-        let mut found = Found::default();
-        timeline::check(store, &mut found)?;
-        hidden::check(store, server_name, since, &mut found)?;
-        indexes::check(store, &mut found)?;
-        users::check(store, server_name, &mut found)?;
-        keys::check(store, server_name, &mut found)?;
-        directory::check(store, server_name, &mut found)?;
-        appservices::check(store, &mut found)?;
-        receipts::check(store, &mut found)?;
-        media::check(store, &mut found)?;
+    parts::work(store, AFTERWARDS, check, |of_check| {
+        found.merge(of_check);
         phase.advance(1);
-        Ok::<_, VerifyError>(found)
-    };
-    let (of_events, of_others) = match store.shared() {
-        Some(shared) => rayon::join(|| of_events(shared), || of_others(shared)),
-        None => (of_events(store), of_others(store)),
-    };
-    let (trees, mut found) = of_events?;
-    found.merge(of_others?);
+        Ok(())
+    })?;
+    rooms::check(store, &context, &mut found)?;
     let findings = since.judge(found.finish());
     Ok(Verified { rows: trees.rows, bytes: trees.bytes, findings })
 }
+
+/// Parts of all trees: first the events, which take the longest.
+fn parts_of_all(store: &dyn KvStore) -> Result<Vec<Part>, VerifyError> {
+    let is_first = |tree: &Tree| [&trees::PDUID_PDU, &trees::EVENTID_OUTLIERPDU].contains(&tree);
+    let first = [&trees::PDUID_PDU, &trees::EVENTID_OUTLIERPDU];
+    let others = TREES.into_iter().filter(|tree| !is_first(tree));
+    let mut all = Vec::new();
+    for tree in first.into_iter().chain(others) {
+        all.extend(Part::of(store, tree)?);
+    }
+    Ok(all)
+}
+
+/// What all trees say.
+struct Read {
+    trees: Trees,
+    events: Events,
+    /// The versions of rooms, by their create events.
+    versions: Versions,
+    found: Found,
+}
+
+/// What a part of a tree says.
+enum Seen {
+    Timeline(Box<timeline::Seen>),
+    Outside(Box<events::Outside>),
+    Rows(&'static Tree, Amount, Sums, Found),
+}
+
+/// Reads all trees, and compares those that say the same.
+fn read(
+    store: &dyn KvStore,
+    ground: &Ground<'_>,
+    all: &[Part],
+    versions: &Versions,
+    phase: &Phase,
+) -> Result<Read, VerifyError> {
+    let rules = Rules::of(versions);
+    let mut found = Found::default();
+    let mut trees = Trees::default();
+    let mut sums: BTreeMap<&'static Tree, Sums> = BTreeMap::new();
+    let mut events = events::Seen::for_all(store)?;
+    let mut timelines = Timelines::new(store, &ground.rooms);
+    let of_part = |store: &dyn KvStore, part: &Part| match part.tree {
+        tree if tree == &trees::PDUID_PDU => {
+            Ok(Seen::Timeline(Box::new(timeline::read(store, part, ground, &rules)?)))
+        }
+        tree if tree == &trees::EVENTID_OUTLIERPDU => {
+            Ok(Seen::Outside(Box::new(events::Outside::read(store, part, ground, &rules)?)))
+        }
+        _ => other(store, part, ground.counter),
+    };
+    parts::work(store, all, of_part, |seen| {
+        match seen {
+            Seen::Timeline(seen) => {
+                trees.add(&trees::PDUID_PDU, seen.amount);
+                events.merge(timelines.take(*seen, &mut found)?);
+            }
+            Seen::Outside(seen) => {
+                trees.add(&trees::EVENTID_OUTLIERPDU, seen.amount);
+                found.merge(seen.found);
+                events.merge(seen.seen);
+            }
+            Seen::Rows(tree, amount, of_part, of_rows) => {
+                trees.add(tree, amount);
+                sums.entry(tree).or_default().merge(of_part);
+                found.merge(of_rows);
+            }
+        }
+        phase.advance(1);
+        Ok(())
+    })?;
+    let sums_of = |tree: &Tree| sums.get(tree).copied().unwrap_or_default();
+    let (places, words) = (sums_of(&trees::EVENTID_PDUID).rows, sums_of(&trees::TOKENIDS).keys());
+    timelines.finish(places, words, &mut found)?;
+    indexes::check(store, &sums, &mut found)?;
+    let versions = std::mem::take(&mut events.versions);
+    let events = events.finish(store, &rules, &mut found)?;
+    Ok(Read { trees, events, versions, found })
+}
+
+/// Reads a part of a tree without events.
+fn other(store: &dyn KvStore, part: &Part, counter: u64) -> Result<Seen, VerifyError> {
+    let tree = part.tree;
+    let look = Look::of(tree);
+    let (mut amount, mut sums, mut found) = (Amount::default(), Sums::default(), Found::default());
+    part.each(store, |key, value| {
+        let largest = sums.add(tree, (key, value), look);
+        amount.add(tree, (key, value), largest, counter, &mut found);
+        Ok(())
+    })?;
+    Ok(Seen::Rows(tree, amount, sums, found))
+}
+
+/// What is known when all trees were read.
+pub(super) struct Context<'a> {
+    server_name: &'a str,
+    since: SinceImport,
+    events: &'a Events,
+}
+
+/// A check that is made when all trees were read.
+type Afterwards = fn(&dyn KvStore, &Context<'_>, &mut Found) -> Result<(), VerifyError>;
+
+/// These checks, those first that take long.
+const AFTERWARDS: [Afterwards; 8] = [
+    |store, context, found| states::check(store, context.events, found),
+    |store, context, found| hidden::check(store, context.server_name, context.since, found),
+    |store, context, found| users::check(store, context.server_name, found),
+    |store, _, found| receipts::check(store, found),
+    |store, context, found| keys::check(store, context.server_name, found),
+    |store, context, found| directory::check(store, context.server_name, found),
+    |store, _, found| appservices::check(store, found),
+    |store, _, found| media::check(store, found),
+];

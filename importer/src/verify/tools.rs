@@ -1,9 +1,10 @@
 //! What several verifications use: cursors, sets and sums over many rows.
 
+pub(super) mod canonical_text;
 pub(super) mod cursor;
 pub(super) mod lookup;
 pub(super) mod multiset_hash;
 pub(super) mod number_set;
-pub(super) mod parallel_scan;
+pub(super) mod parts;
 pub(super) mod since_import;
 pub(super) mod state_layers;

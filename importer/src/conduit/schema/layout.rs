@@ -153,6 +153,19 @@ impl Layout {
         self.0.iter().find_map(|fields| decode(fields, bytes)).ok_or(Misfit { expected: *self })
     }
 
+    /// The largest number of eight bytes among the fields of these names, 0 if there is none. It takes the same bytes as
+    /// [`Self::decode`], and keeps no fields.
+    ///
+    /// # Errors
+    ///
+    /// [`Misfit`].
+    pub fn largest(&self, bytes: &[u8], names: &[&str]) -> Result<u64, Misfit> {
+        self.0
+            .iter()
+            .find_map(|fields| largest(fields, bytes, names))
+            .ok_or(Misfit { expected: *self })
+    }
+
     /// Encodes parts; `None` if no alternative has places for them.
     pub(in crate::conduit) fn encode(&self, parts: &[Part<'_>]) -> Option<Vec<u8>> {
         self.0.iter().find_map(|fields| encode(fields, parts))
@@ -226,6 +239,21 @@ fn decode<'a>(fields: &[Field], bytes: &'a [u8]) -> Option<Fields<'a>> {
         }
     }
     rest.is_empty().then_some(Fields(decoded))
+}
+
+fn largest(fields: &[Field], bytes: &[u8], names: &[&str]) -> Option<u64> {
+    let (mut rest, mut largest) = (bytes, 0);
+    for field in fields {
+        let (name, value, after) = decode_field(*field, rest)?;
+        rest = after;
+        if let Some(Value::U64(number)) = value
+            && number > largest
+            && names.contains(&name)
+        {
+            largest = number;
+        }
+    }
+    rest.is_empty().then_some(largest)
 }
 
 /// The field's name, its value unless it is fixed, and the bytes after it.

@@ -93,12 +93,17 @@ impl Tree {
         self.value.decode(value).map_err(|misfit| self.error("value", key, misfit))
     }
 
-    pub(super) fn misfit_of_key(&self, key: &[u8]) -> DecodeError {
-        self.error("key", key, Misfit::of(self.key))
-    }
-
-    pub(super) fn misfit_of_value(&self, key: &[u8]) -> DecodeError {
-        self.error("value", key, Misfit::of(self.value))
+    /// The largest number of eight bytes among the fields of these names in key and value, 0 if there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`], as [`Self::decode_key`] and [`Self::decode_value`].
+    pub fn largest(&self, key: &[u8], value: &[u8], names: &[&str]) -> Result<u64, DecodeError> {
+        let of_key =
+            self.key.largest(key, names).map_err(|misfit| self.error("key", key, misfit))?;
+        let of_value =
+            self.value.largest(value, names).map_err(|misfit| self.error("value", key, misfit))?;
+        Ok(of_key.max(of_value))
     }
 
     fn error(&self, what: &'static str, key: &[u8], misfit: Misfit) -> DecodeError {

@@ -1,5 +1,6 @@
 //! Conduit's default engine: one column family for each tree.
 
+mod division;
 mod sst_files;
 
 use std::{
@@ -10,7 +11,7 @@ use std::{
 use rayon::prelude::*;
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamilyDescriptor, CompactOptions, DB, DBCompressionType,
-    Direction, IteratorMode, LruCacheOptions, Options, WriteBatch, WriteOptions,
+    Direction, IteratorMode, LruCacheOptions, Options, Range, WriteBatch, WriteOptions,
 };
 use rustix::{fs::FlockOperation, io::Errno};
 
@@ -171,6 +172,55 @@ impl KvStore for RocksStore {
             })
             .map(move |row| row.map_err(|cause| read_error(tree, cause))),
         ))
+    }
+
+    fn scan_from<'a>(&'a self, tree: &'static Tree, from: &[u8]) -> Result<Entries<'a>, KvError> {
+        let Some(family) = self.db.cf_handle(tree.name) else {
+            return Ok(Box::new(std::iter::empty()));
+        };
+        let rows = self.db.iterator_cf(&family, IteratorMode::From(from, Direction::Forward));
+        Ok(Box::new(rows.map(move |row| row.map_err(|cause| read_error(tree, cause)))))
+    }
+
+    fn visit(
+        &self,
+        tree: &'static Tree,
+        from: &[u8],
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), KvError> {
+        let Some(family) = self.db.cf_handle(tree.name) else { return Ok(()) };
+        let mut rows = self.db.raw_iterator_cf(&family);
+        rows.seek(from);
+        while let (Some(key), Some(value)) = (rows.key(), rows.value()) {
+            if !visit(key, value) {
+                return Ok(());
+            }
+            rows.next();
+        }
+        rows.status().map_err(|cause| read_error(tree, cause))
+    }
+
+    fn divide(&self, tree: &'static Tree, bytes: u64) -> Result<Vec<Vec<u8>>, KvError> {
+        let Some(family) = self.db.cf_handle(tree.name) else { return Ok(Vec::new()) };
+        let mut rows = self.db.raw_iterator_cf(&family);
+        rows.seek_to_first();
+        let first = rows.key().map(<[u8]>::to_vec);
+        rows.seek_to_last();
+        let last = rows.key().map(<[u8]>::to_vec);
+        rows.status().map_err(|cause| read_error(tree, cause))?;
+        let size = |from: &[u8], until: &[u8]| {
+            let sizes = self.db.get_approximate_sizes_cf(&family, &[Range::new(from, until)]);
+            sizes.first().copied().unwrap_or(0)
+        };
+        Ok(first
+            .zip(last)
+            .map_or_else(Vec::new, |(first, last)| division::divide(first, last, bytes, &size)))
+    }
+
+    fn rows(&self, tree: &'static Tree) -> Result<u64, KvError> {
+        let Some(family) = self.db.cf_handle(tree.name) else { return Ok(0) };
+        let rows = self.db.property_int_value_cf(&family, "rocksdb.estimate-num-keys");
+        Ok(rows.map_err(|cause| read_error(tree, cause))?.unwrap_or(0))
     }
 
     fn shared(&self) -> Option<&(dyn KvStore + Sync)> {

@@ -119,6 +119,7 @@ impl SqliteStore {
         &self,
         tree: &'static Tree,
         prefix: &[u8],
+        from: &[u8],
         after: Option<&[u8]>,
     ) -> rusqlite::Result<Vec<Entry>> {
         if !self.has(tree)? {
@@ -130,13 +131,42 @@ impl SqliteStore {
             tree.name
         );
         let mut statement = self.connection.prepare_cached(&sql)?;
-        let rows = statement.query_map(params![after.unwrap_or(prefix)], |row| {
+        let rows = statement.query_map(params![after.unwrap_or(from)], |row| {
             Ok((row.get::<_, Vec<u8>>(0)?.into(), row.get::<_, Vec<u8>>(1)?.into()))
         })?;
         let belongs = |row: &rusqlite::Result<Entry>| {
             row.as_ref().map_or(true, |(key, _)| key.starts_with(prefix))
         };
         rows.take_while(belongs).collect()
+    }
+
+    /// All rows of a tree with the prefix and from a key on.
+    fn pages(
+        &self,
+        tree: &'static Tree,
+        prefix: Vec<u8>,
+        from: Vec<u8>,
+    ) -> Result<Entries<'_>, KvError> {
+        let mut page = Vec::new().into_iter();
+        let mut last: Option<Box<[u8]>> = None;
+        let mut more = true;
+        Ok(Box::new(std::iter::from_fn(move || {
+            if page.len() == 0 && more {
+                match self.page(tree, &prefix, &from, last.as_deref()) {
+                    Ok(rows) => {
+                        more = rows.len() == PAGE;
+                        page = rows.into_iter();
+                    }
+                    Err(cause) => {
+                        more = false;
+                        return Some(Err(read_error(tree, &cause)));
+                    }
+                }
+            }
+            let entry: Entry = page.next()?;
+            last = Some(entry.0.clone());
+            Some(Ok(entry))
+        })))
     }
 
     fn has(&self, tree: &Tree) -> rusqlite::Result<bool> {
@@ -169,27 +199,22 @@ impl KvStore for SqliteStore {
     }
 
     fn scan<'a>(&'a self, tree: &'static Tree, prefix: &[u8]) -> Result<Entries<'a>, KvError> {
-        let prefix = prefix.to_vec();
-        let mut page = Vec::new().into_iter();
-        let mut last: Option<Box<[u8]>> = None;
-        let mut more = true;
-        Ok(Box::new(std::iter::from_fn(move || {
-            if page.len() == 0 && more {
-                match self.page(tree, &prefix, last.as_deref()) {
-                    Ok(rows) => {
-                        more = rows.len() == PAGE;
-                        page = rows.into_iter();
-                    }
-                    Err(cause) => {
-                        more = false;
-                        return Some(Err(read_error(tree, &cause)));
-                    }
-                }
+        self.pages(tree, prefix.to_vec(), prefix.to_vec())
+    }
+
+    fn scan_from<'a>(&'a self, tree: &'static Tree, from: &[u8]) -> Result<Entries<'a>, KvError> {
+        self.pages(tree, Vec::new(), from.to_vec())
+    }
+
+    fn rows(&self, tree: &'static Tree) -> Result<u64, KvError> {
+        let read = || {
+            if !self.has(tree)? {
+                return Ok(0);
             }
-            let entry: Entry = page.next()?;
-            last = Some(entry.0.clone());
-            Some(Ok(entry))
-        })))
+            let sql = format!("SELECT count(*) FROM {}", tree.name);
+            self.connection.query_row(&sql, [], |row| row.get(0))
+        };
+        read().map_err(|cause| read_error(tree, &cause))
     }
 
     fn foreign_trees(&self) -> Result<Vec<String>, KvError> {

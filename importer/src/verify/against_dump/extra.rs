@@ -29,6 +29,13 @@ impl Seen {
         self.events.insert(hash(id));
     }
 
+    pub(super) fn merge(&mut self, other: Self) {
+        self.rooms.extend(other.rooms);
+        self.with_a_past.extend(other.with_a_past);
+        self.aliases.extend(other.aliases);
+        self.events.extend(other.events);
+    }
+
     /// Rooms, aliases and outliers that the dump does not have, other than those of the admin room. Events of timelines
     /// are compared with each room.
     pub(super) fn extra(

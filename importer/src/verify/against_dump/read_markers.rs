@@ -29,17 +29,47 @@ pub(super) struct Reading {
     private: Rows,
     notifications: Rows,
     highlights: Rows,
-    server_name: String,
-    /// The counts of the first events that the dump has of rooms. What lies before was fetched later: the import did not
-    /// know it.
-    begins: BTreeMap<String, u64>,
+    begins: Begins,
+}
+
+/// The counts of the first events that the dump has of rooms. What lies before was fetched later: the import did not know
+/// it.
+pub(super) type Begins = BTreeMap<String, u64>;
+
+/// What the dump says of a room.
+#[derive(Debug, Default)]
+pub(super) struct OfRoom {
+    begins: Option<(String, u64)>,
+    expected: Vec<Expected>,
+}
+
+/// What the dump says of a user in a room.
+#[derive(Debug)]
+pub(super) struct Expected {
+    of: Of,
+    room: String,
+    user: String,
+    said: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Of {
+    Public,
+    Private,
+    Notifications,
+    Highlights,
+}
+
+impl Expected {
+    fn new(of: Of, room: &str, user: &str, said: u64) -> Self {
+        Self { of, room: room.to_owned(), user: user.to_owned(), said }
+    }
 }
 
 impl Reading {
-    pub(super) fn read(store: &dyn KvStore, server_name: &str) -> Result<Self, VerifyError> {
+    pub(super) fn read(store: &dyn KvStore) -> Result<Self, VerifyError> {
         Ok(Self {
-            server_name: server_name.to_owned(),
-            begins: BTreeMap::new(),
+            begins: Begins::new(),
             public: Rows::read(store, &trees::READRECEIPTID_READRECEIPT, "receipt")?,
             private: Rows::read(store, &trees::ROOMUSERID_PRIVATEREAD, "private receipt")?,
             notifications: Rows::read(
@@ -55,98 +85,119 @@ impl Reading {
         })
     }
 
-    /// Notes the first event that the dump has of a room.
-    pub(super) fn begins(
-        &mut self,
-        store: &dyn KvStore,
-        room: &str,
-        event: &str,
-    ) -> Result<(), VerifyError> {
-        let first = count(store, room, event)?;
-        self.begins.extend(first.map(|first| (room.to_owned(), first)));
-        Ok(())
+    /// The counts of rooms' first events.
+    pub(super) fn begins(&self) -> Begins {
+        self.begins.clone()
     }
 
-    /// Compares what the dump says of a local user.
-    pub(super) fn user(
-        &mut self,
-        store: &dyn KvStore,
-        user: &DumpUser,
-        found: &mut Found,
-    ) -> Result<(), VerifyError> {
-        let id = user.user_id.as_str();
-        if user.user_id.localpart() == "conduit" {
-            return Ok(());
-        }
-        let mut public: BTreeMap<&str, Vec<Receipt<'_>>> = BTreeMap::new();
-        let mut private: BTreeMap<&str, u64> = BTreeMap::new();
-        for receipt in &user.receipts {
-            let room = receipt.room_id.as_str();
-            let thread = receipt.thread_id.as_deref();
-            let receipt_type = receipt.receipt_type.as_str();
-            let begins = self.begins.get(room).copied();
-            let place = (room, &*receipt.event_id);
-            let receipt = Receipt::new(store, place, thread, receipt.ts, begins)?;
-            let Some(receipt) =
-                receipt.filter(|_| ["m.read", "m.read.private"].contains(&receipt_type))
-            else {
-                continue;
+    /// Compares what the dump says of a room.
+    pub(super) fn room(&mut self, room: OfRoom, found: &mut Found) {
+        self.begins.extend(room.begins);
+        self.expect(room.expected, found);
+    }
+
+    /// Compares what the dump says of users in rooms.
+    pub(super) fn expect(&mut self, expected: Vec<Expected>, found: &mut Found) {
+        for Expected { of, room, user, said } in expected {
+            let rows = match of {
+                Of::Public => &mut self.public,
+                Of::Private => &mut self.private,
+                Of::Notifications => &mut self.notifications,
+                Of::Highlights => &mut self.highlights,
             };
-            if get(store, &trees::ROOMID_SHORTROOMID, &Room { room })?.is_none() {
-                continue;
-            }
-            if receipt_type == "m.read" {
-                public.entry(room).or_default().push(receipt);
-            } else if let Some(count) = receipt.count.filter(|_| receipt.of_room) {
-                let best = private.entry(room).or_default();
-                *best = count.max(*best);
-            }
+            rows.expect(&room, &user, said, found);
         }
-        for (room, receipts) in &public {
-            let best = receipts.iter().max().map(Receipt::said);
-            self.public.expect(room, id, best.unwrap_or_default(), found);
-        }
-        for (room, count) in &private {
-            self.private.expect(room, id, *count, found);
-        }
-        let mut rooms: Vec<_> = public.keys().chain(private.keys()).copied().collect();
-        for unread in &user.unread {
-            let room = unread.room_id.as_str();
-            if is_joined(store, room, id)? && unread.notifications.max(unread.highlights) <= MAX {
-                rooms.push(room);
-                self.notifications.expect(room, id, unread.notifications, found);
-                self.highlights.expect(room, id, unread.highlights, found);
-            }
-        }
-        for room in rooms {
-            let reset = Unread::RoomUser(SigilRoomUser { room, user: id });
-            if is_joined(store, room, id)?
-                && get(store, &trees::USERROOMID_HIGHLIGHTCOUNT, &reset)?.is_none()
-            {
-                let text = "the time of the unread counts' last change is missing";
-                found.add(&codes::MISSING_IN_DATABASE, format!("{id} in {room}"), text);
-            }
-        }
-        Ok(())
     }
 
-    /// Compares the receipts of other servers' users in a room.
-    pub(super) fn remote(
-        &mut self,
+    /// What the dump has not.
+    pub(super) fn extra(self, store: &dyn KvStore, found: &mut Found) -> Result<(), VerifyError> {
+        self.public.extra(store, found)?;
+        self.private.extra(store, found)?;
+        self.notifications.extra(store, found)?;
+        self.highlights.extra(store, found)
+    }
+}
+
+/// What the dump says of one local user.
+pub(super) fn of_user(
+    store: &dyn KvStore,
+    user: &DumpUser,
+    begins: &Begins,
+    found: &mut Found,
+) -> Result<Vec<Expected>, VerifyError> {
+    let id = user.user_id.as_str();
+    let mut expected = Vec::new();
+    let mut public: BTreeMap<&str, Vec<Receipt<'_>>> = BTreeMap::new();
+    let mut private: BTreeMap<&str, u64> = BTreeMap::new();
+    for receipt in &user.receipts {
+        let room = receipt.room_id.as_str();
+        let thread = receipt.thread_id.as_deref();
+        let receipt_type = receipt.receipt_type.as_str();
+        let begins = begins.get(room).copied();
+        let place = (room, &*receipt.event_id);
+        let receipt = Receipt::new(store, place, thread, receipt.ts, begins)?;
+        let Some(receipt) =
+            receipt.filter(|_| ["m.read", "m.read.private"].contains(&receipt_type))
+        else {
+            continue;
+        };
+        if value_of(store, &trees::ROOMID_SHORTROOMID, &[Part::Text(room)])?.is_none() {
+            continue;
+        }
+        if receipt_type == "m.read" {
+            public.entry(room).or_default().push(receipt);
+        } else if let Some(count) = receipt.count.filter(|_| receipt.of_room) {
+            let best = private.entry(room).or_default();
+            *best = count.max(*best);
+        }
+    }
+    for (room, receipts) in &public {
+        let best = receipts.iter().max().map(Receipt::said);
+        expected.push(Expected::new(Of::Public, room, id, best.unwrap_or_default()));
+    }
+    for (room, count) in &private {
+        expected.push(Expected::new(Of::Private, room, id, *count));
+    }
+    let mut rooms: Vec<_> = public.keys().chain(private.keys()).copied().collect();
+    for unread in &user.unread {
+        let room = unread.room_id.as_str();
+        if is_joined(store, room, id)? && unread.notifications.max(unread.highlights) <= MAX {
+            rooms.push(room);
+            expected.push(Expected::new(Of::Notifications, room, id, unread.notifications));
+            expected.push(Expected::new(Of::Highlights, room, id, unread.highlights));
+        }
+    }
+    for room in rooms {
+        let reset = [Part::Text(room), Part::Text(id)];
+        if is_joined(store, room, id)?
+            && value_of(store, &trees::USERROOMID_HIGHLIGHTCOUNT, &reset)?.is_none()
+        {
+            let text = "nothing says when the numbers of what is unread changed";
+            found.add(&codes::MISSING_IN_DATABASE, format!("{id} in {room}"), text);
+        }
+    }
+    Ok(expected)
+}
+
+impl OfRoom {
+    /// What the dump says of a room: its first event that should be there, and the receipts of other servers' users.
+    pub(super) fn of(
         store: &dyn KvStore,
         room: &str,
+        first: Option<&str>,
         receipts: impl Iterator<Item = Result<DumpRemoteReceipt, crate::dump::ReadError>>,
-        found: &mut Found,
-    ) -> Result<(), VerifyError> {
+        server_name: &str,
+    ) -> Result<Self, VerifyError> {
+        let begins = match first {
+            Some(first) => count(store, room, first)?,
+            None => None,
+        };
         let mut best: BTreeMap<String, Best> = BTreeMap::new();
         for receipt in receipts {
             let DumpRemoteReceipt { user_id, thread_id, event_id, ts } = receipt?;
             let thread = thread_id.as_deref();
-            let begins = self.begins.get(room).copied();
             let receipt = Receipt::new(store, (room, &event_id), thread, ts, begins)?;
-            let Some(receipt) =
-                receipt.filter(|_| user_id.server_name() != self.server_name.as_str())
-            else {
+            let Some(receipt) = receipt.filter(|_| user_id.server_name() != server_name) else {
                 continue;
             };
             let rank = (receipt.of_room, receipt.count, ts, receipt.unthreaded);
@@ -156,19 +207,12 @@ impl Reading {
                 *kept = new;
             }
         }
-        for (user, ((_, _, ts, _), event, thread)) in best {
+        let expected = best.into_iter().map(|(user, ((_, _, ts, _), event, thread))| {
             let said = hash(&(event.as_str(), thread.as_deref(), ts));
-            self.public.expect(room, &user, said, found);
-        }
-        Ok(())
-    }
-
-    /// What the dump has not.
-    pub(super) fn extra(self, store: &dyn KvStore, found: &mut Found) -> Result<(), VerifyError> {
-        self.public.extra(store, found)?;
-        self.private.extra(store, found)?;
-        self.notifications.extra(store, found)?;
-        self.highlights.extra(store, found)
+            Expected::new(Of::Public, room, &user, said)
+        });
+        let expected = expected.collect();
+        Ok(Self { begins: begins.map(|begins| (room.to_owned(), begins)), expected })
     }
 }
 

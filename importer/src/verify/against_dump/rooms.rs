@@ -8,7 +8,7 @@ use ruma::{RoomVersionId, room_version_rules::RoomVersionRules};
 use serde_json::Value;
 
 use super::{
-    Found, KvStore, Ongoing, Skipped, VerifyError, codes, directory, encryption, extra::Seen,
+    Found, KvStore, Skipped, VerifyError, codes, directory, encryption, extra::Seen, read_markers,
     states::States as DumpStates,
 };
 use crate::{
@@ -32,12 +32,23 @@ use crate::{
             states,
             users::account_data,
         },
-        tools::{lookup::get, since_import::SinceImport},
+        tools::{
+            canonical_text::{Member, get, members},
+            since_import::SinceImport,
+        },
     },
 };
 
 /// Room versions that a Conduit holds.
 const VERSIONS: std::ops::RangeInclusive<u8> = 3..=12;
+
+/// What comes of a room.
+#[derive(Debug, Default)]
+pub(super) struct Compared {
+    pub(super) seen: Seen,
+    pub(super) reading: read_markers::OfRoom,
+    pub(super) found: Found,
+}
 
 /// Compares a room.
 pub(super) fn compare(
@@ -45,10 +56,10 @@ pub(super) fn compare(
     mut reader: RoomReader,
     skipped: &Skipped<'_>,
     how: StateComparison,
-    ongoing: &mut Ongoing<'_>,
-    found: &mut Found,
-) -> Result<(), VerifyError> {
-    let Ongoing { reading, seen, places } = ongoing;
+    server_name: &str,
+) -> Result<Compared, VerifyError> {
+    let mut compared = Compared::default();
+    let Compared { seen, reading, found } = &mut compared;
     let head = reader.head().clone();
     let id = head.room_id.as_str();
     // Of a room that the server is not in, the memberships hold the invites, and the events are nowhere else.
@@ -82,26 +93,25 @@ pub(super) fn compare(
         seen.aliases.extend(head.aliases.iter().map(|alias| alias.alias.alias().to_owned()));
     }
     if !there || !expected {
-        return Ok(());
+        return Ok(compared);
     }
     let mut states = DumpStates::read(store, how, &mut reader)?;
     room.outliers(&mut reader, seen, found)?;
-    let timeline = room.timeline(&mut reader, &mut states, places, seen, found)?;
-    if let Some(first) = timeline.first {
-        reading.begins(store, id, &first)?;
-    }
+    let timeline = room.timeline(&mut reader, &mut states, seen, found)?;
     let since = SinceImport::read(store)?;
     let stored = states::number(store, &trees::ROOMID_SHORTSTATEHASH, id.as_bytes())?;
     if let Some(state) = head.current_state.filter(|_| !stored.is_some_and(|s| since.is_new(s))) {
         states.compare(id, state, stored, skipped, found)?;
     }
-    reading.remote(store, id, reader.receipts()?, found)?;
+    let first = timeline.first.as_deref();
+    *reading = read_markers::OfRoom::of(store, id, first, reader.receipts()?, server_name)?;
     if !timeline.is_new {
         extremities(store, &head, found)?;
     }
     let encrypted = states::current_event(store, id, "m.room.encryption", "")?.is_some();
     encryption::room_key_changes(store, id, encrypted, found)?;
-    directory::compare(store, &head, skipped, found)
+    directory::compare(store, &head, skipped, found)?;
+    Ok(compared)
 }
 
 /// The rules of the room's version, if Conduit can hold it.
@@ -247,6 +257,9 @@ fn same_event(event: &DumpEvent, stored: Option<&[u8]>, found: &mut Found) {
     let Some(stored) = stored else {
         return found.add(&codes::MISSING_IN_DATABASE, id, "the event is missing");
     };
+    if is_same(event, stored).is_some() {
+        return;
+    }
     let (in_database, unsigned) = plain(stored);
     let (in_dump, _) = plain(event.pdu.get().as_bytes());
     if in_database != in_dump {
@@ -257,6 +270,29 @@ fn same_event(event: &DumpEvent, stored: Option<&[u8]>, found: &mut Found) {
     if redacted != event.redacted_by.is_some() {
         found.add(&codes::DIFFERS_FROM_DUMP, id, "is redacted in one and not in the other");
     }
+}
+
+/// Whether a stored event is the dump's, if both are canonical JSON or easily made so; `None` leaves it to parsers to say what
+/// differs.
+fn is_same(event: &DumpEvent, stored: &[u8]) -> Option<()> {
+    let stored = members(std::str::from_utf8(stored).ok()?)?;
+    let dumped = event.pdu.get();
+    let canonical;
+    let dumped = match members(dumped) {
+        Some(dumped) => dumped,
+        None => {
+            let parsed: Object<'_> = serde_json::from_str(dumped).ok()?;
+            canonical = serde_json::to_string(&parsed).ok()?;
+            members(&canonical)?
+        }
+    };
+    let is_compared = |(name, _): &&Member<'_>| !["event_id", "unsigned"].contains(name);
+    let is_equal = stored.iter().filter(is_compared).eq(dumped.iter().filter(is_compared));
+    let is_redacted = match get(&stored, "unsigned") {
+        Some(unsigned) => get(&members(unsigned)?, "redacted_because").is_some(),
+        None => false,
+    };
+    (is_equal && is_redacted == event.redacted_by.is_some()).then_some(())
 }
 
 /// An event without its id, and its `unsigned`. What is no canonical JSON is empty; others say so.

@@ -42,6 +42,15 @@ pub(super) struct Signatures {
 }
 
 impl Signatures {
+    /// Adds what was noted of later users.
+    pub(super) fn merge(&mut self, later: Self) {
+        self.expected.extend(later.expected);
+        self.stored.extend(later.stored);
+        for (owner, name) in later.masters {
+            self.masters.entry(owner).or_insert(name);
+        }
+    }
+
     /// Notes the master key of a user.
     pub(super) fn master(&mut self, owner: &OwnedUserId, name: &str) {
         self.masters.insert(owner.to_string(), name.to_owned());

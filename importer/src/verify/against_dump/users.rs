@@ -27,6 +27,10 @@ impl KnownAccountData {
         self.0.insert(Self::hash(room, user, kind));
     }
 
+    pub(super) fn merge(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
     fn contains(&self, room: &str, user: &str, kind: &str) -> bool {
         self.0.contains(&Self::hash(room, user, kind))
     }

@@ -2,19 +2,26 @@
 
 mod compact;
 mod cryptography;
+mod hashes;
+mod outside;
+pub(in crate::verify) mod row;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 pub(in crate::verify) use compact::{Events, Known, key_hash};
+use ed25519_dalek::{Signature, Verifier as _, VerifyingKey};
+pub(in crate::verify) use outside::Outside;
 use ruma::{
     CanonicalJsonObject, CanonicalJsonValue, RoomVersionId, room_version_rules::RoomVersionRules,
 };
 
-use super::rows::public_key;
+use self::row::{Auth, Canonical, Links, Read, text};
+use super::{rows::public_key, states};
 use crate::{
     conduit::{
         schema::{
-            layout::Part,
+            layout::Part as Field,
             trees::{self, Tree},
         },
         store::KvStore,
@@ -23,11 +30,10 @@ use crate::{
     verify::{
         VerifyError,
         tools::{
+            canonical_text::{Member, members},
             cursor::Cursor,
-            multiset_hash::{Sum, hash},
-            number_set::Numbers,
-            parallel_scan,
-            since_import::SinceImport,
+            multiset_hash::hash,
+            parts::{self, Part},
         },
     },
 };
@@ -36,103 +42,322 @@ use crate::{
 /// event, is a hash of all but the content, and the content has a hash.
 const SIGNATURES: u64 = 20_000;
 
-pub(in crate::verify) fn check(
-    store: &dyn KvStore,
-    server_name: &str,
-    rows: &BTreeMap<&'static str, u64>,
-    since: SinceImport,
-    found: &mut Found,
-) -> Result<Events, VerifyError> {
-    let rules = room_rules(store)?;
-    let number = |tree: &Tree| rows.get(tree.name).copied().unwrap_or(0);
-    let (in_timelines, outside) = (number(&trees::PDUID_PDU), number(&trees::EVENTID_OUTLIERPDU));
-    let own = Own {
-        name: server_name,
-        key: public_key(store)?,
-        one_in: in_timelines.checked_div(SIGNATURES).unwrap_or(0).max(1),
-    };
-    let mut events = Events::of(in_timelines.saturating_add(outside));
-    timeline(store, &rules, &own, since, &mut events, found)?;
-    let look = |_: &[u8], value: &[u8]| event(value, &rules, &own);
-    parallel_scan::scan(
-        store,
-        &trees::EVENTID_OUTLIERPDU,
-        &[],
-        look,
-        |key, _, (read, of_event)| {
-            found.merge(of_event);
-            let Some(read) = read else { return Ok(()) };
-            if read.id.as_bytes() != key {
-                found.add(&codes::ROWS_DISAGREE, &read.id, "is stored under another id");
-            }
-            if store.get(&trees::EVENTID_PDUID, read.id.as_bytes())?.is_some() {
-                found.add(
-                    &codes::SHORT_ID_AMBIGUOUS,
-                    &read.id,
-                    "is both in the timeline and outside",
-                );
-            }
-            read.remember(&mut events);
-            Ok(())
-        },
-    )?;
-    events.sort();
-    auth_events(store, &rules, &events, found)?;
-    for row in store.scan(&trees::SHORTEVENTID_EVENTID, &[])? {
-        let (short, id) = row?;
-        if let (Ok(short), Ok(id)) = (<[u8; 8]>::try_from(&*short), std::str::from_utf8(&id)) {
-            events.add_short(u64::from_be_bytes(short), id);
-        }
-    }
-    Ok(events)
+/// This server's name and present key.
+#[derive(Debug)]
+pub(in crate::verify) struct Own<'a> {
+    name: &'a str,
+    key: Option<OwnKey>,
+    /// Of how many events one has its signature checked.
+    one_in: u64,
 }
 
-/// Events of timelines.
-fn timeline(
+#[derive(Debug)]
+struct OwnKey {
+    /// `ed25519:` and its name.
+    id: String,
+    public: Vec<u8>,
+    verifying: Option<VerifyingKey>,
+}
+
+impl<'a> Own<'a> {
+    pub(in crate::verify) fn read(store: &dyn KvStore, name: &'a str) -> Result<Self, VerifyError> {
+        let key = public_key(store)?.map(|(id, public)| {
+            let verifying = public.as_slice().try_into().ok();
+            let verifying = verifying.and_then(|key| VerifyingKey::from_bytes(key).ok());
+            OwnKey { id, public, verifying }
+        });
+        let one_in = store.rows(&trees::PDUID_PDU)?.checked_div(SIGNATURES).unwrap_or(0).max(1);
+        Ok(Self { name, key, one_in })
+    }
+
+    /// Whether an event is one of those whose signature is checked.
+    fn checks_signature(&self, id: &str) -> bool {
+        hash(id).is_multiple_of(self.one_in)
+    }
+}
+
+impl OwnKey {
+    /// Whether a signature in base64 is that of a text.
+    fn has_signed(&self, text: &str, signature: &str) -> bool {
+        let signature = STANDARD_NO_PAD.decode(signature).ok();
+        let signature = signature.and_then(|bytes| Signature::from_slice(&bytes).ok());
+        let verified = signature
+            .zip(self.verifying)
+            .map(|(signature, key)| key.verify(text.as_bytes(), &signature));
+        verified.is_some_and(|verified| verified.is_ok())
+    }
+}
+
+/// Rooms with the version that their create event names.
+pub(in crate::verify) type Versions = BTreeMap<String, RoomVersionId>;
+
+/// The rules of each room that has a create event.
+#[derive(Debug, Default)]
+pub(in crate::verify) struct Rules(BTreeMap<String, RoomVersionRules>);
+
+impl Rules {
+    pub(in crate::verify) fn of(versions: &Versions) -> Self {
+        let rules =
+            |(room, version): (&String, &RoomVersionId)| Some((room.clone(), version.rules()?));
+        Self(versions.iter().filter_map(rules).collect())
+    }
+
+    pub(in crate::verify) fn get(&self, room: &str) -> Option<&RoomVersionRules> {
+        self.0.get(room)
+    }
+}
+
+/// The versions of rooms whose present state names their create event, as it should. What the events themselves say is known
+/// when all have been read.
+pub(in crate::verify) fn likely_versions<'a>(
     store: &dyn KvStore,
-    rules: &BTreeMap<String, RoomVersionRules>,
-    own: &Own<'_>,
-    since: SinceImport,
-    events: &mut Events,
-    found: &mut Found,
-) -> Result<(), VerifyError> {
-    let mut counts = Numbers::default();
-    let (mut stored, mut indexed) = (Sum::default(), Sum::default());
-    let mut places = Places::new(store)?;
-    let look = |_: &[u8], value: &[u8]| event(value, rules, own);
-    parallel_scan::scan(store, &trees::PDUID_PDU, &[], look, |pdu_id, _, (read, of_event)| {
-        found.merge(of_event);
-        let Some(read) = read else { return Ok(()) };
-        stored.add(hash(&(read.id.as_bytes(), pdu_id)));
-        let fields = trees::PDUID_PDU.decode_key(pdu_id).ok();
-        let count = fields.filter(|fields| fields.get("count").is_some());
-        let count = count.map(|fields| fields.u64("count"));
-        if count.is_some_and(|count| !counts.insert(count)) {
-            found.add(&codes::SHORT_ID_AMBIGUOUS, &read.id, "has the count of another event");
-        }
-        if places.before(&read.id, count)?.is_none() {
-            let is_imported = since.is_imported() && !count.is_none_or(|count| since.is_new(count));
-            if is_imported || read.kind != "m.room.create" && !since.has_run() {
-                found.add(&codes::STATE_BEFORE_MISSING, &read.id, "has no state before it");
-            } else {
-                found.add(&codes::OWN_EVENT_WITHOUT_STATE, &read.id, "has no state before it");
+    rooms: impl Iterator<Item = &'a String>,
+) -> Result<Versions, VerifyError> {
+    let key = states::short_key(store, "m.room.create", "")?;
+    let mut versions = Versions::new();
+    for room in rooms {
+        let state = states::current(store, room)?;
+        let Some(short) = key.and_then(|key| state?.get(key)) else { continue };
+        let Some(row) = event_of(store, short)? else { continue };
+        versions.extend(version(&row));
+    }
+    Ok(versions)
+}
+
+/// The room that a row's create event makes, and its version, if it is one with rules.
+fn version(row: &[u8]) -> Option<(String, RoomVersionId)> {
+    let (room, version) = row::created(row)?;
+    let version = RoomVersionId::try_from(version).ok()?;
+    version.rules().is_some().then_some((room, version))
+}
+
+/// The row of an event, in a timeline or outside.
+fn event_of(store: &dyn KvStore, short: u64) -> Result<Option<Vec<u8>>, VerifyError> {
+    let Some(id) = store.get(&trees::SHORTEVENTID_EVENTID, &short.to_be_bytes())? else {
+        return Ok(None);
+    };
+    match store.get(&trees::EVENTID_PDUID, &id)? {
+        Some(place) => Ok(store.get(&trees::PDUID_PDU, &place)?),
+        None => Ok(store.get(&trees::EVENTID_OUTLIERPDU, &id)?),
+    }
+}
+
+/// An event of a row.
+pub(in crate::verify) struct Event<'a> {
+    /// Whether the row is canonical JSON.
+    is_canonical: bool,
+    /// What Conduit reads of it.
+    pub(in crate::verify) read: Option<Read<'a>>,
+    /// What ties it to others.
+    pub(in crate::verify) links: Option<Links<'a>>,
+}
+
+impl Event<'_> {
+    pub(in crate::verify) fn id(&self) -> Option<&str> {
+        let of_read = self.read.as_ref().map(|read| &*read.id);
+        of_read.or_else(|| self.links.as_ref().map(|links| &*links.id))
+    }
+
+    /// What has to be looked at to know whether the row is JSON.
+    pub(in crate::verify) fn json<'b>(&self, row: &'b [u8]) -> &'b [u8] {
+        if self.is_canonical { b"{}" } else { row }
+    }
+}
+
+/// What is seen of the events of some rows, before all have been.
+#[derive(Debug, Default)]
+pub(in crate::verify) struct Seen {
+    events: Events,
+    /// Rooms and the hashes of auth events that events of theirs name, each pair once or a few times.
+    auth: Vec<(u64, u64)>,
+    /// The rooms' versions, by their create events.
+    pub(in crate::verify) versions: Versions,
+    /// The auth events of the event before.
+    last_auth: Vec<u64>,
+}
+
+impl Seen {
+    /// Space for all events of a database.
+    pub(in crate::verify) fn for_all(store: &dyn KvStore) -> Result<Self, VerifyError> {
+        let number =
+            store.rows(&trees::PDUID_PDU)?.saturating_add(store.rows(&trees::EVENTID_OUTLIERPDU)?);
+        Ok(Self { events: Events::of(number), ..Self::default() })
+    }
+
+    /// Checks the event of a row by itself, and remembers what is needed of it.
+    pub(in crate::verify) fn event<'a>(
+        &mut self,
+        row: &'a [u8],
+        rules: &Rules,
+        own: &Own<'_>,
+        found: &mut Found,
+    ) -> Event<'a> {
+        let canonical = Canonical::of(row);
+        let is_canonical = canonical.is_some();
+        let (read, links, auth) = match canonical {
+            Some(event) if is_sound(&event, rules, own, found) => {
+                if event.read.kind == "m.room.create" {
+                    self.versions.extend(version(row));
+                }
+                (Some(event.read), Some(event.links), Some(event.auth))
+            }
+            _ => {
+                self.versions.extend(version(row));
+                (parse(row, rules, own, found), Links::parse(row), Auth::parse(row))
+            }
+        };
+        let Some(read) = read else { return Event { is_canonical, read, links } };
+        let room = self.events.room(&read.room);
+        let names = read.state_key.as_deref().map(|key| (&*read.kind, key));
+        let membership = read.membership.as_deref().unwrap_or_default();
+        self.events.add(&read.id, Known::new(room, names, membership));
+        // Invites and knocks of rooms that the server is not in come alone.
+        if let Some(auth) = auth.filter(|_| rules.get(&read.room).is_some()) {
+            let ids: Vec<_> = auth.events.iter().map(|id| hash(&**id)).collect();
+            if ids != self.last_auth {
+                self.auth.extend(ids.iter().map(|id| (room, *id)));
+                self.last_auth = ids;
             }
         }
-        read.remember(events);
+        Event { is_canonical, read: Some(read), links }
+    }
+
+    /// Forgets pairs that are there twice.
+    pub(in crate::verify) fn tidy(&mut self) {
+        self.auth.sort_unstable();
+        self.auth.dedup();
+    }
+
+    /// Adds what was seen of later rows.
+    pub(in crate::verify) fn merge(&mut self, later: Self) {
+        let rooms = self.events.merge(later.events);
+        let renumber = |(room, id): (u64, u64)| {
+            let room = usize::try_from(room).ok().and_then(|room| rooms.get(room)).copied();
+            (room.unwrap_or(u64::MAX), id)
+        };
+        self.auth.extend(later.auth.into_iter().map(renumber));
+        self.versions.extend(later.versions);
+    }
+
+    /// All events, when all have been seen. Each one's auth events are there and of its room; Conduit gives up on one of
+    /// another room (src/service/rooms/auth_chain/mod.rs:135-140).
+    pub(in crate::verify) fn finish(
+        mut self,
+        store: &dyn KvStore,
+        rules: &Rules,
+        found: &mut Found,
+    ) -> Result<Events, VerifyError> {
+        self.events.sort();
+        self.tidy();
+        let fits = |(room, id): &(u64, u64)| {
+            self.events.by_hash(*id).is_some_and(|event| event.room() == *room)
+        };
+        if !self.auth.iter().all(fits) {
+            auth_events(store, rules, &self.events, found)?;
+        }
+        let mut events = self.events;
+        let tree = &trees::SHORTEVENTID_EVENTID;
+        let known = &events;
+        let mut by_short = Vec::new();
+        let of_part = |store: &dyn KvStore, part: &Part| {
+            let mut by_short = Vec::new();
+            part.each(store, |short, id| {
+                if let (Ok(short), Ok(id)) = (short.try_into(), std::str::from_utf8(id)) {
+                    by_short.extend(known.state_event(id).map(|k| (u64::from_be_bytes(short), k)));
+                }
+                Ok(())
+            })?;
+            Ok(by_short)
+        };
+        parts::work(store, &Part::of(store, tree)?, of_part, |part| {
+            by_short.extend(part);
+            Ok(())
+        })?;
+        events.set_by_short(by_short);
+        Ok(events)
+    }
+}
+
+/// Whether nothing is wrong with an event by itself. If something is, nothing was found.
+fn is_sound(event: &Canonical<'_>, rules: &Rules, own: &Own<'_>, found: &mut Found) -> bool {
+    match rules.get(&event.read.room) {
+        Some(rules) => cryptography::is_sound(event, rules, own, found),
+        None => true,
+    }
+}
+
+/// Checks one event by itself, by a parser.
+fn parse(row: &[u8], rules: &Rules, own: &Own<'_>, found: &mut Found) -> Option<Read<'static>> {
+    let json: CanonicalJsonObject = match serde_json::from_slice(row) {
+        Ok(json) => json,
+        Err(error) => {
+            let text = format!("is no canonical JSON: {error}");
+            found.add(&codes::EVENT_UNREADABLE, "an event", text);
+            return None;
+        }
+    };
+    let Some(id) = text(&json, "event_id").map(str::to_owned) else {
+        found.add(&codes::EVENT_UNREADABLE, "an event", "has no `event_id`");
+        return None;
+    };
+    let Some(read) = row::read(&id, &json) else {
+        found.add(&codes::EVENT_UNREADABLE, &id, "lacks what Conduit needs to read it");
+        return None;
+    };
+    if let Some(rules) = rules.get(&read.room) {
+        cryptography::check(&id, json, rules, own, found);
+    }
+    Some(read)
+}
+
+/// Names the auth events that are missing or of another room.
+fn auth_events(
+    store: &dyn KvStore,
+    rules: &Rules,
+    events: &Events,
+    found: &mut Found,
+) -> Result<(), VerifyError> {
+    let of_row = |row: &[u8], found: &mut Found| {
+        let Some(auth) = Auth::parse(row) else { return };
+        let known = events.get(&auth.id);
+        let known = known.filter(|event| rules.get(events.name(event.room())).is_some());
+        let Some(event) = known else { return };
+        for id in &auth.events {
+            match events.get(id).map(Known::room) {
+                Some(room) if room == event.room() => {}
+                Some(room) => {
+                    let text = format!("its auth event {id} is of {}", events.name(room));
+                    found.add(&codes::AUTH_EVENT_OF_OTHER_ROOM, &*auth.id, text);
+                }
+                None => {
+                    // Conduit goes on without (src/service/rooms/auth_chain/mod.rs:152-154).
+                    let text = format!("its auth event {id} is missing");
+                    found.add(&codes::AUTH_EVENT_MISSING, &*auth.id, text);
+                }
+            }
+        }
+    };
+    let of_part = |store: &dyn KvStore, part: &Part| {
+        let mut found = Found::default();
+        part.each(store, |_, row| {
+            of_row(row, &mut found);
+            Ok(())
+        })?;
+        Ok(found)
+    };
+    let mut all = Part::of(store, &trees::PDUID_PDU)?;
+    all.extend(Part::of(store, &trees::EVENTID_OUTLIERPDU)?);
+    parts::work(store, &all, of_part, |of_part| {
+        found.merge(of_part);
         Ok(())
-    })?;
-    for row in store.scan(&trees::EVENTID_PDUID, &[])? {
-        let (id, pdu_id) = row?;
-        indexed.add(hash(&(&*id, &*pdu_id)));
-    }
-    if stored == indexed {
-        return Ok(());
-    }
-    places_one_by_one(store, found)
+    })
 }
 
 /// Names the events whose places don't agree.
-fn places_one_by_one(store: &dyn KvStore, found: &mut Found) -> Result<(), VerifyError> {
+pub(in crate::verify) fn places_one_by_one(
+    store: &dyn KvStore,
+    found: &mut Found,
+) -> Result<(), VerifyError> {
     let mut seen = BTreeSet::new();
     for row in store.scan(&trees::PDUID_PDU, &[])? {
         let (pdu_id, value) = row?;
@@ -162,12 +387,12 @@ pub(in crate::verify) struct Places<'a> {
 }
 
 impl<'a> Places<'a> {
-    pub(in crate::verify) fn new(store: &'a dyn KvStore) -> Result<Self, VerifyError> {
-        Ok(Self {
+    pub(in crate::verify) fn new(store: &'a dyn KvStore) -> Self {
+        Self {
             store,
-            ids: Cursor::new(store, &trees::SHORTEVENTID_EVENTID)?,
-            states: Cursor::new(store, &trees::SHORTEVENTID_SHORTSTATEHASH)?,
-        })
+            ids: Cursor::new(store, &trees::SHORTEVENTID_EVENTID),
+            states: Cursor::new(store, &trees::SHORTEVENTID_SHORTSTATEHASH),
+        }
     }
 
     /// The short id of an event. The number before its count often is it, and is next to the one of the event before.
@@ -196,155 +421,6 @@ impl<'a> Places<'a> {
     }
 }
 
-/// Each event's auth events are there and of its room; Conduit gives up on one of another room
-/// (src/service/rooms/auth_chain/mod.rs:135-140). They are read again, which costs less than to keep them.
-fn auth_events(
-    store: &dyn KvStore,
-    rules: &BTreeMap<String, RoomVersionRules>,
-    events: &Events,
-    found: &mut Found,
-) -> Result<(), VerifyError> {
-    #[derive(serde::Deserialize)]
-    struct Pdu {
-        event_id: String,
-        auth_events: Vec<String>,
-    }
-    let look = |_: &[u8], value: &[u8]| {
-        let mut found = Found::default();
-        let Ok(pdu) = serde_json::from_slice::<Pdu>(value) else { return found };
-        // Invites and knocks of rooms that the server is not in come alone.
-        let known = events.get(&pdu.event_id);
-        let known = known.filter(|event| rules.contains_key(events.name(event.room())));
-        let Some(event) = known else { return found };
-        for auth in &pdu.auth_events {
-            match events.get(auth).map(Known::room) {
-                Some(room) if room == event.room() => {}
-                Some(room) => {
-                    let text = format!("its auth event {auth} is of {}", events.name(room));
-                    found.add(&codes::AUTH_EVENT_OF_OTHER_ROOM, &pdu.event_id, text);
-                }
-                None => {
-                    // Conduit goes on without (src/service/rooms/auth_chain/mod.rs:152-154).
-                    let text = format!("its auth event {auth} is missing");
-                    found.add(&codes::AUTH_EVENT_MISSING, &pdu.event_id, text);
-                }
-            }
-        }
-        found
-    };
-    for tree in [trees::PDUID_PDU.tree(), trees::EVENTID_OUTLIERPDU.tree()] {
-        parallel_scan::scan(store, tree, &[], look, |_, _, of_event| {
-            found.merge(of_event);
-            Ok(())
-        })?;
-    }
-    Ok(())
-}
-
-/// This server's name and present key.
-struct Own<'a> {
-    name: &'a str,
-    key: Option<(String, Vec<u8>)>,
-    /// Of how many events one has its signature checked.
-    one_in: u64,
-}
-
-/// The rules of each room, by its create event.
-fn room_rules(store: &dyn KvStore) -> Result<BTreeMap<String, RoomVersionRules>, VerifyError> {
-    let mut rules = BTreeMap::new();
-    let look = |_: &[u8], value: &[u8]| {
-        let value = std::str::from_utf8(value).ok().filter(|v| v.contains("\"m.room.create\""))?;
-        let json = serde_json::from_str::<CanonicalJsonObject>(value).ok()?;
-        text(&json, "type").filter(|kind| *kind == "m.room.create")?;
-        let content = json.get("content").and_then(CanonicalJsonValue::as_object);
-        let version = content.and_then(|content| text(content, "room_version")).unwrap_or("1");
-        Some((room_of(&json)?, RoomVersionId::try_from(version).ok()?.rules()?))
-    };
-    for tree in [trees::PDUID_PDU.tree(), trees::EVENTID_OUTLIERPDU.tree()] {
-        parallel_scan::scan(store, tree, &[], look, |_, _, create| {
-            rules.extend(create);
-            Ok(())
-        })?;
-    }
-    Ok(rules)
-}
-
-/// What an event says of itself.
-struct Read {
-    id: String,
-    room: String,
-    kind: String,
-    state_key: Option<String>,
-    membership: Option<String>,
-}
-
-impl Read {
-    fn remember(&self, events: &mut Events) {
-        let room = events.room(&self.room);
-        let names = self.state_key.as_deref().map(|key| (&*self.kind, key));
-        let membership = self.membership.as_deref().unwrap_or_default();
-        events.add(&self.id, Known::new(room, names, membership));
-    }
-}
-
-/// Checks one event by itself.
-fn event(
-    stored: &[u8],
-    rules: &BTreeMap<String, RoomVersionRules>,
-    own: &Own<'_>,
-) -> (Option<Read>, Found) {
-    let mut found = Found::default();
-    let json: CanonicalJsonObject = match serde_json::from_slice(stored) {
-        Ok(json) => json,
-        Err(error) => {
-            found.add(
-                &codes::EVENT_UNREADABLE,
-                "an event",
-                format!("is no canonical JSON: {error}"),
-            );
-            return (None, found);
-        }
-    };
-    let Some(id) = text(&json, "event_id").map(str::to_owned) else {
-        found.add(&codes::EVENT_UNREADABLE, "an event", "has no `event_id`");
-        return (None, found);
-    };
-    let Some(read) = read(&id, &json) else {
-        found.add(&codes::EVENT_UNREADABLE, &id, "lacks what Conduit needs to read it");
-        return (None, found);
-    };
-    if let Some(rules) = rules.get(&read.room) {
-        cryptography::check(&id, json, rules, own, &mut found);
-    }
-    (Some(read), found)
-}
-
-/// What Conduit's typed reader needs (src/service/pdu.rs:32-54).
-fn read(id: &str, json: &CanonicalJsonObject) -> Option<Read> {
-    let ids = |name: &str| {
-        let good = json.get(name)?.as_array()?.iter().all(|item| item.as_str().is_some());
-        good.then_some(())
-    };
-    ruma::UserId::parse(text(json, "sender")?).ok()?;
-    let number = |name: &str| match json.get(name) {
-        Some(CanonicalJsonValue::Integer(number)) => u64::try_from(i64::from(*number)).ok(),
-        _ => None,
-    };
-    number("origin_server_ts")?;
-    number("depth")?;
-    ids("prev_events")?;
-    ids("auth_events")?;
-    let content = json.get("content")?.as_object()?;
-    text(json.get("hashes")?.as_object()?, "sha256")?;
-    Some(Read {
-        id: id.to_owned(),
-        room: room_of(json)?,
-        kind: text(json, "type")?.to_owned(),
-        state_key: text(json, "state_key").map(str::to_owned),
-        membership: text(content, "membership").map(str::to_owned),
-    })
-}
-
 /// Whether Conduit can hold an event of a dump: both of its readers accept it, its id is its hash, it is of the room.
 pub(in crate::verify) fn is_storable(
     pdu: &str,
@@ -352,32 +428,36 @@ pub(in crate::verify) fn is_storable(
     room: &str,
     rules: &RoomVersionRules,
 ) -> bool {
+    if members(pdu).is_some_and(|event| has_hash(event, id, room, rules)) {
+        return true;
+    }
     let Ok(mut json) = serde_json::from_str::<CanonicalJsonObject>(pdu) else { return false };
     json.remove("unsigned");
     json.remove("event_id");
     let hash = ruma::signatures::reference_hash(&json, rules).ok();
     json.insert("event_id".into(), CanonicalJsonValue::String(id.to_owned()));
-    let of_room = read(id, &json).is_some_and(|known| known.room == room);
+    let of_room = row::read(id, &json).is_some_and(|known| known.room == room);
     of_room && hash.is_some_and(|hash| id.strip_prefix('$') == Some(&hash))
 }
 
-/// The room of an event: its `room_id`, or for create events without one (room version 12) the id made of its own.
-fn room_of(json: &CanonicalJsonObject) -> Option<String> {
-    match text(json, "room_id") {
-        Some(room) => Some(room.to_owned()),
-        None => Some(format!("!{}", text(json, "event_id")?.strip_prefix('$')?)),
-    }
-}
-
-fn text<'a>(json: &'a CanonicalJsonObject, name: &str) -> Option<&'a str> {
-    json.get(name)?.as_str()
+/// Whether an event is sound and of the room, and its id is its hash. False leaves the answer to a parser.
+pub(in crate::verify) fn has_hash(
+    event: Vec<Member<'_>>,
+    id: &str,
+    room: &str,
+    rules: &RoomVersionRules,
+) -> bool {
+    let Some(event) = Canonical::of_members(event, id) else { return false };
+    event.read.room == room
+        && hashes::signed(&event.members, &rules.redaction)
+            .is_some_and(|signed| hashes::is_id(id, &signed, rules))
 }
 
 /// The value of a key of texts.
 pub(in crate::verify) fn value_of(
     store: &dyn KvStore,
     tree: &'static Tree,
-    key: &[Part<'_>],
+    key: &[Field<'_>],
 ) -> Result<Option<Vec<u8>>, VerifyError> {
     Ok(store.get(tree, &tree.key(key))?)
 }

@@ -1,10 +1,13 @@
 //! Pairs of trees that say the same in two directions.
 
+use std::collections::BTreeMap;
+
+use super::rows::{largest, largest_of};
 use crate::{
     conduit::{
         schema::{
-            layout::{Fields, Part},
-            trees::{self, Tree},
+            layout::{Fields, Part, Value},
+            trees::{self, DecodeError, Tree},
         },
         store::KvStore,
     },
@@ -14,13 +17,13 @@ use crate::{
         tools::{
             multiset_hash::{Sum, hash},
             number_set::Numbers,
-            parallel_scan,
         },
     },
 };
 
 /// How the row in the other tree looks: its key, and its value if that is determined.
-type Other = fn(&Fields<'_>, &Fields<'_>) -> Option<(Vec<u8>, Option<Vec<u8>>)>;
+pub(in crate::verify) type Other =
+    fn(&Fields<'_>, &Fields<'_>) -> Option<(Vec<u8>, Option<Vec<u8>>)>;
 
 /// Tree, tree it must agree with, and how.
 type Pair = (&'static Tree, &'static Tree, Other);
@@ -101,88 +104,152 @@ fn joined(key: &Fields<'_>, value: &Fields<'_>) -> Option<(Vec<u8>, Option<Vec<u
     Some((key, Some(trees::USERROOMID_JOINED.value(&value.parts()))))
 }
 
-/// Checks all pairs, and that no short id is 0.
-pub(in crate::verify) fn check(store: &dyn KvStore, found: &mut Found) -> Result<(), VerifyError> {
-    let (couples, _) = PAIRS.as_chunks::<2>();
-    for &[there, back] in couples {
-        if !agree(store, there, back)? {
-            one_by_one(store, there, found)?;
-            one_by_one(store, back, found)?;
-        }
-    }
-    let short_ids = [
-        (trees::EVENTID_SHORTEVENTID.tree(), "short_event"),
-        (trees::STATEKEY_SHORTSTATEKEY.tree(), "short_state_key"),
-        (trees::ROOMID_SHORTROOMID.tree(), "short_room"),
-    ];
-    for (tree, name) in short_ids {
-        let mut seen = Numbers::default();
-        for row in store.scan(tree, &[])? {
-            let (key, value) = row?;
-            let Ok(fields) = tree.decode_value(&key, &value) else { continue };
-            let short = fields.u64(name);
-            if short == 0 || !seen.insert(short) {
-                found.add(
-                    &codes::SHORT_ID_AMBIGUOUS,
-                    tree.name,
-                    format!("{short} is 0 or names two things"),
-                );
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Whether two trees say the same: the rows that each expects of the other are the other's rows.
-fn agree(store: &dyn KvStore, there: Pair, back: Pair) -> Result<bool, VerifyError> {
-    let (Some(a), Some(b)) = (Sums::of(store, there)?, Sums::of(store, back)?) else {
-        return Ok(false);
-    };
-    Ok(a.expects(&b) && b.expects(&a))
-}
-
-/// The rows of a tree, and those that it expects of the other.
-#[derive(Default)]
-struct Sums {
+/// What is seen of a part of a tree.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::verify) struct Sums {
     keys: Sum,
-    rows: Sum,
+    /// Keys and values.
+    pub(in crate::verify) rows: Sum,
+    /// The rows that it expects of the tree that it is paired with.
     expected: Sum,
     /// Whether it says anything of the other's values.
     expects_values: bool,
+    /// Whether a row does not decode.
+    is_broken: bool,
+    /// Whether a short id is 0.
+    has_zero: bool,
+}
+
+/// How a tree's rows are looked at.
+#[derive(Clone, Copy)]
+pub(in crate::verify) enum Look {
+    /// Each by itself.
+    Alone,
+    /// Their keys make up an index.
+    Keys,
+    /// Keys and values make up an index.
+    Rows,
+    /// They are compared with those of another tree.
+    Paired(Other),
+}
+
+impl Look {
+    pub(in crate::verify) fn of(tree: &Tree) -> Self {
+        let paired = || PAIRS.iter().find(|(paired, ..)| *paired == tree);
+        match paired() {
+            Some((_, _, other)) => Self::Paired(*other),
+            None if tree == &trees::TOKENIDS => Self::Keys,
+            None if tree == &trees::EVENTID_PDUID => Self::Rows,
+            None => Self::Alone,
+        }
+    }
 }
 
 impl Sums {
-    /// `None` if a row does not decode.
-    fn of(store: &dyn KvStore, (tree, _, expected): Pair) -> Result<Option<Self>, VerifyError> {
-        let look = |key: &[u8], value: &[u8]| {
-            let (k, v) = (tree.decode_key(key).ok()?, tree.decode_value(key, value).ok()?);
-            let (other_key, other_value) = expected(&k, &v)?;
-            let expected = match &other_value {
-                Some(other_value) => hash(&(&*other_key, &**other_value)),
-                None => hash(&&*other_key),
-            };
-            Some((hash(&key), hash(&(key, value)), expected, other_value.is_some()))
-        };
-        let mut sums = Some(Self::default());
-        parallel_scan::scan(store, tree, &[], look, |_, _, row| {
-            let Some((key, row, expected, expects_values)) = row else {
-                sums = None;
-                return Ok(());
-            };
-            if let Some(sums) = &mut sums {
-                sums.keys.add(key);
-                sums.rows.add(row);
-                sums.expected.add(expected);
-                sums.expects_values = expects_values;
+    /// Adds a row. Gives its largest number of the counter's.
+    pub(in crate::verify) fn add(
+        &mut self,
+        tree: &'static Tree,
+        (key, value): (&[u8], &[u8]),
+        look: Look,
+    ) -> Result<u64, DecodeError> {
+        let other = match look {
+            Look::Paired(other) => other,
+            Look::Keys => {
+                self.keys.add(hash(key));
+                return largest(tree, key, value);
             }
-            Ok(())
-        })?;
-        Ok(sums)
+            Look::Rows => {
+                self.rows.add(hash(&(key, value)));
+                return largest(tree, key, value);
+            }
+            Look::Alone => return largest(tree, key, value),
+        };
+        let fields = tree.decode_key(key).and_then(|k| Ok((k, tree.decode_value(key, value)?)));
+        self.is_broken |= fields.is_err();
+        let (k, v) = fields?;
+        self.keys.add(hash(key));
+        self.rows.add(hash(&(key, value)));
+        let is_zero = |name| matches!(v.get(name), Some(Value::U64(0)));
+        self.has_zero |= SHORT_IDS.iter().any(|(short, name)| *short == tree && is_zero(name));
+        match other(&k, &v) {
+            Some((key, Some(value))) => {
+                self.expected.add(hash(&(&*key, &*value)));
+                self.expects_values = true;
+            }
+            Some((key, None)) => self.expected.add(hash(&*key)),
+            None => self.is_broken = true,
+        }
+        Ok(largest_of(&k).max(largest_of(&v)))
+    }
+
+    pub(in crate::verify) fn merge(&mut self, other: Self) {
+        self.keys.merge(other.keys);
+        self.rows.merge(other.rows);
+        self.expected.merge(other.expected);
+        self.expects_values |= other.expects_values;
+        self.is_broken |= other.is_broken;
+        self.has_zero |= other.has_zero;
+    }
+
+    /// The sum of the keys.
+    pub(in crate::verify) fn keys(&self) -> Sum {
+        self.keys
     }
 
     fn expects(&self, other: &Self) -> bool {
         self.expected == if self.expects_values { other.rows } else { other.keys }
     }
+}
+
+/// Trees whose values are short ids.
+const SHORT_IDS: [(&Tree, &str); 2] = [
+    (&trees::EVENTID_SHORTEVENTID, "short_event"),
+    (&trees::STATEKEY_SHORTSTATEKEY, "short_state_key"),
+];
+
+/// Compares all pairs by their sums, and checks that no short id is 0 or names two things.
+pub(in crate::verify) fn check(
+    store: &dyn KvStore,
+    sums: &BTreeMap<&'static Tree, Sums>,
+    found: &mut Found,
+) -> Result<(), VerifyError> {
+    let sums = |tree: &Tree| sums.get(tree).copied().unwrap_or_default();
+    let (couples, _) = PAIRS.as_chunks::<2>();
+    for &[there, back] in couples {
+        let (a, b) = (sums(there.0), sums(back.0));
+        let agree = !a.is_broken && !b.is_broken && a.expects(&b) && b.expects(&a);
+        if !agree {
+            one_by_one(store, there, found)?;
+            one_by_one(store, back, found)?;
+        }
+        // Where each short id is the key of a row, none names two things.
+        let short_id = SHORT_IDS.iter().find(|(tree, _)| *tree == there.0);
+        if let Some((tree, name)) = short_id.filter(|_| !agree || a.has_zero) {
+            short_ids(store, tree, name, found)?;
+        }
+    }
+    short_ids(store, &trees::ROOMID_SHORTROOMID, "short_room", found)
+}
+
+/// Names the short ids that are 0 or name two things.
+fn short_ids(
+    store: &dyn KvStore,
+    tree: &'static Tree,
+    name: &str,
+    found: &mut Found,
+) -> Result<(), VerifyError> {
+    let mut seen = Numbers::default();
+    for row in store.scan(tree, &[])? {
+        let (key, value) = row?;
+        let Ok(fields) = tree.decode_value(&key, &value) else { continue };
+        let short = fields.u64(name);
+        if short == 0 || !seen.insert(short) {
+            let text = format!("{short} is 0 or names two things");
+            found.add(&codes::SHORT_ID_AMBIGUOUS, tree.name, text);
+        }
+    }
+    Ok(())
 }
 
 /// Names the rows of one direction that the other tree does not have.

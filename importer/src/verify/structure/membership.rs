@@ -6,7 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    events::{Events, Known, value_of},
+    Context,
+    events::{Known, value_of},
     states,
 };
 use crate::{
@@ -46,13 +47,12 @@ struct Room<'a> {
 
 pub(in crate::verify) fn check(
     store: &dyn KvStore,
-    server_name: &str,
+    context: &Context<'_>,
     id: &str,
     state: &State,
-    events: &Events,
-    since: SinceImport,
     found: &mut Found,
 ) -> Result<(), VerifyError> {
+    let Context { server_name, since, events } = *context;
     let mut joins = BTreeMap::new();
     let mut members = BTreeMap::new();
     for (key, event) in state.entries() {

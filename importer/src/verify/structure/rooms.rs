@@ -1,36 +1,34 @@
 //! Rooms: state, extremities, and who is in them.
 
-use super::{events::Events, membership, states};
+use super::{Context, events::Events, membership, states};
 use crate::{
     conduit::{
         schema::{layout::Part, trees},
         store::KvStore,
     },
     findings::{codes, collector::Found},
-    verify::{VerifyError, tools::since_import::SinceImport},
+    verify::{VerifyError, tools::parts},
 };
 
 pub(in crate::verify) fn check(
     store: &dyn KvStore,
-    server_name: &str,
-    events: &Events,
-    since: SinceImport,
+    context: &Context<'_>,
     found: &mut Found,
 ) -> Result<(), VerifyError> {
+    let mut rooms = Vec::new();
     for row in store.scan(&trees::ROOMID_SHORTROOMID, &[])? {
         let (room, _) = row?;
-        let room = String::from_utf8_lossy(&room).into_owned();
-        let Some(state) = states::current(store, &room)? else {
-            found.add(&codes::STATE_UNSOUND, &room, "has no current state");
-            continue;
-        };
-        let create = states::short_key(store, "m.room.create", "")?;
-        if create.and_then(|key| state.get(key)).is_none() {
-            found.add(&codes::STATE_UNSOUND, &room, "its state has no create event");
-        }
-        leaves(store, &room, events, found)?;
-        membership::check(store, server_name, &room, &state, events, since, found)?;
+        rooms.push(String::from_utf8_lossy(&room).into_owned());
     }
+    let of_room = |store: &dyn KvStore, name: &String| {
+        let mut found = Found::default();
+        room(store, name, context, &mut found)?;
+        Ok(found)
+    };
+    parts::work(store, &rooms, of_room, |of_room| {
+        found.merge(of_room);
+        Ok(())
+    })?;
     membership::check_rooms_exist(store, found)?;
     for row in store.scan(&trees::ROOMID_SHORTSTATEHASH, &[])? {
         let (room, _) = row?;
@@ -40,6 +38,24 @@ pub(in crate::verify) fn check(
         }
     }
     Ok(())
+}
+
+fn room(
+    store: &dyn KvStore,
+    room: &str,
+    context: &Context<'_>,
+    found: &mut Found,
+) -> Result<(), VerifyError> {
+    let Some(state) = states::current(store, room)? else {
+        found.add(&codes::STATE_UNSOUND, room, "has no current state");
+        return Ok(());
+    };
+    let create = states::short_key(store, "m.room.create", "")?;
+    if create.and_then(|key| state.get(key)).is_none() {
+        found.add(&codes::STATE_UNSOUND, room, "its state has no create event");
+    }
+    leaves(store, room, context.events, found)?;
+    membership::check(store, context, room, &state, found)
 }
 
 fn leaves(

@@ -8,15 +8,12 @@ use crate::{
     conduit::{
         schema::{
             layout::{Fields, Part, Value},
-            trees::{self, DecodeError, TREES},
+            trees::{self, DecodeError, Tree},
         },
         store::KvStore,
     },
     findings::{codes, collector::Found},
-    verify::{
-        VerifyError,
-        tools::{parallel_scan, since_import::SinceImport},
-    },
+    verify::{VerifyError, tools::since_import::SinceImport},
 };
 
 /// The version that Conduit starts on without a migration.
@@ -41,22 +38,17 @@ pub(in crate::verify) struct Trees {
     pub(in crate::verify) bytes: BTreeMap<&'static str, u64>,
 }
 
-/// Decodes everything; counts rows and bytes by tree.
+/// What the database says of itself; the counter, 0 if there is none.
 pub(in crate::verify) fn check(
     store: &dyn KvStore,
-    server_name: &str,
     since: SinceImport,
     found: &mut Found,
-) -> Result<Trees, VerifyError> {
+) -> Result<u64, VerifyError> {
     let known = |name: &String| trees::PATCHED.contains(&name.as_str());
     for name in store.foreign_trees()?.into_iter().filter(|name| !known(name)) {
-        found.add(
-            &codes::TREE_UNKNOWN,
-            name,
-            "Conduit does not know this tree and leaves it alone",
-        );
+        let text = "Conduit does not know this tree and leaves it alone";
+        found.add(&codes::TREE_UNKNOWN, name, text);
     }
-    let counter = global(store, found)?;
     if since.has_run() {
         let text =
             "Conduit has run on this database since the import; new items are reported as such";
@@ -64,50 +56,69 @@ pub(in crate::verify) fn check(
     }
     for key in trees::REPAIRED.iter().filter(|_| since.is_imported()) {
         if store.get(&trees::GLOBAL, key)?.is_none() {
-            found.add(
-                &codes::REPAIR_MARK_MISSING,
-                format!("global {}", String::from_utf8_lossy(key)),
-                "is missing",
-            );
+            let subject = format!("global {}", String::from_utf8_lossy(key));
+            found.add(&codes::REPAIR_MARK_MISSING, subject, "is missing");
         }
     }
-    let mut trees = Trees::default();
-    for tree in TREES {
-        let (mut number, mut bytes): (u64, u64) = (0, 0);
-        let look = |key: &[u8], value: &[u8]| -> Result<u64, DecodeError> {
-            let key_fields = tree.decode_key(key)?;
-            let value_fields = tree.decode_value(key, value)?;
-            Ok([key_fields, value_fields].iter().filter_map(highest).max().unwrap_or(0))
-        };
-        parallel_scan::scan(store, tree, &[], look, |key, value, highest| {
-            number = number.saturating_add(1);
-            let length = key.len().saturating_add(value.len());
-            bytes = bytes.saturating_add(u64::try_from(length).unwrap_or(u64::MAX));
-            match highest {
-                Ok(highest) if highest > counter && tree != &trees::BACKUPID_ETAG => {
-                    let text = format!("{highest} is above the counter {counter}");
-                    found.add(&codes::NUMBER_ABOVE_COUNTER, tree.name, text);
-                }
-                Ok(_) => {}
-                Err(error) => found.add(&codes::ROW_UNDECODABLE, tree.name, error.to_string()),
-            }
-            Ok(())
-        })?;
-        if number > 0 {
-            trees.rows.insert(tree.name, number);
-            trees.bytes.insert(tree.name, bytes);
-        }
-    }
-    admin_room(store, server_name, found)?;
-    Ok(trees)
+    global(store, found)
 }
 
-fn highest(fields: &Fields<'_>) -> Option<u64> {
-    fields
-        .iter()
-        .filter(|(name, _)| COUNTED.contains(name))
-        .filter_map(|(_, value)| if let Value::U64(number) = value { Some(*number) } else { None })
-        .max()
+/// Rows of a tree, and how many bytes their keys and values have.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::verify) struct Amount {
+    rows: u64,
+    bytes: u64,
+}
+
+impl Amount {
+    /// Counts a row, and judges it by its largest number of the counter's, if it decodes.
+    pub(in crate::verify) fn add(
+        &mut self,
+        tree: &'static Tree,
+        (key, value): (&[u8], &[u8]),
+        largest: Result<u64, DecodeError>,
+        counter: u64,
+        found: &mut Found,
+    ) {
+        self.rows = self.rows.saturating_add(1);
+        let length = key.len().saturating_add(value.len());
+        self.bytes = self.bytes.saturating_add(u64::try_from(length).unwrap_or(u64::MAX));
+        match largest {
+            Ok(largest) if largest > counter && tree != &trees::BACKUPID_ETAG => {
+                let text = format!("{largest} is above the counter {counter}");
+                found.add(&codes::NUMBER_ABOVE_COUNTER, tree.name, text);
+            }
+            Ok(_) => {}
+            Err(error) => found.add(&codes::ROW_UNDECODABLE, tree.name, error.to_string()),
+        }
+    }
+}
+
+impl Trees {
+    /// Adds what a part of a tree has.
+    pub(in crate::verify) fn add(&mut self, tree: &'static Tree, amount: Amount) {
+        if amount.rows > 0 {
+            let rows = self.rows.entry(tree.name).or_default();
+            *rows = rows.saturating_add(amount.rows);
+            let bytes = self.bytes.entry(tree.name).or_default();
+            *bytes = bytes.saturating_add(amount.bytes);
+        }
+    }
+}
+
+/// The largest number that comes from the counter, of a row of any tree.
+pub(in crate::verify) fn largest(
+    tree: &'static Tree,
+    key: &[u8],
+    value: &[u8],
+) -> Result<u64, DecodeError> {
+    tree.largest(key, value, &COUNTED)
+}
+
+/// The same, of fields.
+pub(in crate::verify) fn largest_of(fields: &Fields<'_>) -> u64 {
+    let numbers = fields.iter().filter(|(name, _)| COUNTED.contains(name)).map(|(_, value)| value);
+    numbers.map(|value| if let Value::U64(number) = value { *number } else { 0 }).max().unwrap_or(0)
 }
 
 /// The counter; 0 if there is none.
@@ -141,7 +152,7 @@ pub(in crate::verify) fn public_key(
     Ok(Some((format!("ed25519:{version}"), pair.public_key().to_vec())))
 }
 
-fn admin_room(
+pub(in crate::verify) fn admin_room(
     store: &dyn KvStore,
     server_name: &str,
     found: &mut Found,

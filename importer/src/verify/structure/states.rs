@@ -43,7 +43,7 @@ pub(in crate::verify) fn check(
         let at = states.binary_search_by_key(&hash, |known| known.hash).ok()?;
         states.get(at)
     };
-    let mut ids = Cursor::new(store, &trees::SHORTEVENTID_EVENTID)?;
+    let mut ids = Cursor::new(store, &trees::SHORTEVENTID_EVENTID);
     let mut done = BTreeSet::new();
     for tree in [trees::ROOMID_SHORTSTATEHASH.tree(), trees::SHORTEVENTID_SHORTSTATEHASH.tree()] {
         for row in store.scan(tree, &[])? {
@@ -63,8 +63,9 @@ pub(in crate::verify) fn check(
                 std::str::from_utf8(&key).ok().and_then(|room| events.number(room))
             } else {
                 let short = <[u8; 8]>::try_from(&*key).map_or(0, u64::from_be_bytes);
-                let id = ids.get(short)?.and_then(|id| String::from_utf8(id).ok());
-                id.and_then(|id| events.get(&id)).map(events::Known::room)
+                let id = ids.get(short)?;
+                let id = id.as_deref().and_then(|id| std::str::from_utf8(id).ok());
+                id.and_then(|id| events.get(id)).map(events::Known::room)
             };
             if let (Some(owner), Some(room)) = (owner, state.and_then(|state| state.room))
                 && owner != room

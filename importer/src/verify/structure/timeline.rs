@@ -1,14 +1,23 @@
 //! Timeline events in their order: the state before each follows from the one before its predecessor, and what Conduit
 //! derives from events is there.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
-use serde::Deserialize;
-
-use super::{events::Places, states};
+use super::{
+    Ground,
+    events::{
+        self, Places, Rules,
+        row::{self, Links, Read},
+    },
+    rows::{self, Amount},
+    states,
+};
 use crate::{
     conduit::{
-        schema::{layout::Part, trees},
+        schema::{layout::Part as Field, trees},
         store::KvStore,
     },
     counted::count,
@@ -18,7 +27,7 @@ use crate::{
         tools::{
             multiset_hash::{Sum, hash},
             number_set::Numbers,
-            parallel_scan,
+            parts::{self, Part},
             state_layers::Layers,
         },
     },
@@ -27,32 +36,56 @@ use crate::{
 /// Longest word of the search index, in bytes (src/database/key_value/rooms/search.rs:9-14).
 const LONGEST_WORD: usize = 50;
 
-/// What is needed of a stored event; the rest has been checked.
-#[derive(Deserialize)]
-struct Pdu {
-    event_id: String,
-    room_id: Option<String>,
-    #[serde(rename = "type")]
-    kind: String,
-    state_key: Option<String>,
-    prev_events: Vec<String>,
-    content: Content,
-    unsigned: Option<Unsigned>,
+/// What is seen of a part of the timelines.
+#[derive(Debug, Default)]
+pub(in crate::verify) struct Seen {
+    pub(in crate::verify) events: events::Seen,
+    pub(in crate::verify) amount: Amount,
+    pub(in crate::verify) found: Found,
+    /// Ids of events and their places.
+    stored: Sum,
+    /// The rows of the search index that the messages should have.
+    said: Sum,
+    /// Counts of events that Conduit can read.
+    taken: Numbers,
+    /// Whether two of them have the same.
+    is_ambiguous: bool,
+    /// Counts of all events; 0 stands for those of the past.
+    counts: Numbers,
+    pieces: Vec<Piece>,
 }
 
-#[derive(Default, Deserialize)]
-struct Content {
-    #[serde(default)]
-    body: Option<serde_json::Value>,
+/// Events of one room, next to each other.
+#[derive(Debug)]
+struct Piece {
+    short: u64,
+    /// Hashes of the events that others follow.
+    previous: Vec<u64>,
+    first: First,
+    chain: Chain,
+    /// Where the state before an event does not follow, as far as the piece belongs to a chain.
+    breaks: Found,
 }
 
-#[derive(Default, Deserialize)]
-struct Unsigned {
-    #[serde(default)]
-    redacted_because: Option<serde::de::IgnoredAny>,
+/// The first event of a piece.
+#[derive(Debug)]
+struct First {
+    id: String,
+    previous: Option<String>,
+    /// Whether it has one predecessor at most.
+    is_single: bool,
+    place: Option<(u64, u64)>,
 }
 
-/// The last event of a room whose timeline was one chain so far.
+/// Whether events, each after one predecessor, were one chain so far.
+#[derive(Debug)]
+enum Chain {
+    After(Last),
+    Broken,
+}
+
+/// The last event of a chain.
+#[derive(Debug)]
 struct Last {
     id: String,
     /// Type and state key of a state event.
@@ -61,206 +94,179 @@ struct Last {
     place: Option<(u64, u64)>,
 }
 
-/// What is compared at the end of a room.
-struct Room<'a> {
-    name: &'a str,
-    short: u64,
-    leaves: BTreeSet<u64>,
-    /// Hashes of the events that others follow.
-    previous: BTreeSet<u64>,
-    chain: Chain,
+/// Reads a part of the timelines.
+pub(in crate::verify) fn read(
+    store: &dyn KvStore,
+    part: &Part,
+    ground: &Ground<'_>,
+    rules: &Rules,
+) -> Result<Seen, VerifyError> {
+    let (places, layers) = (Places::new(store), Layers::new(store));
+    let mut reader =
+        Reader { ground, rules, places, layers, token: Vec::new(), seen: Seen::default() };
+    part.each(store, |key, row| reader.row(key, row))?;
+    let mut seen = reader.seen;
+    seen.events.tidy();
+    Ok(seen)
 }
 
-enum Chain {
-    /// Nothing came yet.
-    Begin,
-    After(Last),
-    Broken,
+struct Reader<'a> {
+    ground: &'a Ground<'a>,
+    rules: &'a Rules,
+    places: Places<'a>,
+    layers: Layers<'a>,
+    /// The key of a word in the search index.
+    token: Vec<u8>,
+    seen: Seen,
 }
 
-pub(in crate::verify) fn check(store: &dyn KvStore, found: &mut Found) -> Result<(), VerifyError> {
-    let rooms = rooms(store)?;
-    let mut layers = Layers::new(store);
-    let mut places = Places::new(store)?;
-    let mut counts = Numbers::default();
-    let (mut said, mut indexed) = (Sum::default(), Sum::default());
-    let mut room: Option<Room<'_>> = None;
-    let look = |key: &[u8], value: &[u8]| {
-        let id = trees::PDUID_PDU.decode_key(key).ok()?;
-        let pdu = serde_json::from_slice::<Pdu>(value).ok()?;
-        let short_room = id.u64("short_room");
-        let words: Vec<_> =
-            words(&pdu).iter().map(|word| hash(&*token(short_room, word, key))).collect();
-        let count = id.get("count").map(|_| id.u64("count"));
-        Some((short_room, count, pdu, words))
-    };
-    parallel_scan::scan(store, &trees::PDUID_PDU, &[], look, |_, _, looked| {
-        let Some((short_room, count, pdu, words)) = looked else { return Ok(()) };
-        counts.insert(count.unwrap_or(0));
-        for word in words {
-            said.add(word);
+impl Reader<'_> {
+    fn row(&mut self, key: &[u8], row: &[u8]) -> Result<(), VerifyError> {
+        let Seen { events, amount, found, .. } = &mut self.seen;
+        let event = events.event(row, self.rules, &self.ground.own, found);
+        let largest = rows::largest(&trees::PDUID_PDU, key, event.json(row));
+        amount.add(&trees::PDUID_PDU, (key, row), largest, self.ground.counter, found);
+        let Some(id) = event.id() else { return Ok(()) };
+        let fields = trees::PDUID_PDU.decode_key(key).ok();
+        let count = fields.as_ref().filter(|fields| fields.get("count").is_some());
+        let count = count.map(|fields| fields.u64("count"));
+        let place = self.places.before(id, count)?;
+        if let Some(read) = &event.read {
+            self.seen.event(self.ground, key, read, count, place.is_some());
         }
-        let Some(name) = rooms.get(&short_room) else {
-            found.add(&codes::ROWS_DISAGREE, &pdu.event_id, "is in a room without a short id");
+        match (fields, event.links) {
+            (Some(fields), Some(links)) => {
+                self.links(fields.u64("short_room"), key, links, count, place)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn links(
+        &mut self,
+        short_room: u64,
+        pdu_id: &[u8],
+        links: Links<'_>,
+        count: Option<u64>,
+        place: Option<(u64, u64)>,
+    ) -> Result<(), VerifyError> {
+        let Self { seen, token, .. } = self;
+        seen.counts.insert(count.unwrap_or(0));
+        for word in words(&links) {
+            set_token(token, short_room, &word, pdu_id);
+            seen.said.add(hash(token.as_slice()));
+        }
+        let Some(name) = self.ground.rooms.get(&short_room) else {
+            seen.found.add(&codes::ROWS_DISAGREE, links.id, "is in a room without a short id");
             return Ok(());
         };
-        if pdu.room_id.as_ref().is_some_and(|named| named != name) {
-            found.add(
-                &codes::ROWS_DISAGREE,
-                &pdu.event_id,
-                format!("is stored in {name} but belongs to another room"),
-            );
+        if links.room.as_ref().is_some_and(|named| *named != name.as_str()) {
+            let text = format!("is stored in {name}, which it is not of");
+            seen.found.add(&codes::ROWS_DISAGREE, &*links.id, text);
         }
-        if room.as_ref().is_none_or(|room| room.short != short_room)
-            && let Some(done) = room.replace(Room::new(store, name, short_room)?)
-        {
-            done.references(store, found)?;
+        match seen.pieces.last_mut().filter(|piece| piece.short == short_room) {
+            Some(piece) => piece.event(links, place, &mut self.layers),
+            None => {
+                seen.pieces.push(Piece::new(short_room, links, place));
+                Ok(())
+            }
         }
-        if let Some(room) = &mut room {
-            room.event(pdu, count, &mut places, &mut layers, found)?;
-        }
-        Ok(())
-    })?;
-    if let Some(done) = room {
-        done.references(store, found)?;
     }
-    relations(store, &counts, found)?;
-    parallel_scan::scan(
-        store,
-        &trees::TOKENIDS,
-        &[],
-        |key, _| hash(key),
-        |_, _, word| {
-            indexed.add(word);
-            Ok(())
-        },
-    )?;
-    if said == indexed { Ok(()) } else { words_one_by_one(store, found) }
 }
 
-/// Names the messages whose words are not in the search index, and says how many words are there that nobody said.
-fn words_one_by_one(store: &dyn KvStore, found: &mut Found) -> Result<(), VerifyError> {
-    let mut words: u64 = 0;
-    for row in store.scan(&trees::PDUID_PDU, &[])? {
-        let (key, value) = row?;
-        let (Ok(id), Ok(pdu)) =
-            (trees::PDUID_PDU.decode_key(&key), serde_json::from_slice::<Pdu>(&value))
-        else {
-            continue;
+impl Seen {
+    /// An event that Conduit can read.
+    fn event(
+        &mut self,
+        ground: &Ground<'_>,
+        pdu_id: &[u8],
+        read: &Read<'_>,
+        count: Option<u64>,
+        has_state: bool,
+    ) {
+        let since = ground.since;
+        self.stored.add(hash(&(read.id.as_bytes(), pdu_id)));
+        self.is_ambiguous |= count.is_some_and(|count| !self.taken.insert(count));
+        if !has_state {
+            let is_imported = since.is_imported() && !count.is_none_or(|count| since.is_new(count));
+            let is_lost = is_imported || read.kind != "m.room.create" && !since.has_run();
+            let code =
+                if is_lost { codes::STATE_BEFORE_MISSING } else { codes::OWN_EVENT_WITHOUT_STATE };
+            self.found.add(&code, &*read.id, "has no state before it");
+        }
+    }
+}
+
+impl Piece {
+    fn new(short: u64, links: Links<'_>, place: Option<(u64, u64)>) -> Self {
+        let first = First {
+            id: links.id.clone().into_owned(),
+            previous: links.previous.first().map(|id| id.clone().into_owned()),
+            is_single: links.previous.len() < 2,
+            place,
         };
-        words = words.saturating_add(in_index(store, id.u64("short_room"), &key, &pdu, found)?);
-    }
-    let mut rows: u64 = 0;
-    for row in store.scan(&trees::TOKENIDS, &[])? {
-        row?;
-        rows = rows.saturating_add(1);
-    }
-    if rows > words {
-        let text =
-            format!("has {}, the messages have {}", count(rows, "row"), count(words, "word"));
-        found.add(&codes::SEARCH_INDEX_WRONG, trees::TOKENIDS.name, text);
-    }
-    Ok(())
-}
-
-fn rooms(store: &dyn KvStore) -> Result<BTreeMap<u64, String>, VerifyError> {
-    let mut rooms = BTreeMap::new();
-    for row in store.scan(&trees::ROOMID_SHORTROOMID, &[])? {
-        let (key, value) = row?;
-        if let (Ok(room), Ok(fields)) =
-            (std::str::from_utf8(&key), trees::ROOMID_SHORTROOMID.decode_value(&key, &value))
-        {
-            rooms.insert(fields.u64("short_room"), room.to_owned());
-        }
-    }
-    Ok(rooms)
-}
-
-impl<'a> Room<'a> {
-    fn new(store: &dyn KvStore, name: &'a str, short: u64) -> Result<Self, VerifyError> {
-        let prefix = trees::ROOMID_PDULEAVES.key(&[Part::Text(name), Part::Text("")]);
-        let mut leaves = BTreeSet::new();
-        for row in store.scan(&trees::ROOMID_PDULEAVES, &prefix)? {
-            leaves.insert(hash(&*row?.1));
-        }
-        Ok(Self { name, short, leaves, previous: BTreeSet::new(), chain: Chain::Begin })
+        let is_single = first.is_single;
+        let previous = hashes(&links).collect();
+        let chain = if is_single { Chain::After(Last::new(links, place)) } else { Chain::Broken };
+        Self { short, previous, first, chain, breaks: Found::default() }
     }
 
     /// In a chain, after one predecessor that is a timeline event too, the state before is the one before that, with its
     /// effect.
     fn event(
         &mut self,
-        pdu: Pdu,
-        count: Option<u64>,
-        places: &mut Places<'_>,
+        links: Links<'_>,
+        place: Option<(u64, u64)>,
+        layers: &mut Layers<'_>,
+    ) -> Result<(), VerifyError> {
+        self.previous.extend(hashes(&links));
+        let previous = links.previous.first().map(|id| &**id);
+        // After a fork, Conduit gives an event of its own the room's resolved state, not that after its predecessor
+        // (src/service/rooms/state/mod.rs:192-202).
+        let follows = self.chain.leads_to(links.previous.len() < 2, previous);
+        if follows {
+            self.chain.check(&links.id, place, layers, &mut self.breaks)?;
+        }
+        self.chain = if follows { Chain::After(Last::new(links, place)) } else { Chain::Broken };
+        Ok(())
+    }
+}
+
+/// Hashes of an event's predecessors.
+fn hashes<'a>(links: &'a Links<'_>) -> impl Iterator<Item = u64> + use<'a> {
+    links.previous.iter().filter(|id| id.starts_with('$')).map(|id| hash(id.as_bytes()))
+}
+
+impl Chain {
+    /// Whether it goes on with an event.
+    fn leads_to(&self, is_single: bool, previous: Option<&str>) -> bool {
+        matches!(self, Self::After(last) if is_single && previous == Some(last.id.as_str()))
+    }
+
+    /// Checks the state before the next event.
+    fn check(
+        &self,
+        next: &str,
+        place: Option<(u64, u64)>,
         layers: &mut Layers<'_>,
         found: &mut Found,
     ) -> Result<(), VerifyError> {
-        let previous = pdu.prev_events.iter().filter(|id| id.starts_with('$'));
-        self.previous.extend(previous.map(|id| hash(id.as_bytes())));
-        let place = places.before(&pdu.event_id, count)?;
-        // After a fork, Conduit gives an event of its own the room's resolved state, not that after its predecessor
-        // (src/service/rooms/state/mod.rs:192-202).
-        let follows = match &self.chain {
-            Chain::Begin => pdu.prev_events.len() < 2,
-            Chain::After(last) => {
-                pdu.prev_events.len() < 2 && pdu.prev_events.first() == Some(&last.id)
-            }
-            Chain::Broken => false,
-        };
-        if follows
-            && let Chain::After(last) = &self.chain
+        if let Self::After(last) = self
             && !last.leads_to(place, layers)?
         {
             let text = format!("the state before it is not the one after {}", last.id);
-            found.add(&codes::STATE_BEFORE_DOES_NOT_FOLLOW, &pdu.event_id, text);
-        }
-        self.chain = if follows {
-            let names = pdu.state_key.map(|key| (pdu.kind, key));
-            Chain::After(Last { id: pdu.event_id, names, place })
-        } else {
-            Chain::Broken
-        };
-        Ok(())
-    }
-
-    /// Each predecessor is referenced unless it is an extremity, which must not be
-    /// (src/service/rooms/event_handler/mod.rs:894-912).
-    fn references(self, store: &dyn KvStore, found: &mut Found) -> Result<(), VerifyError> {
-        let prefix = trees::REFERENCEDEVENTS.key(&[Part::Text(self.name), Part::Text("$")]);
-        let mut missing = self.previous;
-        for row in store.scan(&trees::REFERENCEDEVENTS, &prefix)? {
-            let (key, _) = row?;
-            let Ok(fields) = trees::REFERENCEDEVENTS.decode_key(&key) else { continue };
-            let event = fields.text("event");
-            let known = hash(event.as_bytes());
-            missing.remove(&known);
-            if self.leaves.contains(&known) {
-                found.add(
-                    &codes::EXTREMITY_REFERENCED,
-                    event,
-                    "is an extremity and marked as referenced",
-                );
-            }
-        }
-        missing.retain(|event| !self.leaves.contains(event));
-        if missing.is_empty() {
-            return Ok(());
-        }
-        for row in store.scan(&trees::PDUID_PDU, &self.short.to_be_bytes())? {
-            let (_, value) = row?;
-            let Ok(pdu) = serde_json::from_slice::<Pdu>(&value) else { continue };
-            let is_missing = |id: &&String| missing.contains(&hash(id.as_bytes()));
-            for previous in pdu.prev_events.iter().filter(is_missing) {
-                let text = format!("{previous}, which precedes it, is not marked as referenced");
-                found.add(&codes::REFERENCE_MISSING, &pdu.event_id, text);
-            }
+            found.add(&codes::STATE_BEFORE_DOES_NOT_FOLLOW, next, text);
         }
         Ok(())
     }
 }
 
 impl Last {
+    fn new(links: Links<'_>, place: Option<(u64, u64)>) -> Self {
+        let names = links.state_key.map(|key| (links.kind.into_owned(), key.into_owned()));
+        Self { id: links.id.into_owned(), names, place }
+    }
+
     /// Whether the state before the next event is the one before this, with its effect.
     fn leads_to(
         &self,
@@ -285,23 +291,247 @@ impl Last {
     }
 }
 
-/// The words of a message that can be searched for, each once.
-fn words(pdu: &Pdu) -> BTreeSet<String> {
-    let body = pdu.content.body.as_ref().and_then(serde_json::Value::as_str);
-    let unsigned = pdu.unsigned.as_ref();
-    let is_redacted = unsigned.is_some_and(|unsigned| unsigned.redacted_because.is_some());
-    let is_message = pdu.kind == "m.room.message" && !is_redacted;
-    body.filter(|_| is_message)
-        .unwrap_or_default()
-        .split(|letter: char| !letter.is_alphanumeric())
-        .filter(|word| !word.is_empty() && word.len() <= LONGEST_WORD)
-        .map(str::to_lowercase)
-        .collect()
+/// All timelines, put together from their parts.
+pub(in crate::verify) struct Timelines<'a> {
+    store: &'a dyn KvStore,
+    rooms: &'a BTreeMap<u64, String>,
+    layers: Layers<'a>,
+    room: Option<Room<'a>>,
+    stored: Sum,
+    said: Sum,
+    taken: Numbers,
+    is_ambiguous: bool,
+    counts: Numbers,
 }
 
-/// The key of a word in the search index.
-fn token(short_room: u64, word: &str, pdu_id: &[u8]) -> Vec<u8> {
-    [&short_room.to_be_bytes(), word.as_bytes(), &[0xff], pdu_id].concat()
+impl<'a> Timelines<'a> {
+    /// None yet; `rooms` are names by short ids.
+    pub(in crate::verify) fn new(store: &'a dyn KvStore, rooms: &'a BTreeMap<u64, String>) -> Self {
+        Self {
+            store,
+            rooms,
+            layers: Layers::new(store),
+            room: None,
+            stored: Sum::default(),
+            said: Sum::default(),
+            taken: Numbers::default(),
+            is_ambiguous: false,
+            counts: Numbers::default(),
+        }
+    }
+
+    /// Adds the next part; what is seen of its events is given back.
+    pub(in crate::verify) fn take(
+        &mut self,
+        part: Seen,
+        found: &mut Found,
+    ) -> Result<events::Seen, VerifyError> {
+        found.merge(part.found);
+        self.stored.merge(part.stored);
+        self.said.merge(part.said);
+        self.is_ambiguous |= !self.taken.merge(part.taken) || part.is_ambiguous;
+        self.counts.merge(part.counts);
+        for piece in part.pieces {
+            match self.room.as_mut().filter(|room| room.short == piece.short) {
+                Some(room) => room.go_on(piece, &mut self.layers, found)?,
+                None => {
+                    let Some(name) = self.rooms.get(&piece.short) else { continue };
+                    let room = Room::new(self.store, name, piece, found)?;
+                    if let Some(done) = self.room.replace(room) {
+                        done.references(self.store, found)?;
+                    }
+                }
+            }
+        }
+        Ok(part.events)
+    }
+
+    /// Compares all that was seen with the indexes: `places` is the sum of `eventid_pduid`, `words` that of `tokenids`.
+    pub(in crate::verify) fn finish(
+        self,
+        places: Sum,
+        words: Sum,
+        found: &mut Found,
+    ) -> Result<(), VerifyError> {
+        let store = self.store;
+        if let Some(done) = self.room {
+            done.references(store, found)?;
+        }
+        if self.is_ambiguous {
+            counts_one_by_one(store, found)?;
+        }
+        if self.stored != places {
+            events::places_one_by_one(store, found)?;
+        }
+        relations(store, &self.counts, found)?;
+        if self.said == words { Ok(()) } else { words_one_by_one(store, found) }
+    }
+}
+
+/// Names the events whose count another one has.
+fn counts_one_by_one(store: &dyn KvStore, found: &mut Found) -> Result<(), VerifyError> {
+    let mut counts = Numbers::default();
+    for row in store.scan(&trees::PDUID_PDU, &[])? {
+        let (key, row) = row?;
+        let (Some(id), Ok(fields)) = (row::readable(&row), trees::PDUID_PDU.decode_key(&key))
+        else {
+            continue;
+        };
+        if fields.get("count").is_some() && !counts.insert(fields.u64("count")) {
+            found.add(&codes::SHORT_ID_AMBIGUOUS, id, "has the count of another event");
+        }
+    }
+    Ok(())
+}
+
+/// What is compared at the end of a room.
+struct Room<'a> {
+    name: &'a str,
+    short: u64,
+    leaves: BTreeSet<u64>,
+    /// Hashes of the events that others follow.
+    previous: Vec<u64>,
+    chain: Chain,
+}
+
+impl<'a> Room<'a> {
+    fn new(
+        store: &dyn KvStore,
+        name: &'a str,
+        piece: Piece,
+        found: &mut Found,
+    ) -> Result<Self, VerifyError> {
+        let prefix = trees::ROOMID_PDULEAVES.key(&[Field::Text(name), Field::Text("")]);
+        let mut leaves = BTreeSet::new();
+        for row in store.scan(&trees::ROOMID_PDULEAVES, &prefix)? {
+            leaves.insert(hash(&*row?.1));
+        }
+        found.merge(piece.breaks);
+        let Piece { short, previous, chain, .. } = piece;
+        Ok(Self { name, short, leaves, previous, chain })
+    }
+
+    /// Adds the next events of the room.
+    fn go_on(
+        &mut self,
+        piece: Piece,
+        layers: &mut Layers<'_>,
+        found: &mut Found,
+    ) -> Result<(), VerifyError> {
+        self.previous.extend(piece.previous);
+        let First { id, previous, is_single, place } = &piece.first;
+        if self.chain.leads_to(*is_single, previous.as_deref()) {
+            self.chain.check(id, *place, layers, found)?;
+            found.merge(piece.breaks);
+            self.chain = piece.chain;
+        } else {
+            self.chain = Chain::Broken;
+        }
+        Ok(())
+    }
+
+    /// Each predecessor is referenced unless it is an extremity, which must not be
+    /// (src/service/rooms/event_handler/mod.rs:894-912).
+    fn references(mut self, store: &dyn KvStore, found: &mut Found) -> Result<(), VerifyError> {
+        let prefix = trees::REFERENCEDEVENTS.key(&[Field::Text(self.name), Field::Text("$")]);
+        let mut referenced = Vec::new();
+        for row in store.scan(&trees::REFERENCEDEVENTS, &prefix)? {
+            let (key, _) = row?;
+            let Ok(fields) = trees::REFERENCEDEVENTS.decode_key(&key) else { continue };
+            let event = fields.text("event");
+            let known = hash(event.as_bytes());
+            referenced.push(known);
+            if self.leaves.contains(&known) {
+                let text = "is an extremity and marked as referenced";
+                found.add(&codes::EXTREMITY_REFERENCED, event, text);
+            }
+        }
+        referenced.sort_unstable();
+        self.previous.sort_unstable();
+        self.previous.dedup();
+        self.previous.retain(|event| {
+            referenced.binary_search(event).is_err() && !self.leaves.contains(event)
+        });
+        let missing = self.previous;
+        if missing.is_empty() {
+            return Ok(());
+        }
+        for row in store.scan(&trees::PDUID_PDU, &self.short.to_be_bytes())? {
+            let (_, value) = row?;
+            let Some(links) = Links::parse(&value) else { continue };
+            let is_missing =
+                |id: &&Cow<'_, str>| missing.binary_search(&hash(id.as_bytes())).is_ok();
+            for previous in links.previous.iter().filter(is_missing) {
+                let text = format!("{previous}, which precedes it, is not marked as referenced");
+                found.add(&codes::REFERENCE_MISSING, &*links.id, text);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The names of rooms by their short ids.
+pub(in crate::verify) fn rooms(store: &dyn KvStore) -> Result<BTreeMap<u64, String>, VerifyError> {
+    let mut rooms = BTreeMap::new();
+    for row in store.scan(&trees::ROOMID_SHORTROOMID, &[])? {
+        let (key, value) = row?;
+        if let (Ok(room), Ok(fields)) =
+            (std::str::from_utf8(&key), trees::ROOMID_SHORTROOMID.decode_value(&key, &value))
+        {
+            rooms.insert(fields.u64("short_room"), room.to_owned());
+        }
+    }
+    Ok(rooms)
+}
+
+/// The words of a message that can be searched for, each once.
+fn words<'a>(links: &'a Links<'_>) -> Vec<Cow<'a, str>> {
+    let is_small = |letter: u8| letter.is_ascii() && !letter.is_ascii_uppercase();
+    let body = links.body.as_deref().unwrap_or_default();
+    let mut words: Vec<_> = body
+        .split(|letter: char| !letter.is_alphanumeric())
+        .filter(|word| !word.is_empty() && word.len() <= LONGEST_WORD)
+        .map(
+            |word| {
+                if word.bytes().all(is_small) { word.into() } else { word.to_lowercase().into() }
+            },
+        )
+        .collect();
+    words.sort_unstable();
+    words.dedup();
+    words
+}
+
+/// Makes the key of a word in the search index.
+fn set_token(token: &mut Vec<u8>, short_room: u64, word: &str, pdu_id: &[u8]) {
+    token.clear();
+    for part in [&short_room.to_be_bytes(), word.as_bytes(), &[0xff], pdu_id] {
+        token.extend_from_slice(part);
+    }
+}
+
+/// Names the messages whose words are not in the search index, and says how many words are there that nobody said.
+fn words_one_by_one(store: &dyn KvStore, found: &mut Found) -> Result<(), VerifyError> {
+    let mut words: u64 = 0;
+    for row in store.scan(&trees::PDUID_PDU, &[])? {
+        let (key, value) = row?;
+        let (Ok(id), Some(links)) = (trees::PDUID_PDU.decode_key(&key), Links::parse(&value))
+        else {
+            continue;
+        };
+        words = words.saturating_add(in_index(store, id.u64("short_room"), &key, &links, found)?);
+    }
+    let mut rows: u64 = 0;
+    for row in store.scan(&trees::TOKENIDS, &[])? {
+        row?;
+        rows = rows.saturating_add(1);
+    }
+    if rows > words {
+        let text =
+            format!("has {}, the messages have {}", count(rows, "row"), count(words, "word"));
+        found.add(&codes::SEARCH_INDEX_WRONG, trees::TOKENIDS.name, text);
+    }
+    Ok(())
 }
 
 /// How many words of a message are in the search index; all should be.
@@ -309,19 +539,17 @@ fn in_index(
     store: &dyn KvStore,
     short_room: u64,
     pdu_id: &[u8],
-    pdu: &Pdu,
+    links: &Links<'_>,
     found: &mut Found,
 ) -> Result<u64, VerifyError> {
     let mut number: u64 = 0;
-    for word in words(pdu) {
-        if store.get(&trees::TOKENIDS, &token(short_room, &word, pdu_id))?.is_some() {
+    let mut token = Vec::new();
+    for word in words(links) {
+        set_token(&mut token, short_room, &word, pdu_id);
+        if store.get(&trees::TOKENIDS, &token)?.is_some() {
             number = number.saturating_add(1);
         } else {
-            found.add(
-                &codes::SEARCH_INDEX_WRONG,
-                &pdu.event_id,
-                "a word of it can't be searched for",
-            );
+            found.add(&codes::SEARCH_INDEX_WRONG, &*links.id, "a word of it can't be searched for");
         }
     }
     Ok(number)
@@ -329,19 +557,23 @@ fn in_index(
 
 /// Relations and threads name events that exist.
 fn relations(store: &dyn KvStore, counts: &Numbers, found: &mut Found) -> Result<(), VerifyError> {
-    for row in store.scan(&trees::TOFROM_RELATION, &[])? {
-        let (key, _) = row?;
-        let Ok(fields) = trees::TOFROM_RELATION.decode_key(&key) else { continue };
-        let ends = [fields.u64("to_count"), fields.u64("from_count")];
-        if ends.iter().any(|end| !counts.contains(*end)) {
-            let text = "relates an event that does not exist";
-            found.add(
-                &codes::RELATION_DANGLING,
-                format!("{} {ends:?}", trees::TOFROM_RELATION),
-                text,
-            );
-        }
-    }
+    let of_part = |store: &dyn KvStore, part: &Part| {
+        let mut found = Found::default();
+        part.each(store, |key, _| {
+            let Ok(fields) = trees::TOFROM_RELATION.decode_key(key) else { return Ok(()) };
+            let ends = [fields.u64("to_count"), fields.u64("from_count")];
+            if ends.iter().any(|end| !counts.contains(*end)) {
+                let subject = format!("{} {ends:?}", trees::TOFROM_RELATION);
+                found.add(&codes::RELATION_DANGLING, subject, "relates an event that is not there");
+            }
+            Ok(())
+        })?;
+        Ok(found)
+    };
+    parts::work(store, &Part::of(store, &trees::TOFROM_RELATION)?, of_part, |of_part| {
+        found.merge(of_part);
+        Ok(())
+    })?;
     for row in store.scan(&trees::THREADID_USERIDS, &[])? {
         let (key, _) = row?;
         if store.get(&trees::PDUID_PDU, &key)?.is_none() {

@@ -11,6 +11,12 @@ pub(in crate::verify) struct Sum {
 }
 
 impl Sum {
+    /// Adds the rows of another set.
+    pub(in crate::verify) fn merge(&mut self, other: Self) {
+        self.hashes = self.hashes.wrapping_add(other.hashes);
+        self.rows = self.rows.wrapping_add(other.rows);
+    }
+
     /// Adds a row by its [`hash`].
     pub(in crate::verify) fn add(&mut self, row: u64) {
         self.hashes = self.hashes.wrapping_add(row);

@@ -1,6 +1,6 @@
 //! A set of numbers of which many are close to each other, as numbers from one counter are: a bit for each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 /// The set: pages of 4096 numbers.
 #[derive(Debug, Default)]
@@ -15,6 +15,23 @@ impl Numbers {
         let is_new = *bits & bit == 0;
         *bits |= bit;
         is_new
+    }
+
+    /// Adds those of another set; false if one of them is there already.
+    pub(in crate::verify) fn merge(&mut self, other: Self) -> bool {
+        let mut are_new = true;
+        for (page, words) in other.0 {
+            match self.0.entry(page) {
+                Entry::Vacant(free) => drop(free.insert(words)),
+                Entry::Occupied(own) => {
+                    for (own, other) in own.into_mut().iter_mut().zip(words) {
+                        are_new &= *own & other == 0;
+                        *own |= other;
+                    }
+                }
+            }
+        }
+        are_new
     }
 
     /// Whether a number is there.
@@ -52,6 +69,23 @@ mod tests {
                 assert_eq!(ours.contains(number), set.contains(&number));
             }
             assert!(ours.insert(u64::MAX) && !ours.insert(u64::MAX));
+        }
+
+        #[test]
+        fn a_merged_set_holds_both(
+            some in proptest::collection::btree_set(0..20_000_u64, 0..50),
+            others in proptest::collection::btree_set(0..20_000_u64, 0..50),
+        ) {
+            let set = |numbers: &std::collections::BTreeSet<u64>| {
+                let mut set = Numbers::default();
+                assert!(numbers.iter().all(|number| set.insert(*number)));
+                set
+            };
+            let mut both = set(&some);
+            assert_eq!(both.merge(set(&others)), some.is_disjoint(&others));
+            for number in 0..20_000 {
+                assert_eq!(both.contains(number), some.contains(&number) || others.contains(&number));
+            }
         }
     }
 }

@@ -18,7 +18,10 @@ use crate::{
         VerifyError,
         against_dump::{extra, states::States},
         structure::events::{Places, value_of},
-        tools::since_import::SinceImport,
+        tools::{
+            canonical_text::{get, members, plain},
+            since_import::SinceImport,
+        },
     },
 };
 
@@ -46,10 +49,6 @@ struct Event {
 
 impl Stored<'_> {
     fn advance(&mut self) -> Result<(), VerifyError> {
-        #[derive(serde::Deserialize)]
-        struct Id {
-            event_id: String,
-        }
         self.next = None;
         for row in self.rows.by_ref() {
             let (key, pdu) = row?;
@@ -61,11 +60,24 @@ impl Stored<'_> {
                 continue;
             }
             self.number = self.number.saturating_add(1);
-            let id = serde_json::from_slice::<Id>(&pdu).map_or(String::new(), |id| id.event_id);
+            let id = id_of(&pdu).unwrap_or_default();
             self.next = Some(Event { key, id, count, pdu });
             break;
         }
         Ok(())
+    }
+}
+
+/// The id of a stored event.
+fn id_of(row: &[u8]) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Id {
+        event_id: String,
+    }
+    let members = std::str::from_utf8(row).ok().and_then(members);
+    match members.as_ref().and_then(|members| plain(get(members, "event_id")?)) {
+        Some(id) => Some(id.to_owned()),
+        None => serde_json::from_slice::<Id>(row).ok().map(|id| id.event_id),
     }
 }
 
@@ -78,9 +90,9 @@ pub(super) struct Seen {
 }
 
 /// Where the two timelines are.
-struct Compared<'a, 'p> {
+struct Compared<'a> {
     stored: Stored<'a>,
-    places: &'a mut Places<'p>,
+    places: Places<'a>,
     /// Whether an event of the dump was found.
     has_begun: bool,
     /// The first event of the dump that should be stored.
@@ -99,7 +111,6 @@ impl Room<'_> {
         &self,
         reader: &mut RoomReader,
         states: &mut States<'_>,
-        places: &mut Places<'_>,
         seen: &mut extra::Seen,
         found: &mut Found,
     ) -> Result<Seen, VerifyError> {
@@ -114,7 +125,7 @@ impl Room<'_> {
                 since: SinceImport::read(self.store)?,
                 new: 0,
             },
-            places,
+            places: Places::new(self.store),
             // What the dump left out at the beginning may have been fetched since.
             has_begun: self.head.earlier_events == Some(0),
             first: None,
@@ -165,7 +176,7 @@ impl Room<'_> {
     fn batch(
         &self,
         batch: &[DumpEvent],
-        compared: &mut Compared<'_, '_>,
+        compared: &mut Compared<'_>,
         states: &mut States<'_>,
         seen: &mut extra::Seen,
         found: &mut Found,
@@ -221,7 +232,7 @@ impl Room<'_> {
     }
 
     /// Passes over what was stored before an event of the dump, if that is stored.
-    fn begin(&self, id: &str, compared: &mut Compared<'_, '_>) -> Result<(), VerifyError> {
+    fn begin(&self, id: &str, compared: &mut Compared<'_>) -> Result<(), VerifyError> {
         let Some(key) = value_of(self.store, &trees::EVENTID_PDUID, &[Part::Text(id)])? else {
             return Ok(());
         };

@@ -34,6 +34,10 @@ impl Known {
         (self.packed >> 4) & KEY == key
     }
 
+    fn with_room(self, room: u64) -> Self {
+        Self { packed: (room << 38) | (self.packed & ((1 << 38) - 1)) }
+    }
+
     fn is_state(self) -> bool {
         !self.is_at(0)
     }
@@ -82,7 +86,7 @@ impl Events {
     }
 
     pub(super) fn add(&mut self, id: &str, known: Known) {
-        self.by_id.push((hash(&id), known));
+        self.by_id.push((hash(id), known));
     }
 
     /// To be called after the last event was added.
@@ -90,14 +94,35 @@ impl Events {
         self.by_id.par_sort_unstable_by_key(|(id, _)| *id);
     }
 
-    /// An event has a short id; these ascend.
-    pub(super) fn add_short(&mut self, short: u64, id: &str) {
-        self.by_short.extend(self.get(id).filter(|known| known.is_state()).map(|k| (short, k)));
+    /// Adds other events. Their rooms get numbers of their own here, which are returned in the order of the former ones.
+    pub(super) fn merge(&mut self, other: Self) -> Vec<u64> {
+        let rooms: Vec<_> = other.rooms.iter().map(|room| self.room(room)).collect();
+        let renumber = |(id, known): (u64, Known)| {
+            let room = usize::try_from(known.room()).ok().and_then(|room| rooms.get(room)).copied();
+            (id, known.with_room(room.unwrap_or(u64::MAX)))
+        };
+        self.by_id.extend(other.by_id.into_iter().map(renumber));
+        rooms
+    }
+
+    /// State events by their short ids, which ascend.
+    pub(super) fn set_by_short(&mut self, by_short: Vec<(u64, Known)>) {
+        self.by_short = by_short;
+    }
+
+    /// What is known of an event, if it is a state event.
+    pub(super) fn state_event(&self, id: &str) -> Option<Known> {
+        self.get(id).filter(|known| known.is_state())
+    }
+
+    /// What is known of an event, by the hash of its id.
+    pub(super) fn by_hash(&self, id: u64) -> Option<Known> {
+        find(&self.by_id, id)
     }
 
     /// What is known of an event.
     pub(in crate::verify) fn get(&self, id: &str) -> Option<Known> {
-        find(&self.by_id, hash(&id))
+        self.by_hash(hash(id))
     }
 
     /// What is known of a state event.
@@ -131,17 +156,22 @@ mod tests {
         let rooms = ["!a", "!b", "!a"].map(|room| events.room(room));
         assert_eq!(rooms, [0, 1, 0]);
         let member = Known::new(1, Some(("m.room.member", "@a:x")), "ban");
-        events.add("$1", member);
-        events.add("$2", Known::new(0, None, "nonsense"));
+        let mut others = Events::default();
+        others.room("!b");
+        others.room("!c");
+        others.add("$1", member.with_room(0));
+        others.add("$2", Known::new(1, None, "nonsense"));
+        assert_eq!(events.merge(others), [1, 2]);
         events.sort();
-        events.add_short(7, "$1");
-        events.add_short(8, "$2");
+        assert_eq!((events.state_event("$1"), events.state_event("$2")), (Some(member), None));
+        events.set_by_short(vec![(7, member)]);
         assert_eq!(events.get("$1"), Some(member));
         assert_eq!((events.get_short(7), events.get_short(8)), (Some(member), None));
         assert_eq!((member.room(), member.membership()), (1, "ban"));
         assert!(member.is_at(key_hash("m.room.member", "@a:x")));
         assert!(!member.is_at(key_hash("m.room.member", "@b:x")));
         assert_eq!(events.get("$2").map(Known::membership), Some(""));
-        assert_eq!((events.name(1), events.name(2), events.number("!b")), ("!b", "", Some(1)));
+        assert_eq!((events.name(1), events.name(2), events.name(3)), ("!b", "!c", ""));
+        assert_eq!((events.number("!b"), events.get("$2").map(Known::room)), (Some(1), Some(2)));
     }
 }

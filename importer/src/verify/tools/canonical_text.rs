@@ -1,0 +1,255 @@
+//! Canonical JSON, looked at where it lies: whether a text is canonical, and the members of an object as slices of it. What
+//! is stored is canonical, so what is hashed of an event are slices of its row.
+
+/// Deepest nesting that is looked into; parsers give up a little deeper.
+const DEEPEST: usize = 100;
+/// The largest integer of canonical JSON, 2⁵³ − 1, as text.
+const LARGEST: &[u8] = b"9007199254740991";
+
+/// A member of an object: its name, and its value as it is written.
+pub(in crate::verify) type Member<'a> = (&'a str, &'a str);
+
+/// The members of an object that is written as canonical JSON, in their order, or `None`. It accepts less than what is
+/// canonical: names with escapes and deep nesting are left to a parser.
+pub(in crate::verify) fn members(text: &str) -> Option<Vec<Member<'_>>> {
+    let mut members = Vec::with_capacity(20);
+    let mut scanner = Scanner { text, bytes: text.as_bytes(), at: 0 };
+    scanner.object(0, &mut |name, value| members.push((name, value)))?;
+    (scanner.at == text.len()).then_some(members)
+}
+
+/// The value of a member.
+pub(in crate::verify) fn get<'a>(members: &[Member<'a>], name: &str) -> Option<&'a str> {
+    let at = members.binary_search_by(|(found, _)| (*found).cmp(name)).ok()?;
+    members.get(at).map(|(_, value)| *value)
+}
+
+/// The text that a value is, if it is one without escapes.
+pub(in crate::verify) fn plain(value: &str) -> Option<&str> {
+    let text = value.strip_prefix('"')?.strip_suffix('"')?;
+    (!text.contains('\\')).then_some(text)
+}
+
+/// The items of an array of texts without escapes, which was found to be canonical; `None` if it is another value.
+pub(in crate::verify) fn plain_items(value: &str) -> Option<Vec<&str>> {
+    let items = value.strip_prefix('[')?.strip_suffix(']')?;
+    if items.is_empty() {
+        return Some(Vec::new());
+    }
+    // Without escapes, a quotation mark begins or ends a text.
+    let items = items.strip_prefix('"')?.strip_suffix('"')?;
+    let items: Vec<_> = items.split("\",\"").collect();
+    let is_plain = |item: &&str| !item.contains(['"', '\\']);
+    items.iter().all(is_plain).then_some(items)
+}
+
+/// A place in a text.
+struct Scanner<'a> {
+    text: &'a str,
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Scanner<'a> {
+    fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    fn pass(&mut self, byte: u8) -> Option<()> {
+        (self.peek()? == byte).then(|| self.at = self.at.saturating_add(1))
+    }
+
+    fn pass_all(&mut self, word: &[u8]) -> Option<()> {
+        self.bytes
+            .get(self.at..)?
+            .starts_with(word)
+            .then(|| self.at = self.at.saturating_add(word.len()))
+    }
+
+    fn value(&mut self, depth: usize) -> Option<()> {
+        match self.peek()? {
+            b'"' => self.string(),
+            b'{' => self.object(depth, &mut |_, _| ()),
+            b'[' => self.array(depth),
+            b't' => self.pass_all(b"true"),
+            b'f' => self.pass_all(b"false"),
+            b'n' => self.pass_all(b"null"),
+            _ => self.integer(),
+        }
+    }
+
+    fn object(&mut self, depth: usize, member: &mut dyn FnMut(&'a str, &'a str)) -> Option<()> {
+        if depth > DEEPEST {
+            return None;
+        }
+        self.pass(b'{')?;
+        if self.pass(b'}').is_some() {
+            return Some(());
+        }
+        let mut last: Option<&str> = None;
+        loop {
+            let begin = self.at;
+            self.string()?;
+            let name = plain(self.text.get(begin..self.at)?)?;
+            if last.is_some_and(|last| last >= name) {
+                return None;
+            }
+            last = Some(name);
+            self.pass(b':')?;
+            let begin = self.at;
+            self.value(depth.saturating_add(1))?;
+            member(name, self.text.get(begin..self.at)?);
+            if self.pass(b',').is_none() {
+                return self.pass(b'}');
+            }
+        }
+    }
+
+    fn array(&mut self, depth: usize) -> Option<()> {
+        if depth > DEEPEST {
+            return None;
+        }
+        self.pass(b'[')?;
+        if self.pass(b']').is_some() {
+            return Some(());
+        }
+        loop {
+            self.value(depth.saturating_add(1))?;
+            if self.pass(b',').is_none() {
+                return self.pass(b']');
+            }
+        }
+    }
+
+    /// A text whose escapes are those that canonical JSON has, each in its one form.
+    fn string(&mut self) -> Option<()> {
+        self.pass(b'"')?;
+        loop {
+            let rest = self.bytes.get(self.at..)?;
+            let plain = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20))?;
+            self.at = self.at.checked_add(plain)?;
+            match rest.get(plain..)? {
+                [b'"', ..] => {
+                    self.at = self.at.saturating_add(1);
+                    return Some(());
+                }
+                [b'\\', b'"' | b'\\' | b'b' | b'f' | b'n' | b'r' | b't', ..] => {
+                    self.at = self.at.saturating_add(2);
+                }
+                [b'\\', b'u', b'0', b'0', b'0', b'0'..=b'7' | b'b' | b'e' | b'f', ..]
+                | [b'\\', b'u', b'0', b'0', b'1', b'0'..=b'9' | b'a'..=b'f', ..] => {
+                    self.at = self.at.saturating_add(6);
+                }
+                _ => return None,
+            }
+        }
+    }
+
+    fn integer(&mut self) -> Option<()> {
+        let is_negative = self.pass(b'-').is_some();
+        let rest = self.bytes.get(self.at..)?;
+        let length = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let digits = rest.get(..length)?;
+        let is_zero = digits == b"0" && !is_negative;
+        let is_small = length < LARGEST.len() || length == LARGEST.len() && digits <= LARGEST;
+        if !is_zero && (digits.first().is_none_or(|first| *first == b'0') || !is_small) {
+            return None;
+        }
+        self.at = self.at.checked_add(length)?;
+        Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use ruma::CanonicalJsonObject;
+
+    use super::*;
+
+    /// What is accepted is exactly what a parser would write again, with its members.
+    fn check(text: &str, is_accepted: bool) {
+        let members = members(text);
+        assert_eq!(members.is_some(), is_accepted, "{text}");
+        let Some(members) = members else { return };
+        let parsed: CanonicalJsonObject = serde_json::from_str(text).unwrap();
+        assert_eq!(serde_json::to_string(&parsed).unwrap(), text);
+        let written = parsed.iter().map(|(name, value)| (name.clone(), value.to_string()));
+        let found = members.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        assert!(written.eq(found), "{text}");
+    }
+
+    #[test]
+    fn what_is_canonical_is_taken_apart() {
+        for text in [
+            "{}",
+            r#"{"a":"","b":[],"c":{},"d":null,"e":[true,false,{"x":[1,-1,0]}],"é":"ü\"\\\n\u0000\u001f\u000b"}"#,
+            r#"{"a":9007199254740991,"b":-9007199254740991,"c":900719925474099}"#,
+        ] {
+            check(text, true);
+        }
+    }
+
+    #[test]
+    fn everything_else_is_left_to_a_parser() {
+        for text in [
+            "",
+            "[]",
+            "{",
+            r#"{"a":1"#,
+            r#"{"a":1}x"#,
+            r#"{"a":1,}"#,
+            r#"{"a" :1}"#,
+            r#"{"b":1,"a":2}"#,
+            r#"{"a":1,"a":2}"#,
+            r#"{"a":{"b":1,"a":2}}"#,
+            r#"{"a\n":1}"#,
+            r#"{"a":-0}"#,
+            r#"{"a":01}"#,
+            r#"{"a":1.0}"#,
+            r#"{"a":1e3}"#,
+            r#"{"a":9007199254740992}"#,
+            r#"{"a":10000000000000000}"#,
+            r#"{"a":"\/"}"#,
+            r#"{"a":"\u00e9"}"#,
+            r#"{"a":"\u000a"}"#,
+            r#"{"a":"\u000B"}"#,
+            "{\"a\":\"\n\"}",
+            r#"{"a":tru}"#,
+            r#"{"a":[1,]}"#,
+        ] {
+            check(text, false);
+        }
+        check(&format!("{{\"a\":{}1{}}}", "[".repeat(200), "]".repeat(200)), false);
+    }
+
+    #[test]
+    fn texts_and_lists_of_texts_are_borrowed() {
+        assert_eq!(plain(r#""a""#), Some("a"));
+        assert_eq!(plain(r#""a\n""#), None);
+        assert_eq!(plain("1"), None);
+        assert_eq!(plain_items("[]"), Some(vec![]));
+        assert_eq!(plain_items(r#"["a","b"]"#), Some(vec!["a", "b"]));
+        for other in
+            [r#"["a",1]"#, r#"[1]"#, r#"["a","\""]"#, r#"["a",["b"],"c"]"#, "{}", r#"[["a"]]"#]
+        {
+            assert_eq!(plain_items(other), None, "{other}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_canonically_is_accepted(
+            object in proptest::collection::btree_map("[^\"\\\\\\p{Cc}]{0,3}", ".{0,5}", 0..5)
+        ) {
+            check(&serde_json::to_string(&object).unwrap(), true);
+        }
+
+        #[test]
+        fn any_bytes_are_no_more_than_refused(text in "[{}\\[\\],:\"\\\\a0-9-]{0,20}") {
+            if members(&text).is_some() {
+                check(&text, true);
+            }
+        }
+    }
+}
