@@ -38,15 +38,19 @@ pub(super) fn compare(
 
 /// The rules that ruma reads one by one, as ruma writes them; `None` if they don't go together.
 fn readable(global: &Value) -> Option<Value> {
-    let mut rules = json!({});
-    for kind in KINDS {
-        let list = global.get(kind).and_then(Value::as_array).into_iter().flatten();
-        let good: Vec<_> = list
-            .filter(|rule| serde_json::from_value::<Ruleset>(json!({ kind: [rule] })).is_ok())
-            .cloned()
-            .collect();
-        rules.as_object_mut()?.insert(kind.to_owned(), Value::Array(good));
-    }
-    let rules = serde_json::from_value::<Ruleset>(rules).ok()?;
+    let all = KINDS.map(|kind| global.get(kind).and_then(Value::as_array));
+    let list = |good: &dyn Fn(&str, &Value) -> bool| {
+        let lists = KINDS.iter().zip(all).map(|(kind, rules)| {
+            let rules = rules.into_iter().flatten();
+            let good: Vec<_> = rules.filter(|rule| good(kind, rule)).cloned().collect();
+            ((*kind).to_owned(), Value::Array(good))
+        });
+        serde_json::from_value::<Ruleset>(Value::Object(lists.collect())).ok()
+    };
+    let is_good = |kind: &str, rule: &Value| {
+        serde_json::from_value::<Ruleset>(json!({ kind: [rule] })).is_ok()
+    };
+    // Mostly all are good.
+    let rules = list(&|_, _| true).or_else(|| list(&is_good))?;
     serde_json::to_value(rules).ok()
 }

@@ -2,7 +2,10 @@
 
 mod timeline;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use ruma::{RoomVersionId, room_version_rules::RoomVersionRules};
 use serde_json::Value;
@@ -146,18 +149,22 @@ impl Room<'_> {
                 Some(stored) => Some(stored),
                 None => self.in_timeline(id)?,
             };
-            if self.keeps(Kind::Outlier, &event) {
-                same_event(&event, stored.as_deref(), found);
+            let event = Dumped::of(&event);
+            if self.keeps(Kind::Outlier)(&event) {
+                event.compare(stored.as_deref(), found);
             }
         }
         Ok(())
     }
 
     /// Whether Conduit can hold the event.
-    fn keeps(&self, kind: Kind, event: &DumpEvent) -> bool {
-        self.skipped.keeps(kind, event.event_id.as_str(), || {
-            is_storable(event, self.head.room_id.as_str(), self.rules.as_ref())
-        })
+    fn keeps(&self, kind: Kind) -> impl Fn(&Dumped<'_>) -> bool + Sync + use<'_> {
+        let (skipped, rules, room) = (self.skipped, self.rules.as_ref(), &self.head.room_id);
+        move |event| {
+            let is_storable =
+                || rules.is_some_and(|rules| event.is_storable(room.as_str(), rules));
+            skipped.keeps(kind, event.id(), is_storable)
+        }
     }
 
     fn in_timeline(&self, event: &str) -> Result<Option<Vec<u8>>, VerifyError> {
@@ -239,60 +246,75 @@ impl Room<'_> {
     }
 }
 
-fn is_storable(event: &DumpEvent, room: &str, rules: Option<&RoomVersionRules>) -> bool {
-    rules.is_some_and(|rules| {
-        events::is_storable(event.pdu.get(), event.event_id.as_str(), room, rules)
-    })
-}
-
 fn is_create(event: &DumpEvent) -> bool {
     let kind = serde_json::from_str::<Value>(event.pdu.get()).unwrap_or_default();
     kind.get("type").is_some_and(|kind| kind == "m.room.create")
         && kind.get("state_key").is_some_and(|key| key == "")
 }
 
-/// The event is stored, equal but for its id and what Conduit adds in `unsigned`; redacted exactly if the dump says so.
-fn same_event(event: &DumpEvent, stored: Option<&[u8]>, found: &mut Found) {
-    let id = event.event_id.as_str();
-    let Some(stored) = stored else {
-        return found.add(&codes::MISSING_IN_DATABASE, id, "the event is missing");
-    };
-    if is_same(event, stored).is_some() {
-        return;
-    }
-    let (in_database, unsigned) = plain(stored);
-    let (in_dump, _) = plain(event.pdu.get().as_bytes());
-    if in_database != in_dump {
-        found.add(&codes::DIFFERS_FROM_DUMP, id, "the event differs");
-    }
-    let unsigned = unsigned.as_ref().and_then(Canonical::as_object);
-    let redacted = unsigned.is_some_and(|unsigned| unsigned.get("redacted_because").is_some());
-    if redacted != event.redacted_by.is_some() {
-        found.add(&codes::DIFFERS_FROM_DUMP, id, "is redacted in one and not in the other");
-    }
+/// An event of the dump.
+struct Dumped<'a> {
+    event: &'a DumpEvent,
+    /// As canonical JSON, if it can be written so.
+    canonical: Option<Cow<'a, str>>,
 }
 
-/// Whether a stored event is the dump's, if both are canonical JSON or easily made so; `None` leaves it to parsers to say what
-/// differs.
-fn is_same(event: &DumpEvent, stored: &[u8]) -> Option<()> {
-    let stored = members(std::str::from_utf8(stored).ok()?)?;
-    let dumped = event.pdu.get();
-    let canonical;
-    let dumped = match members(dumped) {
-        Some(dumped) => dumped,
-        None => {
-            let parsed: Object<'_> = serde_json::from_str(dumped).ok()?;
-            canonical = serde_json::to_string(&parsed).ok()?;
-            members(&canonical)?
+impl<'a> Dumped<'a> {
+    fn of(event: &'a DumpEvent) -> Self {
+        let text = event.pdu.get();
+        let written = || {
+            let parsed: Object<'_> = serde_json::from_str(text).ok()?;
+            serde_json::to_string(&parsed).ok().map(Cow::Owned)
+        };
+        let canonical = if members(text).is_some() { Some(text.into()) } else { written() };
+        Self { event, canonical }
+    }
+
+    fn id(&self) -> &'a str {
+        self.event.event_id.as_str()
+    }
+
+    /// Whether Conduit can hold it.
+    fn is_storable(&self, room: &str, rules: &RoomVersionRules) -> bool {
+        let event = self.canonical.as_deref().and_then(members);
+        event.is_some_and(|event| events::has_hash(event, self.id(), room, rules))
+            || events::is_storable(self.event.pdu.get(), self.id(), room, rules)
+    }
+
+    /// The event is stored, equal but for its id and what Conduit adds in `unsigned`; redacted exactly if the dump says so.
+    fn compare(&self, stored: Option<&[u8]>, found: &mut Found) {
+        let id = self.id();
+        let Some(stored) = stored else {
+            return found.add(&codes::MISSING_IN_DATABASE, id, "the event is missing");
+        };
+        if self.is_same(stored).is_some() {
+            return;
         }
-    };
-    let is_compared = |(name, _): &&Member<'_>| !["event_id", "unsigned"].contains(name);
-    let is_equal = stored.iter().filter(is_compared).eq(dumped.iter().filter(is_compared));
-    let is_redacted = match get(&stored, "unsigned") {
-        Some(unsigned) => get(&members(unsigned)?, "redacted_because").is_some(),
-        None => false,
-    };
-    (is_equal && is_redacted == event.redacted_by.is_some()).then_some(())
+        let (in_database, unsigned) = plain(stored);
+        let (in_dump, _) = plain(self.event.pdu.get().as_bytes());
+        if in_database != in_dump {
+            found.add(&codes::DIFFERS_FROM_DUMP, id, "the event differs");
+        }
+        let unsigned = unsigned.as_ref().and_then(Canonical::as_object);
+        let redacted = unsigned.is_some_and(|unsigned| unsigned.get("redacted_because").is_some());
+        if redacted != self.event.redacted_by.is_some() {
+            let text = "is redacted in one and not in the other";
+            found.add(&codes::DIFFERS_FROM_DUMP, id, text);
+        }
+    }
+
+    /// Whether nothing differs; `None` leaves it to parsers to say what does.
+    fn is_same(&self, stored: &[u8]) -> Option<()> {
+        let stored = members(std::str::from_utf8(stored).ok()?)?;
+        let dumped = members(self.canonical.as_deref()?)?;
+        let is_compared = |(name, _): &&Member<'_>| !["event_id", "unsigned"].contains(name);
+        let is_equal = stored.iter().filter(is_compared).eq(dumped.iter().filter(is_compared));
+        let is_redacted = match get(&stored, "unsigned") {
+            Some(unsigned) => get(&members(unsigned)?, "redacted_because").is_some(),
+            None => false,
+        };
+        (is_equal && is_redacted == self.event.redacted_by.is_some()).then_some(())
+    }
 }
 
 /// An event without its id, and its `unsigned`. What is no canonical JSON is empty; others say so.

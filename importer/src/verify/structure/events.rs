@@ -384,6 +384,8 @@ pub(in crate::verify) struct Places<'a> {
     store: &'a dyn KvStore,
     ids: Cursor<'a>,
     states: Cursor<'a>,
+    /// The short id that was found last.
+    last: Option<u64>,
 }
 
 impl<'a> Places<'a> {
@@ -392,31 +394,27 @@ impl<'a> Places<'a> {
             store,
             ids: Cursor::new(store, &trees::SHORTEVENTID_EVENTID),
             states: Cursor::new(store, &trees::SHORTEVENTID_SHORTSTATEHASH),
+            last: None,
         }
     }
 
-    /// The short id of an event. The number before its count often is it, and is next to the one of the event before.
-    pub(in crate::verify) fn short(
-        &mut self,
-        id: &str,
-        count: Option<u64>,
-    ) -> Result<Option<u64>, VerifyError> {
-        if let Some(near) = count.and_then(|count| count.checked_sub(1))
-            && self.ids.get(near)?.as_deref() == Some(id.as_bytes())
+    /// The short id of an event. Mostly it is the next one after that of the event before.
+    fn short(&mut self, id: &str) -> Result<Option<u64>, VerifyError> {
+        if let Some(next) = self.last.and_then(|last| last.checked_add(1))
+            && self.ids.get(next)?.as_deref() == Some(id.as_bytes())
         {
-            return Ok(Some(near));
+            return Ok(Some(next));
         }
-        let short = self.store.get(&trees::EVENTID_SHORTEVENTID, id.as_bytes())?;
-        Ok(short.and_then(|short| short.try_into().ok()).map(u64::from_be_bytes))
+        states::number(self.store, &trees::EVENTID_SHORTEVENTID, id.as_bytes())
     }
 
     /// The short id of an event, and that of the state before it.
     pub(in crate::verify) fn before(
         &mut self,
         id: &str,
-        count: Option<u64>,
     ) -> Result<Option<(u64, u64)>, VerifyError> {
-        let Some(short) = self.short(id, count)? else { return Ok(None) };
+        let Some(short) = self.short(id)? else { return Ok(None) };
+        self.last = Some(short);
         Ok(self.states.number(short)?.map(|before| (short, before)))
     }
 }

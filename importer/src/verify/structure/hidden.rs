@@ -9,13 +9,17 @@ use serde::Deserialize;
 use super::{events::value_of, states};
 use crate::{
     conduit::{
-        schema::{layout::Part, trees},
+        schema::{layout::Part as Field, trees},
         store::KvStore,
     },
     findings::{codes, collector::Found},
     verify::{
         VerifyError,
-        tools::{since_import::SinceImport, state_layers::Layers},
+        tools::{
+            parts::{self, Part},
+            since_import::SinceImport,
+            state_layers::Layers,
+        },
     },
 };
 
@@ -33,12 +37,36 @@ pub(in crate::verify) fn check(
     since: SinceImport,
     found: &mut Found,
 ) -> Result<(), VerifyError> {
-    let mut known = BTreeMap::new();
-    let mut layers = Layers::new(store);
-    for row in store.scan(&trees::EVENTID_OUTLIERPDU, &[])? {
-        let (id, _) = row?;
-        let name = || String::from_utf8_lossy(&id).into_owned();
-        let short = states::number(store, &trees::EVENTID_SHORTEVENTID, &id)?;
+    let of_part = |store: &dyn KvStore, part: Part| {
+        let mut found = Found::default();
+        let mut sights =
+            Sights { store, server_name, layers: Layers::new(store), known: BTreeMap::new() };
+        part.each(store, |id, _| sights.event(id, since, &mut found))?;
+        Ok(found)
+    };
+    parts::work(store, Part::of(store, &trees::EVENTID_OUTLIERPDU)?, of_part, |of_part| {
+        found.merge(of_part);
+        Ok(())
+    })
+}
+
+/// What states let people see, as far as it was asked for.
+struct Sights<'a> {
+    store: &'a dyn KvStore,
+    server_name: &'a str,
+    layers: Layers<'a>,
+    known: BTreeMap<u64, Sight>,
+}
+
+impl Sights<'_> {
+    fn event(
+        &mut self,
+        id: &[u8],
+        since: SinceImport,
+        found: &mut Found,
+    ) -> Result<(), VerifyError> {
+        let store = self.store;
+        let short = states::number(store, &trees::EVENTID_SHORTEVENTID, id)?;
         let tree = &trees::SHORTEVENTID_SHORTSTATEHASH;
         let state = match short {
             Some(short) => states::number(store, tree, &short.to_be_bytes())?,
@@ -46,42 +74,28 @@ pub(in crate::verify) fn check(
         };
         // What Conduit has stored itself, it has stored in its own way.
         if since.has_run() && short.is_none_or(|short| since.is_new(short)) {
-            continue;
+            return Ok(());
         }
-        let Some(state) = state else {
-            found.add(
-                &codes::OUTLIER_VISIBLE,
-                name(),
-                "is outside of the timeline and has no state",
-            );
-            continue;
+        let text = match state {
+            None => "is outside of the timeline and has no state",
+            Some(state) => match self.sight(state)? {
+                Sight::Nobody => return Ok(()),
+                Sight::Everybody => "is outside of the timeline, and its state hides nothing",
+                Sight::Members => "is outside of the timeline, and members are shown it",
+            },
         };
-        let sight = if let Some(sight) = known.get(&state) {
-            *sight
-        } else {
-            let sight = sight(store, server_name, state, &mut layers)?;
-            known.insert(state, sight);
-            sight
-        };
-        match sight {
-            Sight::Nobody => {}
-            Sight::Everybody => {
-                found.add(
-                    &codes::OUTLIER_VISIBLE,
-                    name(),
-                    "is outside of the timeline, and its state hides nothing",
-                );
-            }
-            Sight::Members => {
-                found.add(
-                    &codes::OUTLIER_VISIBLE,
-                    name(),
-                    "is outside of the timeline, and members are shown it",
-                );
-            }
-        }
+        found.add(&codes::OUTLIER_VISIBLE, String::from_utf8_lossy(id), text);
+        Ok(())
     }
-    Ok(())
+
+    fn sight(&mut self, state: u64) -> Result<Sight, VerifyError> {
+        if let Some(sight) = self.known.get(&state) {
+            return Ok(*sight);
+        }
+        let sight = sight(self.store, self.server_name, state, &mut self.layers)?;
+        self.known.insert(state, sight);
+        Ok(sight)
+    }
 }
 
 fn sight(
@@ -144,7 +158,7 @@ fn event(store: &dyn KvStore, short: u64) -> Result<Option<Event>, VerifyError> 
         return Ok(None);
     };
     let Ok(id) = String::from_utf8(id) else { return Ok(None) };
-    let id = [Part::Text(&id)];
+    let id = [Field::Text(&id)];
     let json = match value_of(store, &trees::EVENTID_PDUID, &id)? {
         Some(place) => store.get(&trees::PDUID_PDU, &place)?,
         None => value_of(store, &trees::EVENTID_OUTLIERPDU, &id)?,

@@ -130,7 +130,7 @@ impl Reader<'_> {
         let fields = trees::PDUID_PDU.decode_key(key).ok();
         let count = fields.as_ref().filter(|fields| fields.get("count").is_some());
         let count = count.map(|fields| fields.u64("count"));
-        let place = self.places.before(id, count)?;
+        let place = self.places.before(id)?;
         if let Some(read) = &event.read {
             self.seen.event(self.ground, key, read, count, place.is_some());
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use rayon::prelude::*;
 
-use super::{Room, is_create, same_event};
+use super::{Dumped, Room, is_create};
 use crate::{
     conduit::{
         schema::{layout::Part, trees},
@@ -43,7 +43,6 @@ struct Stored<'a> {
 struct Event {
     key: Box<[u8]>,
     id: String,
-    count: Option<u64>,
     pdu: Box<[u8]>,
 }
 
@@ -61,7 +60,7 @@ impl Stored<'_> {
             }
             self.number = self.number.saturating_add(1);
             let id = id_of(&pdu).unwrap_or_default();
-            self.next = Some(Event { key, id, count, pdu });
+            self.next = Some(Event { key, id, pdu });
             break;
         }
         Ok(())
@@ -181,14 +180,19 @@ impl Room<'_> {
         seen: &mut extra::Seen,
         found: &mut Found,
     ) -> Result<(), VerifyError> {
-        let kept: Vec<bool> = if self.skipped.known {
-            batch.iter().map(|event| self.keeps(Kind::TimelineEvent, event)).collect()
-        } else {
-            self.storable(batch)
-        };
+        let keeps = self.keeps(Kind::TimelineEvent);
+        let batch: Vec<_> = batch
+            .par_iter()
+            .with_min_len(16)
+            .map(|event| {
+                let event = Dumped::of(event);
+                let kept = keeps(&event);
+                (event, kept)
+            })
+            .collect();
         let mut pairs = Vec::new();
-        for (event, kept) in batch.iter().zip(kept) {
-            let id = event.event_id.as_str();
+        for (dumped, kept) in batch {
+            let (event, id) = (dumped.event, dumped.id());
             let has_place = self.skipped.known
                 || event.state_before.is_some_and(|state| states.contains(state))
                 || is_create(event);
@@ -203,25 +207,25 @@ impl Room<'_> {
             }
             compared.expected = compared.expected.saturating_add(1);
             let in_place = compared.stored.next.take_if(|next| next.id == id);
-            let (pdu, count) = if let Some(next) = in_place {
+            let pdu = if let Some(next) = in_place {
                 compared.stored.advance()?;
-                (Some(next.pdu.into_vec()), next.count)
+                Some(next.pdu.into_vec())
             } else {
                 compared.differs_from.get_or_insert(compared.expected);
-                (self.in_timeline(id)?, None)
+                self.in_timeline(id)?
             };
             if let Some(state) = event.state_before {
-                let before = compared.places.before(id, count)?.map(|(_, before)| before);
+                let before = compared.places.before(id)?.map(|(_, before)| before);
                 states.compare(id, state, before, self.skipped, found)?;
             }
-            pairs.push((event, pdu));
+            pairs.push((dumped, pdu));
         }
         let differences: Vec<Found> = pairs
             .par_iter()
             .with_min_len(16)
             .map(|(event, pdu)| {
                 let mut found = Found::default();
-                same_event(event, pdu.as_deref(), &mut found);
+                event.compare(pdu.as_deref(), &mut found);
                 found
             })
             .collect();
@@ -241,12 +245,5 @@ impl Room<'_> {
         }
         compared.has_begun = true;
         Ok(())
-    }
-
-    /// Which events Conduit can hold, by themselves.
-    fn storable(&self, batch: &[DumpEvent]) -> Vec<bool> {
-        let room = self.head.room_id.as_str();
-        let rules = self.rules.as_ref();
-        batch.par_iter().map(|event| super::is_storable(event, room, rules)).collect()
     }
 }

@@ -9,7 +9,7 @@ use crate::conduit::{
 const VISIBILITY: u64 = 1;
 const MEMBER: u64 = 2;
 
-fn put(store: &mut MemoryStore, tree: &'static Tree, key: &[Part<'_>], value: &[Part<'_>]) {
+fn put(store: &mut MemoryStore, tree: &'static Tree, key: &[Field<'_>], value: &[Field<'_>]) {
     store.write(vec![Row { tree, key: tree.key(key), value: tree.value(value) }]).unwrap();
 }
 
@@ -24,19 +24,19 @@ fn findings(state: Option<Known<'_>>) -> Vec<String> {
     for (short, kind, key) in
         [(VISIBILITY, "m.room.history_visibility", ""), (MEMBER, "m.room.member", user)]
     {
-        let names = [Part::Text(kind), Part::Text(key)];
-        put(&mut store, &trees::STATEKEY_SHORTSTATEKEY, &names, &[Part::U64(short)]);
-        put(&mut store, &trees::SHORTSTATEKEY_STATEKEY, &[Part::U64(short)], &names);
+        let names = [Field::Text(kind), Field::Text(key)];
+        put(&mut store, &trees::STATEKEY_SHORTSTATEKEY, &names, &[Field::U64(short)]);
+        put(&mut store, &trees::SHORTSTATEKEY_STATEKEY, &[Field::U64(short)], &names);
     }
     let mut event = |id: &str, short: u64, content: serde_json::Value| {
-        let (id, short) = ([Part::Text(id)], [Part::U64(short)]);
+        let (id, short) = ([Field::Text(id)], [Field::U64(short)]);
         let json = json!({ "content": content }).to_string();
         put(&mut store, &trees::EVENTID_SHORTEVENTID, &id, &short);
         put(&mut store, &trees::SHORTEVENTID_EVENTID, &short, &id);
         // They are in the timeline, so that they need not be hidden here.
-        let place = [Part::U64(7), short[0]];
+        let place = [Field::U64(7), short[0]];
         put(&mut store, &trees::EVENTID_PDUID, &id, &place);
-        put(&mut store, &trees::PDUID_PDU, &place, &[Part::Text(&json)]);
+        put(&mut store, &trees::PDUID_PDU, &place, &[Field::Text(&json)]);
     };
     let mut entries = Vec::new();
     if let Some((visibility, member)) = state {
@@ -48,14 +48,14 @@ fn findings(state: Option<Known<'_>>) -> Vec<String> {
             event("$member", 13, json!({ "membership": membership }));
             entries.extend([MEMBER, 13]);
         }
-        let diff = [Part::U64(0), Part::U64s(&entries)];
-        put(&mut store, &trees::SHORTSTATEHASH_STATEDIFF, &[Part::U64(20)], &diff);
+        let diff = [Field::U64(0), Field::U64s(&entries)];
+        put(&mut store, &trees::SHORTSTATEHASH_STATEDIFF, &[Field::U64(20)], &diff);
         let tree = &trees::SHORTEVENTID_SHORTSTATEHASH;
-        put(&mut store, tree, &[Part::U64(11)], &[Part::U64(20)]);
+        put(&mut store, tree, &[Field::U64(11)], &[Field::U64(20)]);
     }
-    let id = [Part::Text("$outside")];
-    put(&mut store, &trees::EVENTID_SHORTEVENTID, &id, &[Part::U64(11)]);
-    put(&mut store, &trees::EVENTID_OUTLIERPDU, &id, &[Part::Text("{}")]);
+    let id = [Field::Text("$outside")];
+    put(&mut store, &trees::EVENTID_SHORTEVENTID, &id, &[Field::U64(11)]);
+    put(&mut store, &trees::EVENTID_OUTLIERPDU, &id, &[Field::Text("{}")]);
     let mut found = Found::default();
     check(&store, "own.test", SinceImport::default(), &mut found).unwrap();
     found.finish().into_iter().map(|finding| format!("{} {}", finding.code, finding.text)).collect()
