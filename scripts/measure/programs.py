@@ -18,11 +18,12 @@ class Programs:
     def lab(self, command: str, directory: Path, *more: str) -> None:
         subprocess.run([sys.executable, LAB, command, "--dir", directory, *more], check=True, stdout=subprocess.DEVNULL)
 
-    def run(self, program: str, *arguments: object) -> dict:
-        """Runs one of the built programs. Exit code 11 says that there are warnings."""
+    def run(self, program: str, *arguments: object, cores: str = "") -> dict:
+        """Runs one of the built programs, on some cores only if these are named. Exit code 11 says that there are warnings."""
         path = self.built / program
         options = ["--no-progress"] if program == "importer" else []
-        return cost([path, *map(str, arguments), *options], self.scratch / f"{path.name}.log", accepted=(0, 11))
+        where = ["taskset", "--cpu-list", cores] if cores else []
+        return cost([*where, path, *map(str, arguments), *options], self.scratch / f"{path.name}.log", accepted=(0, 11))
 
     def tell(self, program: str, *arguments: object) -> dict:
         """As `run`; gives the last line that it printed."""

@@ -10,6 +10,8 @@ from programs import Programs, best, cost
 USERS, ROOMS = 1200, 500
 # What takes longer is measured once.
 SEVERAL_BELOW = 300_000
+# One core, and two.
+CORES = ("0", "0,1")
 # The columns that the dump needs; tables that are empty here are left out.
 COLUMNS = {
     "events": "event_id, stream_ordering, topological_ordering, room_id, outlier, type, sender, received_ts",
@@ -62,16 +64,32 @@ def measure(programs: Programs, engine: str, events: int, imported: bool) -> dic
         found["client"] = best(times, lambda: client(programs, lab, engine, TABLES))
         found["client_bytes"] = sum(file.stat().st_size for file in programs.scratch.glob("*.rows"))
         found["client_by_room"] = best(times, lambda: client(programs, lab, engine, BY_ROOM))
-        found["dump"] = best(times, lambda: fresh(dump) or programs.run(
-            "importer", "dump", "--synapse-config", lab / "homeserver.yaml", "--dump", dump, "--history", "full"))
+
+        def dumped(**where: str) -> dict:
+            return fresh(dump) or programs.run("importer", "dump", "--synapse-config", lab / "homeserver.yaml",
+                                               "--dump", dump, "--history", "full", **where)
+
+        def made(**where: str) -> dict:
+            return fresh(database) or step("import", database, programs.run(
+                "importer", "import", "--dump", dump, "--database", database, **where))
+
+        def verified(**where: str) -> dict:
+            return programs.run("importer", "verify", "--dump", dump, "--database", database, **where)
+
+        def on_cores(times: int, run) -> list[dict]:
+            return [best(times, lambda: run(cores=cores)) for cores in CORES]
+
+        found["dump"] = best(times, dumped)
+        if imported:
+            found["cores"] = {"dump": on_cores(times, dumped)}
         found["dump_bytes"] = size(dump)
         programs.lab("stop", lab)
         if imported:
-            found["import"] = best(times, lambda: fresh(database) or step("import", database, programs.run(
-                "importer", "import", "--dump", dump, "--database", database)))
+            found["import"] = best(times, made)
+            found["cores"]["import"] = on_cores(times, made)
             found["database_bytes"] = size(database)
-            found["verify"] = best(times, lambda: programs.run(
-                "importer", "verify", "--dump", dump, "--database", database))
+            found["verify"] = best(times, verified)
+            found["cores"]["verify"] = on_cores(times, verified)
             reference = programs.scratch / "reference"
             runs = [fresh(reference) or programs.tell("examples/bulk_load", database, reference) for _ in range(times)]
             found["reference"] = min((json.loads(run["said"]) for run in runs), key=lambda run: run["bulk"])

@@ -1,10 +1,11 @@
-//! How fast the rows of a finished database can get into an empty one: what `scripts/bench` compares the import with.
+//! How fast the rows of a finished database can be read, and get into an empty one: what `scripts/bench` compares verification
+//! and import with.
 //!
 //! ```console
 //! $ cargo run --release -p migration-tests --example bulk_load -- DATABASE SCRATCH
 //! ```
 //!
-//! First, all rows are laid out in flat files, one for each tree, sorted. Then, with the clock running, they are read back
+//! First, one thread reads all rows and does nothing with them. Then all rows are laid out in flat files, one for each tree, sorted. After that, with the clock running, they are read back
 //! from there, two threads write sorted table files of 64 MiB with Conduit's own options, and the database takes these
 //! files in: no log, no memory tables, no compaction. Nothing that imports can be faster, as it would have to write less.
 //! At last, the same bytes are written to one file in order, and made durable: what the disk alone allows.
@@ -17,6 +18,7 @@
 
 use std::{
     fs::File,
+    hint::black_box,
     io::{BufReader, BufWriter, Read, Write},
     path::{Path, PathBuf},
     sync::mpsc::{Receiver, sync_channel},
@@ -51,9 +53,10 @@ fn main() -> anyhow::Result<()> {
     let flat = scratch.join("flat");
     std::fs::create_dir_all(&flat)?;
     let begin = Instant::now();
-    let (trees, rows, bytes) = lay_out(&database, &flat)?;
-    let read = begin.elapsed();
+    scan(&database)?;
+    let scanned = begin.elapsed();
 
+    let (trees, rows, bytes) = lay_out(&database, &flat)?;
     let begin = Instant::now();
     load(&trees, &flat, &scratch)?;
     let loaded = begin.elapsed();
@@ -62,18 +65,40 @@ fn main() -> anyhow::Result<()> {
     copy(&trees, &flat, &scratch.join("raw"))?;
     let raw = begin.elapsed();
     let seconds = json!({
-        "rows": rows, "bytes": bytes, "scan": read.as_secs_f64(), "bulk": loaded.as_secs_f64(),
+        "rows": rows, "bytes": bytes, "scan": scanned.as_secs_f64(), "bulk": loaded.as_secs_f64(),
         "raw": raw.as_secs_f64(),
     });
     writeln!(std::io::stdout(), "{seconds}")?;
     Ok(())
 }
 
-/// Writes all rows to flat files. Returns the names of trees, and how many rows and bytes there are.
-fn lay_out(database: &Path, flat: &Path) -> anyhow::Result<(Vec<String>, u64, u64)> {
+/// Opens a finished database for reading, with the names of its trees.
+fn open(database: &Path) -> anyhow::Result<(DB, Vec<String>)> {
     let names = DB::list_cf(&Options::default(), database)?;
     let families = names.iter().map(|name| ColumnFamilyDescriptor::new(name, options()));
     let db = DB::open_cf_descriptors_read_only(&Options::default(), database, families, false)?;
+    Ok((db, names))
+}
+
+/// Reads all rows.
+fn scan(database: &Path) -> anyhow::Result<()> {
+    let (db, names) = open(database)?;
+    for name in names {
+        let family = db.cf_handle(&name).context("it is open")?;
+        let mut rows = db.raw_iterator_cf(&family);
+        rows.seek_to_first();
+        while let Some(row) = rows.item() {
+            black_box(row);
+            rows.next();
+        }
+        rows.status()?;
+    }
+    Ok(())
+}
+
+/// Writes all rows to flat files. Returns the names of trees, and how many rows and bytes there are.
+fn lay_out(database: &Path, flat: &Path) -> anyhow::Result<(Vec<String>, u64, u64)> {
+    let (db, names) = open(database)?;
     let (mut trees, mut rows, mut bytes) = (Vec::new(), 0_u64, 0_u64);
     for name in names {
         let family = db.cf_handle(&name).context("it is open")?;
