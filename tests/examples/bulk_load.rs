@@ -21,8 +21,10 @@ use std::{
     hint::black_box,
     io::{BufReader, BufWriter, Read, Write},
     path::{Path, PathBuf},
-    sync::mpsc::{Receiver, sync_channel},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        mpsc::{Receiver, sync_channel},
+    },
     thread,
     time::Instant,
 };

@@ -100,9 +100,8 @@ pub fn structure(
 
 /// Parts of all trees: first the events, which take the longest.
 fn parts_of_all(store: &dyn KvStore) -> Result<Vec<Part>, VerifyError> {
-    let is_first = |tree: &Tree| [&trees::PDUID_PDU, &trees::EVENTID_OUTLIERPDU].contains(&tree);
-    let first = [&trees::PDUID_PDU, &trees::EVENTID_OUTLIERPDU];
-    let others = TREES.into_iter().filter(|tree| !is_first(tree));
+    let first = [trees::PDUID_PDU.tree(), trees::EVENTID_OUTLIERPDU.tree()];
+    let others = TREES.into_iter().filter(|tree| !first.contains(tree));
     let mut all = Vec::new();
     for tree in first.into_iter().chain(others) {
         all.extend(Part::of(store, tree)?);

@@ -106,6 +106,14 @@ impl Tree {
         Ok(of_key.max(of_value))
     }
 
+    pub(super) fn misfit_of_key(&self, key: &[u8]) -> DecodeError {
+        self.error("key", key, Misfit::of(self.key))
+    }
+
+    pub(super) fn misfit_of_value(&self, key: &[u8]) -> DecodeError {
+        self.error("value", key, Misfit::of(self.value))
+    }
+
     fn error(&self, what: &'static str, key: &[u8], misfit: Misfit) -> DecodeError {
         let is_secret = self.key.names().any(|name| self.secret.contains(&name));
         let hex = if is_secret { "<secret>".into() } else { hex::encode(key) };

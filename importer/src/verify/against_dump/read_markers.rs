@@ -141,7 +141,7 @@ pub(super) fn of_user(
         else {
             continue;
         };
-        if value_of(store, &trees::ROOMID_SHORTROOMID, &[Part::Text(room)])?.is_none() {
+        if get(store, &trees::ROOMID_SHORTROOMID, &Room { room })?.is_none() {
             continue;
         }
         if receipt_type == "m.read" {
@@ -168,11 +168,11 @@ pub(super) fn of_user(
         }
     }
     for room in rooms {
-        let reset = [Part::Text(room), Part::Text(id)];
+        let reset = Unread::RoomUser(SigilRoomUser { room, user: id });
         if is_joined(store, room, id)?
-            && value_of(store, &trees::USERROOMID_HIGHLIGHTCOUNT, &reset)?.is_none()
+            && get(store, &trees::USERROOMID_HIGHLIGHTCOUNT, &reset)?.is_none()
         {
-            let text = "nothing says when the numbers of what is unread changed";
+            let text = "the time of the unread counts' last change is missing";
             found.add(&codes::MISSING_IN_DATABASE, format!("{id} in {room}"), text);
         }
     }

@@ -36,7 +36,8 @@ use crate::{
             users::account_data,
         },
         tools::{
-            canonical_text::{Member, get, members},
+            canonical_text::{self, Member, members, pick},
+            lookup::get,
             since_import::SinceImport,
         },
     },
@@ -161,8 +162,7 @@ impl Room<'_> {
     fn keeps(&self, kind: Kind) -> impl Fn(&Dumped<'_>) -> bool + Sync + use<'_> {
         let (skipped, rules, room) = (self.skipped, self.rules.as_ref(), &self.head.room_id);
         move |event| {
-            let is_storable =
-                || rules.is_some_and(|rules| event.is_storable(room.as_str(), rules));
+            let is_storable = || rules.is_some_and(|rules| event.is_storable(room.as_str(), rules));
             skipped.keeps(kind, event.id(), is_storable)
         }
     }
@@ -309,8 +309,8 @@ impl<'a> Dumped<'a> {
         let dumped = members(self.canonical.as_deref()?)?;
         let is_compared = |(name, _): &&Member<'_>| !["event_id", "unsigned"].contains(name);
         let is_equal = stored.iter().filter(is_compared).eq(dumped.iter().filter(is_compared));
-        let is_redacted = match get(&stored, "unsigned") {
-            Some(unsigned) => get(&members(unsigned)?, "redacted_because").is_some(),
+        let is_redacted = match canonical_text::get(&stored, "unsigned") {
+            Some(unsigned) => matches!(pick(unsigned, ["redacted_because"])?, [Some(_)]),
             None => false,
         };
         (is_equal && is_redacted == self.event.redacted_by.is_some()).then_some(())

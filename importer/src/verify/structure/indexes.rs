@@ -204,8 +204,8 @@ impl Sums {
 
 /// Trees whose values are short ids.
 const SHORT_IDS: [(&Tree, &str); 2] = [
-    (&trees::EVENTID_SHORTEVENTID, "short_event"),
-    (&trees::STATEKEY_SHORTSTATEKEY, "short_state_key"),
+    (trees::EVENTID_SHORTEVENTID.tree(), "short_event"),
+    (trees::STATEKEY_SHORTSTATEKEY.tree(), "short_state_key"),
 ];
 
 /// Compares all pairs by their sums, and checks that no short id is 0 or names two things.

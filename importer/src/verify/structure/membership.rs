@@ -13,7 +13,7 @@ use super::{
 use crate::{
     conduit::{
         schema::{
-            layout::Part,
+            layout::Part as Field,
             trees::{self, Tree},
         },
         store::KvStore,
@@ -22,7 +22,11 @@ use crate::{
     findings::{codes, collector::Found},
     verify::{
         VerifyError,
-        tools::{since_import::SinceImport, state_layers::State},
+        tools::{
+            parts::{self, Part},
+            since_import::SinceImport,
+            state_layers::State,
+        },
     },
 };
 
@@ -70,7 +74,7 @@ pub(in crate::verify) fn check(
         .any(|(user, membership)| *membership == "join" && server_of(user) == server_name);
     let room = Room { store, server_name, id, members, inside };
     for user in room.members.keys() {
-        if value_of(store, &trees::USERID_PASSWORD, &[Part::Text(user)])?.is_none() {
+        if value_of(store, &trees::USERID_PASSWORD, &[Field::Text(user)])?.is_none() {
             found.add(
                 &codes::MEMBERSHIP_ROWS_WRONG,
                 user,
@@ -91,24 +95,29 @@ pub(in crate::verify) fn check_rooms_exist(
     store: &dyn KvStore,
     found: &mut Found,
 ) -> Result<(), VerifyError> {
-    for row in store.scan(&trees::ROOMUSERID_JOINED, &[])? {
-        let (key, _) = row?;
-        let Ok(fields) = trees::ROOMUSERID_JOINED.decode_key(&key) else { continue };
+    let of_row = |store: &dyn KvStore, key: &[u8], found: &mut Found| {
+        let Ok(fields) = trees::ROOMUSERID_JOINED.decode_key(key) else { return Ok(()) };
         let (room, user) = (fields.text("room"), fields.text("user"));
-        if value_of(store, &trees::ROOMID_SHORTROOMID, &[Part::Text(room)])?.is_none() {
-            found.add(
-                &codes::MEMBERSHIP_ROWS_WRONG,
-                format!("{user} in {room}"),
-                "has joined a room that does not exist",
-            );
+        if value_of(store, &trees::ROOMID_SHORTROOMID, &[Field::Text(room)])?.is_none() {
+            let text = "has joined a room that does not exist";
+            found.add(&codes::MEMBERSHIP_ROWS_WRONG, format!("{user} in {room}"), text);
         }
-        let key = [Part::Text(user), Part::Text(room)];
+        let key = [Field::Text(user), Field::Text(room)];
         if value_of(store, &trees::ROOMUSERONCEJOINEDIDS, &key)?.is_none() {
             let text = "is joined and has no row in `roomuseroncejoinedids`";
             found.add(&codes::MEMBERSHIP_ROWS_WRONG, format!("{user} in {room}"), text);
         }
-    }
-    Ok(())
+        Ok(())
+    };
+    let of_part = |store: &dyn KvStore, part: Part| {
+        let mut found = Found::default();
+        part.each(store, |key, _| of_row(store, key, &mut found))?;
+        Ok(found)
+    };
+    parts::work(store, Part::of(store, &trees::ROOMUSERID_JOINED)?, of_part, |of_part| {
+        found.merge(of_part);
+        Ok(())
+    })
 }
 
 impl Room<'_> {
@@ -116,7 +125,7 @@ impl Room<'_> {
     fn rows(&self) -> Result<BTreeMap<String, Vec<&'static str>>, VerifyError> {
         let mut rows: BTreeMap<String, Vec<_>> = BTreeMap::new();
         for (membership, tree) in ROWS {
-            let prefix = tree.key(&[Part::Text(self.id), Part::Text("")]);
+            let prefix = tree.key(&[Field::Text(self.id), Field::Text("")]);
             for row in self.store.scan(tree, &prefix)? {
                 let (key, _) = row?;
                 if let Ok(fields) = tree.decode_key(&key) {
@@ -170,7 +179,7 @@ impl Room<'_> {
         found: &mut Found,
     ) -> Result<(), VerifyError> {
         for (user, short) in joins {
-            let key = [Part::Text(self.id), Part::Text(user)];
+            let key = [Field::Text(self.id), Field::Text(user)];
             let Some(row) = value_of(self.store, &trees::ROOMUSERID_JOINED, &key)? else {
                 continue;
             };
@@ -201,7 +210,7 @@ impl Room<'_> {
             [("join", &trees::ROOMID_JOINEDCOUNT), ("invite", &trees::ROOMID_INVITEDCOUNT)]
         {
             let users = rows.values().filter(|shown| shown.contains(&membership)).count();
-            let count = value_of(self.store, tree, &[Part::Text(self.id)])?;
+            let count = value_of(self.store, tree, &[Field::Text(self.id)])?;
             let count = count.and_then(|count| count.try_into().ok()).map_or(0, u64::from_be_bytes);
             if u64::try_from(users).ok() != Some(count) {
                 let text = format!(
@@ -223,7 +232,7 @@ impl Room<'_> {
         let joined = rows.iter().filter(|(_, shown)| shown.contains(&"join"));
         let expected: BTreeSet<_> = joined.map(|(user, _)| server_of(user).to_owned()).collect();
         let mut stored = BTreeSet::new();
-        let prefix = trees::ROOMSERVERIDS.key(&[Part::Text(self.id), Part::Text("")]);
+        let prefix = trees::ROOMSERVERIDS.key(&[Field::Text(self.id), Field::Text("")]);
         for row in self.store.scan(&trees::ROOMSERVERIDS, &prefix)? {
             let (key, _) = row?;
             if let Ok(fields) = trees::ROOMSERVERIDS.decode_key(&key) {

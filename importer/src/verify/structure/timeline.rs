@@ -161,7 +161,7 @@ impl Reader<'_> {
             return Ok(());
         };
         if links.room.as_ref().is_some_and(|named| *named != name.as_str()) {
-            let text = format!("is stored in {name}, which it is not of");
+            let text = format!("is stored in {name} but belongs to another room");
             seen.found.add(&codes::ROWS_DISAGREE, &*links.id, text);
         }
         match seen.pieces.last_mut().filter(|piece| piece.short == short_room) {
@@ -564,7 +564,7 @@ fn relations(store: &dyn KvStore, counts: &Numbers, found: &mut Found) -> Result
             let ends = [fields.u64("to_count"), fields.u64("from_count")];
             if ends.iter().any(|end| !counts.contains(*end)) {
                 let subject = format!("{} {ends:?}", trees::TOFROM_RELATION);
-                found.add(&codes::RELATION_DANGLING, subject, "relates an event that is not there");
+                found.add(&codes::RELATION_DANGLING, subject, "relates an event that does not exist");
             }
             Ok(())
         })?;

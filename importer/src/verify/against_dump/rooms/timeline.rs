@@ -19,7 +19,7 @@ use crate::{
         against_dump::{extra, states::States},
         structure::events::{Places, value_of},
         tools::{
-            canonical_text::{get, members, plain},
+            canonical_text::{pick, plain},
             since_import::SinceImport,
         },
     },
@@ -73,8 +73,8 @@ fn id_of(row: &[u8]) -> Option<String> {
     struct Id {
         event_id: String,
     }
-    let members = std::str::from_utf8(row).ok().and_then(members);
-    match members.as_ref().and_then(|members| plain(get(members, "event_id")?)) {
+    let picked = std::str::from_utf8(row).ok().and_then(|row| pick(row, ["event_id"]));
+    match picked.and_then(|[id]| plain(id?)) {
         Some(id) => Some(id.to_owned()),
         None => serde_json::from_slice::<Id>(row).ok().map(|id| id.event_id),
     }

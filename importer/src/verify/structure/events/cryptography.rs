@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     findings::{codes, collector::Found},
-    verify::tools::canonical_text::{get, members, plain},
+    verify::tools::canonical_text::{get, members, pick, plain},
 };
 
 /// Checks an event whose row is canonical, by slices of it. Returns false if something is not as usual, which a parser has to
@@ -41,10 +41,8 @@ fn sound(
     if server != own.name {
         return Some(());
     }
-    let by_own = match get(&members(value("signatures")?)?, own.name) {
-        Some(by_own) => members(by_own)?,
-        None => Vec::new(),
-    };
+    let [by_own] = pick(value("signatures")?, [own.name])?;
+    let by_own = by_own.map_or(Some(Vec::new()), members)?;
     let Some(signature) = get(&by_own, &key.id) else {
         found.add(&codes::SIGNED_BY_OLD_KEY, id, OLD_KEY);
         return Some(());
@@ -53,11 +51,11 @@ fn sound(
         let is_signed = by_own.len() == 1 && key.has_signed(&signed, plain(signature)?);
         is_signed.then_some(())?;
     }
-    let noted = plain(get(&members(value("hashes")?)?, "sha256")?)?;
-    (hashes::content_hash(&event.members)? == noted).then_some(())
+    let [noted] = pick(value("hashes")?, ["sha256"])?;
+    (hashes::content_hash(&event.members)? == plain(noted?)?).then_some(())
 }
 
-const OLD_KEY: &str = "is signed by a key of before";
+const OLD_KEY: &str = "is signed by an earlier key";
 
 /// Checks the id of an event, the hash of its content, and the signature of this server if it has one.
 pub(super) fn check(

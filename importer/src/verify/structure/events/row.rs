@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use ruma::{CanonicalJsonObject, CanonicalJsonValue};
 use serde::Deserialize;
 
-use crate::verify::tools::canonical_text::{Member, get, members, plain, plain_items};
+use crate::verify::tools::canonical_text::{Member, get, members, pick, plain, plain_items};
 
 /// What Conduit's typed reader takes of an event (src/service/pdu.rs:32-54).
 #[derive(Debug, PartialEq, Eq)]
@@ -63,8 +63,9 @@ impl<'a> Canonical<'a> {
             // Of canonical values, only integers that are not negative begin so.
             value(name)?.starts_with(|first: char| first.is_ascii_digit()).then_some(())?;
         }
-        let content = members(value("content")?)?;
-        plain(get(&members(value("hashes")?)?, "sha256")?)?;
+        let [membership, body] = pick(value("content")?, ["membership", "body"])?;
+        let [sha256] = pick(value("hashes")?, ["sha256"])?;
+        plain(sha256?)?;
         let room_id = match value("room_id") {
             Some(room) => Some(plain(room)?),
             None => None,
@@ -78,20 +79,19 @@ impl<'a> Canonical<'a> {
             None | Some("null") => None,
             Some(key) => Some(unescaped(key)?),
         };
-        let membership = match get(&content, "membership") {
+        let membership = match membership {
             Some(membership) if membership.starts_with('"') => Some(unescaped(membership)?),
             _ => None,
         };
         let is_redacted = match value("unsigned") {
             None | Some("null") => false,
             // Readers differ on what `null` says.
-            Some(unsigned) => match get(&members(unsigned)?, "redacted_because") {
-                Some("null") => return None,
-                because => because.is_some(),
+            Some(unsigned) => match pick(unsigned, ["redacted_because"])? {
+                [Some("null")] => return None,
+                [because] => because.is_some(),
             },
         };
-        let body = get(&content, "body").filter(|_| kind == "m.room.message" && !is_redacted);
-        let body = match body {
+        let body = match body.filter(|_| kind == "m.room.message" && !is_redacted) {
             Some(body) if body.starts_with('"') => Some(unescaped(body)?),
             _ => None,
         };
