@@ -286,29 +286,32 @@ async fn events_that_nothing_leads_to_are_not_taken() {
     assert!(!host.timeline(upstream.story.room()).contains(&stray));
 }
 
+/// Makes an error.
+type Failure = fn() -> ClientError;
+
+/// A walk to an upstream that answers `answers` requests and then fails; and how many it was asked for.
+async fn failing_after(
+    answers: usize,
+    failure: Failure,
+) -> (Arc<MemoryHost>, Arc<MockUpstream>, Outcome, usize) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&asked);
+    let upstream = MockUpstream::lying(talk("10", 350), move |_, answer| {
+        let is_broken = counter.fetch_add(1, Ordering::SeqCst) >= answers;
+        if is_broken { Err(failure()) } else { Ok(answer) }
+    });
+    let (host, upstream, outcome) = walk(upstream).await;
+    (host, upstream, outcome, asked.load(Ordering::SeqCst))
+}
+
 #[tokio::test]
 async fn errors_end_the_walk_and_give_nothing_up() {
-    type Failure = fn() -> ClientError;
     let failures: [Failure; 4] = [
         || ClientError::RateLimited,
         || ClientError::Status { status: StatusCode::INTERNAL_SERVER_ERROR },
         || ClientError::NotJson(serde_json::from_str::<Value>("{\"pdus\": [").unwrap_err()),
         || ClientError::BodyTooLarge { limit: 1 },
     ];
-    /// A walk to an upstream that answers `answers` requests and then fails; and how many it was asked for.
-    async fn failing_after(
-        answers: usize,
-        failure: Failure,
-    ) -> (Arc<MemoryHost>, Arc<MockUpstream>, Outcome, usize) {
-        let asked = Arc::new(AtomicUsize::new(0));
-        let counter = Arc::clone(&asked);
-        let upstream = MockUpstream::lying(talk("10", 350), move |_, answer| {
-            let is_broken = counter.fetch_add(1, Ordering::SeqCst) >= answers;
-            if is_broken { Err(failure()) } else { Ok(answer) }
-        });
-        let (host, upstream, outcome) = walk(upstream).await;
-        (host, upstream, outcome, asked.load(Ordering::SeqCst))
-    }
     let (_, _, outcome, needed) = failing_after(usize::MAX, failures[0]).await;
     assert!(outcome.unwrap().complete);
     assert!(needed > 3, "{needed}");

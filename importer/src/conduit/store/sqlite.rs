@@ -141,16 +141,11 @@ impl SqliteStore {
     }
 
     /// All rows of a tree with the prefix and from a key on.
-    fn pages(
-        &self,
-        tree: &'static Tree,
-        prefix: Vec<u8>,
-        from: Vec<u8>,
-    ) -> Result<Entries<'_>, KvError> {
+    fn pages(&self, tree: &'static Tree, prefix: Vec<u8>, from: Vec<u8>) -> Entries<'_> {
         let mut page = Vec::new().into_iter();
         let mut last: Option<Box<[u8]>> = None;
         let mut more = true;
-        Ok(Box::new(std::iter::from_fn(move || {
+        Box::new(std::iter::from_fn(move || {
             if page.len() == 0 && more {
                 match self.page(tree, &prefix, &from, last.as_deref()) {
                     Ok(rows) => {
@@ -166,7 +161,7 @@ impl SqliteStore {
             let entry: Entry = page.next()?;
             last = Some(entry.0.clone());
             Some(Ok(entry))
-        })))
+        }))
     }
 
     fn has(&self, tree: &Tree) -> rusqlite::Result<bool> {
@@ -199,11 +194,11 @@ impl KvStore for SqliteStore {
     }
 
     fn scan<'a>(&'a self, tree: &'static Tree, prefix: &[u8]) -> Result<Entries<'a>, KvError> {
-        self.pages(tree, prefix.to_vec(), prefix.to_vec())
+        Ok(self.pages(tree, prefix.to_vec(), prefix.to_vec()))
     }
 
     fn scan_from<'a>(&'a self, tree: &'static Tree, from: &[u8]) -> Result<Entries<'a>, KvError> {
-        self.pages(tree, Vec::new(), from.to_vec())
+        Ok(self.pages(tree, Vec::new(), from.to_vec()))
     }
 
     fn rows(&self, tree: &'static Tree) -> Result<u64, KvError> {

@@ -45,7 +45,7 @@ pub(super) fn compare(
         match stored.remove(id) {
             None if skipped.explains(Kind::Appservice, id) => continue,
             None => {
-                found.add(&codes::MISSING_IN_DATABASE, id, "the application service is missing")
+                found.add(&codes::MISSING_IN_DATABASE, id, "the application service is missing");
             }
             Some(stored) => {
                 if !stored.is_some_and(|stored| is_same(&stored, registration)) {

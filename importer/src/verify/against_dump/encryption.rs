@@ -222,7 +222,7 @@ fn device_list(
     let stored = stored.and_then(|version| version.try_into().ok()).map(u64::from_be_bytes);
     match stored {
         None if has_devices => {
-            found.add(&codes::MISSING_IN_DATABASE, id, "the device list has no version")
+            found.add(&codes::MISSING_IN_DATABASE, id, "the device list has no version");
         }
         Some(version) if version < user.device_list_stream_id.unwrap_or(1).max(1) => {
             let text =
@@ -318,7 +318,7 @@ fn differences(expected: &Named, stored: &Named, item: impl Fn(&str) -> String, 
         match stored.get(name) {
             None => found.add(&codes::MISSING_IN_DATABASE, item(name), "is missing"),
             Some(stored) if stored != value => {
-                found.add(&codes::DIFFERS_FROM_DUMP, item(name), "differs")
+                found.add(&codes::DIFFERS_FROM_DUMP, item(name), "differs");
             }
             Some(_) => {}
         }

@@ -167,7 +167,7 @@ impl Signatures {
         for (id, signature) in &self.expected {
             match self.stored.get(id) {
                 None => {
-                    found.add(&codes::MISSING_IN_DATABASE, item(id), "the signature is missing")
+                    found.add(&codes::MISSING_IN_DATABASE, item(id), "the signature is missing");
                 }
                 Some(stored) if stored != signature => {
                     found.add(&codes::DIFFERS_FROM_DUMP, item(id), "the signature differs");

@@ -17,7 +17,7 @@ pub(in crate::verify) fn check(store: &dyn KvStore, found: &mut Found) -> Result
         // The parser's words may quote a token.
         match serde_saphyr::from_slice::<Registration>(&yaml) {
             Err(_) => {
-                found.add(&codes::APPSERVICE_UNUSABLE, id, "Conduit can't read this registration")
+                found.add(&codes::APPSERVICE_UNUSABLE, id, "Conduit can't read this registration");
             }
             Ok(registration) if registration.id != id => {
                 let text = format!("is the registration of `{}`", registration.id);

@@ -164,13 +164,11 @@ impl Reader<'_> {
             let text = format!("is stored in {name} but belongs to another room");
             seen.found.add(&codes::ROWS_DISAGREE, &*links.id, text);
         }
-        match seen.pieces.last_mut().filter(|piece| piece.short == short_room) {
-            Some(piece) => piece.event(links, place, &mut self.layers),
-            None => {
-                seen.pieces.push(Piece::new(short_room, links, place));
-                Ok(())
-            }
+        if let Some(piece) = seen.pieces.last_mut().filter(|piece| piece.short == short_room) {
+            return piece.event(links, place, &mut self.layers);
         }
+        seen.pieces.push(Piece::new(short_room, links, place));
+        Ok(())
     }
 }
 
@@ -332,15 +330,14 @@ impl<'a> Timelines<'a> {
         self.is_ambiguous |= !self.taken.merge(part.taken) || part.is_ambiguous;
         self.counts.merge(part.counts);
         for piece in part.pieces {
-            match self.room.as_mut().filter(|room| room.short == piece.short) {
-                Some(room) => room.go_on(piece, &mut self.layers, found)?,
-                None => {
-                    let Some(name) = self.rooms.get(&piece.short) else { continue };
-                    let room = Room::new(self.store, name, piece, found)?;
-                    if let Some(done) = self.room.replace(room) {
-                        done.references(self.store, found)?;
-                    }
-                }
+            if let Some(room) = self.room.as_mut().filter(|room| room.short == piece.short) {
+                room.go_on(piece, &mut self.layers, found)?;
+                continue;
+            }
+            let Some(name) = self.rooms.get(&piece.short) else { continue };
+            let room = Room::new(self.store, name, piece, found)?;
+            if let Some(done) = self.room.replace(room) {
+                done.references(self.store, found)?;
             }
         }
         Ok(part.events)
@@ -564,7 +561,11 @@ fn relations(store: &dyn KvStore, counts: &Numbers, found: &mut Found) -> Result
             let ends = [fields.u64("to_count"), fields.u64("from_count")];
             if ends.iter().any(|end| !counts.contains(*end)) {
                 let subject = format!("{} {ends:?}", trees::TOFROM_RELATION);
-                found.add(&codes::RELATION_DANGLING, subject, "relates an event that does not exist");
+                found.add(
+                    &codes::RELATION_DANGLING,
+                    subject,
+                    "relates an event that does not exist",
+                );
             }
             Ok(())
         })?;

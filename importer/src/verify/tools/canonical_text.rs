@@ -270,7 +270,7 @@ mod tests {
         assert_eq!(plain_items("[]"), Some(vec![]));
         assert_eq!(plain_items(r#"["a","b"]"#), Some(vec!["a", "b"]));
         for other in
-            [r#"["a",1]"#, r#"[1]"#, r#"["a","\""]"#, r#"["a",["b"],"c"]"#, "{}", r#"[["a"]]"#]
+            [r#"["a",1]"#, "[1]", r#"["a","\""]"#, r#"["a",["b"],"c"]"#, "{}", r#"[["a"]]"#]
         {
             assert_eq!(plain_items(other), None, "{other}");
         }

@@ -17,6 +17,7 @@ use importer::{
 };
 use serde_json::Value;
 
+use super::note;
 use crate::helpers::handmade_dump::{ALICE, ROOM, dump};
 
 pub(super) fn findings(store: &MemoryStore, dump: &DumpReader, skipped: &[Skip]) -> Vec<String> {
@@ -367,7 +368,8 @@ fn each_difference_is_reported_by_its_code() {
     ];
     let (_scratch, dump) = dump();
     let (clean, skipped) = imported(&dump);
-    for (expected, damage) in cases {
+    let mut all = String::new();
+    for (number, (expected, damage)) in (1..).zip(cases) {
         let mut store = clean.clone();
         damage(&mut store);
         let (code, text) = expected.split_once(' ').unwrap();
@@ -377,8 +379,11 @@ fn each_difference_is_reported_by_its_code() {
             (&[], StateComparison::All),
         ] {
             let found = compared(&store, &dump, skipped, how);
+            let with = if skipped.is_empty() { "the dump's rules" } else { "the list" };
+            note(&mut all, number, &format!("{expected}, {with}, {how:?}"), &found);
             let fits = |line: &String| line.starts_with(code) && line.contains(text);
             assert!(found.iter().any(fits), "{expected} not among {found:#?}");
         }
     }
+    insta::assert_snapshot!(all);
 }

@@ -13,7 +13,10 @@ use importer::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::against_dump::{edit, findings, imported, put, remove};
+use super::{
+    against_dump::{edit, findings, imported, put, remove},
+    note,
+};
 use crate::helpers::handmade_dump::{Events, SEED, from};
 
 const ALICE: &str = "@alice:dump.test";
@@ -279,12 +282,15 @@ fn an_import_is_clean_and_each_difference_is_reported_by_its_code() {
         }),
         ("V203 key backup 09 of", |s| edit(s, &trees::BACKUPID_ALGORITHM, "m.old", "m.new")),
     ];
-    for (expected, damage) in CASES.into_iter().chain(more) {
+    let mut all = String::new();
+    for (number, (expected, damage)) in (1..).zip(CASES.into_iter().chain(more)) {
         let mut store = clean.clone();
         damage(&mut store);
         let (code, text) = expected.split_once(' ').unwrap();
         let found = findings(&store, &dump, &skipped);
+        note(&mut all, number, expected, &found);
         let fits = |line: &String| line.starts_with(code) && line.contains(text);
         assert!(found.iter().any(fits), "{expected} not among {found:#?}");
     }
+    insta::assert_snapshot!(all);
 }

@@ -19,6 +19,8 @@ use importer::{
 use migration_tests::fixture;
 use serde_json::{Value, json};
 
+use super::note;
+
 fn fixture_in_memory() -> MemoryStore {
     let (_scratch, directory) = fixture::conduit_v18().unwrap();
     let store = store::open(Backend::Rocksdb, &directory, Mode::Read).unwrap();
@@ -249,14 +251,17 @@ fn each_kind_of_damage_is_reported_by_its_code() {
         }),
     ];
     let clean = fixture_in_memory();
-    for (code, damage) in cases {
+    let mut all = String::new();
+    for (number, (expected, damage)) in (1..).zip(cases) {
         let mut store = clean.clone();
         damage(&mut store);
         let found = codes(&store);
-        let (code, text) = code.split_once(' ').unwrap_or((code, ""));
+        note(&mut all, number, expected, &found);
+        let (code, text) = expected.split_once(' ').unwrap_or((expected, ""));
         let fits = |line: &String| line.starts_with(code) && line.contains(text);
         assert!(found.iter().any(fits), "{code} {text} not among {found:#?}");
     }
+    insta::assert_snapshot!(all);
 }
 
 #[test]

@@ -65,7 +65,7 @@ mod tests {
                 let inside = keys.iter().filter(|key| from <= key.as_slice() && key.as_slice() < until);
                 u64::try_from(inside.count()).unwrap()
             };
-            let (first, last) = (keys[0].clone(), keys[keys.len() - 1].clone());
+            let (first, last) = (keys[0].clone(), keys.last().unwrap().clone());
             let division = divide(first.clone(), last.clone(), 10, &size);
             assert!(division.is_sorted_by(|a, b| a < b));
             assert!(division.iter().all(|key| first < *key && *key < last));

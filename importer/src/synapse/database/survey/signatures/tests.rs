@@ -20,10 +20,10 @@ const OURS: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 const OTHER: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
 
 /// A room with events that are signed by these keys (version, seed), the newest last.
-fn room(signed: &[(&str, &str)]) -> Fixture {
+fn room(signatures: &[(&str, &str)]) -> Fixture {
     let mut fixture = Fixture::new();
     fixture.sql("INSERT INTO rooms (room_id, room_version) VALUES ('!r:own.test', '10')");
-    for (number, (version, seed)) in signed.iter().enumerate() {
+    for (number, (version, seed)) in signatures.iter().enumerate() {
         let signer = EventSigner::with_seed(&RoomVersionId::V10, version, seed).unwrap();
         let event = json!({
             "type": "m.room.message", "sender": "@alice:own.test", "room_id": "!r:own.test", "prev_events": [],
