@@ -1,7 +1,7 @@
 //! A database against the dump it was made from, in both directions.
 //!
-//! What the dump holds and the database lacks must be among what the import left out. When nobody says what that was,
-//! these rules decide:
+//! Items of the dump that the database lacks must be among those that the import left out. Without the list of these, the
+//! following rules decide:
 //!
 //! | item | is left out |
 //! |---|---|
@@ -86,7 +86,7 @@ impl<'a> Skipped<'a> {
         self.items.contains(&(kind, item))
     }
 
-    /// Whether an item should be in the database: the list of what was left out says so, or else the item itself.
+    /// Whether an item should be in the database: by the list of what was left out, or else by the item itself.
     pub(super) fn keeps(
         &self,
         kind: Kind,

@@ -234,7 +234,7 @@ fn device_list(
     Ok(())
 }
 
-/// The user's own devices are told to ask for the user's keys.
+/// The user's own devices must be notified to fetch the user's keys again.
 fn key_change(
     store: &dyn KvStore,
     user: &str,
@@ -255,7 +255,7 @@ fn key_change(
     Ok(())
 }
 
-/// In an encrypted room everybody is told to ask for the keys of everybody in it, and of nobody else.
+/// In an encrypted room, members are notified of a key change of each joined user, and of no other.
 pub(super) fn room_key_changes(
     store: &dyn KvStore,
     room: &str,

@@ -17,7 +17,7 @@ impl Json {
     }
 }
 
-/// Whether a row is there and says the same.
+/// Whether a row exists and holds the same JSON value.
 pub(super) fn same(stored: Option<&[u8]>, expected: &str) -> bool {
     stored.is_some_and(|stored| {
         stored == expected.as_bytes() || Json::of(stored) == Json::of(expected)

@@ -29,13 +29,13 @@ use crate::{
 /// Records whose files are read at a time.
 const CHUNK: usize = 512;
 
-/// What the source says of a record's content.
+/// The content that a media record should have, by the source.
 enum Expected {
     /// The file is there.
     Content(ContentHash),
     /// The file can't be moved.
     Nothing,
-    /// Neither the dump nor a file says.
+    /// Neither the dump nor a file tells which.
     Unknown,
 }
 

@@ -20,7 +20,7 @@ use crate::{
     verify::tools::lookup::get,
 };
 
-/// Pushers that Conduit would use; `rights` says whether the user may act.
+/// Pushers that Conduit would use; `rights`: whether the account may act.
 pub(super) fn compare(
     store: &dyn KvStore,
     user: &DumpUser,

@@ -1,4 +1,4 @@
-//! How far users have read, and what is unread.
+//! Read receipts and unread counts.
 
 use std::{
     collections::BTreeMap,
@@ -22,7 +22,7 @@ use crate::{
 /// The largest integer in Matrix.
 const MAX: u64 = (1 << 53) - 1;
 
-/// What the database says of users in rooms and the dump has not been asked about yet.
+/// Receipts and unread counts of the database that were not compared with the dump yet.
 #[derive(Debug)]
 pub(super) struct Reading {
     public: Rows,
@@ -36,14 +36,14 @@ pub(super) struct Reading {
 /// it.
 pub(super) type Begins = BTreeMap<String, u64>;
 
-/// What the dump says of a room.
+/// Receipts that the dump has of a room.
 #[derive(Debug, Default)]
 pub(super) struct OfRoom {
     begins: Option<(String, u64)>,
     expected: Vec<Expected>,
 }
 
-/// What the dump says of a user in a room.
+/// A receipt or unread count of a user in a room, by the dump.
 #[derive(Debug)]
 pub(super) struct Expected {
     of: Of,
@@ -90,13 +90,13 @@ impl Reading {
         self.begins.clone()
     }
 
-    /// Compares what the dump says of a room.
+    /// Compares the receipts of a room.
     pub(super) fn room(&mut self, room: OfRoom, found: &mut Found) {
         self.begins.extend(room.begins);
         self.expect(room.expected, found);
     }
 
-    /// Compares what the dump says of users in rooms.
+    /// Compares receipts and unread counts.
     pub(super) fn expect(&mut self, expected: Vec<Expected>, found: &mut Found) {
         for Expected { of, room, user, said } in expected {
             let rows = match of {
@@ -118,7 +118,7 @@ impl Reading {
     }
 }
 
-/// What the dump says of one local user.
+/// The receipts and unread counts that the dump has of one local user.
 pub(super) fn of_user(
     store: &dyn KvStore,
     user: &DumpUser,
@@ -180,7 +180,7 @@ pub(super) fn of_user(
 }
 
 impl OfRoom {
-    /// What the dump says of a room: its first event that should be there, and the receipts of other servers' users.
+    /// The receipts of other servers' users in a room, and the count of its first event that should be in the database.
     pub(super) fn of(
         store: &dyn KvStore,
         room: &str,
@@ -273,7 +273,7 @@ fn count(store: &dyn KvStore, room: &str, event: &str) -> Result<Option<u64>, Ve
     }))
 }
 
-/// The rows of a tree: a hash of room and user, and a number or hash of what is said. There are millions.
+/// The rows of a tree, of which there are millions: a hash of room and user, and a number or a hash of the value.
 #[derive(Debug)]
 struct Rows {
     tree: &'static Tree,
@@ -326,7 +326,7 @@ impl Rows {
     }
 }
 
-/// Gives room, user and what is said of each row that says something.
+/// Calls `each` with room, user and value (a number or hash) of each row that has one.
 fn each(
     store: &dyn KvStore,
     tree: &'static Tree,
@@ -357,7 +357,7 @@ fn each(
     Ok(())
 }
 
-/// What a receipt says. That it is one of one user is checked elsewhere.
+/// A hash of a receipt. That it belongs to one user is checked elsewhere.
 fn receipt(json: &[u8]) -> u64 {
     let json: Json = serde_json::from_slice(json).unwrap_or_default();
     let said = || {

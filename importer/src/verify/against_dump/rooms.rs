@@ -198,7 +198,7 @@ impl Room<'_> {
         Ok(())
     }
 
-    /// Whether nobody is shown the membership: a room that was forgotten, an invite from somebody whom the user ignores, a
+    /// Whether the membership has no row on purpose: a room that was forgotten, an invite from somebody whom the user ignores, a
     /// refused invite to a room that the server is not in.
     fn is_gone(&self, member: &DumpMember) -> Result<bool, VerifyError> {
         Ok(match member.membership.as_str() {

@@ -42,7 +42,7 @@ pub(super) struct Signatures {
 }
 
 impl Signatures {
-    /// Adds what was noted of later users.
+    /// Adds the signatures of later users.
     pub(super) fn merge(&mut self, later: Self) {
         self.expected.extend(later.expected);
         self.stored.extend(later.stored);

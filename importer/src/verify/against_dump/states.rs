@@ -41,7 +41,7 @@ pub(super) struct States<'a> {
     compared: BTreeMap<u64, u64>,
 }
 
-/// A stored state, and what is different from it, by key.
+/// A stored state, and the entries that differ from it, by key.
 type Changes = (State, BTreeMap<u64, Option<u64>>);
 
 #[derive(Default)]

@@ -38,7 +38,7 @@ use crate::{
     },
 };
 
-/// Signatures that are checked, about; of more events, a sample, told by their ids. The id, which is checked for each
+/// About how many signatures are checked. Of more events a sample is taken, by a hash of their ids. The id, which is checked for each
 /// event, is a hash of all but the content, and the content has a hash.
 const SIGNATURES: u64 = 20_000;
 

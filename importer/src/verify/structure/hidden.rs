@@ -1,5 +1,5 @@
-//! Events outside of the timelines: Conduit's `/event` gives each of them to whoever its state lets see it, and to
-//! everybody if it has none (src/service/rooms/state_accessor/mod.rs:170-225). On Synapse no client sees one
+//! Events outside the timelines: Conduit's `/event` returns each of them to everybody whom its state allows to see it, and
+//! to everybody if it has none (src/service/rooms/state_accessor/mod.rs:170-225). On Synapse no client sees one
 //! (synapse/visibility.py:426-443).
 
 use std::collections::BTreeMap;

@@ -112,7 +112,7 @@ pub(in crate::verify) struct Sums {
     pub(in crate::verify) rows: Sum,
     /// The rows that it expects of the tree that it is paired with.
     expected: Sum,
-    /// Whether it says anything of the other's values.
+    /// Whether it determines the values of the other tree, too.
     expects_values: bool,
     /// Whether a row does not decode.
     is_broken: bool,

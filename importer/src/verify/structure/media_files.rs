@@ -14,7 +14,7 @@ use crate::{
 /// Files that are read at a time.
 const CHUNK: usize = 512;
 
-/// What a row of `filehash_metadata` says.
+/// The content and size of a file, by its row in `filehash_metadata`.
 struct Named {
     hash: ContentHash,
     bytes: u64,

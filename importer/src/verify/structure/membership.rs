@@ -1,4 +1,4 @@
-//! Memberships of a room: rows against its current state, and what is counted from them.
+//! Memberships of a room: the rows against its current state, and the counts of rows.
 //!
 //! Rows must not join whom the state does not. A local user whom the state joins may have lesser rows: the import follows
 //! Synapse's table of memberships there, which is a warning.

@@ -38,7 +38,7 @@ pub(in crate::verify) struct Trees {
     pub(in crate::verify) bytes: BTreeMap<&'static str, u64>,
 }
 
-/// What the database says of itself; the counter, 0 if there is none.
+/// Checks the trees that there are and the rows of `global`. Returns the counter, 0 if there is none.
 pub(in crate::verify) fn check(
     store: &dyn KvStore,
     since: SinceImport,

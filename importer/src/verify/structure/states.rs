@@ -26,7 +26,7 @@ use crate::{
 struct Known {
     hash: u64,
     room: Option<u64>,
-    /// Whether it has one event a key.
+    /// Whether it has at most one event for each key.
     is_sound: bool,
     /// Whether it is made to hide events and never to be put together: at the place of its create event it has a number that
     /// no event has.
@@ -79,7 +79,7 @@ pub(in crate::verify) fn check(
     Ok(())
 }
 
-/// Whether a row says the state of an event outside of the timelines.
+/// Whether a row holds the state of an event outside the timelines.
 fn is_outside(
     store: &dyn KvStore,
     tree: &Tree,

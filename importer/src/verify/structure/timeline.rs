@@ -50,7 +50,7 @@ pub(in crate::verify) struct Seen {
     taken: Numbers,
     /// Whether two of them have the same.
     is_ambiguous: bool,
-    /// Counts of all events; 0 stands for those of the past.
+    /// Counts of all events; 0 stands for backfilled ones.
     counts: Numbers,
     pieces: Vec<Piece>,
 }
@@ -318,7 +318,7 @@ impl<'a> Timelines<'a> {
         }
     }
 
-    /// Adds the next part; what is seen of its events is given back.
+    /// Adds the next part. Returns the part of it that concerns single events.
     pub(in crate::verify) fn take(
         &mut self,
         part: Seen,
@@ -507,7 +507,7 @@ fn set_token(token: &mut Vec<u8>, short_room: u64, word: &str, pdu_id: &[u8]) {
     }
 }
 
-/// Names the messages whose words are not in the search index, and says how many words are there that nobody said.
+/// Names the messages whose words are not in the search index, and counts the rows that belong to no message.
 fn words_one_by_one(store: &dyn KvStore, found: &mut Found) -> Result<(), VerifyError> {
     let mut words: u64 = 0;
     for row in store.scan(&trees::PDUID_PDU, &[])? {

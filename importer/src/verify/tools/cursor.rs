@@ -1,4 +1,4 @@
-//! Looking up rows whose keys are numbers, mostly in ascending order: next to each other they cost next to nothing.
+//! Looking up rows whose keys are numbers, mostly in ascending order. Neighbours need no look-up.
 
 use std::borrow::Cow;
 

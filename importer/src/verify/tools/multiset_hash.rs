@@ -1,5 +1,5 @@
-//! Whether two sets of rows are the same, told without holding or looking up any: each is a sum of hashes, which does not
-//! depend on the order. A damage that leaves both sums equal has a chance of 2⁻⁶⁴.
+//! Compares two sets of rows without holding them: an order-independent sum of hashes for each. Damage that leaves both
+//! sums equal has a probability of 2⁻⁶⁴.
 
 use std::hash::{DefaultHasher, Hash, Hasher as _};
 

@@ -1,4 +1,4 @@
-//! A set of numbers of which many are close to each other, as numbers from one counter are: a bit for each.
+//! A bit set of numbers that lie close together, like those of one counter.
 
 use std::collections::{BTreeMap, btree_map::Entry};
 

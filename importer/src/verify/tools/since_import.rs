@@ -10,7 +10,7 @@ use crate::{
 /// What to do about an error in a database that has been in use.
 const IN_USE: &str = "Conduit has run on this database: don't import again, or everything written since is lost; keep a copy, and report this";
 
-/// Codes of what is gone or differs, which in a database that has been in use may be its users' doing.
+/// Codes for items that are missing or differ. In a database that has been in use, users may have changed them.
 const CHANGED: [&str; 2] = [codes::MISSING_IN_DATABASE.code, codes::DIFFERS_FROM_DUMP.code];
 
 /// How far the import counted, and how far the database has come since.
@@ -26,7 +26,7 @@ impl SinceImport {
         Ok(Self { imported: number(trees::IMPORTED)?, counter: number(b"c")?.unwrap_or(0) })
     }
 
-    /// Whether the database is an importer's that says where it stopped.
+    /// Whether an importer made the database and noted the last number that it gave out.
     pub(in crate::verify) fn is_imported(self) -> bool {
         self.imported.is_some()
     }

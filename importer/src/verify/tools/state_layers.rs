@@ -46,7 +46,7 @@ impl Layer {
     }
 }
 
-/// A state: its layers, the newest first. Without any it is empty.
+/// A state: its layers, newest first; none is the empty state.
 #[derive(Clone, Debug, Default)]
 pub(in crate::verify) struct State(Vec<Rc<Layer>>);
 
@@ -64,7 +64,7 @@ impl State {
         None
     }
 
-    /// Whether its newest layer leaves one event a key, if those below do.
+    /// Whether its newest layer leaves at most one event for each key, if those below do.
     pub(in crate::verify) fn is_sound(&self) -> bool {
         let Some((layer, below)) = self.0.split_first() else { return true };
         let below = Self(below.to_vec());
@@ -140,7 +140,7 @@ impl<'a> Layers<'a> {
         Ok(Some(State(layers)))
     }
 
-    /// The same; `None` as well if it has two events for a key.
+    /// As [`Self::state`], and `None` if the state has two events for a key.
     pub(in crate::verify) fn sound(&mut self, hash: u64) -> Result<Option<State>, VerifyError> {
         let Some(state) = self.state(hash)? else { return Ok(None) };
         let sound = (0..state.0.len())

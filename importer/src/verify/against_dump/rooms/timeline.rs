@@ -235,7 +235,7 @@ impl Room<'_> {
         Ok(())
     }
 
-    /// Passes over what was stored before an event of the dump, if that is stored.
+    /// Skips stored events before the first one of the dump, if that is stored.
     fn begin(&self, id: &str, compared: &mut Compared<'_>) -> Result<(), VerifyError> {
         let Some(key) = value_of(self.store, &trees::EVENTID_PDUID, &[Part::Text(id)])? else {
             return Ok(());

@@ -89,7 +89,7 @@ fn is_kept(kind: &str, name: &str, rules: &RedactionRules) -> bool {
     }
 }
 
-/// Of an invite by a third party, what is signed stays.
+/// Appends the part of a third-party invite that redaction keeps: what is signed.
 fn invite(value: &str, rules: &RedactionRules, content: &mut Writer<'_>) -> Option<()> {
     if !rules.keep_room_member_third_party_invite_signed {
         return Some(());
