@@ -345,7 +345,7 @@ fn each_difference_is_reported_by_its_code() {
             let short = s.get(&trees::EVENTID_SHORTEVENTID, &outlier(s)).unwrap().unwrap();
             remove(s, &trees::SHORTEVENTID_SHORTSTATEHASH, &short);
         }),
-        ("V151 can't be put together", |s| {
+        ("V151 can't be expanded", |s| {
             let short = s.get(&trees::EVENTID_SHORTEVENTID, &outlier(s)).unwrap().unwrap();
             let hides = s.get(&trees::SHORTEVENTID_SHORTSTATEHASH, &short).unwrap().unwrap();
             put(s, &trees::ROOMID_SHORTSTATEHASH, ROOM.as_bytes(), &hides);
