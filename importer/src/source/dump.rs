@@ -98,7 +98,7 @@ async fn read_all(
     drop(bar);
 
     let rooms = source.rooms(tally).await?;
-    let rooms = Arc::new(Rooms::new(rooms, *progress));
+    let rooms = Arc::new(RoomQueue::new(rooms, *progress));
     if let Some(mut source) = source.second() {
         let (rooms, writer) = (Arc::clone(&rooms), Arc::clone(writer));
         second.spawn(async move { rooms.read(source.as_mut(), &writer).await });
@@ -126,12 +126,12 @@ async fn joined(second: &mut JoinSet<Result<Tally, DumpError>>) -> Result<Tally,
 }
 
 /// The rooms that no reader has begun.
-struct Rooms {
+struct RoomQueue {
     left: Mutex<vec::IntoIter<OwnedRoomId>>,
     bar: Phase,
 }
 
-impl Rooms {
+impl RoomQueue {
     fn new(rooms: Vec<OwnedRoomId>, progress: Progress) -> Self {
         let bar = progress.phase("room", rooms.len());
         Self { left: Mutex::new(rooms.into_iter()), bar }

@@ -28,7 +28,7 @@ use crate::{
 /// The answer to `GET /_synapse/admin/v2/users/{user}`.
 #[derive(Deserialize)]
 #[expect(clippy::struct_excessive_bools, reason = "Synapse's flags")]
-struct Account {
+struct AccountAnswer {
     #[serde(default)]
     admin: bool,
     #[serde(default)]
@@ -86,7 +86,7 @@ impl UserReader<'_> {
         let api = &self.synapse.api;
         let mut counter = Counter::new(tally, user_id.as_str());
         let path = ["v2", "users", user_id.as_str()];
-        let mut user = match api.admin::<Account>(&path, &[]).await {
+        let mut user = match api.admin::<AccountAnswer>(&path, &[]).await {
             Ok(account) => dump_user(user_id, account),
             Err(error) if error.ends_run() => return Err(error),
             Err(error) => {
@@ -151,7 +151,7 @@ impl UserReader<'_> {
     }
 }
 
-fn dump_user(user_id: &OwnedUserId, account: Account) -> DumpUser {
+fn dump_user(user_id: &OwnedUserId, account: AccountAnswer) -> DumpUser {
     let mut threepids: Vec<_> = account
         .threepids
         .into_iter()

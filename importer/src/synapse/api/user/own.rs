@@ -101,12 +101,12 @@ impl Owner<'_> {
 
 /// A list of events in an answer to `/sync`.
 #[derive(Debug, Deserialize)]
-pub(super) struct Events<T> {
+pub(super) struct EventList<T> {
     #[serde(default = "Vec::new")]
     pub(super) events: Vec<T>,
 }
 
-impl<T> Default for Events<T> {
+impl<T> Default for EventList<T> {
     fn default() -> Self {
         Self { events: Vec::new() }
     }

@@ -6,7 +6,7 @@ use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId};
 use serde::Deserialize;
 use serde_json::{json, value::RawValue};
 
-use super::own::{Events, Owner};
+use super::own::{EventList, Owner};
 use crate::{
     dump::format::{DumpReceipt, DumpRemoteReceipt, DumpUnread, DumpUser},
     synapse::api::{
@@ -35,8 +35,8 @@ struct SyncedRooms {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Joined {
-    account_data: Events<AccountData>,
-    ephemeral: Events<Ephemeral>,
+    account_data: EventList<AccountData>,
+    ephemeral: EventList<Ephemeral>,
     unread_notifications: Unread,
 }
 
@@ -51,20 +51,20 @@ struct Unread {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Invited {
-    invite_state: Events<Box<RawValue>>,
+    invite_state: EventList<Box<RawValue>>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Knocked {
-    knock_state: Events<Box<RawValue>>,
+    knock_state: EventList<Box<RawValue>>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Left {
-    account_data: Events<AccountData>,
-    timeline: Events<Member>,
+    account_data: EventList<AccountData>,
+    timeline: EventList<Member>,
 }
 
 #[derive(Deserialize)]
@@ -198,7 +198,7 @@ impl Owner<'_> {
         Ok(rooms.filter_map(|room| Some((room.room_id, room.invite?.event_id))).collect())
     }
 
-    fn tags(&mut self, user: &mut DumpUser, room_id: &OwnedRoomId, data: Events<AccountData>) {
+    fn tags(&mut self, user: &mut DumpUser, room_id: &OwnedRoomId, data: EventList<AccountData>) {
         #[derive(Default, Deserialize)]
         struct Tags {
             #[serde(default)]

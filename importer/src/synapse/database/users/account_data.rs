@@ -15,7 +15,7 @@ use crate::{
     tally::{Kind, Tally},
 };
 
-type Rooms = BTreeMap<OwnedRoomId, BTreeMap<String, Box<RawValue>>>;
+type ContentByRoom = BTreeMap<OwnedRoomId, BTreeMap<String, Box<RawValue>>>;
 
 /// Global and room account data; the tags of a room are one item, its `m.tag`.
 ///
@@ -52,7 +52,7 @@ pub(super) async fn read(
     let rows = tables.rows("room_account_data", &sql).await?;
     let mut items =
         Items::new(tally, Kind::RoomAccountData, tables.id.as_str()).of("room_account_data");
-    let mut rooms = Rooms::new();
+    let mut rooms = ContentByRoom::new();
     for (kind, room_id, content) in items.decode::<(String, OwnedRoomId, Box<RawValue>)>(&rows) {
         let name = |kind: &String| format!("{kind} in {room_id}");
         items.put(rooms.entry(room_id.clone()).or_default(), kind, content, name);
@@ -63,7 +63,7 @@ pub(super) async fn read(
 
 async fn tags(
     tables: &mut UserTables<'_>,
-    rooms: &mut Rooms,
+    rooms: &mut ContentByRoom,
     tally: &mut Tally,
 ) -> Result<(), DatabaseError> {
     let sql = "SELECT tag, room_id, content, user_id FROM room_tags WHERE user_id IN ($IDS)";

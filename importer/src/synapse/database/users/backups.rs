@@ -42,7 +42,7 @@ row! {
 }
 
 /// Sessions by their ids, by rooms.
-type Rooms = BTreeMap<String, BTreeMap<String, Box<RawValue>>>;
+type SessionsByRoom = BTreeMap<String, BTreeMap<String, Box<RawValue>>>;
 
 /// All versions that have not been deleted; the keys of deleted ones are gone.
 pub(super) async fn read(
@@ -109,13 +109,13 @@ async fn sessions(
     user_id: &UserId,
     version: i64,
     tally: &mut Tally,
-) -> Result<Rooms, DatabaseError> {
+) -> Result<SessionsByRoom, DatabaseError> {
     let sql = "SELECT session_id, room_id, first_message_index, forwarded_count, is_verified, session_data \
                FROM e2e_room_keys WHERE user_id = $1 AND version = $2";
     let owner = format!("{user_id} version {version}");
     let mut items = Items::new(tally, Kind::KeyBackupSession, &owner)
         .of_owner("e2e_room_keys", user_id.as_str());
-    let mut rooms = Rooms::new();
+    let mut rooms = SessionsByRoom::new();
     db.each("e2e_room_keys", sql, &[user_id.as_str().into(), version.into()], |row| {
         let Some(row) = items.one::<SessionRow>(row) else { return };
         let session = Session {
