@@ -40,6 +40,12 @@ impl KvStore for MemoryStore {
         ))
     }
 
+    fn scan_from<'a>(&'a self, tree: &'static Tree, from: &[u8]) -> Result<Entries<'a>, KvError> {
+        let rows = self.trees.get(tree).map(|rows| rows.range(from.to_vec()..));
+        let rows = rows.into_iter().flatten();
+        Ok(Box::new(rows.map(|(key, value)| Ok((key.as_slice().into(), value.as_slice().into())))))
+    }
+
     /// After every third row: what is put together from parts is tested at their borders.
     fn divide(&self, tree: &'static Tree, _bytes: u64) -> Result<Vec<Vec<u8>>, KvError> {
         let rows = self.trees.get(tree);
