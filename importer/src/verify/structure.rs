@@ -98,12 +98,10 @@ pub fn structure(
     Ok(Verified { rows: trees.rows, bytes: trees.bytes, findings })
 }
 
-/// Parts of all trees: first the events, which take the longest.
+/// Parts of all trees.
 fn parts_of_all(store: &dyn KvStore) -> Result<Vec<Part>, VerifyError> {
-    let first = [trees::PDUID_PDU.tree(), trees::EVENTID_OUTLIERPDU.tree()];
-    let others = TREES.into_iter().filter(|tree| !first.contains(tree));
     let mut all = Vec::new();
-    for tree in first.into_iter().chain(others) {
+    for tree in TREES {
         all.extend(Part::of(store, tree)?);
     }
     Ok(all)
@@ -138,6 +136,8 @@ fn read(
     let mut trees = Trees::default();
     let mut sums: BTreeMap<&'static Tree, Sums> = BTreeMap::new();
     let mut events = events::Seen::for_all(store)?;
+    // What is outside of the timelines is read before them, and comes after them.
+    let (mut outside, mut of_outside) = (Versions::new(), Found::default());
     let mut timelines = Timelines::new(store, &ground.rooms);
     let of_part = |store: &dyn KvStore, part: &Part| match part.tree {
         tree if tree == &trees::PDUID_PDU => {
@@ -154,9 +154,11 @@ fn read(
                 trees.add(&trees::PDUID_PDU, seen.amount);
                 events.merge(timelines.take(*seen, &mut found)?);
             }
-            Seen::Outside(seen) => {
+            Seen::Outside(mut seen) => {
                 trees.add(&trees::EVENTID_OUTLIERPDU, seen.amount);
-                found.merge(seen.found);
+                found.merge(seen.of_rows);
+                of_outside.merge(seen.found);
+                outside.extend(std::mem::take(&mut seen.seen.versions));
                 events.merge(seen.seen);
             }
             Seen::Rows(tree, amount, of_part, of_rows) => {
@@ -168,6 +170,8 @@ fn read(
         phase.advance(1);
         Ok(())
     })?;
+    found.merge(of_outside);
+    events.versions.extend(outside);
     let sums_of = |tree: &Tree| sums.get(tree).copied().unwrap_or_default();
     let (places, words) = (sums_of(&trees::EVENTID_PDUID).rows, sums_of(&trees::TOKENIDS).keys());
     timelines.finish(places, words, &mut found)?;

@@ -19,6 +19,8 @@ use crate::{
 pub(in crate::verify) struct Outside {
     pub(in crate::verify) seen: Seen,
     pub(in crate::verify) amount: Amount,
+    /// What is wrong with the rows as such.
+    pub(in crate::verify) of_rows: Found,
     pub(in crate::verify) found: Found,
 }
 
@@ -43,10 +45,10 @@ impl Outside {
         ground: &Ground<'_>,
         rules: &Rules,
     ) -> Result<(), VerifyError> {
-        let Self { seen, amount, found } = self;
+        let Self { seen, amount, of_rows, found } = self;
         let event = seen.event(row, rules, &ground.own, found);
         let largest = rows::largest(&trees::EVENTID_OUTLIERPDU, key, event.json(row));
-        amount.add(&trees::EVENTID_OUTLIERPDU, (key, row), largest, ground.counter, found);
+        amount.add(&trees::EVENTID_OUTLIERPDU, (key, row), largest, ground.counter, of_rows);
         let Some(read) = event.read else { return Ok(()) };
         if read.id.as_bytes() != key {
             found.add(&codes::ROWS_DISAGREE, &*read.id, "is stored under another id");
