@@ -43,7 +43,11 @@ fn no_folder_knows_what_it_must_not() {
         let text = fs::read_to_string(file).unwrap();
         for known in known(&text).iter().filter(|known| !may_know(folder, known)) {
             let line = text.lines().position(|line| line.contains(known.as_str())).unwrap_or(0);
-            broken.push(format!("{}:{} must not know `{known}`", name.display(), line.saturating_add(1)));
+            broken.push(format!(
+                "{}:{} must not know `{known}`",
+                name.display(),
+                line.saturating_add(1)
+            ));
         }
     }
     assert!(files.len() > 200, "only {} files", files.len());
