@@ -9,16 +9,16 @@
 //!
 //! | module | reads |
 //! |---|---|
-//! | [`server`] | keys and blocked rooms |
-//! | [`users`] | which accounts there are |
-//! | [`user`] | an account with all it owns, and which rooms it sees |
-//! | [`rooms`] | which rooms there are |
-//! | [`room`] | a room: head, timeline, states, outliers |
-//! | [`media`] | uploads, and what is quarantined |
-//! | [`survey`] | what a check wants to know before a dump |
+//! | `server` | keys and blocked rooms |
+//! | `users` | which accounts there are |
+//! | `user` | an account with all it owns, and which rooms it sees |
+//! | `rooms` | which rooms there are |
+//! | `room` | a room: head, timeline, states, outliers |
+//! | `media` | uploads, and what is quarantined |
+//! | `survey` | what a check wants to know before a dump |
 //!
-//! All go through the [`connection`]. What [`user`] notes of rooms and erased users ([`Noted`]) is what [`rooms`] and
-//! [`room`] build on.
+//! All go through the `connection`. What `user` notes of rooms and erased users (`Noted`) is what `rooms` and
+//! `room` build on.
 
 mod connection;
 mod counter;

@@ -5,17 +5,17 @@
 //!
 //! | module | reads |
 //! |---|---|
-//! | [`server`] | what belongs to the server as a whole |
-//! | [`users`] | accounts and all they own |
-//! | [`rooms`] | rooms: heads, states, timelines, outliers, receipts |
-//! | [`memberships`] | who is in a room by its state and its member events, where Synapse's table of memberships is silent |
-//! | [`outbox`] | what Synapse had not delivered yet |
-//! | [`media`] | the rows of media, and the files |
-//! | [`census`] | how many rows every table has, and what became of them |
-//! | [`survey`] | what a check wants to know before a dump |
+//! | `server` | what belongs to the server as a whole |
+//! | `users` | accounts and all they own |
+//! | `rooms` | rooms: heads, states, timelines, outliers, receipts |
+//! | `memberships` | who is in a room by its state and its member events, where Synapse's table of memberships is silent |
+//! | `outbox` | what Synapse had not delivered yet |
+//! | `media` | the rows of media, and the files |
+//! | `census` | how many rows every table has, and what became of them |
+//! | `survey` | what a check wants to know before a dump |
 //!
-//! Each takes the connection and the [`Facts`] that it needs, and returns what a later one needs: [`users::list`] and
-//! [`rooms::list`] find owners whose rows can't move, which the census counts.
+//! Each takes the connection and the `Facts` that it needs, and returns what a later one needs: `users::list` and
+//! `rooms::list` find owners whose rows can't move, which the census counts.
 
 mod census;
 mod connection;
