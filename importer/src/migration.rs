@@ -1,5 +1,5 @@
-//! A migration, step by step: [`migrate`] reads like the runbook that it is. Nothing here knows a command line; what is
-//! printed is [`crate::cli`]'s business.
+//! A migration, step by step: [`migrate`] reads like the runbook that it is. It knows no command line and prints nothing:
+//! what goes on is told to a [`Watch`], what came of it is returned.
 //!
 //! Each step leaves something only when it is complete: the dump and the database get their names at their ends. So a
 //! run that was ended anywhere can be run again. A dump that is complete is taken again only when asked for, and only if

@@ -1,10 +1,6 @@
 //! The numbers of a room's events.
 
-use std::{
-    collections::BTreeMap,
-    hash::{DefaultHasher, Hash, Hasher as _},
-    mem,
-};
+use std::{collections::BTreeMap, mem};
 
 use conduit_backfill::predecessor::token;
 use ruma::EventId;
@@ -97,18 +93,19 @@ impl Numbering {
 
     /// Notes the type and state key of a state event.
     pub(super) fn note_key(&mut self, id: &EventId, kind: &str, state_key: &str) {
-        self.keys.insert(hash(id), hash_of((kind, state_key)));
+        self.keys.insert(hash(id), crate::hash::hash(&(kind, state_key)));
     }
 
     /// The slot of an event, if a state can have it at this key: a damaged one may name any event.
     pub(super) fn get_at(&self, id: &EventId, kind: &str, state_key: &str) -> Option<Slot> {
-        let fits = self.keys.get(&hash(id)) == Some(&hash_of((kind, state_key)));
+        let fits = self.keys.get(&hash(id)) == Some(&crate::hash::hash(&(kind, state_key)));
         self.get(id).filter(|_| fits)
     }
 
     /// Whether an event with this hash of its id has a slot, and this type and state key.
     pub(super) fn has(&self, id: u64, kind: &str, state_key: &str) -> bool {
-        self.slots.contains_key(&id) && self.keys.get(&id) == Some(&hash_of((kind, state_key)))
+        self.slots.contains_key(&id)
+            && self.keys.get(&id) == Some(&crate::hash::hash(&(kind, state_key)))
     }
 
     /// An event that turned out not to be storable.
@@ -174,13 +171,7 @@ impl Numbering {
 
 /// The hash that stands for an id.
 pub(super) fn hash(id: impl AsRef<str>) -> u64 {
-    hash_of(id.as_ref().as_bytes())
-}
-
-fn hash_of(value: impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    value.hash(&mut hasher);
-    hasher.finish()
+    crate::hash::hash(id.as_ref())
 }
 
 #[cfg(test)]

@@ -1,13 +1,11 @@
 //! What the database has and the dump does not.
 
-use std::{
-    collections::BTreeSet,
-    hash::{DefaultHasher, Hash as _, Hasher as _},
-};
+use std::collections::BTreeSet;
 
 use super::{Found, KvStore, VerifyError, codes};
 use crate::{
     conduit::schema::{shapes::AliasLocalpart, trees},
+    hash::hash,
     verify::tools::lookup::get,
 };
 
@@ -104,10 +102,4 @@ fn hides(json: &[u8], server_name: &str) -> bool {
             && event.origin_server_ts == 0
             && event.content.history_visibility == "joined"
     })
-}
-
-fn hash(id: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    id.hash(&mut hasher);
-    hasher.finish()
 }

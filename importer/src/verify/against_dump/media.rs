@@ -1,9 +1,6 @@
 //! Media rows against the dump, in both directions.
 
-use std::{
-    collections::BTreeSet,
-    hash::{DefaultHasher, Hash as _, Hasher as _},
-};
+use std::collections::BTreeSet;
 
 use rayon::prelude::*;
 use ruma::UserId;
@@ -21,6 +18,7 @@ use crate::{
     dump::{DumpReader, MediaStore, format::DumpMedia},
     findings::{codes, collector::Found},
     fs::{ContentHash, hash},
+    hash::hash as hash_of,
     progress::Progress,
     tally::{Kind, Skip},
     verify::{VerifyError, against_dump::Skipped, structure::media::mxc, tools::lookup::get},
@@ -93,12 +91,6 @@ fn expected(record: &DumpMedia, files: &MediaStore, has_files: bool) -> Expected
 fn key(record: &DumpMedia) -> Vec<u8> {
     let id = Media { server: record.server.as_str(), media: &record.media_id };
     trees::SERVERNAMEMEDIAID_METADATA.key_of(&id)
-}
-
-fn hash_of(key: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    key.hash(&mut hasher);
-    hasher.finish()
 }
 
 struct Compare<'a> {

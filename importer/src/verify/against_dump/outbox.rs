@@ -13,8 +13,9 @@ use crate::{
         trees::{self, Tree},
     },
     dump::{DumpReader, format::DumpOutgoing},
+    hash::hash,
     tally::Kind,
-    verify::tools::{lookup::get, multiset_hash::hash},
+    verify::tools::lookup::get,
 };
 
 /// What waits for a destination, and how often.

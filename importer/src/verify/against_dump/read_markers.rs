@@ -1,9 +1,6 @@
 //! Read receipts and unread counts.
 
-use std::{
-    collections::BTreeMap,
-    hash::{DefaultHasher, Hash, Hasher as _},
-};
+use std::collections::BTreeMap;
 
 use ruma::EventId;
 use serde_json::Value as Json;
@@ -16,6 +13,7 @@ use crate::{
         trees::{self, Tree},
     },
     dump::format::{DumpRemoteReceipt, DumpUser},
+    hash::hash,
     verify::tools::lookup::get,
 };
 
@@ -367,10 +365,4 @@ fn receipt(json: &[u8]) -> u64 {
         Some(hash(&(event.as_str(), thread, receipt.get("ts")?.as_u64()?)))
     };
     said().unwrap_or_default()
-}
-
-fn hash(value: &impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    value.hash(&mut hasher);
-    hasher.finish()
 }

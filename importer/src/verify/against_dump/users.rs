@@ -1,9 +1,6 @@
 //! Users of the dump and of the database.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    hash::{DefaultHasher, Hash as _, Hasher as _},
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
@@ -15,6 +12,7 @@ use crate::{
         trees::{self, Tree},
     },
     dump::format::DumpUser,
+    hash::hash,
     verify::tools::lookup::get,
 };
 
@@ -36,9 +34,7 @@ impl KnownAccountData {
     }
 
     fn hash(room: &str, user: &str, kind: &str) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        (room, user, kind).hash(&mut hasher);
-        hasher.finish()
+        hash(&(room, user, kind))
     }
 }
 

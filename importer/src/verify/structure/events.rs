@@ -27,12 +27,12 @@ use crate::{
         store::KvStore,
     },
     findings::{codes, collector::Found},
+    hash::hash,
     verify::{
         VerifyError,
         tools::{
             canonical_text::{Member, members},
             cursor::Cursor,
-            multiset_hash::hash,
             parts::{self, Part},
         },
     },

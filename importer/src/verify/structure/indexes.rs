@@ -12,12 +12,10 @@ use crate::{
         store::KvStore,
     },
     findings::{codes, collector::Found},
+    hash::hash,
     verify::{
         VerifyError,
-        tools::{
-            multiset_hash::{Sum, hash},
-            number_set::Numbers,
-        },
+        tools::{multiset_hash::Sum, number_set::Numbers},
     },
 };
 

@@ -22,10 +22,11 @@ use crate::{
     },
     counted::count,
     findings::{codes, collector::Found},
+    hash::hash,
     verify::{
         VerifyError,
         tools::{
-            multiset_hash::{Sum, hash},
+            multiset_hash::Sum,
             number_set::Numbers,
             parts::{self, Part},
             state_layers::Layers,

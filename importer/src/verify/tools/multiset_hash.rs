@@ -1,8 +1,6 @@
 //! Compares two sets of rows without holding them: an order-independent sum of hashes for each. Damage that leaves both
 //! sums equal has a probability of 2⁻⁶⁴.
 
-use std::hash::{DefaultHasher, Hash, Hasher as _};
-
 /// The sum of a set of rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::verify) struct Sum {
@@ -22,11 +20,4 @@ impl Sum {
         self.hashes = self.hashes.wrapping_add(row);
         self.rows = self.rows.wrapping_add(1);
     }
-}
-
-/// 64 bits of a hash.
-pub(in crate::verify) fn hash(value: &(impl Hash + ?Sized)) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    value.hash(&mut hasher);
-    hasher.finish()
 }

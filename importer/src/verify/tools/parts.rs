@@ -72,7 +72,8 @@ pub(in crate::verify) fn work<I: Send, T: Send>(
     let threads = rayon::current_num_threads();
     let items = Mutex::new(items.enumerate());
     let next = || items.lock().unwrap_or_else(PoisonError::into_inner).next();
-    // A thread waits when what it made is taken too slowly.
+    // What was made out of turn is kept until its turn, so it must be small against the rows it was made of; a thread waits
+    // if even that is not fetched.
     let (sender, made) = sync_channel(threads);
     std::thread::scope(|scope| {
         for _ in 0..threads {

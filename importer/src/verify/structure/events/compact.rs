@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rayon::slice::ParallelSliceMut as _;
 
-use crate::verify::tools::multiset_hash::hash;
+use crate::hash::hash;
 
 /// Memberships by number; an event that sets none of them has the first.
 const MEMBERSHIPS: [&str; 6] = ["", "join", "invite", "knock", "leave", "ban"];
