@@ -14,12 +14,7 @@ use anyhow::Context as _;
 use clap::{Args, CommandFactory as _, Parser};
 
 use self::commands::Command;
-use crate::{
-    conduit::store::{self, Open},
-    progress::Progress,
-    runtime,
-    synapse::database,
-};
+use crate::{conduit::store::Access, progress::Progress, runtime, synapse::database};
 
 /// Moves a Matrix homeserver from Synapse to Conduit under the same server name
 #[derive(Debug, Parser)]
@@ -55,12 +50,9 @@ struct Global {
     #[arg(value_parser = clap::builder::FalseyValueParser::new())]
     no_progress: bool,
     /// What opens the database that an import writes
-    #[arg(skip = OWN)]
-    open: Open,
+    #[arg(skip = Access::DIRECT)]
+    access: Access,
 }
-
-/// The importer's own way into a database.
-const OWN: Open = store::open;
 
 /// The command line as a value, of which manual pages and completions are made.
 pub fn command() -> clap::Command {
@@ -69,14 +61,13 @@ pub fn command() -> clap::Command {
 
 /// Runs the command line of the process.
 pub fn main() -> ExitCode {
-    main_with(OWN)
+    main_with(Access::DIRECT)
 }
 
-/// The same, where imports write through `open`. It gets an empty directory and [`store::Mode::Create`] first; when all is
-/// written, [`store::Mode::Read`] for the verification.
-pub fn main_with(open: Open) -> ExitCode {
+/// The same, where imports write through `access`, and the verification reads through it.
+pub fn main_with(access: Access) -> ExitCode {
     let mut cli = Cli::parse();
-    cli.global.open = open;
+    cli.global.access = access;
     log::start(cli.global);
     let result = cli.command.run(cli.global);
     match result {

@@ -29,7 +29,7 @@ use self::{context::Context, rooms::admin_room, row_writer::Rows, users::read_ma
 use crate::{
     conduit::{
         schema::keypair::KeypairError,
-        store::{KvError, KvStore},
+        store::{KvError, KvLoad},
     },
     counted::count,
     dump::{DumpReader, ReadError},
@@ -105,7 +105,7 @@ fn shown(paths: &[PathBuf]) -> String {
 /// [`ImportError`].
 pub fn import(
     dump: &DumpReader,
-    store: &mut dyn KvStore,
+    store: &mut dyn KvLoad,
     media: Option<&MediaTarget>,
     progress: &Progress,
 ) -> Result<Imported, ImportError> {

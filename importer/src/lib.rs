@@ -1,7 +1,7 @@
 //! Moves a Matrix homeserver from Synapse to Conduit under the same server name.
 //!
 //! Data flows one way: a [`synapse`] source is read into a [`dump`] (a directory of JSON), the [`import`] step plans the
-//! rows of Conduit's database from the dump and writes them through a [`conduit::store::KvStore`], [`verify`] compares the
+//! rows of Conduit's database from the dump and writes them through a [`conduit::store::KvLoad`], [`verify`] compares the
 //! result with the dump. A source never knows Conduit, [`conduit`] never knows Synapse; only [`import`] and [`verify`]
 //! know both the dump and the database.
 

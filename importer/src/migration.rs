@@ -27,7 +27,7 @@ pub use self::{
     target::{Target, TargetError},
 };
 use crate::{
-    conduit::store::Open,
+    conduit::store::Access,
     dump::{DumpReader, Extent, format::Manifest},
     progress::{Progress, Stopwatch},
     source::Source,
@@ -94,8 +94,8 @@ pub struct Plan<'a> {
     pub report: PathBuf,
     /// Codes of findings that shall not block.
     pub accepted: BTreeSet<String>,
-    /// What opens the new database.
-    pub open: Open,
+    /// How the new database is made and read.
+    pub access: Access,
     /// Where progress is shown.
     pub progress: Progress,
     /// The files of Synapse's configuration as they were given, for commands that are proposed.
@@ -190,7 +190,7 @@ pub fn migrate(plan: &Plan<'_>, watch: &mut dyn Watch) -> anyhow::Result<Migrate
         media: plan.media.clone(),
         report: &plan.report,
         checked: Some(checked.findings),
-        open: plan.open,
+        access: plan.access,
         progress: *progress,
         steps: (3, STEPS),
         synapse_config: plan.synapse_config,

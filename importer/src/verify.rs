@@ -15,7 +15,7 @@ use tools::since_import::SinceImport;
 
 pub use self::structure::structure;
 use crate::{
-    conduit::store::{KvError, KvStore},
+    conduit::store::{KvError, KvRead},
     dump::{DumpReader, MediaStore, ReadError},
     findings::{Finding, collector::Found},
     fs::ContentDirectory,
@@ -52,7 +52,7 @@ pub struct Verified {
 ///
 /// [`VerifyError`].
 pub fn everything(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     dump: &DumpReader,
     files: Files<'_>,
     skipped: &[Skip],
@@ -86,7 +86,7 @@ pub enum StateComparison {
 ///
 /// [`VerifyError`].
 pub fn against_dump(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     dump: &DumpReader,
     skipped: &[Skip],
     how: StateComparison,
@@ -114,7 +114,7 @@ pub struct Files<'a> {
 ///
 /// [`VerifyError`].
 pub fn media(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     dump: Option<&DumpReader>,
     files: Files<'_>,
     skipped: &[Skip],

@@ -15,7 +15,7 @@ use serde_json::{Map, Value as Json, json};
 use super::{
     inspect::{InspectError, shown},
     schema::trees::{PATCHED, TREES, Tree},
-    store::{Entries, Entry, KvError, KvStore},
+    store::{Entries, Entry, KvError, KvRead},
 };
 
 /// How many rows differ.
@@ -37,8 +37,8 @@ pub struct Compared {
 ///
 /// [`InspectError`].
 pub fn compare(
-    first: &dyn KvStore,
-    second: &dyn KvStore,
+    first: &dyn KvRead,
+    second: &dyn KvRead,
     tree: Option<&'static Tree>,
     secrets: bool,
     most: u64,
@@ -53,7 +53,7 @@ pub fn compare(
         }
     }
     if tree.is_none() {
-        let trees = |store: &dyn KvStore| {
+        let trees = |store: &dyn KvRead| {
             Ok::<BTreeSet<_>, KvError>(store.foreign_trees()?.into_iter().collect())
         };
         let (first, second) = (trees(first)?, trees(second)?);

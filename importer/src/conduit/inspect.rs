@@ -9,7 +9,7 @@ use super::{
         layout::{Fields, Value},
         trees::{TREES, Tree},
     },
-    store::{KvError, KvStore},
+    store::{KvError, KvRead},
 };
 
 /// Why rows could not be shown.
@@ -32,7 +32,7 @@ pub enum InspectError {
 ///
 /// [`InspectError`].
 pub fn inspect(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     tree: Option<&'static Tree>,
     secrets: bool,
     out: &mut dyn Write,
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
     use crate::conduit::{
         schema::{layout::Part, trees},
-        store::{Row, memory::MemoryStore},
+        store::{KvLoad as _, Row, memory::MemoryStore},
     };
 
     fn all(secrets: bool) -> String {

@@ -1,10 +1,10 @@
-//! The key-value store that rows are written to and read from.
+//! The key-value store: [`KvRead`] reads it, [`KvLoad`] fills a new one, [`KvCommit`] changes one that is in use.
 
 mod bulk;
 pub mod memory;
 pub mod overlay;
-pub mod rocksdb;
-pub mod sqlite;
+mod rocksdb;
+mod sqlite;
 
 #[cfg(test)]
 mod tests;
@@ -17,6 +17,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use self::{rocksdb::RocksStore, sqlite::SqliteStore};
 use super::schema::trees::Tree;
 use crate::fs::hints;
 
@@ -40,25 +41,9 @@ pub type Changes = BTreeMap<(&'static Tree, Vec<u8>), Option<Vec<u8>>>;
 /// Rows of a scan.
 pub type Entries<'a> = Box<dyn Iterator<Item = Result<Entry, KvError>> + 'a>;
 
-/// A set of trees over a storage engine. Keys are ordered by unsigned bytes. Calls block: use it outside of async tasks.
-pub trait KvStore: Send {
-    /// Writes rows; a row with the key of an earlier one replaces it. Rows of large trees may be kept back until
-    /// [`Self::settle`].
-    ///
-    /// # Errors
-    ///
-    /// The engine's.
-    fn write(&mut self, rows: Vec<Row>) -> Result<(), KvError>;
-
-    /// Makes all rows visible that were written. It costs much; to be called once, between writing and reading.
-    ///
-    /// # Errors
-    ///
-    /// The engine's.
-    fn settle(&mut self) -> Result<(), KvError> {
-        Ok(())
-    }
-
+/// A set of trees over a storage engine, to be read. Keys are ordered by unsigned bytes. Calls block: use it outside of async
+/// tasks.
+pub trait KvRead: Send {
     /// The value of a key.
     ///
     /// # Errors
@@ -130,7 +115,7 @@ pub trait KvStore: Send {
     }
 
     /// The store for several threads at once, if it can be read by them.
-    fn shared(&self) -> Option<&(dyn KvStore + Sync)> {
+    fn shared(&self) -> Option<&(dyn KvRead + Sync)> {
         None
     }
 
@@ -140,22 +125,53 @@ pub trait KvStore: Send {
     ///
     /// The engine's.
     fn foreign_trees(&self) -> Result<Vec<String>, KvError>;
+}
 
-    /// Makes all changes or none, even if the machine dies meanwhile; they are on disk when this returns. For stores
-    /// opened by [`Mode::Write`].
+/// A new store, to be filled. It is worth nothing before [`Self::finish`]: a load that is interrupted begins anew.
+pub trait KvLoad: KvRead {
+    /// Writes rows; a row with the key of an earlier one replaces it. Rows of large trees may be kept back until
+    /// [`Self::settle`].
+    ///
+    /// # Errors
+    ///
+    /// The engine's.
+    fn write(&mut self, rows: Vec<Row>) -> Result<(), KvError>;
+
+    /// Makes all rows visible that were written. It costs much; to be called once, between writing and reading.
+    ///
+    /// # Errors
+    ///
+    /// The engine's.
+    fn settle(&mut self) -> Result<(), KvError> {
+        Ok(())
+    }
+
+    /// Makes everything visible and durable, in the form that is the fastest to read. To be called after the last write.
+    ///
+    /// # Errors
+    ///
+    /// The engine's, a full disk among them.
+    fn finish(&mut self) -> Result<(), KvError>;
+}
+
+/// An existing store, to be changed.
+pub trait KvCommit: KvRead {
+    /// Makes all changes or none, even if the machine dies meanwhile; they are on disk when this returns.
     ///
     /// # Errors
     ///
     /// The engine's, a full disk among them.
     fn commit(&mut self, changes: Changes) -> Result<(), KvError>;
 
-    /// Makes everything visible and durable, in a new store in the form that is the fastest to read. To be called after the
-    /// last write.
+    /// Moves what was committed out of the engine's log, so that Conduit has nothing to replay. To be called after the last
+    /// change.
     ///
     /// # Errors
     ///
     /// The engine's, a full disk among them.
-    fn finish(&mut self) -> Result<(), KvError>;
+    fn checkpoint(&mut self) -> Result<(), KvError> {
+        Ok(())
+    }
 }
 
 /// The engines that a stock Conduit opens.
@@ -192,45 +208,83 @@ fn make_directory(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// Whether a store is made or opened.
+/// What an engine opens a store for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// A new store in a directory that holds none.
+enum Mode {
+    /// A new store in a directory that holds none, for [`KvLoad`].
     Create,
-    /// An existing store, for reading only.
+    /// An existing store, for [`KvRead`].
     Read,
-    /// An existing store, whose rows change by [`KvStore::commit`].
-    Write,
+    /// An existing store, for [`KvCommit`].
+    Change,
 }
 
-/// What opens stores: [`open`], or a homeserver's own way into its database.
-pub type Open = fn(Backend, &Path, Mode) -> Result<Box<dyn KvStore>, KvError>;
+/// How a migration makes a store and reads it again: [`Access::DIRECT`], or a homeserver's own way into its database.
+#[derive(Clone, Copy, Debug)]
+pub struct Access {
+    /// Makes a store in an empty directory; see [`create`].
+    pub create: fn(Backend, &Path) -> Result<Box<dyn KvLoad>, KvError>,
+    /// Opens the same store when everything is written; see [`read`].
+    pub read: fn(Backend, &Path) -> Result<Box<dyn KvRead>, KvError>,
+}
 
-/// Opens the store of `backend` in `directory`.
+impl Access {
+    /// By the engines of this program.
+    pub const DIRECT: Self = Self { create, read };
+}
+
+/// Makes a store of `backend` in `directory`, which is made if it is not there.
+///
+/// # Errors
+///
+/// [`KvError::Open`], also if the directory holds a database.
+pub fn create(backend: Backend, directory: &Path) -> Result<Box<dyn KvLoad>, KvError> {
+    if let Some(found) = detect(directory) {
+        return Err(KvError::Open {
+            path: directory.to_owned(),
+            reason: format!("it holds a {found} database already; name a new directory"),
+        });
+    }
+    Ok(match backend {
+        Backend::Rocksdb => Box::new(RocksStore::open(directory, Mode::Create)?),
+        Backend::Sqlite => Box::new(SqliteStore::open(directory, Mode::Create)?),
+    })
+}
+
+/// Opens the store of `backend` in `directory`, to read it.
 ///
 /// # Errors
 ///
 /// [`KvError::Open`], [`KvError::InUse`].
-pub fn open(backend: Backend, directory: &Path, mode: Mode) -> Result<Box<dyn KvStore>, KvError> {
-    let error = |reason: String| KvError::Open { path: directory.to_owned(), reason };
-    match (mode, detect(directory)) {
-        (Mode::Read | Mode::Write, None) => {
-            return Err(error("there is no Conduit database; name the directory of one".into()));
-        }
-        (Mode::Read | Mode::Write, Some(found)) if found != backend => {
-            return Err(error(format!("it is a {found} database; use `--backend {found}`")));
-        }
-        (Mode::Create, Some(found)) => {
-            return Err(error(format!(
-                "it holds a {found} database already; name a new directory"
-            )));
-        }
-        _ => {}
-    }
+pub fn read(backend: Backend, directory: &Path) -> Result<Box<dyn KvRead>, KvError> {
+    expect(backend, directory)?;
     Ok(match backend {
-        Backend::Rocksdb => Box::new(rocksdb::RocksStore::open(directory, mode)?),
-        Backend::Sqlite => Box::new(sqlite::SqliteStore::open(directory, mode)?),
+        Backend::Rocksdb => Box::new(RocksStore::open(directory, Mode::Read)?),
+        Backend::Sqlite => Box::new(SqliteStore::open(directory, Mode::Read)?),
     })
+}
+
+/// Opens the store of `backend` in `directory`, to change it. Nobody else can open it meanwhile.
+///
+/// # Errors
+///
+/// [`KvError::Open`], [`KvError::InUse`].
+pub fn change(backend: Backend, directory: &Path) -> Result<Box<dyn KvCommit>, KvError> {
+    expect(backend, directory)?;
+    Ok(match backend {
+        Backend::Rocksdb => Box::new(RocksStore::open(directory, Mode::Change)?),
+        Backend::Sqlite => Box::new(SqliteStore::open(directory, Mode::Change)?),
+    })
+}
+
+/// Refuses a directory without a store of that engine.
+fn expect(backend: Backend, directory: &Path) -> Result<(), KvError> {
+    let reason = match detect(directory) {
+        Some(found) if found == backend => return Ok(()),
+        Some(found) => format!("it is a {found} database; use `--backend {found}`"),
+        None => "there is no Conduit database; name the directory of one".into(),
+    };
+    Err(KvError::Open { path: directory.to_owned(), reason })
 }
 
 /// Why the store failed.

@@ -1,7 +1,7 @@
 //! Earlier history, which is imported later: events that lie before a room's timeline are put into a complete database while
 //! Conduit is stopped. The rows are those that an import of the whole history would have written, but for the numbers in them.
 //!
-//! Each call changes everything that belongs together at once, or nothing: see [`KvStore::commit`].
+//! Each call changes everything that belongs together at once, or nothing: see [`KvCommit::commit`].
 //!
 //! `import/rooms.rs` says which numbers are free for earlier events. If there are none, an event gets an id of the kind
 //! that Conduit's own backfill hands out: it is shown, but can have no relations and no thread.
@@ -28,12 +28,12 @@ use crate::conduit::{
         shapes::{Global, RoomEvent},
         trees::{self, Tree},
     },
-    store::{KvError, KvStore, overlay::Pending},
+    store::{KvCommit, KvError, KvLoad as _, KvRead, overlay::Pending},
 };
 
 /// A complete database to which earlier history is added.
 pub struct Past {
-    store: Box<dyn KvStore>,
+    store: Box<dyn KvCommit>,
     server_name: Box<str>,
     /// The last number handed out.
     counter: u64,
@@ -129,7 +129,7 @@ impl Past {
     /// # Errors
     ///
     /// [`PastError::Incomplete`], [`PastError::OtherVersion`], [`PastError::Kv`].
-    pub fn open(store: Box<dyn KvStore>, server_name: &ServerName) -> Result<Self, PastError> {
+    pub fn open(store: Box<dyn KvCommit>, server_name: &ServerName) -> Result<Self, PastError> {
         let lookup = Lookup(store.as_ref());
         match lookup.number(&trees::GLOBAL, b"version")? {
             Some(VERSION) => {}
@@ -393,12 +393,12 @@ impl Past {
     }
 
     /// The database, to read.
-    pub fn store(&self) -> &dyn KvStore {
+    pub fn store(&self) -> &dyn KvRead {
         self.store.as_ref()
     }
 
     /// The database.
-    pub fn into_store(self) -> Box<dyn KvStore> {
+    pub fn into_store(self) -> Box<dyn KvCommit> {
         self.store
     }
 
@@ -408,7 +408,7 @@ impl Past {
     ///
     /// [`PastError`].
     pub fn close(mut self) -> Result<(), PastError> {
-        Ok(self.store.finish()?)
+        Ok(self.store.checkpoint()?)
     }
 }
 

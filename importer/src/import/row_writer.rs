@@ -13,7 +13,7 @@ use crate::conduit::{
         table::{Shape, Table},
         trees::{self, Tree},
     },
-    store::{KvStore, Row, overlay::Pending},
+    store::{KvLoad, KvRead, Row, overlay::Pending},
 };
 
 /// The size of a batch of a new database.
@@ -36,7 +36,7 @@ const CACHED: usize = 300_000;
 
 /// Collects rows into batches, hands out counts and short ids.
 pub(super) struct Rows<'a> {
-    store: &'a mut dyn KvStore,
+    store: &'a mut dyn KvLoad,
     batch: Vec<Row>,
     bytes: usize,
     /// Bytes of keys and values that make a batch.
@@ -55,7 +55,7 @@ pub(super) struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    pub(super) fn new(store: &'a mut dyn KvStore) -> Self {
+    pub(super) fn new(store: &'a mut dyn KvLoad) -> Self {
         Self {
             store,
             batch: Vec::new(),
@@ -185,7 +185,7 @@ impl<'a> Rows<'a> {
         Ok(self.store.write(std::mem::take(&mut self.batch))?)
     }
 
-    /// Makes the rows of large trees readable; see [`KvStore::settle`].
+    /// Makes the rows of large trees readable; see [`KvLoad::settle`].
     pub(super) fn settle(&mut self) -> Result<(), ImportError> {
         self.flush()?;
         Ok(self.store.settle()?)
@@ -225,7 +225,7 @@ impl<'a> Rows<'a> {
     }
 
     /// The store, without the rows of the batch.
-    pub(super) fn store(&self) -> &dyn KvStore {
+    pub(super) fn store(&self) -> &dyn KvRead {
         self.store
     }
 

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     check::{self, census, chain},
-    conduit::store::{Mode, Open},
+    conduit::store::Access,
     dump::DumpReader,
     findings::{self, Finding, Severity},
     fs::atomic_dir::Partial,
@@ -72,8 +72,8 @@ pub struct Import<'a> {
     pub report: &'a Path,
     /// Findings of the checks; `None` if nothing was checked.
     pub checked: Option<Vec<Finding>>,
-    /// What opens the new database.
-    pub open: Open,
+    /// How the new database is made and read.
+    pub access: Access,
     /// Where progress is shown.
     pub progress: Progress,
     /// The number of the import among the steps of the run, and how many there are. Verification is the next one.
@@ -109,12 +109,12 @@ impl Import<'_> {
         if findings::gravest(&of_dump) == Some(Severity::Blocking) {
             return Err(Blocked { findings: of_dump }.into());
         }
-        let mut store = (self.open)(target.backend, partial.path(), Mode::Create)?;
+        let mut store = (self.access.create)(target.backend, partial.path())?;
         let imported = import(&dump, store.as_mut(), Some(&media.target), &importing)?;
         drop(store);
         watch.lap("import");
 
-        let store = (self.open)(target.backend, partial.path(), Mode::Read)?;
+        let store = (self.access.read)(target.backend, partial.path())?;
         let files = Files { directory: media.directory(), store: media.target.store.as_ref() };
         let skipped = &imported.tally.skipped;
         let how = StateComparison::Sample;

@@ -46,7 +46,7 @@ use ruma::OwnedRoomId;
 
 use super::{StateComparison, VerifyError, tools::parts};
 use crate::{
-    conduit::{schema::trees, store::KvStore},
+    conduit::{schema::trees, store::KvRead},
     dump::{
         DumpReader, ReadError, RoomReader,
         format::{DumpUser, FileEntry},
@@ -101,7 +101,7 @@ impl<'a> Skipped<'a> {
 const LARGE: u64 = 256 << 10;
 
 pub(super) fn compare(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     dump: &DumpReader,
     skipped: &[Skip],
     how: StateComparison,
@@ -114,7 +114,7 @@ pub(super) fn compare(
     let mut reading = read_markers::Reading::read(store)?;
     let mut seen = extra::Seen::default();
     let phase = progress.phase("room", dump.number_of_rooms());
-    let of_room = |store: &dyn KvStore, room: Result<RoomReader, ReadError>| {
+    let of_room = |store: &dyn KvRead, room: Result<RoomReader, ReadError>| {
         rooms::compare(store, room?, &skipped, how, &server_name)
     };
     parts::work(store, dump.rooms(), of_room, |room| {
@@ -133,7 +133,7 @@ pub(super) fn compare(
     let mut signatures = signatures::Signatures::default();
     let alone = Mutex::new(());
     let begins = reading.begins();
-    let of_user = |store: &dyn KvStore, file: &FileEntry| {
+    let of_user = |store: &dyn KvRead, file: &FileEntry| {
         let lock = || alone.lock().unwrap_or_else(PoisonError::into_inner);
         let _alone = (file.bytes >= LARGE).then(lock);
         account(store, dump, &dump.user(file)?, &skipped, &begins)
@@ -169,7 +169,7 @@ struct Account {
 
 /// Compares an account and all that it owns.
 fn account(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     dump: &DumpReader,
     user: &DumpUser,
     skipped: &Skipped<'_>,
@@ -195,7 +195,7 @@ fn account(
 }
 
 fn blocked_rooms(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     blocked: &[OwnedRoomId],
     found: &mut Found,
 ) -> Result<(), VerifyError> {

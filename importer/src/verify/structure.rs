@@ -34,7 +34,7 @@ use super::{
 use crate::{
     conduit::{
         schema::trees::{self, TREES, Tree},
-        store::KvStore,
+        store::KvRead,
     },
     findings::collector::Found,
     progress::{Phase, Progress},
@@ -58,7 +58,7 @@ pub(super) struct Ground<'a> {
 ///
 /// [`VerifyError::Kv`].
 pub fn structure(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     server_name: &str,
     progress: &Progress,
 ) -> Result<Verified, VerifyError> {
@@ -83,7 +83,7 @@ pub fn structure(
     found.merge(of_rows);
     rows::admin_room(store, server_name, &mut found)?;
     let context = Context { server_name, since, events: &events };
-    let check = |store: &dyn KvStore, check: Afterwards| {
+    let check = |store: &dyn KvRead, check: Afterwards| {
         let mut found = Found::default();
         check(store, &context, &mut found)?;
         Ok(found)
@@ -99,7 +99,7 @@ pub fn structure(
 }
 
 /// Parts of all trees.
-fn parts_of_all(store: &dyn KvStore) -> Result<Vec<Part>, VerifyError> {
+fn parts_of_all(store: &dyn KvRead) -> Result<Vec<Part>, VerifyError> {
     let mut all = Vec::new();
     for tree in TREES {
         all.extend(Part::of(store, tree)?);
@@ -125,7 +125,7 @@ enum Seen {
 
 /// Reads all trees, and compares those that say the same.
 fn read(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     ground: &Ground<'_>,
     all: &[Part],
     versions: &Versions,
@@ -139,7 +139,7 @@ fn read(
     // What is outside of the timelines is read before them, and comes after them.
     let (mut outside, mut of_outside) = (Versions::new(), Found::default());
     let mut timelines = Timelines::new(store, &ground.rooms);
-    let of_part = |store: &dyn KvStore, part: &Part| match part.tree {
+    let of_part = |store: &dyn KvRead, part: &Part| match part.tree {
         tree if tree == &trees::PDUID_PDU => {
             Ok(Seen::Timeline(Box::new(timeline::read(store, part, ground, &rules)?)))
         }
@@ -182,7 +182,7 @@ fn read(
 }
 
 /// Reads a part of a tree without events.
-fn other(store: &dyn KvStore, part: &Part, counter: u64) -> Result<Seen, VerifyError> {
+fn other(store: &dyn KvRead, part: &Part, counter: u64) -> Result<Seen, VerifyError> {
     let tree = part.tree;
     let look = Look::of(tree);
     let (mut amount, mut sums, mut found) = (Amount::default(), Sums::default(), Found::default());
@@ -202,7 +202,7 @@ pub(super) struct Context<'a> {
 }
 
 /// A check that is made when all trees were read.
-type Afterwards = fn(&dyn KvStore, &Context<'_>, &mut Found) -> Result<(), VerifyError>;
+type Afterwards = fn(&dyn KvRead, &Context<'_>, &mut Found) -> Result<(), VerifyError>;
 
 /// These checks, those first that take long.
 const AFTERWARDS: [Afterwards; 8] = [

@@ -9,7 +9,7 @@ use importer::conduit::{
         state_diff::StateDiff,
         trees::{self, Tree},
     },
-    store::KvStore,
+    store::KvRead,
 };
 use serde_json::Value;
 
@@ -28,7 +28,7 @@ pub(crate) fn same(expected: &Content, found: &Content) {
 
 /// What a database says of the rooms of the dump, with names instead of numbers: the timelines in their order, each event
 /// with the state before it; all else sorted.
-pub(crate) fn content(store: &dyn KvStore) -> Content {
+pub(crate) fn content(store: &dyn KvRead) -> Content {
     let names = Names::of(store);
     let mut content = BTreeMap::from([("timeline", names.timelines())]);
     let mut list = |kind, tree: &'static Tree, line: &dyn Fn(&Fields<'_>, &[u8]) -> String| {
@@ -56,14 +56,14 @@ pub(crate) fn content(store: &dyn KvStore) -> Content {
 
 /// What the numbers of a database mean.
 struct Names<'a> {
-    store: &'a dyn KvStore,
+    store: &'a dyn KvRead,
     admin_room: String,
     admin_room_short: u64,
     events: BTreeMap<u64, String>,
 }
 
 impl<'a> Names<'a> {
-    fn of(store: &'a dyn KvStore) -> Self {
+    fn of(store: &'a dyn KvRead) -> Self {
         let admin_room = store.get(&trees::ALIAS_ROOMID, b"admins").unwrap().unwrap();
         let short = store.get(&trees::ROOMID_SHORTROOMID, &admin_room).unwrap().unwrap();
         let mut events = BTreeMap::new();

@@ -20,7 +20,7 @@ use crate::{
         arguments::{source::read_secret, target::TargetOptions},
         exit, output,
     },
-    conduit::store::{self, Backend, Mode},
+    conduit::store::{self, Backend},
     counted::{counted, grouped},
     fs::files_below,
     import::history::Past,
@@ -81,7 +81,7 @@ impl Arguments {
             let keys = Keys::connect(&self.homeserver, &own, http.clone()).await?;
             let server_name = keys.server_name().to_owned();
             target.check_server_name(server_name.as_str())?;
-            let store = store::open(target.backend, &target.directory, Mode::Write)?;
+            let store = store::change(target.backend, &target.directory)?;
             let mut past = Past::open(store, &server_name)?;
             past.check_key(&own.0, &own.1)?;
             if self.retry_given_up {

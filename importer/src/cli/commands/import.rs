@@ -45,7 +45,7 @@ impl Arguments {
             media: self.media.origin(),
             report: &self.report.directory(&target),
             checked: None,
-            open: global.open,
+            access: global.access,
             progress: global.progress(),
             steps: (1, 2),
             synapse_config: &[],

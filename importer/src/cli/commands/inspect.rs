@@ -15,7 +15,7 @@ use crate::{
         compare::{Compared, compare},
         inspect::{InspectError, inspect},
         schema::trees::{TREES, Tree},
-        store::{self, KvStore, Mode},
+        store::{self, KvRead},
     },
 };
 
@@ -62,8 +62,8 @@ impl Arguments {
 
     fn diff(
         &self,
-        first: &dyn KvStore,
-        second: &dyn KvStore,
+        first: &dyn KvRead,
+        second: &dyn KvRead,
         tree: Option<&'static Tree>,
         out: &mut dyn io::Write,
     ) -> Result<u8, InspectError> {
@@ -78,10 +78,10 @@ impl Arguments {
     }
 }
 
-fn open(directory: &Path) -> anyhow::Result<Box<dyn KvStore>> {
+fn open(directory: &Path) -> anyhow::Result<Box<dyn KvRead>> {
     let backend = store::detect(directory)
         .with_context(|| format!("`{}` holds no Conduit database", directory.display()))?;
-    Ok(store::open(backend, directory, Mode::Read)?)
+    Ok(store::read(backend, directory)?)
 }
 
 fn find(name: &str) -> anyhow::Result<&'static Tree> {

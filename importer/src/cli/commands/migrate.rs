@@ -83,7 +83,7 @@ impl Arguments {
             media: self.media.origin(),
             report: self.report.directory(&target),
             accepted: self.accepted.codes(),
-            open: global.open,
+            access: global.access,
             progress: global.progress(),
             synapse_config: self.source.files(),
             map_path: &self.source.mapped(),

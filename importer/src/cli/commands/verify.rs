@@ -10,7 +10,7 @@ use crate::{
         arguments::{report::ReportArguments, target::TargetArguments},
         exit, output,
     },
-    conduit::store::{self, Mode},
+    conduit::store,
     counted::count,
     migration::open_dump,
     report,
@@ -52,7 +52,7 @@ impl Arguments {
         if let Some(dump) = &dump {
             target.check_server_name(&dump.manifest().server_name)?;
         }
-        let store = store::open(target.backend, &target.directory, Mode::Read)?;
+        let store = store::read(target.backend, &target.directory)?;
         let files = Files { directory: &target.media, store: self.media_store.as_ref() };
         let verified = match (&dump, &self.server_name) {
             (Some(dump), _) => {

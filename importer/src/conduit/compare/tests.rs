@@ -1,7 +1,7 @@
 use super::*;
 use crate::conduit::{
     schema::{layout::Part, trees},
-    store::{Row, memory::MemoryStore},
+    store::{KvLoad as _, Row, memory::MemoryStore},
 };
 
 /// A database with an account, an alias and a number of joined users.

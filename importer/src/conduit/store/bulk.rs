@@ -15,7 +15,7 @@ use self::{runs::Runs, sorted_rows::Rows};
 use super::Row;
 use crate::conduit::schema::trees::{self, Tree};
 
-/// Trees with rows for each event, word or member. No such row is read before [`super::KvStore::settle`].
+/// Trees with rows for each event, word or member. No such row is read before [`super::KvLoad::settle`].
 const TREES: [&Tree; 16] = [
     trees::PDUID_PDU.tree(),
     trees::TOKENIDS.tree(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Changes, Entries, KvError, KvStore, Row};
+use super::{Changes, Entries, KvCommit, KvError, KvLoad, KvRead, Row};
 use crate::conduit::schema::trees::Tree;
 
 /// Trees in memory.
@@ -18,14 +18,7 @@ impl MemoryStore {
     }
 }
 
-impl KvStore for MemoryStore {
-    fn write(&mut self, rows: Vec<Row>) -> Result<(), KvError> {
-        for Row { tree, key, value } in rows {
-            self.trees.entry(tree).or_default().insert(key, value);
-        }
-        Ok(())
-    }
-
+impl KvRead for MemoryStore {
     fn get(&self, tree: &'static Tree, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
         Ok(self.trees.get(tree).and_then(|rows| rows.get(key)).cloned())
     }
@@ -52,14 +45,29 @@ impl KvStore for MemoryStore {
         Ok(rows.into_iter().flat_map(BTreeMap::keys).skip(3).step_by(3).cloned().collect())
     }
 
-    fn shared(&self) -> Option<&(dyn KvStore + Sync)> {
+    fn shared(&self) -> Option<&(dyn KvRead + Sync)> {
         Some(self)
     }
 
     fn foreign_trees(&self) -> Result<Vec<String>, KvError> {
         Ok(Vec::new())
     }
+}
 
+impl KvLoad for MemoryStore {
+    fn write(&mut self, rows: Vec<Row>) -> Result<(), KvError> {
+        for Row { tree, key, value } in rows {
+            self.trees.entry(tree).or_default().insert(key, value);
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), KvError> {
+        Ok(())
+    }
+}
+
+impl KvCommit for MemoryStore {
     fn commit(&mut self, changes: Changes) -> Result<(), KvError> {
         for ((tree, key), value) in changes {
             let rows = self.trees.entry(tree).or_default();
@@ -68,10 +76,6 @@ impl KvStore for MemoryStore {
                 None => rows.remove(&key),
             };
         }
-        Ok(())
-    }
-
-    fn finish(&mut self) -> Result<(), KvError> {
         Ok(())
     }
 }

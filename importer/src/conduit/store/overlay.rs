@@ -1,12 +1,12 @@
 //! Changes that are collected in front of a store, to be made all at once or not at all.
 
-use super::{Changes, Entries, Entry, KvError, KvStore, Row};
+use super::{Changes, Entries, Entry, KvCommit, KvError, KvLoad, KvRead, Row};
 use crate::conduit::schema::trees::Tree;
 
 /// A store with changes that only its readers see, until [`Self::finish`] makes them. Dropped before that, it leaves the
 /// store as it was.
 pub struct Pending<'a> {
-    store: &'a mut dyn KvStore,
+    store: &'a mut dyn KvCommit,
     changes: Changes,
 }
 
@@ -18,7 +18,7 @@ impl std::fmt::Debug for Pending<'_> {
 
 impl<'a> Pending<'a> {
     /// No changes yet.
-    pub fn new(store: &'a mut dyn KvStore) -> Self {
+    pub fn new(store: &'a mut dyn KvCommit) -> Self {
         Self { store, changes: Changes::new() }
     }
 
@@ -40,13 +40,7 @@ impl<'a> Pending<'a> {
     }
 }
 
-impl KvStore for Pending<'_> {
-    fn write(&mut self, rows: Vec<Row>) -> Result<(), KvError> {
-        let changes = rows.into_iter().map(|row| ((row.tree, row.key), Some(row.value)));
-        self.changes.extend(changes);
-        Ok(())
-    }
-
+impl KvRead for Pending<'_> {
     fn get(&self, tree: &'static Tree, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
         match self.changes.get(&(tree, key.to_vec())) {
             Some(value) => Ok(value.clone()),
@@ -82,8 +76,11 @@ impl KvStore for Pending<'_> {
     fn foreign_trees(&self) -> Result<Vec<String>, KvError> {
         self.store.foreign_trees()
     }
+}
 
-    fn commit(&mut self, changes: Changes) -> Result<(), KvError> {
+impl KvLoad for Pending<'_> {
+    fn write(&mut self, rows: Vec<Row>) -> Result<(), KvError> {
+        let changes = rows.into_iter().map(|row| ((row.tree, row.key), Some(row.value)));
         self.changes.extend(changes);
         Ok(())
     }

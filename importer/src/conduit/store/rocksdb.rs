@@ -16,7 +16,7 @@ use rocksdb::{
 use rustix::{fs::FlockOperation, io::Errno};
 
 use self::sst_files::Files;
-use super::{Changes, Entries, KvError, KvStore, Mode, Row, make_directory};
+use super::{Changes, Entries, KvCommit, KvError, KvLoad, KvRead, Mode, Row, make_directory};
 use crate::conduit::schema::trees::{self, PATCHED, TREES, Tree};
 
 /// Bytes that all memtables together may take before they are written out. Large trees don't go through them.
@@ -32,7 +32,7 @@ const CACHE_PARTS: i32 = 2;
 const OPEN_FILES: i32 = 1000;
 
 /// A RocksDB database.
-pub struct RocksStore {
+pub(super) struct RocksStore {
     path: PathBuf,
     mode: Mode,
     db: DB,
@@ -55,7 +55,7 @@ impl RocksStore {
     /// # Errors
     ///
     /// [`KvError::Open`], [`KvError::InUse`].
-    pub fn open(directory: &Path, mode: Mode) -> Result<Self, KvError> {
+    pub(super) fn open(directory: &Path, mode: Mode) -> Result<Self, KvError> {
         let path = directory.to_owned();
         let error = |reason: String| KvError::Open { path: path.clone(), reason };
         let options = options(mode);
@@ -71,14 +71,14 @@ impl RocksStore {
                     conduits.map(|tree| ColumnFamilyDescriptor::new(tree.name, options.clone()));
                 DB::open_cf_descriptors(&create, directory, families)
             }
-            Mode::Read | Mode::Write => {
+            Mode::Read | Mode::Change => {
                 if !directory.join("CURRENT").is_file() {
                     return Err(error("there is no RocksDB database".into()));
                 }
                 DB::list_cf(&options, directory).and_then(|names| {
                     let families =
                         names.iter().map(|name| ColumnFamilyDescriptor::new(name, options.clone()));
-                    if mode == Mode::Write {
+                    if mode == Mode::Change {
                         return DB::open_cf_descriptors(&options, directory, families);
                     }
                     DB::open_cf_descriptors_read_only(&options, directory, families, false)
@@ -111,6 +111,21 @@ impl RocksStore {
         Ok(())
     }
 
+    /// The same of all trees.
+    fn write_out_all(&self) -> Result<(), KvError> {
+        TREES.par_iter().try_for_each(|tree| self.write_out(tree))?;
+        let property = "rocksdb.background-errors";
+        let errors =
+            self.db.property_int_value(property).map_err(|cause| self.write_error(cause))?;
+        if errors.is_some_and(|errors| errors > 0) {
+            return Err(KvError::Write {
+                path: self.path.clone(),
+                reason: self.background_error(),
+            });
+        }
+        self.db.flush_wal(true).map_err(|cause| self.write_error(cause))
+    }
+
     /// What went wrong while nobody waited for it. RocksDB says so in its log alone.
     fn background_error(&self) -> String {
         let log = std::fs::read(self.path.join("LOG")).unwrap_or_default();
@@ -125,35 +140,7 @@ impl RocksStore {
     }
 }
 
-impl KvStore for RocksStore {
-    fn write(&mut self, rows: Vec<Row>) -> Result<(), KvError> {
-        let mut batch = WriteBatch::default();
-        for row in rows {
-            let Some(row) = self.files.take(row)? else { continue };
-            self.create(row.tree)?;
-            if let Some(family) = self.db.cf_handle(row.tree.name) {
-                batch.put_cf(&family, row.key, row.value);
-            }
-        }
-        if batch.is_empty() {
-            return Ok(());
-        }
-        // Nothing is replayed: an interrupted import starts anew.
-        let mut write = WriteOptions::default();
-        write.disable_wal(true);
-        self.db.write_opt(&batch, &write).map_err(|cause| self.write_error(cause))
-    }
-
-    fn settle(&mut self) -> Result<(), KvError> {
-        for (tree, file) in self.files.finish()? {
-            self.create(tree)?;
-            if let Some(family) = self.db.cf_handle(tree.name) {
-                sst_files::add(&self.db, &family, file).map_err(|cause| self.write_error(cause))?;
-            }
-        }
-        self.files.clean()
-    }
-
+impl KvRead for RocksStore {
     fn get(&self, tree: &'static Tree, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
         let Some(family) = self.db.cf_handle(tree.name) else { return Ok(None) };
         self.db.get_cf(&family, key).map_err(|cause| read_error(tree, cause))
@@ -223,7 +210,7 @@ impl KvStore for RocksStore {
         Ok(rows.map_err(|cause| read_error(tree, cause))?.unwrap_or(0))
     }
 
-    fn shared(&self) -> Option<&(dyn KvStore + Sync)> {
+    fn shared(&self) -> Option<&(dyn KvRead + Sync)> {
         Some(self)
     }
 
@@ -237,7 +224,44 @@ impl KvStore for RocksStore {
             .filter(|name| name != "default" && trees::find(name).is_none())
             .collect())
     }
+}
 
+impl KvLoad for RocksStore {
+    fn write(&mut self, rows: Vec<Row>) -> Result<(), KvError> {
+        let mut batch = WriteBatch::default();
+        for row in rows {
+            let Some(row) = self.files.take(row)? else { continue };
+            self.create(row.tree)?;
+            if let Some(family) = self.db.cf_handle(row.tree.name) {
+                batch.put_cf(&family, row.key, row.value);
+            }
+        }
+        if batch.is_empty() {
+            return Ok(());
+        }
+        // Nothing is replayed: an interrupted import starts anew.
+        let mut write = WriteOptions::default();
+        write.disable_wal(true);
+        self.db.write_opt(&batch, &write).map_err(|cause| self.write_error(cause))
+    }
+
+    fn settle(&mut self) -> Result<(), KvError> {
+        for (tree, file) in self.files.finish()? {
+            self.create(tree)?;
+            if let Some(family) = self.db.cf_handle(tree.name) {
+                sst_files::add(&self.db, &family, file).map_err(|cause| self.write_error(cause))?;
+            }
+        }
+        self.files.clean()
+    }
+
+    fn finish(&mut self) -> Result<(), KvError> {
+        self.settle()?;
+        self.write_out_all()
+    }
+}
+
+impl KvCommit for RocksStore {
     fn commit(&mut self, changes: Changes) -> Result<(), KvError> {
         let mut batch = WriteBatch::default();
         for ((tree, key), value) in changes {
@@ -253,19 +277,8 @@ impl KvStore for RocksStore {
         self.db.write_opt(&batch, &write).map_err(|cause| self.write_error(cause))
     }
 
-    fn finish(&mut self) -> Result<(), KvError> {
-        self.settle()?;
-        TREES.par_iter().try_for_each(|tree| self.write_out(tree))?;
-        let property = "rocksdb.background-errors";
-        let errors =
-            self.db.property_int_value(property).map_err(|cause| self.write_error(cause))?;
-        if errors.is_some_and(|errors| errors > 0) {
-            return Err(KvError::Write {
-                path: self.path.clone(),
-                reason: self.background_error(),
-            });
-        }
-        self.db.flush_wal(true).map_err(|cause| self.write_error(cause))
+    fn checkpoint(&mut self) -> Result<(), KvError> {
+        self.write_out_all()
     }
 }
 

@@ -10,7 +10,7 @@ use rusqlite::{
 };
 
 use super::{
-    Changes, Entries, Entry, KvError, KvStore, Mode, Row,
+    Changes, Entries, Entry, KvCommit, KvError, KvLoad, KvRead, Mode, Row,
     bulk::{Collected, Sorted},
     make_directory,
 };
@@ -31,7 +31,7 @@ type Failed = Box<dyn std::error::Error + Send + Sync>;
 
 /// A SQLite database.
 #[derive(Debug)]
-pub struct SqliteStore {
+pub(super) struct SqliteStore {
     path: PathBuf,
     connection: Connection,
     /// Rows of large trees that are not in the database yet.
@@ -44,7 +44,7 @@ impl SqliteStore {
     /// # Errors
     ///
     /// [`KvError::Open`], [`KvError::InUse`].
-    pub fn open(directory: &Path, mode: Mode) -> Result<Self, KvError> {
+    pub(super) fn open(directory: &Path, mode: Mode) -> Result<Self, KvError> {
         let path = directory.to_owned();
         let error = |reason: String| KvError::Open { path: path.clone(), reason };
         let file = directory.join("conduit.db");
@@ -63,7 +63,7 @@ impl SqliteStore {
                     OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
                 )
             }
-            Mode::Write => own(&file),
+            Mode::Change => own(&file),
         };
         let connection = opened.map_err(|cause| match cause.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
@@ -170,15 +170,7 @@ impl SqliteStore {
     }
 }
 
-impl KvStore for SqliteStore {
-    fn write(&mut self, rows: Vec<Row>) -> Result<(), KvError> {
-        self.write_rows(rows).map_err(|cause| self.write_error(cause.as_ref()))
-    }
-
-    fn settle(&mut self) -> Result<(), KvError> {
-        self.write_collected().map_err(|cause| self.write_error(cause.as_ref()))
-    }
-
+impl KvRead for SqliteStore {
     fn get(&self, tree: &'static Tree, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
         let read = || {
             if !self.has(tree)? {
@@ -224,13 +216,29 @@ impl KvStore for SqliteStore {
             .map_err(|cause| KvError::Read { tree: "sqlite_master", reason: cause.to_string() })?;
         Ok(names.into_iter().filter(|name| trees::find(name).is_none()).collect())
     }
+}
 
-    fn commit(&mut self, changes: Changes) -> Result<(), KvError> {
-        self.make_changes(changes).map_err(|cause| self.write_error(&cause))
+impl KvLoad for SqliteStore {
+    fn write(&mut self, rows: Vec<Row>) -> Result<(), KvError> {
+        self.write_rows(rows).map_err(|cause| self.write_error(cause.as_ref()))
+    }
+
+    fn settle(&mut self) -> Result<(), KvError> {
+        self.write_collected().map_err(|cause| self.write_error(cause.as_ref()))
     }
 
     fn finish(&mut self) -> Result<(), KvError> {
         self.settle()?;
+        self.checkpoint()
+    }
+}
+
+impl KvCommit for SqliteStore {
+    fn commit(&mut self, changes: Changes) -> Result<(), KvError> {
+        self.make_changes(changes).map_err(|cause| self.write_error(&cause))
+    }
+
+    fn checkpoint(&mut self) -> Result<(), KvError> {
         // Conduit's mode. Also the moment at which everything is on disk.
         self.connection
             .pragma_update(None, "synchronous", "FULL")

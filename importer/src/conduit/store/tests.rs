@@ -1,6 +1,9 @@
-//! The contract of [`KvStore`], run on each engine.
+//! The contract of [`KvRead`], [`KvLoad`] and [`KvCommit`], run on each engine.
 
-use super::{Backend, KvError, KvStore, Mode, Row, detect, memory::MemoryStore, open};
+use super::{
+    Backend, KvCommit, KvError, KvLoad, KvRead, Row, change, create, detect, memory::MemoryStore,
+    read,
+};
 use crate::{
     conduit::schema::trees::{ALIAS_ROOMID, PDUID_PDU, Tree, USERROOMID_JOINED},
     fs::open_by::tests::Other,
@@ -10,7 +13,7 @@ fn row(tree: &'static Tree, key: &[u8], value: &[u8]) -> Row {
     Row { tree, key: key.to_vec(), value: value.to_vec() }
 }
 
-fn all(store: &dyn KvStore, tree: &'static Tree, prefix: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+fn all(store: &dyn KvRead, tree: &'static Tree, prefix: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
     store
         .scan(tree, prefix)
         .unwrap()
@@ -23,8 +26,8 @@ fn pair(key: &[u8], value: &[u8]) -> (Vec<u8>, Vec<u8>) {
     (key.to_vec(), value.to_vec())
 }
 
-/// The sentences of the trait's documentation.
-fn obeys_the_contract(store: &mut dyn KvStore) {
+/// The sentences of the traits' documentation.
+fn obeys_the_contract(store: &mut dyn KvLoad) {
     assert_eq!(all(store, &PDUID_PDU, &[]), []);
     assert_eq!(store.get(&PDUID_PDU, b"a").unwrap(), None);
     store
@@ -70,7 +73,7 @@ fn obeys_the_contract(store: &mut dyn KvStore) {
 }
 
 /// Of a store that has the rows of [`obeys_the_contract`].
-fn commits(store: &mut dyn KvStore) {
+fn commits(store: &mut dyn KvCommit) {
     let change =
         |tree, key: &[u8], value: Option<&[u8]>| ((tree, key.to_vec()), value.map(<[u8]>::to_vec));
     let changes = [
@@ -98,28 +101,28 @@ fn engine_obeys_the_contract(backend: Backend) {
     let scratch = tempfile::tempdir().unwrap();
     let directory = scratch.path().join("database");
     assert_eq!(detect(&directory), None);
-    let mut store = open(backend, &directory, Mode::Create).unwrap();
+    let mut store = create(backend, &directory).unwrap();
     obeys_the_contract(store.as_mut());
     drop(store);
     assert_eq!(detect(&directory), Some(backend));
-    let store = open(backend, &directory, Mode::Read).unwrap();
+    let store = read(backend, &directory).unwrap();
     assert_eq!(all(store.as_ref(), &PDUID_PDU, b"a"), [pair(b"a", b"new")]);
     assert_eq!(all(store.as_ref(), &USERROOMID_JOINED, &[]).len(), 2500);
 
     drop(store);
 
-    let mut store = open(backend, &directory, Mode::Write).unwrap();
+    let mut store = change(backend, &directory).unwrap();
     commits(store.as_mut());
-    let second = open(backend, &directory, Mode::Write).err().unwrap();
+    let second = change(backend, &directory).err().unwrap();
     assert!(matches!(second, KvError::InUse { .. }), "{second}");
     // As after a kill: without `finish`.
     drop(store);
-    let store = open(backend, &directory, Mode::Read).unwrap();
+    let store = read(backend, &directory).unwrap();
     assert_eq!(all(store.as_ref(), &PDUID_PDU, b"a"), []);
     assert_eq!(all(store.as_ref(), &PDUID_PDU, b"c"), [pair(b"c", b"3")]);
     drop(store);
 
-    let again = open(backend, &directory, Mode::Create).err().unwrap();
+    let again = create(backend, &directory).err().unwrap();
     assert!(again.to_string().contains("already"), "{again}");
 }
 
@@ -127,14 +130,14 @@ fn engine_obeys_the_contract(backend: Backend) {
 #[test]
 fn a_sqlite_database_that_another_has_open_is_not_written() {
     let scratch = tempfile::tempdir().unwrap();
-    open(Backend::Sqlite, scratch.path(), Mode::Create).unwrap().finish().unwrap();
+    create(Backend::Sqlite, scratch.path()).unwrap().finish().unwrap();
     let conduit = rusqlite::Connection::open(scratch.path().join("conduit.db")).unwrap();
     let rows = || conduit.query_row("SELECT count(*) FROM pduid_pdu", [], |row| row.get(0));
     assert_eq!(rows(), Ok(0));
-    let refused = open(Backend::Sqlite, scratch.path(), Mode::Write).err().unwrap();
+    let refused = change(Backend::Sqlite, scratch.path()).err().unwrap();
     assert!(matches!(refused, KvError::InUse { .. }), "{refused}");
     drop(conduit);
-    let mut store = open(Backend::Sqlite, scratch.path(), Mode::Write).unwrap();
+    let mut store = change(Backend::Sqlite, scratch.path()).unwrap();
     store.commit([((PDUID_PDU.tree(), b"a".to_vec()), Some(b"1".to_vec()))].into()).unwrap();
     let conduit = rusqlite::Connection::open(scratch.path().join("conduit.db")).unwrap();
     conduit.query_row("SELECT count(*) FROM pduid_pdu", [], |_| Ok(())).unwrap_err();
@@ -153,30 +156,30 @@ fn sqlite_obeys_the_contract() {
 #[test]
 fn a_sqlite_database_that_another_process_has_open_is_in_use() {
     let scratch = tempfile::tempdir().unwrap();
-    open(Backend::Sqlite, scratch.path(), Mode::Create).unwrap().finish().unwrap();
+    create(Backend::Sqlite, scratch.path()).unwrap().finish().unwrap();
     let conduit = Other::reading(&scratch.path().join("conduit.db"));
-    let error = open(Backend::Sqlite, scratch.path(), Mode::Read).err().unwrap();
+    let error = read(Backend::Sqlite, scratch.path()).err().unwrap();
     assert!(matches!(error, KvError::InUse { .. }), "{error}");
     drop(conduit);
-    open(Backend::Sqlite, scratch.path(), Mode::Read).unwrap();
+    read(Backend::Sqlite, scratch.path()).unwrap();
 }
 
 #[test]
 fn the_wrong_engine_and_no_database_are_named() {
     let scratch = tempfile::tempdir().unwrap();
-    let error = |backend| match open(backend, scratch.path(), Mode::Read) {
+    let error = |backend| match read(backend, scratch.path()) {
         Err(KvError::Open { reason, .. }) => reason,
         _ => panic!("opened"),
     };
     assert!(error(Backend::Rocksdb).contains("no Conduit database"));
-    open(Backend::Sqlite, scratch.path(), Mode::Create).unwrap().finish().unwrap();
+    create(Backend::Sqlite, scratch.path()).unwrap().finish().unwrap();
     assert!(error(Backend::Rocksdb).contains("--backend sqlite"));
 }
 
 #[test]
 fn rocksdb_is_the_version_that_conduit_links() {
     let scratch = tempfile::tempdir().unwrap();
-    open(Backend::Rocksdb, scratch.path(), Mode::Create).unwrap().finish().unwrap();
+    create(Backend::Rocksdb, scratch.path()).unwrap().finish().unwrap();
     let options = std::fs::read_dir(scratch.path())
         .unwrap()
         .map(|entry| entry.unwrap().path())

@@ -1,5 +1,5 @@
 use super::*;
-use crate::conduit::store::{KvStore as _, memory::MemoryStore};
+use crate::conduit::store::{KvRead as _, memory::MemoryStore};
 
 /// What a bridge's generator writes, with a comment, words of YAML 1.1 and keys that ruma doesn't know.
 const IRC: &str = "\

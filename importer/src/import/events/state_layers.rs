@@ -11,7 +11,7 @@ use crate::{
             state_diff::{CompressedEvent, StateDiff},
             trees,
         },
-        store::{KvError, KvStore},
+        store::{KvError, KvRead},
     },
     import::{ImportError, row_writer::Rows},
 };
@@ -43,7 +43,7 @@ impl State {
     /// A state that was stored before; `None` if it can't be read.
     pub(in crate::import) fn stored(
         hash: u64,
-        store: &dyn KvStore,
+        store: &dyn KvRead,
     ) -> Result<Option<Self>, KvError> {
         let tree = &trees::SHORTSTATEHASH_STATEDIFF;
         let mut layers = Vec::new();
@@ -185,7 +185,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{conduit::store::memory::MemoryStore, import::row_writer::START};
+    use crate::{
+        conduit::store::{KvLoad as _, memory::MemoryStore},
+        import::row_writer::START,
+    };
 
     /// Expands a stored state by Conduit's rule, and says how many rows that took.
     fn expand(store: &MemoryStore, hash: u64) -> (BTreeSet<CompressedEvent>, usize) {

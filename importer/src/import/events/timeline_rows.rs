@@ -179,7 +179,7 @@ mod tests {
     use ruma::user_id;
 
     use super::*;
-    use crate::conduit::store::{KvStore as _, memory::MemoryStore};
+    use crate::conduit::store::{KvRead as _, memory::MemoryStore};
 
     fn replaced() -> Replaced {
         Replaced { content: r#"{"name":"Old"}"#.into(), sender: "@bob:other.test".into() }

@@ -13,13 +13,13 @@ use crate::{
             shapes::{RoomEvent, StateKey},
             trees::{self, Tree},
         },
-        store::KvStore,
+        store::KvRead,
     },
     import::events::state_layers::State,
 };
 
 /// A store to look rows up in.
-pub(super) struct Lookup<'a>(pub(super) &'a dyn KvStore);
+pub(super) struct Lookup<'a>(pub(super) &'a dyn KvRead);
 
 impl Lookup<'_> {
     pub(super) fn number(&self, tree: &'static Tree, key: &[u8]) -> Result<Option<u64>, PastError> {

@@ -14,7 +14,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
 use super::{
-    Found, KvStore, Skipped, VerifyError, codes, json, push_rules, users::KnownAccountData,
+    Found, KvRead, Skipped, VerifyError, codes, json, push_rules, users::KnownAccountData,
 };
 use crate::{
     conduit::members::Members, dump::format::DumpUser, tally::Kind,
@@ -22,7 +22,7 @@ use crate::{
 };
 
 pub(super) fn compare(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     user: &DumpUser,
     skipped: &Skipped<'_>,
     known: &mut KnownAccountData,

@@ -7,7 +7,7 @@ use ruma::api::appservice::{Namespace, Registration};
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
 
-use super::{Found, KvStore, Skipped, VerifyError, codes};
+use super::{Found, KvRead, Skipped, VerifyError, codes};
 use crate::{
     conduit::schema::{shapes::User, trees},
     dump::format::DumpAppservice,
@@ -16,7 +16,7 @@ use crate::{
 };
 
 pub(super) fn compare(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     appservices: &[DumpAppservice],
     server_name: &str,
     skipped: &Skipped<'_>,

@@ -1,6 +1,6 @@
 //! Aliases of a room, and its place in the directory.
 
-use super::{Found, KvStore, Skipped, VerifyError, codes};
+use super::{Found, KvRead, Skipped, VerifyError, codes};
 use crate::{
     conduit::schema::{
         shapes::{AliasLocalpart, Room},
@@ -12,7 +12,7 @@ use crate::{
 };
 
 pub(super) fn compare(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     head: &DumpRoom,
     skipped: &Skipped<'_>,
     found: &mut Found,

@@ -8,7 +8,7 @@ use ruma::{OwnedOneTimeKeyId, OwnedUserId, encryption::CrossSigningKey};
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 
-use super::{Found, KvStore, VerifyError, codes, json::Json, signatures::Signatures};
+use super::{Found, KvRead, VerifyError, codes, json::Json, signatures::Signatures};
 use crate::{
     conduit::{
         schema::{
@@ -29,7 +29,7 @@ use crate::{
 type Named = BTreeMap<String, Json>;
 
 pub(super) fn compare(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     user: &DumpUser,
     messages: MessageReader,
     signatures: &mut Signatures,
@@ -46,7 +46,7 @@ pub(super) fn compare(
 
 /// Compares device keys and cross-signing keys with the pointers to them; whether there are any.
 fn keys(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     user: &DumpUser,
     devices: &[&DumpDevice],
     signatures: &mut Signatures,
@@ -109,7 +109,7 @@ pub(super) fn cross_signing_key(key: &RawValue, owner: &str) -> Option<(String, 
 }
 
 fn one_time_keys(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     user: &DumpUser,
     devices: &[&DumpDevice],
     found: &mut Found,
@@ -134,7 +134,7 @@ fn one_time_keys(
 
 /// Compares the messages of each device, in order.
 fn to_device(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     user: &DumpUser,
     devices: &[&DumpDevice],
     messages: MessageReader,
@@ -212,7 +212,7 @@ fn to_device_message(message: &RawValue) -> Option<String> {
 
 /// Other servers must never see the version of a device list go back.
 fn device_list(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     user: &DumpUser,
     has_devices: bool,
     found: &mut Found,
@@ -236,7 +236,7 @@ fn device_list(
 
 /// The user's own devices must be notified to fetch the user's keys again.
 fn key_change(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     user: &str,
     has_keys: bool,
     found: &mut Found,
@@ -257,7 +257,7 @@ fn key_change(
 
 /// In an encrypted room, members are notified of a key change of each joined user, and of no other.
 pub(super) fn room_key_changes(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     room: &str,
     encrypted: bool,
     found: &mut Found,
@@ -298,7 +298,7 @@ pub(super) fn room_key_changes(
 
 /// All rows of a user in a tree whose keys begin with the user.
 fn named(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     tree: &'static Tree,
     user: &str,
     name: impl Fn(&Fields<'_>) -> String,

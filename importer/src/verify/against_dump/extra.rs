@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Found, KvStore, VerifyError, codes};
+use super::{Found, KvRead, VerifyError, codes};
 use crate::{
     conduit::schema::{shapes::AliasLocalpart, trees},
     hash::hash,
@@ -38,7 +38,7 @@ impl Seen {
     /// are compared with each room.
     pub(super) fn extra(
         &self,
-        store: &dyn KvStore,
+        store: &dyn KvRead,
         server_name: &str,
         found: &mut Found,
     ) -> Result<(), VerifyError> {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ruma::OwnedRoomId;
 use serde_json::Value;
 
-use super::{Found, KvStore, VerifyError, codes, json};
+use super::{Found, KvRead, VerifyError, codes, json};
 use crate::{
     conduit::schema::{
         shapes::{Backup, BackupSession},
@@ -16,7 +16,7 @@ use crate::{
 };
 
 pub(super) fn compare(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     user: &DumpUser,
     found: &mut Found,
 ) -> Result<(), VerifyError> {
@@ -66,7 +66,7 @@ pub(super) fn compare(
 /// Versions by their names in Conduit: as long as the newest, which keeps its name unless Conduit's next one, the
 /// counter, would sort before it.
 fn versions<'a>(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     user: &'a DumpUser,
 ) -> Result<BTreeMap<String, &'a DumpKeyBackup>, VerifyError> {
     let counter = store.get(&trees::GLOBAL, b"c")?.and_then(|c| c.try_into().ok());
@@ -92,7 +92,7 @@ fn versions<'a>(
 }
 
 fn sessions(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     user: &str,
     version: &str,
     backup: &DumpKeyBackup,

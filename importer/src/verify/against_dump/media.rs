@@ -13,7 +13,7 @@ use crate::{
             table::{Shape, Table},
             trees,
         },
-        store::KvStore,
+        store::KvRead,
     },
     dump::{DumpReader, MediaStore, format::DumpMedia},
     findings::{codes, collector::Found},
@@ -38,7 +38,7 @@ enum Expected {
 }
 
 pub(in crate::verify) fn compare(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     dump: &DumpReader,
     files: &MediaStore,
     skipped: &[Skip],
@@ -94,7 +94,7 @@ fn key(record: &DumpMedia) -> Vec<u8> {
 }
 
 struct Compare<'a> {
-    store: &'a dyn KvStore,
+    store: &'a dyn KvRead,
     skipped: &'a Skipped<'a>,
     server_name: &'a str,
     now: u64,
@@ -220,7 +220,7 @@ impl Compare<'_> {
 }
 
 fn extra<V: Shape>(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     seen: &BTreeSet<u64>,
     table: &'static Table<Media<'static>, V>,
     what: &str,

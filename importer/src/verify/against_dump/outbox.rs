@@ -6,7 +6,7 @@ use ruma::{CanonicalJsonObject, CanonicalJsonValue};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Found, KvStore, Skipped, VerifyError, codes};
+use super::{Found, KvRead, Skipped, VerifyError, codes};
 use crate::{
     conduit::schema::{
         shapes::{Event, Id, RoomServer},
@@ -31,7 +31,7 @@ enum Sent {
 }
 
 pub(super) fn compare(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     dump: &DumpReader,
     skipped: &Skipped<'_>,
     found: &mut Found,
@@ -89,7 +89,7 @@ struct Expected {
     sent: Option<Sent>,
 }
 
-fn expected(store: &dyn KvStore, item: &DumpOutgoing) -> Result<Expected, VerifyError> {
+fn expected(store: &dyn KvRead, item: &DumpOutgoing) -> Result<Expected, VerifyError> {
     Ok(match item {
         DumpOutgoing::ToDevice { server, content } => Expected {
             destination: server.to_string(),
@@ -137,7 +137,7 @@ fn message_id(content: &RawValue) -> String {
     serde_json::from_str::<Id>(content.get()).map(|id| id.message_id).unwrap_or_default()
 }
 
-fn pdu(store: &dyn KvStore, event_id: &str) -> Result<Option<Sent>, VerifyError> {
+fn pdu(store: &dyn KvRead, event_id: &str) -> Result<Option<Sent>, VerifyError> {
     Ok(get(store, &trees::EVENTID_PDUID, &Event { event: event_id })?.map(Sent::Pdu))
 }
 
@@ -148,7 +148,7 @@ fn edu(kind: &str, content: &CanonicalJsonObject) -> Sent {
 
 /// Takes what a queue holds from what should wait.
 fn stored(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     tree: &'static Tree,
     waiting: &mut Waiting,
 ) -> Result<(), VerifyError> {

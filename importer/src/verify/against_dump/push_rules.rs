@@ -3,7 +3,7 @@
 use ruma::push::Ruleset;
 use serde_json::{Value, json};
 
-use super::{Found, KvStore, VerifyError, codes};
+use super::{Found, KvRead, VerifyError, codes};
 use crate::{dump::format::DumpUser, verify::structure::users::account_data};
 
 /// The kinds of rules.
@@ -11,7 +11,7 @@ const KINDS: [&str; 5] = ["override", "content", "room", "sender", "underride"];
 
 /// The rules in the database are those of the dump that Conduit can read, in the same order, with the same actions.
 pub(super) fn compare(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     user: &DumpUser,
     found: &mut Found,
 ) -> Result<(), VerifyError> {

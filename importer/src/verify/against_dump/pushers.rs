@@ -7,7 +7,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::Value;
 
 use super::{
-    Found, KvStore, Skipped, VerifyError, codes,
+    Found, KvRead, Skipped, VerifyError, codes,
     json::{self, Json},
 };
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
 
 /// Pushers that Conduit would use; `rights`: whether the account may act.
 pub(super) fn compare(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     user: &DumpUser,
     rights: bool,
     found: &mut Found,
@@ -88,7 +88,7 @@ fn as_stored(pusher: &DumpPusher) -> String {
 
 /// Filters that Conduit can read.
 pub(super) fn compare_filters(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     user: &DumpUser,
     skipped: &Skipped<'_>,
     found: &mut Found,

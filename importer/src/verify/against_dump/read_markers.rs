@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ruma::EventId;
 use serde_json::Value as Json;
 
-use super::{Found, KvStore, VerifyError, codes};
+use super::{Found, KvRead, VerifyError, codes};
 use crate::{
     conduit::schema::{
         layout::Value,
@@ -65,7 +65,7 @@ impl Expected {
 }
 
 impl Reading {
-    pub(super) fn read(store: &dyn KvStore) -> Result<Self, VerifyError> {
+    pub(super) fn read(store: &dyn KvRead) -> Result<Self, VerifyError> {
         Ok(Self {
             begins: Begins::new(),
             public: Rows::read(store, &trees::READRECEIPTID_READRECEIPT, "receipt")?,
@@ -108,7 +108,7 @@ impl Reading {
     }
 
     /// What the dump has not.
-    pub(super) fn extra(self, store: &dyn KvStore, found: &mut Found) -> Result<(), VerifyError> {
+    pub(super) fn extra(self, store: &dyn KvRead, found: &mut Found) -> Result<(), VerifyError> {
         self.public.extra(store, found)?;
         self.private.extra(store, found)?;
         self.notifications.extra(store, found)?;
@@ -118,7 +118,7 @@ impl Reading {
 
 /// The receipts and unread counts that the dump has of one local user.
 pub(super) fn of_user(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     user: &DumpUser,
     begins: &Begins,
     found: &mut Found,
@@ -180,7 +180,7 @@ pub(super) fn of_user(
 impl OfRoom {
     /// The receipts of other servers' users in a room, and the count of its first event that should be in the database.
     pub(super) fn of(
-        store: &dyn KvStore,
+        store: &dyn KvRead,
         room: &str,
         first: Option<&str>,
         receipts: impl Iterator<Item = Result<DumpRemoteReceipt, crate::dump::ReadError>>,
@@ -214,7 +214,7 @@ impl OfRoom {
     }
 }
 
-fn is_joined(store: &dyn KvStore, room: &str, user: &str) -> Result<bool, VerifyError> {
+fn is_joined(store: &dyn KvRead, room: &str, user: &str) -> Result<bool, VerifyError> {
     let key = UserRoom { user, room };
     Ok(get(store, &trees::USERROOMID_JOINED, &key)?.is_some())
 }
@@ -236,7 +236,7 @@ struct Receipt<'a> {
 
 impl<'a> Receipt<'a> {
     fn new(
-        store: &dyn KvStore,
+        store: &dyn KvRead,
         (room, event): (&str, &'a EventId),
         thread: Option<&'a str>,
         ts: u64,
@@ -260,7 +260,7 @@ impl<'a> Receipt<'a> {
 }
 
 /// The count of an event in the timeline of a room.
-fn count(store: &dyn KvStore, room: &str, event: &str) -> Result<Option<u64>, VerifyError> {
+fn count(store: &dyn KvRead, room: &str, event: &str) -> Result<Option<u64>, VerifyError> {
     let short_room = get(store, &trees::ROOMID_SHORTROOMID, &Room { room })?;
     let id = get(store, &trees::EVENTID_PDUID, &Event { event })?;
     let of_room = short_room.zip(id).filter(|(room, id)| id.starts_with(room)).map(|(_, id)| id);
@@ -281,7 +281,7 @@ struct Rows {
 
 impl Rows {
     fn read(
-        store: &dyn KvStore,
+        store: &dyn KvRead,
         tree: &'static Tree,
         what: &'static str,
     ) -> Result<Self, VerifyError> {
@@ -311,7 +311,7 @@ impl Rows {
         }
     }
 
-    fn extra(self, store: &dyn KvStore, found: &mut Found) -> Result<(), VerifyError> {
+    fn extra(self, store: &dyn KvRead, found: &mut Found) -> Result<(), VerifyError> {
         if self.said.is_empty() {
             return Ok(());
         }
@@ -326,7 +326,7 @@ impl Rows {
 
 /// Calls `each` with room, user and value (a number or hash) of each row that has one.
 fn each(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     tree: &'static Tree,
     mut each: impl FnMut(&str, &str, u64),
 ) -> Result<(), VerifyError> {

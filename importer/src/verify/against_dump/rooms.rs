@@ -11,7 +11,7 @@ use ruma::{RoomVersionId, room_version_rules::RoomVersionRules};
 use serde_json::Value;
 
 use super::{
-    Found, KvStore, Skipped, VerifyError, codes, directory, encryption, extra::Seen, read_markers,
+    Found, KvRead, Skipped, VerifyError, codes, directory, encryption, extra::Seen, read_markers,
     states::States as DumpStates,
 };
 use crate::{
@@ -56,7 +56,7 @@ pub(super) struct Compared {
 
 /// Compares a room.
 pub(super) fn compare(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     mut reader: RoomReader,
     skipped: &Skipped<'_>,
     how: StateComparison,
@@ -127,7 +127,7 @@ fn rules(head: &DumpRoom) -> Option<RoomVersionRules> {
 
 /// A room under comparison.
 struct Room<'a> {
-    store: &'a dyn KvStore,
+    store: &'a dyn KvRead,
     skipped: &'a Skipped<'a>,
     head: &'a DumpRoom,
     rules: Option<RoomVersionRules>,
@@ -326,7 +326,7 @@ fn plain(json: &[u8]) -> (Object<'_>, Option<Canonical<'_>>) {
 }
 
 /// Those of the dump that are in the timeline; if none is, Conduit goes on from another event.
-fn extremities(store: &dyn KvStore, head: &DumpRoom, found: &mut Found) -> Result<(), VerifyError> {
+fn extremities(store: &dyn KvRead, head: &DumpRoom, found: &mut Found) -> Result<(), VerifyError> {
     let room = head.room_id.as_str();
     let mut expected = BTreeSet::new();
     for event in &head.forward_extremities {

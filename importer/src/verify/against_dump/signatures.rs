@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ruma::OwnedUserId;
 use serde_json::Value;
 
-use super::{Found, KvStore, VerifyError, codes, encryption::cross_signing_key};
+use super::{Found, KvRead, VerifyError, codes, encryption::cross_signing_key};
 use crate::{
     conduit::schema::{
         shapes::User,
@@ -103,7 +103,7 @@ impl Signatures {
     /// Compares signatures, and looks for rows of users that the dump does not have.
     pub(super) fn finish(
         mut self,
-        store: &dyn KvStore,
+        store: &dyn KvRead,
         users: &BTreeSet<String>,
         server_name: &str,
         found: &mut Found,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Found, KvStore, Skipped, VerifyError, codes};
+use super::{Found, KvRead, Skipped, VerifyError, codes};
 use crate::{
     conduit::schema::{
         layout::Part,
@@ -30,7 +30,7 @@ struct Difference {
 
 /// The states of one dumped room, and their counterparts in the database.
 pub(super) struct States<'a> {
-    store: &'a dyn KvStore,
+    store: &'a dyn KvRead,
     room: String,
     how: StateComparison,
     differences: BTreeMap<u64, Difference>,
@@ -61,7 +61,7 @@ impl Unknown {
 
 impl<'a> States<'a> {
     pub(super) fn read(
-        store: &'a dyn KvStore,
+        store: &'a dyn KvRead,
         how: StateComparison,
         room: &mut RoomReader,
     ) -> Result<Self, VerifyError> {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
 
-use super::{Found, KvStore, Skipped, VerifyError, account_data, codes, pushers};
+use super::{Found, KvRead, Skipped, VerifyError, account_data, codes, pushers};
 use crate::{
     conduit::schema::{
         shapes::{User, UserDevice},
@@ -39,7 +39,7 @@ impl KnownAccountData {
 }
 
 pub(super) fn compare(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     user: &DumpUser,
     skipped: &Skipped<'_>,
     known: &mut KnownAccountData,
@@ -91,7 +91,7 @@ pub(super) fn compare(
 }
 
 fn devices(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     user: &DumpUser,
     rights: bool,
     found: &mut Found,
@@ -137,7 +137,7 @@ fn devices(
 
 /// Local users of the database that the dump does not have, other than those that only a room's state knows.
 pub(super) fn extra(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     users: &BTreeSet<String>,
     server_name: &str,
     found: &mut Found,
@@ -155,7 +155,7 @@ pub(super) fn extra(
 
 /// Account data of the dump's users that the dump does not have. Push rules are compared with each user.
 pub(super) fn extra_account_data(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     users: &BTreeSet<String>,
     known: &KnownAccountData,
     found: &mut Found,

@@ -3,14 +3,14 @@
 use crate::{
     conduit::{
         schema::{shapes::AliasLocalpart, trees},
-        store::KvStore,
+        store::KvRead,
     },
     findings::{codes, collector::Found},
     verify::{VerifyError, tools::lookup::get},
 };
 
 pub(in crate::verify) fn check(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     server_name: &str,
     found: &mut Found,
 ) -> Result<(), VerifyError> {

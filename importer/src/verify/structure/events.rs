@@ -24,7 +24,7 @@ use crate::{
             layout::Part as Field,
             trees::{self, Tree},
         },
-        store::KvStore,
+        store::KvRead,
     },
     findings::{codes, collector::Found},
     hash::hash,
@@ -60,7 +60,7 @@ struct OwnKey {
 }
 
 impl<'a> Own<'a> {
-    pub(in crate::verify) fn read(store: &dyn KvStore, name: &'a str) -> Result<Self, VerifyError> {
+    pub(in crate::verify) fn read(store: &dyn KvRead, name: &'a str) -> Result<Self, VerifyError> {
         let key = public_key(store)?.map(|(id, public)| {
             let verifying = public.as_slice().try_into().ok();
             let verifying = verifying.and_then(|key| VerifyingKey::from_bytes(key).ok());
@@ -110,7 +110,7 @@ impl Rules {
 /// The versions of rooms whose present state names their create event, as it should. What the events themselves say is known
 /// when all have been read.
 pub(in crate::verify) fn likely_versions<'a>(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     rooms: impl Iterator<Item = &'a String>,
 ) -> Result<Versions, VerifyError> {
     let key = states::short_key(store, "m.room.create", "")?;
@@ -132,7 +132,7 @@ fn version(row: &[u8]) -> Option<(String, RoomVersionId)> {
 }
 
 /// The row of an event, in a timeline or outside.
-fn event_of(store: &dyn KvStore, short: u64) -> Result<Option<Vec<u8>>, VerifyError> {
+fn event_of(store: &dyn KvRead, short: u64) -> Result<Option<Vec<u8>>, VerifyError> {
     let Some(id) = store.get(&trees::SHORTEVENTID_EVENTID, &short.to_be_bytes())? else {
         return Ok(None);
     };
@@ -178,7 +178,7 @@ pub(in crate::verify) struct Seen {
 
 impl Seen {
     /// Space for all events of a database.
-    pub(in crate::verify) fn for_all(store: &dyn KvStore) -> Result<Self, VerifyError> {
+    pub(in crate::verify) fn for_all(store: &dyn KvRead) -> Result<Self, VerifyError> {
         let number =
             store.rows(&trees::PDUID_PDU)?.saturating_add(store.rows(&trees::EVENTID_OUTLIERPDU)?);
         Ok(Self { events: Events::of(number), ..Self::default() })
@@ -243,7 +243,7 @@ impl Seen {
     /// another room (src/service/rooms/auth_chain/mod.rs:135-140).
     pub(in crate::verify) fn finish(
         mut self,
-        store: &dyn KvStore,
+        store: &dyn KvRead,
         rules: &Rules,
         found: &mut Found,
     ) -> Result<Events, VerifyError> {
@@ -259,7 +259,7 @@ impl Seen {
         let tree = &trees::SHORTEVENTID_EVENTID;
         let known = &events;
         let mut by_short = Vec::new();
-        let of_part = |store: &dyn KvStore, part: &Part| {
+        let of_part = |store: &dyn KvRead, part: &Part| {
             let mut by_short = Vec::new();
             part.each(store, |short, id| {
                 if let (Ok(short), Ok(id)) = (short.try_into(), std::str::from_utf8(id)) {
@@ -312,7 +312,7 @@ fn parse(row: &[u8], rules: &Rules, own: &Own<'_>, found: &mut Found) -> Option<
 
 /// Names the auth events that are missing or of another room.
 fn auth_events(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     rules: &Rules,
     events: &Events,
     found: &mut Found,
@@ -337,7 +337,7 @@ fn auth_events(
             }
         }
     };
-    let of_part = |store: &dyn KvStore, part: &Part| {
+    let of_part = |store: &dyn KvRead, part: &Part| {
         let mut found = Found::default();
         part.each(store, |_, row| {
             of_row(row, &mut found);
@@ -355,7 +355,7 @@ fn auth_events(
 
 /// Names the events whose places don't agree.
 pub(in crate::verify) fn places_one_by_one(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     found: &mut Found,
 ) -> Result<(), VerifyError> {
     let mut seen = BTreeSet::new();
@@ -381,7 +381,7 @@ pub(in crate::verify) fn places_one_by_one(
 
 /// Finds the short id of timeline events, and the state before them.
 pub(in crate::verify) struct Places<'a> {
-    store: &'a dyn KvStore,
+    store: &'a dyn KvRead,
     ids: Cursor<'a>,
     states: Cursor<'a>,
     /// The short id that was found last.
@@ -389,7 +389,7 @@ pub(in crate::verify) struct Places<'a> {
 }
 
 impl<'a> Places<'a> {
-    pub(in crate::verify) fn new(store: &'a dyn KvStore) -> Self {
+    pub(in crate::verify) fn new(store: &'a dyn KvRead) -> Self {
         Self {
             store,
             ids: Cursor::new(store, &trees::SHORTEVENTID_EVENTID),
@@ -453,7 +453,7 @@ pub(in crate::verify) fn has_hash(
 
 /// The value of a key of texts.
 pub(in crate::verify) fn value_of(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     tree: &'static Tree,
     key: &[Field<'_>],
 ) -> Result<Option<Vec<u8>>, VerifyError> {

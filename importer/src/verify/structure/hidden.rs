@@ -10,7 +10,7 @@ use super::{events::value_of, states};
 use crate::{
     conduit::{
         schema::{layout::Part as Field, trees},
-        store::KvStore,
+        store::KvRead,
     },
     findings::{codes, collector::Found},
     verify::{
@@ -32,12 +32,12 @@ enum Sight {
 }
 
 pub(in crate::verify) fn check(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     server_name: &str,
     since: SinceImport,
     found: &mut Found,
 ) -> Result<(), VerifyError> {
-    let of_part = |store: &dyn KvStore, part: Part| {
+    let of_part = |store: &dyn KvRead, part: Part| {
         let mut found = Found::default();
         let mut sights =
             Sights { store, server_name, layers: Layers::new(store), known: BTreeMap::new() };
@@ -52,7 +52,7 @@ pub(in crate::verify) fn check(
 
 /// What states let people see, as far as it was asked for.
 struct Sights<'a> {
-    store: &'a dyn KvStore,
+    store: &'a dyn KvRead,
     server_name: &'a str,
     layers: Layers<'a>,
     known: BTreeMap<u64, Sight>,
@@ -99,7 +99,7 @@ impl Sights<'_> {
 }
 
 fn sight(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     server_name: &str,
     state: u64,
     layers: &mut Layers<'_>,
@@ -148,12 +148,12 @@ struct Content {
 }
 
 /// The membership that an event sets.
-fn event_of(store: &dyn KvStore, short: u64) -> Result<Option<String>, VerifyError> {
+fn event_of(store: &dyn KvRead, short: u64) -> Result<Option<String>, VerifyError> {
     Ok(event(store, short)?.and_then(|event| event.content.membership))
 }
 
 /// An event, wherever it is.
-fn event(store: &dyn KvStore, short: u64) -> Result<Option<Event>, VerifyError> {
+fn event(store: &dyn KvRead, short: u64) -> Result<Option<Event>, VerifyError> {
     let Some(id) = store.get(&trees::SHORTEVENTID_EVENTID, &short.to_be_bytes())? else {
         return Ok(None);
     };

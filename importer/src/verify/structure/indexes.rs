@@ -9,7 +9,7 @@ use crate::{
             layout::{Fields, Part, Value},
             trees::{self, DecodeError, Tree},
         },
-        store::KvStore,
+        store::KvRead,
     },
     findings::{codes, collector::Found},
     hash::hash,
@@ -208,7 +208,7 @@ const SHORT_IDS: [(&Tree, &str); 2] = [
 
 /// Compares all pairs by their sums, and checks that no short id is 0 or names two things.
 pub(in crate::verify) fn check(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     sums: &BTreeMap<&'static Tree, Sums>,
     found: &mut Found,
 ) -> Result<(), VerifyError> {
@@ -232,7 +232,7 @@ pub(in crate::verify) fn check(
 
 /// Names the short ids that are 0 or name two things.
 fn short_ids(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     tree: &'static Tree,
     name: &str,
     found: &mut Found,
@@ -252,7 +252,7 @@ fn short_ids(
 
 /// Names the rows of one direction that the other tree does not have.
 fn one_by_one(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     (tree, other, expected): Pair,
     found: &mut Found,
 ) -> Result<(), VerifyError> {

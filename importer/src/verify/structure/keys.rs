@@ -7,7 +7,7 @@ use crate::{
             table::Table,
             trees,
         },
-        store::KvStore,
+        store::KvRead,
     },
     findings::{codes, collector::Found},
     verify::{VerifyError, tools::lookup::get},
@@ -18,7 +18,7 @@ static POINTERS: [&Table<User<'static>, UserKey<'static>>; 3] =
     [&trees::USERID_MASTERKEYID, &trees::USERID_SELFSIGNINGKEYID, &trees::USERID_USERSIGNINGKEYID];
 
 pub(in crate::verify) fn check(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     server_name: &str,
     found: &mut Found,
 ) -> Result<(), VerifyError> {

@@ -7,7 +7,7 @@ use crate::{
             shapes::{ContentMedia, File, Media, ServerLocalpartMedia},
             trees,
         },
-        store::KvStore,
+        store::KvRead,
     },
     findings::{codes, collector::Found},
     verify::{VerifyError, tools::lookup::get},
@@ -16,7 +16,7 @@ use crate::{
 /// Seconds of the year 5138; a time above is in milliseconds, of which Conduit makes a huge age.
 const LATEST_SECONDS: u64 = 100_000_000_000;
 
-pub(in crate::verify) fn check(store: &dyn KvStore, found: &mut Found) -> Result<(), VerifyError> {
+pub(in crate::verify) fn check(store: &dyn KvRead, found: &mut Found) -> Result<(), VerifyError> {
     for row in store.scan(&trees::SERVERNAMEMEDIAID_METADATA, &[])? {
         let (key, value) = row?;
         let tree = &trees::SERVERNAMEMEDIAID_METADATA;
@@ -61,7 +61,7 @@ pub(in crate::verify) fn check(store: &dyn KvStore, found: &mut Found) -> Result
 }
 
 /// The two rows of an uploader name each other.
-fn uploaders(store: &dyn KvStore, found: &mut Found) -> Result<(), VerifyError> {
+fn uploaders(store: &dyn KvRead, found: &mut Found) -> Result<(), VerifyError> {
     let (by_id, by_user) =
         (&trees::SERVERNAMEMEDIAID_USERLOCALPART, &trees::SERVERNAME_USERLOCALPART_MEDIAID);
     for row in store.scan(by_id, &[])? {

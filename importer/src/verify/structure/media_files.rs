@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use crate::{
-    conduit::{schema::trees, store::KvStore},
+    conduit::{schema::trees, store::KvRead},
     counted::count,
     findings::{codes, codes::Code, collector::Found},
     fs::{ContentDirectory, ContentHash, files_below, hash},
@@ -21,7 +21,7 @@ struct Named {
 }
 
 pub(in crate::verify) fn check(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     directory: &ContentDirectory,
     progress: Progress,
     found: &mut Found,
@@ -83,7 +83,7 @@ fn fault(directory: &ContentDirectory, named: &Named) -> Option<(ContentHash, Co
 }
 
 fn without_row(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     directory: &ContentDirectory,
     found: &mut Found,
 ) -> Result<(), VerifyError> {

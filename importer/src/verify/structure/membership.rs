@@ -16,7 +16,7 @@ use crate::{
             layout::Part as Field,
             trees::{self, Tree},
         },
-        store::KvStore,
+        store::KvRead,
     },
     counted::counted,
     findings::{codes, collector::Found},
@@ -40,7 +40,7 @@ const ROWS: [(&str, &Tree); 4] = [
 
 /// A room and who is in it.
 struct Room<'a> {
-    store: &'a dyn KvStore,
+    store: &'a dyn KvRead,
     server_name: &'a str,
     id: &'a str,
     /// Memberships by the current state.
@@ -50,7 +50,7 @@ struct Room<'a> {
 }
 
 pub(in crate::verify) fn check(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     context: &Context<'_>,
     id: &str,
     state: &State,
@@ -92,10 +92,10 @@ pub(in crate::verify) fn check(
 /// Joined rows of rooms that Conduit has no number for: every idle sync of such a user fails
 /// (src/database/key_value/globals.rs:83-91).
 pub(in crate::verify) fn check_rooms_exist(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     found: &mut Found,
 ) -> Result<(), VerifyError> {
-    let of_row = |store: &dyn KvStore, key: &[u8], found: &mut Found| {
+    let of_row = |store: &dyn KvRead, key: &[u8], found: &mut Found| {
         let Ok(fields) = trees::ROOMUSERID_JOINED.decode_key(key) else { return Ok(()) };
         let (room, user) = (fields.text("room"), fields.text("user"));
         if value_of(store, &trees::ROOMID_SHORTROOMID, &[Field::Text(room)])?.is_none() {
@@ -109,7 +109,7 @@ pub(in crate::verify) fn check_rooms_exist(
         }
         Ok(())
     };
-    let of_part = |store: &dyn KvStore, part: Part| {
+    let of_part = |store: &dyn KvRead, part: Part| {
         let mut found = Found::default();
         part.each(store, |key, _| of_row(store, key, &mut found))?;
         Ok(found)

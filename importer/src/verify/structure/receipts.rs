@@ -15,7 +15,7 @@ use ruma::{
 use crate::{
     conduit::{
         schema::{layout::Value, trees},
-        store::KvStore,
+        store::KvRead,
     },
     findings::{codes, collector::Found},
     verify::VerifyError,
@@ -41,7 +41,7 @@ fn is_of(receipt: &ReceiptEventContent, user: &str) -> bool {
     users.len() == 1 && users.keys().all(|id| id == user)
 }
 
-pub(in crate::verify) fn check(store: &dyn KvStore, found: &mut Found) -> Result<(), VerifyError> {
+pub(in crate::verify) fn check(store: &dyn KvRead, found: &mut Found) -> Result<(), VerifyError> {
     let mut room = String::new();
     let mut users = BTreeSet::new();
     for row in store.scan(&trees::READRECEIPTID_READRECEIPT, &[])? {
@@ -68,7 +68,7 @@ pub(in crate::verify) fn check(store: &dyn KvStore, found: &mut Found) -> Result
     unread(store, found)
 }
 
-fn unread(store: &dyn KvStore, found: &mut Found) -> Result<(), VerifyError> {
+fn unread(store: &dyn KvRead, found: &mut Found) -> Result<(), VerifyError> {
     for tree in
         [trees::USERROOMID_NOTIFICATIONCOUNT.tree(), trees::USERROOMID_HIGHLIGHTCOUNT.tree()]
     {

@@ -4,14 +4,14 @@ use super::{Context, events::Events, membership, states};
 use crate::{
     conduit::{
         schema::{layout::Part, trees},
-        store::KvStore,
+        store::KvRead,
     },
     findings::{codes, collector::Found},
     verify::{VerifyError, tools::parts},
 };
 
 pub(in crate::verify) fn check(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     context: &Context<'_>,
     found: &mut Found,
 ) -> Result<(), VerifyError> {
@@ -20,7 +20,7 @@ pub(in crate::verify) fn check(
         let (room, _) = row?;
         rooms.push(String::from_utf8_lossy(&room).into_owned());
     }
-    let of_room = |store: &dyn KvStore, name: &String| {
+    let of_room = |store: &dyn KvRead, name: &String| {
         let mut found = Found::default();
         room(store, name, context, &mut found)?;
         Ok(found)
@@ -41,7 +41,7 @@ pub(in crate::verify) fn check(
 }
 
 fn room(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     room: &str,
     context: &Context<'_>,
     found: &mut Found,
@@ -59,7 +59,7 @@ fn room(
 }
 
 fn leaves(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     room: &str,
     events: &Events,
     found: &mut Found,

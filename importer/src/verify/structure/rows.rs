@@ -10,7 +10,7 @@ use crate::{
             layout::{Fields, Part, Value},
             trees::{self, DecodeError, Tree},
         },
-        store::KvStore,
+        store::KvRead,
     },
     findings::{codes, collector::Found},
     verify::{VerifyError, tools::since_import::SinceImport},
@@ -40,7 +40,7 @@ pub(in crate::verify) struct Trees {
 
 /// Checks the trees that there are and the rows of `global`. Returns the counter, 0 if there is none.
 pub(in crate::verify) fn check(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     since: SinceImport,
     found: &mut Found,
 ) -> Result<u64, VerifyError> {
@@ -122,7 +122,7 @@ pub(in crate::verify) fn largest_of(fields: &Fields<'_>) -> u64 {
 }
 
 /// The counter; 0 if there is none.
-fn global(store: &dyn KvStore, found: &mut Found) -> Result<u64, VerifyError> {
+fn global(store: &dyn KvRead, found: &mut Found) -> Result<u64, VerifyError> {
     let number = |key: &[u8]| -> Result<Option<u64>, VerifyError> {
         let value = store.get(&trees::GLOBAL, key)?;
         Ok(value.and_then(|value| value.try_into().ok()).map(u64::from_be_bytes))
@@ -142,7 +142,7 @@ fn global(store: &dyn KvStore, found: &mut Found) -> Result<u64, VerifyError> {
 
 /// The server's key id and public key.
 pub(in crate::verify) fn public_key(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
 ) -> Result<Option<(String, Vec<u8>)>, VerifyError> {
     let Some(value) = store.get(&trees::GLOBAL, b"keypair")? else { return Ok(None) };
     let mut parts = value.splitn(2, |byte| *byte == 0xff);
@@ -153,7 +153,7 @@ pub(in crate::verify) fn public_key(
 }
 
 pub(in crate::verify) fn admin_room(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     server_name: &str,
     found: &mut Found,
 ) -> Result<(), VerifyError> {

@@ -9,7 +9,7 @@ use crate::{
             layout::Part,
             trees::{self, Tree},
         },
-        store::KvStore,
+        store::KvRead,
     },
     findings::{codes, collector::Found},
     verify::{
@@ -34,7 +34,7 @@ struct Known {
 }
 
 pub(in crate::verify) fn check(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     events: &Events,
     found: &mut Found,
 ) -> Result<(), VerifyError> {
@@ -81,7 +81,7 @@ pub(in crate::verify) fn check(
 
 /// Whether a row holds the state of an event outside the timelines.
 fn is_outside(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     tree: &Tree,
     key: &[u8],
     ids: &mut Cursor<'_>,
@@ -95,7 +95,7 @@ fn is_outside(
 /// Each difference by itself: its parent is there, its entries resolve to the events they say, all of one room, one event
 /// a key. In order.
 fn differences(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     events: &Events,
     found: &mut Found,
 ) -> Result<Vec<Known>, VerifyError> {
@@ -169,12 +169,12 @@ fn differences(
 }
 
 /// Whether a short id is an event's.
-fn is_named(store: &dyn KvStore, short: u64) -> Result<bool, VerifyError> {
+fn is_named(store: &dyn KvRead, short: u64) -> Result<bool, VerifyError> {
     Ok(store.get(&trees::SHORTEVENTID_EVENTID, &short.to_be_bytes())?.is_some())
 }
 
 /// Hashes of types and state keys by their short ids.
-fn keys(store: &dyn KvStore) -> Result<BTreeMap<u64, u64>, VerifyError> {
+fn keys(store: &dyn KvRead) -> Result<BTreeMap<u64, u64>, VerifyError> {
     let mut keys = BTreeMap::new();
     let tree = &trees::SHORTSTATEKEY_STATEKEY;
     for row in store.scan(tree, &[])? {
@@ -190,7 +190,7 @@ fn keys(store: &dyn KvStore) -> Result<BTreeMap<u64, u64>, VerifyError> {
 
 /// What is wrong with an entry.
 fn problem(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     key: u64,
     event: u64,
     events: &Events,
@@ -209,7 +209,7 @@ fn problem(
 
 /// Type and state key of a short state key.
 pub(in crate::verify) fn key_name(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     state_key: u64,
 ) -> Result<Option<(String, String)>, VerifyError> {
     let tree = &trees::SHORTSTATEKEY_STATEKEY;
@@ -220,7 +220,7 @@ pub(in crate::verify) fn key_name(
 
 /// The short id of a type and state key.
 pub(in crate::verify) fn short_key(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     kind: &str,
     state_key: &str,
 ) -> Result<Option<u64>, VerifyError> {
@@ -230,7 +230,7 @@ pub(in crate::verify) fn short_key(
 
 /// The number at a key.
 pub(in crate::verify) fn number(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     tree: &'static Tree,
     key: &[u8],
 ) -> Result<Option<u64>, VerifyError> {
@@ -239,7 +239,7 @@ pub(in crate::verify) fn number(
 
 /// A room's current state; `None` if it does not expand.
 pub(in crate::verify) fn current(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     room: &str,
 ) -> Result<Option<state_layers::State>, VerifyError> {
     match number(store, &trees::ROOMID_SHORTSTATEHASH, room.as_bytes())? {
@@ -250,7 +250,7 @@ pub(in crate::verify) fn current(
 
 /// The event at a key of a room's current state.
 pub(in crate::verify) fn current_event(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     room: &str,
     kind: &str,
     state_key: &str,

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     conduit::{
         schema::{layout::Part as Field, trees},
-        store::KvStore,
+        store::KvRead,
     },
     counted::count,
     findings::{codes, collector::Found},
@@ -97,7 +97,7 @@ struct Last {
 
 /// Reads a part of the timelines.
 pub(in crate::verify) fn read(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     part: &Part,
     ground: &Ground<'_>,
     rules: &Rules,
@@ -292,7 +292,7 @@ impl Last {
 
 /// All timelines, put together from their parts.
 pub(in crate::verify) struct Timelines<'a> {
-    store: &'a dyn KvStore,
+    store: &'a dyn KvRead,
     rooms: &'a BTreeMap<u64, String>,
     layers: Layers<'a>,
     room: Option<Room<'a>>,
@@ -305,7 +305,7 @@ pub(in crate::verify) struct Timelines<'a> {
 
 impl<'a> Timelines<'a> {
     /// None yet; `rooms` are names by short ids.
-    pub(in crate::verify) fn new(store: &'a dyn KvStore, rooms: &'a BTreeMap<u64, String>) -> Self {
+    pub(in crate::verify) fn new(store: &'a dyn KvRead, rooms: &'a BTreeMap<u64, String>) -> Self {
         Self {
             store,
             rooms,
@@ -367,7 +367,7 @@ impl<'a> Timelines<'a> {
 }
 
 /// Names the events whose count another one has.
-fn counts_one_by_one(store: &dyn KvStore, found: &mut Found) -> Result<(), VerifyError> {
+fn counts_one_by_one(store: &dyn KvRead, found: &mut Found) -> Result<(), VerifyError> {
     let mut counts = Numbers::default();
     for row in store.scan(&trees::PDUID_PDU, &[])? {
         let (key, row) = row?;
@@ -394,7 +394,7 @@ struct Room<'a> {
 
 impl<'a> Room<'a> {
     fn new(
-        store: &dyn KvStore,
+        store: &dyn KvRead,
         name: &'a str,
         piece: Piece,
         found: &mut Found,
@@ -430,7 +430,7 @@ impl<'a> Room<'a> {
 
     /// Each predecessor is referenced unless it is an extremity, which must not be
     /// (src/service/rooms/event_handler/mod.rs:894-912).
-    fn references(mut self, store: &dyn KvStore, found: &mut Found) -> Result<(), VerifyError> {
+    fn references(mut self, store: &dyn KvRead, found: &mut Found) -> Result<(), VerifyError> {
         let prefix = trees::REFERENCEDEVENTS.key(&[Field::Text(self.name), Field::Text("$")]);
         let mut referenced = Vec::new();
         for row in store.scan(&trees::REFERENCEDEVENTS, &prefix)? {
@@ -469,7 +469,7 @@ impl<'a> Room<'a> {
 }
 
 /// The names of rooms by their short ids.
-pub(in crate::verify) fn rooms(store: &dyn KvStore) -> Result<BTreeMap<u64, String>, VerifyError> {
+pub(in crate::verify) fn rooms(store: &dyn KvRead) -> Result<BTreeMap<u64, String>, VerifyError> {
     let mut rooms = BTreeMap::new();
     for row in store.scan(&trees::ROOMID_SHORTROOMID, &[])? {
         let (key, value) = row?;
@@ -509,7 +509,7 @@ fn set_token(token: &mut Vec<u8>, short_room: u64, word: &str, pdu_id: &[u8]) {
 }
 
 /// Names the messages whose words are not in the search index, and counts the rows that belong to no message.
-fn words_one_by_one(store: &dyn KvStore, found: &mut Found) -> Result<(), VerifyError> {
+fn words_one_by_one(store: &dyn KvRead, found: &mut Found) -> Result<(), VerifyError> {
     let mut words: u64 = 0;
     for row in store.scan(&trees::PDUID_PDU, &[])? {
         let (key, value) = row?;
@@ -534,7 +534,7 @@ fn words_one_by_one(store: &dyn KvStore, found: &mut Found) -> Result<(), Verify
 
 /// How many words of a message are in the search index; all should be.
 fn in_index(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     short_room: u64,
     pdu_id: &[u8],
     links: &Links<'_>,
@@ -554,8 +554,8 @@ fn in_index(
 }
 
 /// Relations and threads name events that exist.
-fn relations(store: &dyn KvStore, counts: &Numbers, found: &mut Found) -> Result<(), VerifyError> {
-    let of_part = |store: &dyn KvStore, part: &Part| {
+fn relations(store: &dyn KvRead, counts: &Numbers, found: &mut Found) -> Result<(), VerifyError> {
+    let of_part = |store: &dyn KvRead, part: &Part| {
         let mut found = Found::default();
         part.each(store, |key, _| {
             let Ok(fields) = trees::TOFROM_RELATION.decode_key(key) else { return Ok(()) };

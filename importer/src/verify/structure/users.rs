@@ -12,7 +12,7 @@ use crate::{
             shapes::{AccountDataType, UserDevice},
             trees::{self, Tree},
         },
-        store::KvStore,
+        store::KvRead,
     },
     findings::{codes, collector::Found},
     verify::{VerifyError, tools::lookup::get},
@@ -27,7 +27,7 @@ struct AccountData<T> {
 }
 
 pub(in crate::verify) fn check(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     server_name: &str,
     found: &mut Found,
 ) -> Result<(), VerifyError> {
@@ -91,7 +91,7 @@ pub(in crate::verify) fn check(
     Ok(())
 }
 
-fn push_rules(store: &dyn KvStore, user: &str, found: &mut Found) -> Result<(), VerifyError> {
+fn push_rules(store: &dyn KvRead, user: &str, found: &mut Found) -> Result<(), VerifyError> {
     let parsed = account_data(store, "", user, "m.push_rules")?
         .map(|event| serde_json::from_slice::<AccountData<PushRulesEventContent>>(&event));
     match parsed {
@@ -104,7 +104,7 @@ fn push_rules(store: &dyn KvStore, user: &str, found: &mut Found) -> Result<(), 
 
 /// An account data event.
 pub(in crate::verify) fn account_data(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     room: &str,
     user: &str,
     kind: &str,

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::{
     conduit::{
         schema::trees::Tree,
-        store::{Entries, KvStore},
+        store::{Entries, KvRead},
     },
     verify::VerifyError,
 };
@@ -15,7 +15,7 @@ const NEAR: u64 = 1000;
 
 /// A tree, and the place of the last look.
 pub(in crate::verify) struct Cursor<'a> {
-    store: &'a dyn KvStore,
+    store: &'a dyn KvRead,
     tree: &'static Tree,
     rows: Option<Entries<'a>>,
     /// The next row.
@@ -24,7 +24,7 @@ pub(in crate::verify) struct Cursor<'a> {
 
 impl<'a> Cursor<'a> {
     /// A cursor that has not looked at anything.
-    pub(in crate::verify) fn new(store: &'a dyn KvStore, tree: &'static Tree) -> Self {
+    pub(in crate::verify) fn new(store: &'a dyn KvRead, tree: &'static Tree) -> Self {
         Self { store, tree, rows: None, next: None }
     }
 
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
     use crate::conduit::{
         schema::trees::SHORTEVENTID_SHORTSTATEHASH,
-        store::{Row, memory::MemoryStore},
+        store::{KvLoad as _, Row, memory::MemoryStore},
     };
 
     #[test]

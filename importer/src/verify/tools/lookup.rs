@@ -3,14 +3,14 @@
 use crate::{
     conduit::{
         schema::table::{Shape, Table},
-        store::{KvError, KvStore},
+        store::{KvError, KvRead},
     },
     verify::VerifyError,
 };
 
 /// The value of a row; `None` if there is none.
 pub(in crate::verify) fn get<K: Shape, V: Shape>(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     table: &'static Table<K, V>,
     key: &K::Row<'_>,
 ) -> Result<Option<Vec<u8>>, VerifyError> {

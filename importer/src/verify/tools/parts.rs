@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    conduit::{schema::trees::Tree, store::KvStore},
+    conduit::{schema::trees::Tree, store::KvRead},
     verify::VerifyError,
 };
 
@@ -26,7 +26,7 @@ pub(in crate::verify) struct Part {
 impl Part {
     /// All parts of a tree, in order.
     pub(in crate::verify) fn of(
-        store: &dyn KvStore,
+        store: &dyn KvRead,
         tree: &'static Tree,
     ) -> Result<Vec<Self>, VerifyError> {
         let mut parts = Vec::new();
@@ -42,7 +42,7 @@ impl Part {
     /// Gives each row to `visit`, in order.
     pub(in crate::verify) fn each(
         &self,
-        store: &dyn KvStore,
+        store: &dyn KvRead,
         mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), VerifyError>,
     ) -> Result<(), VerifyError> {
         let mut visited = Ok(());
@@ -60,9 +60,9 @@ impl Part {
 /// Does `work` for each item, on all cores if the store can be read by several threads. `take` is given what comes out of it
 /// in the order of the items, while others are worked on.
 pub(in crate::verify) fn work<I: Send, T: Send>(
-    store: &dyn KvStore,
+    store: &dyn KvRead,
     items: impl IntoIterator<Item = I, IntoIter: Send>,
-    work: impl Fn(&dyn KvStore, I) -> Result<T, VerifyError> + Sync,
+    work: impl Fn(&dyn KvRead, I) -> Result<T, VerifyError> + Sync,
     mut take: impl FnMut(T) -> Result<(), VerifyError>,
 ) -> Result<(), VerifyError> {
     let mut items = items.into_iter();
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
     use crate::conduit::{
         schema::trees::SHORTEVENTID_SHORTSTATEHASH,
-        store::{KvError, Row, memory::MemoryStore},
+        store::{KvError, KvLoad as _, Row, memory::MemoryStore},
     };
 
     fn store(rows: u64) -> MemoryStore {
@@ -122,7 +122,7 @@ mod tests {
             let store = store(rows);
             let parts = Part::of(&store, &SHORTEVENTID_SHORTSTATEHASH).unwrap();
             let mut found = Vec::new();
-            let keys = |store: &dyn KvStore, part: &Part| {
+            let keys = |store: &dyn KvRead, part: &Part| {
                 let mut keys = Vec::new();
                 part.each(store, |key, _| {
                     keys.push(u64::from_be_bytes(key.try_into().unwrap()));
@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn the_first_error_in_order_ends_it() {
         let error = |tree| VerifyError::from(KvError::Read { tree, reason: "no".into() });
-        let work_on = |_: &dyn KvStore, item: u64| match item {
+        let work_on = |_: &dyn KvRead, item: u64| match item {
             50 => Err(error("first")),
             60 => Err(error("second")),
             _ => Ok(item),

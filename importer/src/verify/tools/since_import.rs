@@ -2,7 +2,7 @@
 //! was moved: that is no fault of the database, and nothing to import again for.
 
 use crate::{
-    conduit::{schema::trees, store::KvStore},
+    conduit::{schema::trees, store::KvRead},
     findings::{Finding, Severity, codes},
     verify::{VerifyError, structure::states},
 };
@@ -21,7 +21,7 @@ pub(in crate::verify) struct SinceImport {
 }
 
 impl SinceImport {
-    pub(in crate::verify) fn read(store: &dyn KvStore) -> Result<Self, VerifyError> {
+    pub(in crate::verify) fn read(store: &dyn KvRead) -> Result<Self, VerifyError> {
         let number = |key: &[u8]| states::number(store, &trees::GLOBAL, key);
         Ok(Self { imported: number(trees::IMPORTED)?, counter: number(b"c")?.unwrap_or(0) })
     }

@@ -12,7 +12,7 @@ use crate::{
             state_diff::{CompressedEvent, StateDiff},
             trees,
         },
-        store::KvStore,
+        store::KvRead,
     },
     verify::VerifyError,
 };
@@ -109,19 +109,19 @@ fn at(events: &[CompressedEvent], key: u64) -> Option<u64> {
 
 /// The states of a database.
 pub(in crate::verify) struct Layers<'a> {
-    store: &'a dyn KvStore,
+    store: &'a dyn KvRead,
     /// Used last, first.
     recent: VecDeque<Rc<Layer>>,
     entries: usize,
 }
 
 impl<'a> Layers<'a> {
-    pub(in crate::verify) fn new(store: &'a dyn KvStore) -> Self {
+    pub(in crate::verify) fn new(store: &'a dyn KvRead) -> Self {
         Self { store, recent: VecDeque::new(), entries: 0 }
     }
 
     /// The database.
-    pub(in crate::verify) fn store(&self) -> &'a dyn KvStore {
+    pub(in crate::verify) fn store(&self) -> &'a dyn KvRead {
         self.store
     }
 
@@ -183,7 +183,7 @@ impl<'a> Layers<'a> {
 }
 
 /// A stored difference.
-fn diff(store: &dyn KvStore, hash: u64) -> Result<Option<StateDiff>, VerifyError> {
+fn diff(store: &dyn KvRead, hash: u64) -> Result<Option<StateDiff>, VerifyError> {
     let value = store.get(&trees::SHORTSTATEHASH_STATEDIFF, &hash.to_be_bytes())?;
     Ok(value.and_then(|value| decode(&value)))
 }
@@ -202,7 +202,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::conduit::store::{Row, memory::MemoryStore};
+    use crate::conduit::store::{KvLoad as _, Row, memory::MemoryStore};
 
     fn put(store: &mut MemoryStore, hash: u64, diff: &StateDiff) {
         let (tree, key) = (&trees::SHORTSTATEHASH_STATEDIFF, hash.to_be_bytes().to_vec());

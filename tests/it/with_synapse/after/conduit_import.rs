@@ -9,7 +9,7 @@ use std::{
 
 use importer::conduit::{
     schema::trees::{self, PATCHED, TREES, Tree},
-    store::{self, Backend, Mode},
+    store::{self, Backend},
 };
 use migration_tests::{command, lab::Lab, skip};
 use serde_json::Value;
@@ -24,7 +24,7 @@ fn are_equal(first: &Path, second: &Path) -> bool {
 
 /// Gives the first row of a tree another value.
 fn change_one_row(directory: &Path, backend: Backend, tree: &'static Tree) {
-    let mut store = store::open(backend, directory, Mode::Write).unwrap();
+    let mut store = store::change(backend, directory).unwrap();
     let (key, mut value) = store.scan(tree, &[]).unwrap().next().unwrap().unwrap();
     value.last_mut().map(|byte| *byte ^= 1).unwrap();
     store.commit([((tree, key.into()), Some(value.into()))].into()).unwrap();

@@ -13,7 +13,7 @@ use std::{
 use importer::{
     conduit::{
         schema::trees,
-        store::{self, Backend, Mode},
+        store::{self, Backend},
     },
     fs::files_below,
 };
@@ -109,7 +109,7 @@ impl Story {
             command::import(&self.full, &expected, "rocksdb").unwrap();
         }
         [(Backend::Rocksdb, &*expected), (backend, database)].map(|(backend, path)| {
-            content(store::open(backend, path, Mode::Read).unwrap().as_ref())
+            content(store::read(backend, path).unwrap().as_ref())
         })
     }
 }
@@ -173,14 +173,14 @@ fn give(database: &Path) -> bool {
 }
 
 fn refused_if_in_use(story: &Story, database: &Path) {
-    let held = store::open(Backend::Rocksdb, database, Mode::Write).unwrap();
+    let held = store::change(Backend::Rocksdb, database).unwrap();
     story.backfill(database).failed(5, &["in use", "stop Conduit"]).unwrap();
     drop(held);
 }
 
 fn refused_if_unfinished_or_of_another_server(story: &Story) {
     let partial = story.lab.path("unfinished");
-    store::open(Backend::Rocksdb, &partial, Mode::Create).unwrap().finish().unwrap();
+    store::create(Backend::Rocksdb, &partial).unwrap().finish().unwrap();
     story.backfill(&partial).failed(5, &["is incomplete", "import again"]).unwrap();
     story.backfill(&story.lab.path("nothing")).failed(5, &["no Conduit database"]).unwrap();
 
@@ -273,7 +273,7 @@ fn logs(database: &Path) -> BTreeSet<PathBuf> {
 }
 
 fn events(backend: Backend, database: &Path) -> usize {
-    let store = store::open(backend, database, Mode::Read).unwrap();
+    let store = store::read(backend, database).unwrap();
     store.scan(&trees::PDUID_PDU, &[]).unwrap().count()
 }
 
@@ -296,7 +296,7 @@ fn a_patched_conduit_is_drained_of_all_that_is_missing() {
     let expected = story.lab.path("expected");
     command::import(&story.full, &expected, "rocksdb").unwrap();
     let [expected, found] = [&expected, &database].map(|path| {
-        content(store::open(Backend::Rocksdb, path, Mode::Read).unwrap().as_ref())["timeline"]
+        content(store::read(Backend::Rocksdb, path).unwrap().as_ref())["timeline"]
             .clone()
     });
     let missing: Vec<_> = expected.iter().filter(|line| !found.contains(line)).collect();

@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use importer::{
-    conduit::store::{self, Backend, Mode},
+    conduit::store::{self, Backend},
     fs::atomic_dir::Partial,
 };
 use migration_tests::{
@@ -179,7 +179,7 @@ fn databases_that_are_in_use() {
     let scratch = tempfile::tempdir().unwrap();
     let [database, target, nowhere] =
         ["conduit", "target", "nowhere"].map(|name| scratch.path().join(name));
-    let conduit = store::open(Backend::Rocksdb, &database, Mode::Create).unwrap();
+    let conduit = store::create(Backend::Rocksdb, &database).unwrap();
     let verify = [
         "verify".as_ref(),
         "--server-name".as_ref(),

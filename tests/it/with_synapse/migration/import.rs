@@ -7,7 +7,7 @@ use std::{
 
 use importer::conduit::{
     schema::trees::{self, TREES, Tree},
-    store::{self, Backend, Mode, Row},
+    store::{self, Backend, Row},
 };
 use migration_tests::{command, lab::Lab};
 
@@ -15,7 +15,7 @@ type Rows = BTreeMap<&'static str, Vec<(Vec<u8>, Vec<u8>)>>;
 
 /// Every row of every tree.
 fn rows(backend: Backend, directory: &Path) -> Rows {
-    let store = store::open(backend, directory, Mode::Read).unwrap();
+    let store = store::read(backend, directory).unwrap();
     TREES
         .iter()
         .map(|tree| {
@@ -82,7 +82,7 @@ fn verification_finds_one_changed_row() {
 
 /// Copies a database row by row; the first row of a tree gets another value.
 fn copy_with_one_change(from: &Path, to: &Path, changed: &'static Tree, value: &str) {
-    let mut target = store::open(Backend::Sqlite, to, Mode::Create).unwrap();
+    let mut target = store::create(Backend::Sqlite, to).unwrap();
     for (name, rows) in rows(Backend::Sqlite, from) {
         let tree = TREES.iter().copied().find(|tree| tree.name == name).unwrap();
         let mut rows: Vec<_> =

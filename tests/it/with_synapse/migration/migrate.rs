@@ -11,7 +11,7 @@ use std::{
 use importer::{
     conduit::{
         schema::trees::TREES,
-        store::{self, Backend, Mode},
+        store::{self, Backend},
     },
     dump::{DumpReader, format::FileEntry},
 };
@@ -23,7 +23,7 @@ use migration_tests::{
 type Rows = BTreeMap<(&'static str, Vec<u8>), Vec<u8>>;
 
 fn rows(directory: &Path) -> Rows {
-    let store = store::open(Backend::Rocksdb, directory, Mode::Read).unwrap();
+    let store = store::read(Backend::Rocksdb, directory).unwrap();
     let mut rows = Rows::new();
     for tree in TREES {
         for row in store.scan(tree, &[]).unwrap() {

@@ -9,7 +9,7 @@ use std::{
 use conduit_backfill::predecessor::token::{self, Place};
 use importer::conduit::{
     schema::{pdu_id::PduCount, trees},
-    store::{self, Backend, Mode},
+    store::{self, Backend},
 };
 use migration_tests::{
     command,
@@ -89,7 +89,7 @@ struct Stored {
 /// The timelines of a database: each room's events by their ids.
 fn timelines(dump: &Path, database: &Path) -> BTreeMap<String, BTreeMap<String, Stored>> {
     let streams = streams(dump);
-    let store = store::open(Backend::Sqlite, database, Mode::Read).unwrap();
+    let store = store::read(Backend::Sqlite, database).unwrap();
     let mut rooms = BTreeMap::new();
     for row in store.scan(&trees::ROOMID_SHORTROOMID, &[]).unwrap() {
         let (room, short) = row.unwrap();

@@ -15,7 +15,7 @@ use importer::{
     backfill::{DatabaseHost, Keys},
     conduit::{
         schema::{pdu_id::PduCount, trees},
-        store::{self, Backend, KvStore, Mode, Row, memory::MemoryStore},
+        store::{self, Backend, KvCommit, KvLoad as _, Row, memory::MemoryStore},
     },
     dump::{
         DumpReader, DumpWriter,
@@ -57,15 +57,15 @@ impl Factory for Databases {
         let directory = self.scratch.path().join(self.made.lock().unwrap().len().to_string());
         let dump = dump(&directory.join("dump"), &start.rooms);
         let directory = directory.join("database");
-        let mut store: Box<dyn KvStore> = match self.backend {
-            Some(backend) => store::open(backend, &directory, Mode::Create).unwrap(),
-            None => Box::new(MemoryStore::default()),
+        let import = |store| import::import(&dump, store, None, &Progress::Hidden).unwrap();
+        let store: Box<dyn KvCommit> = if let Some(backend) = self.backend {
+            import(store::create(backend, &directory).unwrap().as_mut());
+            store::change(backend, &directory).unwrap()
+        } else {
+            let mut store = MemoryStore::default();
+            import(&mut store);
+            Box::new(store)
         };
-        import::import(&dump, store.as_mut(), None, &Progress::Hidden).unwrap();
-        if let Some(backend) = self.backend {
-            drop(store);
-            store = store::open(backend, &directory, Mode::Write).unwrap();
-        }
         let name = server_name!("old.example.org");
         let keys = Keys::known(name.to_owned(), start.keys);
         let host = DatabaseHost::new(Past::open(store, name).unwrap(), keys);
@@ -81,7 +81,7 @@ impl Factory for Databases {
             let mut store = std::mem::replace(past, placeholder()).into_store();
             if let Some(backend) = backend {
                 drop(store);
-                store = store::open(backend, &directory, Mode::Write)?;
+                store = store::change(backend, &directory)?;
             }
             *past = Past::open(store, server_name!("old.example.org"))?;
             Ok(())

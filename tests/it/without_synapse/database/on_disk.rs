@@ -7,7 +7,7 @@ use importer::conduit::{
         layout::{Layout, Value},
         trees::{self, TREES, Tree},
     },
-    store::{self, Backend, Mode},
+    store::{self, Backend},
 };
 use migration_tests::fixture;
 
@@ -37,7 +37,7 @@ fn hex(bytes: &[u8]) -> String {
 fn every_row_of_a_real_database_is_decoded_and_encoded_to_the_same_bytes() {
     let (_scratch, directory) = fixture::conduit_v18().unwrap();
     assert_eq!(store::detect(&directory), Some(Backend::Rocksdb));
-    let store = store::open(Backend::Rocksdb, &directory, Mode::Read).unwrap();
+    let store = store::read(Backend::Rocksdb, &directory).unwrap();
     assert_eq!(store.foreign_trees().unwrap(), Vec::<String>::new());
     let mut rows = BTreeMap::new();
     let mut different = Vec::new();

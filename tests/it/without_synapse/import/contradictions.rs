@@ -5,7 +5,7 @@ use conduit_backfill::{host::Pdu, testing::signed_event::EventSigner};
 use importer::{
     conduit::{
         schema::{layout::Part, trees},
-        store::{KvStore as _, memory::MemoryStore},
+        store::{KvRead as _, memory::MemoryStore},
     },
     dump::{
         DumpReader, DumpWriter,

@@ -18,7 +18,7 @@ use importer::{
     backfill::{DatabaseHost, Keys},
     conduit::{
         schema::trees::{self, Tree},
-        store::{Changes, Entries, KvError, KvStore, Row, memory::MemoryStore},
+        store::{Changes, Entries, KvCommit, KvError, KvRead, memory::MemoryStore},
     },
     dump::{
         DumpReader, DumpWriter,
@@ -203,17 +203,17 @@ fn number(event: &DumpEvent) -> usize {
     event.state_before.unwrap_or_default().try_into().unwrap()
 }
 
-fn host(store: Box<dyn KvStore>) -> DatabaseHost {
+fn host(store: Box<dyn KvCommit>) -> DatabaseHost {
     let name = server_name!("dump.test");
     let past = Past::open(store, name).unwrap();
     DatabaseHost::new(past, Keys::known(name.to_owned(), BTreeMap::new()))
 }
 
-fn store_of(host: DatabaseHost) -> Box<dyn KvStore> {
+fn store_of(host: DatabaseHost) -> Box<dyn KvCommit> {
     host.into_past().unwrap().into_store()
 }
 
-fn findings(store: &dyn KvStore) -> Vec<String> {
+fn findings(store: &dyn KvRead) -> Vec<String> {
     let verified = verify::structure(store, "dump.test", &Progress::Hidden).unwrap();
     verified.findings.iter().map(ToString::to_string).collect()
 }
@@ -251,7 +251,7 @@ async fn wherever_it_is_cut_the_rows_are_those_of_the_whole() {
 #[tokio::test]
 async fn a_dump_of_the_newest_events_is_compared_with_what_it_has() {
     let story = Story::tell();
-    let compared = |store: &dyn KvStore, cut| {
+    let compared = |store: &dyn KvRead, cut| {
         let (_scratch, dump) = story.dump(cut);
         let how = StateComparison::default();
         let compared = verify::against_dump(store, &dump, &[], how, &Progress::Hidden).unwrap();
@@ -276,11 +276,7 @@ struct Failing {
     fails: Arc<AtomicBool>,
 }
 
-impl KvStore for Failing {
-    fn write(&mut self, rows: Vec<Row>) -> Result<(), KvError> {
-        self.store.write(rows)
-    }
-
+impl KvRead for Failing {
     fn get(&self, tree: &'static Tree, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
         self.store.get(tree, key)
     }
@@ -292,16 +288,14 @@ impl KvStore for Failing {
     fn foreign_trees(&self) -> Result<Vec<String>, KvError> {
         self.store.foreign_trees()
     }
+}
 
+impl KvCommit for Failing {
     fn commit(&mut self, changes: Changes) -> Result<(), KvError> {
         if self.fails.load(Ordering::Relaxed) {
             return Err(KvError::Read { tree: "all", reason: "No space left on device".into() });
         }
         self.store.commit(changes)
-    }
-
-    fn finish(&mut self) -> Result<(), KvError> {
-        self.store.finish()
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 use importer::{
     conduit::{
         schema::trees::{self, TREES, Tree},
-        store::{KvStore as _, Row, memory::MemoryStore},
+        store::{KvLoad as _, KvRead as _, Row, memory::MemoryStore},
     },
     dump::{
         DumpReader, DumpWriter,

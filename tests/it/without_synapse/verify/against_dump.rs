@@ -7,7 +7,7 @@ use importer::{
             layout::Part,
             trees::{self, Tree},
         },
-        store::{KvStore as _, Row, memory::MemoryStore},
+        store::{KvLoad as _, KvRead as _, Row, memory::MemoryStore},
     },
     dump::DumpReader,
     import,

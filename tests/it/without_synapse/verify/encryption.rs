@@ -3,7 +3,7 @@
 use importer::{
     conduit::{
         schema::trees::{self, Tree},
-        store::{KvStore as _, memory::MemoryStore},
+        store::{KvRead as _, memory::MemoryStore},
     },
     dump::{
         DumpReader, DumpWriter,

@@ -8,9 +8,7 @@ use importer::{
             layout::Part,
             trees::{self, TREES, Tree},
         },
-        store::{
-            self, Backend, Changes, Entries, KvError, KvStore, Mode, Row, memory::MemoryStore,
-        },
+        store::{self, Backend, Entries, KvError, KvLoad as _, KvRead, Row, memory::MemoryStore},
     },
     findings::Severity,
     progress::Progress,
@@ -23,7 +21,7 @@ use super::note;
 
 fn fixture_in_memory() -> MemoryStore {
     let (_scratch, directory) = fixture::conduit_v18().unwrap();
-    let store = store::open(Backend::Rocksdb, &directory, Mode::Read).unwrap();
+    let store = store::read(Backend::Rocksdb, &directory).unwrap();
     let mut memory = MemoryStore::default();
     for tree in TREES {
         let rows = store.scan(tree, &[]).unwrap().map(|row| {
@@ -302,7 +300,7 @@ fn a_wrong_signature_or_content_hash_is_a_warning_and_a_pruned_event_is_none() {
 }
 
 /// How often a code is noted.
-fn notes(store: &dyn KvStore, code: &str) -> usize {
+fn notes(store: &dyn KvRead, code: &str) -> usize {
     let verified = verify::structure(store, "lab.test", &Progress::Hidden).unwrap();
     let notes = verified.findings.iter().filter(|finding| finding.severity == Severity::Note);
     notes.filter(|finding| finding.code == code).count()
@@ -350,11 +348,7 @@ fn what_is_only_good_to_know_is_noted() {
 /// A store with a tree that Conduit does not know.
 struct WithForeignTree(MemoryStore);
 
-impl KvStore for WithForeignTree {
-    fn write(&mut self, rows: Vec<Row>) -> Result<(), KvError> {
-        self.0.write(rows)
-    }
-
+impl KvRead for WithForeignTree {
     fn get(&self, tree: &'static Tree, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
         self.0.get(tree, key)
     }
@@ -365,13 +359,5 @@ impl KvStore for WithForeignTree {
 
     fn foreign_trees(&self) -> Result<Vec<String>, KvError> {
         Ok(vec!["plugin".into()])
-    }
-
-    fn commit(&mut self, changes: Changes) -> Result<(), KvError> {
-        self.0.commit(changes)
-    }
-
-    fn finish(&mut self) -> Result<(), KvError> {
-        self.0.finish()
     }
 }

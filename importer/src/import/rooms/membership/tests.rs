@@ -6,7 +6,7 @@ use serde_json::json;
 use super::*;
 use crate::conduit::{
     canonical_json::Object,
-    store::{KvStore as _, memory::MemoryStore},
+    store::{KvRead as _, memory::MemoryStore},
 };
 
 /// A member event of the user, or by `sender` of another one.

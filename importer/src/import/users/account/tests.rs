@@ -81,7 +81,7 @@ fn what_conduit_passes_on_unread_moves_as_it_is() {
         ));
         assert_eq!(skipped(&imported), [], "{opaque}");
         let stored = |tree: &'static Tree| {
-            let store: &dyn crate::conduit::store::KvStore = &store;
+            let store: &dyn crate::conduit::store::KvRead = &store;
             let rows = store.scan(tree, &[]).unwrap();
             rows.filter(|row| {
                 let (_, value) = row.as_ref().unwrap();

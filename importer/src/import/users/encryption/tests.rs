@@ -214,7 +214,7 @@ fn a_backup_of_100_000_sessions_moves_whole() {
     assert_eq!(skips(&imported), Vec::<String>::new());
     assert_eq!(imported.tally.written[&crate::tally::Kind::KeyBackupSession], 100_000);
     let rows =
-        crate::conduit::store::KvStore::scan(&store, &trees::BACKUPKEYID_BACKUP, &[]).unwrap();
+        crate::conduit::store::KvRead::scan(&store, &trees::BACKUPKEYID_BACKUP, &[]).unwrap();
     assert_eq!(rows.count(), 100_000);
 }
 
@@ -222,7 +222,7 @@ fn a_backup_of_100_000_sessions_moves_whole() {
 fn versions(numbers: &[u64]) -> Vec<String> {
     let backups: Vec<_> = numbers.iter().map(|n| backup(&n.to_string(), &json!({}))).collect();
     let (store, _) = imported(&[json!({"user_id": ALICE, "key_backups": backups})]);
-    let rows = crate::conduit::store::KvStore::scan(&store, &trees::BACKUPID_ETAG, &[]).unwrap();
+    let rows = crate::conduit::store::KvRead::scan(&store, &trees::BACKUPID_ETAG, &[]).unwrap();
     rows.map(|row| {
         let (key, _) = row.unwrap();
         trees::BACKUPID_ETAG.read_key(&key).unwrap().version.to_owned()

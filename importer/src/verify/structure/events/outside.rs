@@ -2,7 +2,7 @@
 
 use super::{Rules, Seen};
 use crate::{
-    conduit::{schema::trees, store::KvStore},
+    conduit::{schema::trees, store::KvRead},
     findings::{codes, collector::Found},
     verify::{
         VerifyError,
@@ -27,7 +27,7 @@ pub(in crate::verify) struct Outside {
 impl Outside {
     /// Reads a part of the tree.
     pub(in crate::verify) fn read(
-        store: &dyn KvStore,
+        store: &dyn KvRead,
         part: &Part,
         ground: &Ground<'_>,
         rules: &Rules,
@@ -40,7 +40,7 @@ impl Outside {
 
     fn row(
         &mut self,
-        store: &dyn KvStore,
+        store: &dyn KvRead,
         (key, row): (&[u8], &[u8]),
         ground: &Ground<'_>,
         rules: &Rules,

@@ -3,7 +3,7 @@ use serde_json::json;
 use super::*;
 use crate::conduit::{
     schema::trees::Tree,
-    store::{Row, memory::MemoryStore},
+    store::{KvLoad as _, Row, memory::MemoryStore},
 };
 
 const VISIBILITY: u64 = 1;

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     conduit::{
         schema::trees::Tree,
-        store::{Row, memory::MemoryStore},
+        store::{KvLoad as _, Row, memory::MemoryStore},
     },
     findings::Finding,
     progress::Progress,
