@@ -36,7 +36,7 @@ use crate::{
             users::account_data,
         },
         tools::{
-            canonical_text::{self, Member, members, pick},
+            canonical_text::{Member, members, pick, unsigned_of_row},
             lookup::get,
             since_import::SinceImport,
         },
@@ -257,6 +257,8 @@ struct Dumped<'a> {
     event: &'a DumpEvent,
     /// As canonical JSON, if it can be written so.
     canonical: Option<Cow<'a, str>>,
+    /// Its members, if the dump has it as canonical JSON.
+    members: Option<Vec<Member<'a>>>,
 }
 
 impl<'a> Dumped<'a> {
@@ -266,8 +268,9 @@ impl<'a> Dumped<'a> {
             let parsed: Object<'_> = serde_json::from_str(text).ok()?;
             serde_json::to_string(&parsed).ok().map(Cow::Owned)
         };
-        let canonical = if members(text).is_some() { Some(text.into()) } else { written() };
-        Self { event, canonical }
+        let members = members(text);
+        let canonical = if members.is_some() { Some(text.into()) } else { written() };
+        Self { event, canonical, members }
     }
 
     fn id(&self) -> &'a str {
@@ -276,7 +279,7 @@ impl<'a> Dumped<'a> {
 
     /// Whether Conduit can hold it.
     fn is_storable(&self, room: &str, rules: &RoomVersionRules) -> bool {
-        let event = self.canonical.as_deref().and_then(members);
+        let event = self.members.clone().or_else(|| members(self.canonical.as_deref()?));
         event.is_some_and(|event| events::has_hash(event, self.id(), room, rules))
             || events::is_storable(self.event.pdu.get(), self.id(), room, rules)
     }
@@ -305,15 +308,16 @@ impl<'a> Dumped<'a> {
 
     /// Whether nothing differs; `None` leaves it to parsers to say what does.
     fn is_same(&self, stored: &[u8]) -> Option<()> {
-        let stored = members(std::str::from_utf8(stored).ok()?)?;
-        let dumped = members(self.canonical.as_deref()?)?;
-        let is_compared = |(name, _): &&Member<'_>| !["event_id", "unsigned"].contains(name);
-        let is_equal = stored.iter().filter(is_compared).eq(dumped.iter().filter(is_compared));
-        let is_redacted = match canonical_text::get(&stored, "unsigned") {
+        let stored = std::str::from_utf8(stored).ok()?;
+        let unsigned = match &self.members {
+            Some(members) => unsigned_of_row(stored, members, self.id())?,
+            None => unsigned_of_row(stored, &members(self.canonical.as_deref()?)?, self.id())?,
+        };
+        let is_redacted = match unsigned {
             Some(unsigned) => matches!(pick(unsigned, ["redacted_because"])?, [Some(_)]),
             None => false,
         };
-        (is_equal && is_redacted == self.event.redacted_by.is_some()).then_some(())
+        (is_redacted == self.event.redacted_by.is_some()).then_some(())
     }
 }
 

@@ -31,6 +31,45 @@ pub(in crate::verify) fn pick<'a, const N: usize>(
     Some(picked)
 }
 
+/// Compares a row with the members of its event, byte for byte. A row has two members more: `event_id`, which must be `id`, and
+/// `unsigned`, whose value is returned. `None` if anything else differs.
+pub(in crate::verify) fn unsigned_of_row<'a>(
+    row: &'a str,
+    event: &[Member<'_>],
+    id: &str,
+) -> Option<Option<&'a str>> {
+    let place = |of: &str| event.partition_point(|(name, _)| *name < of);
+    let (before, rest) = event.split_at_checked(place("event_id"))?;
+    let (between, after) = event.split_at_checked(place("unsigned")).map(|(_, after)| {
+        (rest.get(..rest.len().saturating_sub(after.len())).unwrap_or_default(), after)
+    })?;
+    let mut scanner = Scanner { text: row, bytes: row.as_bytes(), at: 0 };
+    scanner.pass(b'{')?;
+    for member in before {
+        scanner.pass_member(member)?;
+        scanner.pass(b',')?;
+    }
+    for part in ["\"event_id\":\"", id, "\""] {
+        scanner.pass_all(part.as_bytes())?;
+    }
+    for member in between {
+        scanner.pass(b',')?;
+        scanner.pass_member(member)?;
+    }
+    let mut unsigned = None;
+    if scanner.pass_all(b",\"unsigned\":").is_some() {
+        let begin = scanner.at;
+        scanner.value(1)?;
+        unsigned = Some(row.get(begin..scanner.at)?);
+    }
+    for member in after {
+        scanner.pass(b',')?;
+        scanner.pass_member(member)?;
+    }
+    scanner.pass(b'}')?;
+    (scanner.at == row.len()).then_some(unsigned)
+}
+
 /// Gives each member of an object.
 fn each<'a>(text: &'a str, member: &mut dyn FnMut(&'a str, &'a str)) -> Option<()> {
     let mut scanner = Scanner { text, bytes: text.as_bytes(), at: 0 };
@@ -84,6 +123,14 @@ impl<'a> Scanner<'a> {
             .get(self.at..)?
             .starts_with(word)
             .then(|| self.at = self.at.saturating_add(word.len()))
+    }
+
+    /// Passes a name and a value that are written like these.
+    fn pass_member(&mut self, (name, value): &Member<'_>) -> Option<()> {
+        self.pass(b'"')?;
+        self.pass_all(name.as_bytes())?;
+        self.pass_all(b"\":")?;
+        self.pass_all(value.as_bytes())
     }
 
     fn value(&mut self, depth: usize) -> Option<()> {
@@ -215,6 +262,38 @@ mod tests {
                 Some([Some(*value), None, Some(*value)])
             );
         }
+    }
+
+    #[test]
+    fn a_row_is_its_event_with_an_id_and_unsigned() {
+        let event = members(r#"{"content":{"a":1},"depth":3,"type":"t"}"#).unwrap();
+        let of = |row| unsigned_of_row(row, &event, "$e");
+        let row = r#"{"content":{"a":1},"depth":3,"event_id":"$e","type":"t"}"#;
+        assert_eq!(of(row), Some(None));
+        let row = r#"{"content":{"a":1},"depth":3,"event_id":"$e","type":"t","unsigned":{"b":[]}}"#;
+        assert_eq!(of(row), Some(Some(r#"{"b":[]}"#)));
+        for other in [
+            r#"{"content":{"a":2},"depth":3,"event_id":"$e","type":"t"}"#,
+            r#"{"content":{"a":1},"depth":3,"event_id":"$f","type":"t"}"#,
+            r#"{"content":{"a":1},"depth":3,"type":"t"}"#,
+            r#"{"content":{"a":1,"event_id":"$e"},"depth":3,"type":"t"}"#,
+            r#"{"content":{"a":1},"event_id":"$e","type":"t"}"#,
+            r#"{"content":{"a":1},"depth":3,"event_id":"$e","more":1,"type":"t"}"#,
+            r#"{"content":{"a":1},"depth":3,"event_id":"$e","type":"t","unsigned":{"b":[]}"#,
+            r#"{"content":{"a":1},"depth":3,"event_id":"$e","type":"t"} "#,
+        ] {
+            assert_eq!(of(other), None, "{other}");
+        }
+        // Members that are in the row alone, as if they were the event's own.
+        let own = members(r#"{"event_id":"$e","type":"t","unsigned":{}}"#).unwrap();
+        assert_eq!(
+            unsigned_of_row(r#"{"event_id":"$e","type":"t","unsigned":{}}"#, &own, "$e"),
+            None
+        );
+        // What comes after.
+        let late = members(r#"{"type":"t","zone":1}"#).unwrap();
+        let row = r#"{"event_id":"$e","type":"t","unsigned":{},"zone":1}"#;
+        assert_eq!(unsigned_of_row(row, &late, "$e"), Some(Some("{}")));
     }
 
     #[test]

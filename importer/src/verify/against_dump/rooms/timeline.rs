@@ -42,7 +42,6 @@ struct Stored<'a> {
 /// A stored event.
 struct Event {
     key: Box<[u8]>,
-    id: String,
     pdu: Box<[u8]>,
 }
 
@@ -59,8 +58,7 @@ impl Stored<'_> {
                 continue;
             }
             self.number = self.number.saturating_add(1);
-            let id = id_of(&pdu).unwrap_or_default();
-            self.next = Some(Event { key, id, pdu });
+            self.next = Some(Event { key, pdu });
             break;
         }
         Ok(())
@@ -190,7 +188,7 @@ impl Room<'_> {
                 (event, kept)
             })
             .collect();
-        let mut pairs = Vec::new();
+        let mut differing = Vec::new();
         for (dumped, kept) in batch {
             let (event, id) = (dumped.event, dumped.id());
             let has_place = self.skipped.known
@@ -206,21 +204,27 @@ impl Room<'_> {
                 self.begin(id, compared)?;
             }
             compared.expected = compared.expected.saturating_add(1);
-            let in_place = compared.stored.next.take_if(|next| next.id == id);
-            let pdu = if let Some(next) = in_place {
+            let is_same = |next: &Event| dumped.is_same(&next.pdu).is_some();
+            if compared.stored.next.as_ref().is_some_and(is_same) {
                 compared.stored.advance()?;
-                Some(next.pdu.into_vec())
             } else {
-                compared.differs_from.get_or_insert(compared.expected);
-                self.in_timeline(id)?
-            };
+                let in_place =
+                    compared.stored.next.take_if(|next| id_of(&next.pdu).as_deref() == Some(id));
+                let pdu = if let Some(next) = in_place {
+                    compared.stored.advance()?;
+                    Some(next.pdu.into_vec())
+                } else {
+                    compared.differs_from.get_or_insert(compared.expected);
+                    self.in_timeline(id)?
+                };
+                differing.push((dumped, pdu));
+            }
             if let Some(state) = event.state_before {
                 let before = compared.places.before(id)?.map(|(_, before)| before);
                 states.compare(id, state, before, self.skipped, found)?;
             }
-            pairs.push((dumped, pdu));
         }
-        let differences: Vec<Found> = pairs
+        let differences: Vec<Found> = differing
             .par_iter()
             .with_min_len(16)
             .map(|(event, pdu)| {
