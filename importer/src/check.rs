@@ -5,6 +5,7 @@
 
 mod accounts;
 pub mod census;
+mod installed;
 mod of_dump;
 mod rooms;
 mod running;

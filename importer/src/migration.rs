@@ -88,6 +88,8 @@ pub struct Plan<'a> {
     pub reuse_dump: bool,
     /// Where the database goes.
     pub target: &'a Target,
+    /// Conduit's program, if the operator names it.
+    pub conduit_binary: Option<PathBuf>,
     /// How media files move.
     pub media: MediaOrigin,
     /// Where the report goes.
@@ -159,7 +161,7 @@ pub fn migrate(plan: &Plan<'_>, watch: &mut dyn Watch) -> anyhow::Result<Migrate
     // 1. Look for whatever could go wrong. Nothing is written.
     let planned = planned(plan.dump.clone(), plan.reuse_dump, homeserver.extent);
     let reused_dump = matches!(planned, crate::check::Dump::Reused(..));
-    let place = place(target, planned, plan.report.clone());
+    let place = place(target, planned, plan.report.clone(), plan.conduit_binary.clone());
     let phase = progress.step(1, STEPS, "check").phase("finding", 0);
     let checked = check(homeserver, Some(Ok(place)), Synapse::MustBeStopped, &plan.accepted);
     phase.advance(u64::try_from(checked.findings.len()).unwrap_or(u64::MAX));

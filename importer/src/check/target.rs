@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Checks, chain, services};
+use super::{Checks, chain, installed, services};
 use crate::{
     conduit::config::ConduitService,
     dump::{DumpReader, Extent},
@@ -40,6 +40,8 @@ pub struct Target {
     pub server_name: Option<String>,
     /// The rest of Conduit's configuration.
     pub service: Option<ConduitService>,
+    /// Conduit's program, if the operator names it.
+    pub binary: Option<PathBuf>,
 }
 
 pub(super) fn check(
@@ -66,6 +68,7 @@ pub(super) fn check(
         place(checks, &target.media, &codes::MEDIA_USED);
     }
     writable(checks, nearest(&target.report));
+    installed::check(checks, target.binary.as_deref());
     if let Some(service) = &target.service {
         self::service(checks, service, deployment);
         services::check(checks, service, deployment);

@@ -164,6 +164,7 @@ fn of_target(directory: &Path, change: impl FnOnce(&mut Target)) -> Vec<&'static
         report: directory.join("report"),
         server_name: Some("own.test".into()),
         service: Some(service()),
+        binary: None,
     };
     change(&mut target);
     let deployment = Deployment {
@@ -231,6 +232,7 @@ fn what_to_do_about_a_target_is_said_once() {
             report: directory.path().join("report"),
             server_name: None,
             service: None,
+            binary: None,
         };
         checks.target(&target, None, None, History::Full);
         let found = checks.finish();
@@ -266,6 +268,7 @@ fn what_conduit_does_otherwise_is_found() {
             report: directory.path().to_owned(),
             server_name: None,
             service: Some(service),
+            binary: None,
         };
         let mut checks = Checks::default();
         checks.configuration(&config, &deployment);
@@ -351,6 +354,7 @@ fn an_earlier_dump_is_taken_only_if_nothing_came_later() {
             report: directory.path().to_owned(),
             server_name: None,
             service: None,
+            binary: None,
         };
         let mut checks = Checks::default();
         let survey = Survey { last_activity_ts, ..survey() };
@@ -368,6 +372,7 @@ fn an_earlier_dump_is_taken_only_if_nothing_came_later() {
         report: directory.path().to_owned(),
         server_name: None,
         service: None,
+        binary: None,
     };
     let mut checks = Checks::default();
     checks.target(&target, Some(&survey()), None, History::Recent);
@@ -388,7 +393,15 @@ fn an_earlier_dump_is_taken_only_if_it_was_made_with_the_same_options() {
         let database = directory.path().join("conduit");
         let report = directory.path().to_owned();
         let media = database.join("media");
-        let target = Target { database, media, dump, report, server_name: None, service: None };
+        let target = Target {
+            database,
+            media,
+            dump,
+            report,
+            server_name: None,
+            service: None,
+            binary: None,
+        };
         let mut checks = Checks::default();
         checks.target(&target, Some(&survey()), None, History::Recent);
         codes(checks)
@@ -409,7 +422,8 @@ fn a_disk_that_is_too_small_is_found() {
     let dump = Dump::New(directory.path().join("dump"));
     let report = directory.path().to_owned();
     let media = database.join("media");
-    let target = Target { database, media, dump, report, server_name: None, service: None };
+    let target =
+        Target { database, media, dump, report, server_name: None, service: None, binary: None };
     let bytes = 1 << 60;
     let huge = Database {
         bytes,

@@ -122,8 +122,13 @@ pub fn planned(path: PathBuf, reuse: bool, extent: Extent) -> check::Dump {
     }
 }
 
-/// Where everything is to be.
-pub fn place(target: &Target, dump: check::Dump, report: PathBuf) -> check::Target {
+/// Where everything is to be; `binary` is Conduit's program, if it is known.
+pub fn place(
+    target: &Target,
+    dump: check::Dump,
+    report: PathBuf,
+    binary: Option<PathBuf>,
+) -> check::Target {
     check::Target {
         dump,
         report,
@@ -131,5 +136,6 @@ pub fn place(target: &Target, dump: check::Dump, report: PathBuf) -> check::Targ
         media: target.media.path().to_owned(),
         server_name: target.server_name.clone(),
         service: target.service.clone(),
+        binary,
     }
 }

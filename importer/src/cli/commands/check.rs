@@ -12,8 +12,8 @@ use crate::{
     check::{self, Plan},
     cli::{
         arguments::{
-            media::MediaArguments, report::ReportArguments, source::SourceArguments,
-            target::TargetOptions,
+            conduit::ConduitArguments, media::MediaArguments, report::ReportArguments,
+            source::SourceArguments, target::TargetOptions,
         },
         exit, output,
     },
@@ -34,6 +34,8 @@ pub(in crate::cli) struct Arguments {
     source: SourceArguments,
     #[command(flatten)]
     target: TargetOptions,
+    #[command(flatten)]
+    conduit: ConduitArguments,
     /// Where the dump will be [default: the database's directory with `.dump` added]
     #[arg(long, value_name = "DIR")]
     dump: Option<PathBuf>,
@@ -76,7 +78,8 @@ impl Arguments {
             let target = self.target.resolve().map_err(|error| Box::new(unusable(&error)))?;
             let dump = dump_path(self.dump.as_deref(), &target);
             let dump = migration::planned(dump, self.reuse_dump, self.source.extent());
-            Ok(migration::place(&target, dump, self.report.directory(&target)))
+            let binary = self.conduit.conduit_binary.clone();
+            Ok(migration::place(&target, dump, self.report.directory(&target), binary))
         });
         let configuration = self.source.configuration(self.media.media_store.as_deref());
         let homeserver = self.source.homeserver(&configuration);

@@ -10,8 +10,8 @@ use crate::{
     cli::{
         Global,
         arguments::{
-            media::MediaArguments, report::ReportArguments, source::SourceArguments,
-            target::TargetArguments,
+            conduit::ConduitArguments, media::MediaArguments, report::ReportArguments,
+            source::SourceArguments, target::TargetArguments,
         },
         exit, interruptible, output,
     },
@@ -38,6 +38,8 @@ pub(in crate::cli) struct Arguments {
     reuse_dump: bool,
     #[command(flatten)]
     target: TargetArguments,
+    #[command(flatten)]
+    conduit: ConduitArguments,
     #[command(flatten)]
     media: MediaArguments,
     #[command(flatten)]
@@ -80,6 +82,7 @@ impl Arguments {
             dump: check::dump_path(self.dump.as_deref(), &target),
             reuse_dump: self.reuse_dump,
             target: &target,
+            conduit_binary: self.conduit.conduit_binary.clone(),
             media: self.media.origin(),
             report: self.report.directory(&target),
             accepted: self.accepted.codes(),
