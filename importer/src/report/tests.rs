@@ -223,12 +223,12 @@ fn the_page_says_first_how_it_ended() {
     rows.findings.push(codes::OWNERS.of("table", "2 rows"));
     let (verdict, headline) = rows.judge();
     assert_eq!(verdict, Verdict::SomethingMissing);
-    assert_eq!(headline, "Moved. Some rows of Synapse’s tables stay behind.");
+    assert_eq!(headline, "Moved. Some rows of Synapse's tables stay behind.");
     sample("all", &some);
     let none = report(&dump, false);
     assert_eq!(none.verdict, Verdict::NotComplete);
     let page = super::html::page(&none);
-    assert!(page.contains("Not moved. Don’t start Conduit on it."));
+    assert!(page.contains("Not moved. Don't start Conduit on it."));
     assert!(!page.contains("What people will notice"));
     sample("none", &none);
 }

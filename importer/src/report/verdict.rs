@@ -82,7 +82,7 @@ impl Report {
     /// The verdict and the sentence that says it.
     pub(super) fn judge(&self) -> (Verdict, String) {
         if !self.database.complete {
-            return (Verdict::NotComplete, "Not moved. Don’t start Conduit on it.".into());
+            return (Verdict::NotComplete, "Not moved. Don't start Conduit on it.".into());
         }
         let Missed { rooms, accounts, files, events, others } = Missed::of(self.left_out());
         let mut parts: Vec<String> =
@@ -103,7 +103,7 @@ impl Report {
         }
         let stays = |code: &str| STAYING_ROWS.iter().any(|staying| staying.code == code);
         if parts.is_empty() && self.findings.iter().any(|finding| stays(finding.code)) {
-            let text = "Moved. Some rows of Synapse’s tables stay behind.";
+            let text = "Moved. Some rows of Synapse's tables stay behind.";
             return (Verdict::SomethingMissing, text.into());
         }
         let Some(last) = parts.pop() else {

@@ -15,9 +15,9 @@ use crate::{
 pub(super) fn table(report: &Report) -> Markup {
     let Some(census) = &report.census else {
         let body = html! {
-            p { "Synapse was read through its APIs, which show no tables: what they don’t provide can’t be counted." }
+            p { "Synapse was read through its APIs, which show no tables: what they don't provide can't be counted." }
         };
-        return folded("census", "Synapse’s tables", "not counted", &body);
+        return folded("census", "Synapse's tables", "not counted", &body);
     };
     let faulty = census.tables.iter().filter(|table| table.unaccounted != 0).count();
     let all = count(census.tables.len(), "table");
@@ -27,7 +27,7 @@ pub(super) fn table(report: &Report) -> Markup {
         format!("{} of {all} with rows unaccounted for", grouped(faulty))
     };
     let body = html! {
-        p { "What became of the rows of Synapse’s database. Tables without rows are not shown." }
+        p { "What became of the rows of Synapse's database. Tables without rows are not shown." }
         table.wide {
             thead {
                 tr {
@@ -39,7 +39,7 @@ pub(super) fn table(report: &Report) -> Markup {
             tbody { @for table in census.tables.iter().filter(|table| table.rows != Some(0)) { (line(table)) } }
         }
     };
-    folded("census", "Synapse’s tables", &note, &body)
+    folded("census", "Synapse's tables", &note, &body)
 }
 
 fn line(table: &TableRows) -> Markup {

@@ -70,7 +70,7 @@ pub(super) fn behind(report: &Report) -> Markup {
             @for (((kind, _), skips), anchor) in groups.iter().zip(&anchors).filter(|(((kind, _), _), _)| rank(*kind) > 0) {
                 (group(report, *kind, skips, anchor.as_deref()))
             }
-            p.note { "Synapse’s data is unchanged." }
+            p.note { "Synapse's data is unchanged." }
         }
     }
 }

@@ -52,7 +52,7 @@ fn under(report: &Report) -> Markup {
     html! {
         @match report.verdict {
             Verdict::NotComplete => {
-                "The database was read back and differs from what was read from Synapse. It is kept for inspection; Synapse’s data is \
+                "The database was read back and differs from what was read from Synapse. It is kept for inspection; Synapse's data is \
                 unchanged."
             }
             _ => {
@@ -200,19 +200,19 @@ pub(super) fn notice(report: &Report) -> Markup {
                     }
                 }
                 @if report.later.rooms > 0 || report.later.uncounted {
-                    li { "Older messages can’t be scrolled to until they are fetched." (patched()) }
+                    li { "Older messages can't be scrolled to until they are fetched." (patched()) }
                 }
                 li { "Element X shows no invites. The room appears when it is joined in another app, or by its address." (patched()) }
                 li { "Element Web can show the messages of a thread in the wrong order." }
-                li { "People on other servers don’t see who is typing here, and see read receipts only with the next message." }
+                li { "People on other servers don't see who is typing here, and see read receipts only with the next message." }
             }
-            p.note { "These are differences between the two servers; nothing that moved is lost. " span.star { "*" } " Not with a Conduit that has this project’s patches." }
+            p.note { "These are differences between the two servers; nothing that moved is lost. " span.star { "*" } " Not with a Conduit that has this project's patches." }
         }
     }
 }
 
 fn patched() -> Markup {
-    html! { span.star title="not with a Conduit that has this project’s patches" { " *" } }
+    html! { span.star title="not with a Conduit that has this project's patches" { " *" } }
 }
 
 /// What was found by checks, import and verification.
