@@ -70,7 +70,7 @@ pub(super) const STAYING: &[Table] = &[
     own("device_lists_changes_in_room_max_pruned_stream_id", STREAM),
     own(
         "device_lists_outbound_last_success",
-        "what other servers know of device lists; they are told that all may have changed",
+        "which changes of device lists other servers have received; those that they lack are in `device_lists_outbound_pokes`",
     ),
     cache(
         "device_lists_remote_cache",
@@ -277,7 +277,7 @@ pub(super) const STAYING: &[Table] = &[
     no_place("user_threepid_id_server", "which identity server an e-mail address was bound at"),
     derived("users_in_public_rooms", &[Kind::User], "the directory of users"),
     derived("users_who_share_private_rooms", &[Kind::User], "the directory of users"),
-    own("users_to_send_full_presence_to", "who is to be told who is online"),
+    own("users_to_send_full_presence_to", "users to whom everybody's presence is still to be sent"),
     own("worker_locks", LOCKS),
     own("worker_read_write_locks", LOCKS),
     own("worker_read_write_locks_mode", LOCKS),
