@@ -1,6 +1,7 @@
 //! Account data that Conduit itself reads: ignored users, direct chats, tags. With one entry that it can't read, it fails
 //! the invite, the join after an upgrade, or the change of a tag (src/service/rooms/state_cache/mod.rs:88-187,
-//! src/api/client_server/tag.rs:15-130). Everything else of a user's is passed on unread.
+//! src/api/client_server/tag.rs:15-130). Conduit passes on all other types without parsing them. `verify` has a list of these
+//! types of its own, in `verify/against_dump/account_data.rs`.
 
 use ruma::{
     OwnedRoomId, OwnedUserId,
@@ -31,7 +32,7 @@ pub(crate) enum Readable {
     Nothing(String),
 }
 
-/// What Conduit can read of the content of account data of a type.
+/// What Conduit can parse of the content of account data of a type: the content for the database.
 pub(crate) fn readable(kind: &str, content: &str) -> Readable {
     let (parse, part): (Parse, Take) = match kind {
         "m.ignored_user_list" => (parse::<IgnoredUserListEventContent>, ignored_users),

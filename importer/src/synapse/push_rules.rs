@@ -1,4 +1,5 @@
-//! Push rules: from rows of Synapse's database to the whole tree that clients see.
+//! Push rules: from rows of Synapse's database to the whole ruleset that clients see. `import/users/push_rules.rs` later
+//! leaves out the rules that Conduit can't parse.
 //!
 //! Synapse stores only what a user changed: own rules, switches, and other actions for default rules. The default rules
 //! themselves (`push_rules/defaults.json`) are those that Synapse 1.163 answers with, in their order; rules that belong to

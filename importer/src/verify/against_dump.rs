@@ -14,7 +14,7 @@
 //! | to-device message | of a device that is left out, or without type, sender and content |
 //! | key backup | whose version is no number; sessions whose room id is none |
 //! | state entry | whose event is not there, or belongs to another key; that is reported with the event, if the dump has it |
-//! | receipt | that is not the newest of its user in the room; private, of a thread or of an event that is not in the timeline |
+//! | receipt | of a user who has a later one in the room, or one for the room while this one is for a thread; private, of a thread or of an event that is not in the timeline |
 //! | unread counts | of a room that the user is not in |
 //! | what waits to be sent | an event that is not in a timeline, or for a server that has left its room; a message that is no canonical JSON |
 //! | application service | that Conduit would not start with, or a second one with the same id or token |

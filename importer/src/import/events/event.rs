@@ -48,7 +48,8 @@ pub(in crate::import) struct Event {
 
 impl Event {
     /// Parses an event of a room and checks what Conduit's readers expect: the typed one (src/service/pdu.rs:32-54) and
-    /// canonical JSON.
+    /// canonical JSON. The id must be the reference hash. The content hash is not checked: an event with a wrong one moves
+    /// as Synapse shows it, and `verify` warns (V109).
     pub(in crate::import) fn parse(
         event: &DumpEvent,
         room_id: &str,

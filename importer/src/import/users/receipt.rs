@@ -1,4 +1,4 @@
-//! A user's read receipts in a room, of which Conduit keeps one of each type.
+//! A user's read receipts in a room, of which Conduit keeps one of each type: [`Candidate::rank`] chooses it.
 
 use ruma::{
     MilliSecondsSinceUnixEpoch, OwnedEventId, RoomId, UInt, UserId,
@@ -23,7 +23,7 @@ pub(in crate::import) struct Candidate {
     pub(in crate::import) count: Option<u64>,
 }
 
-/// Why a receipt that is not the newest stays behind.
+/// Why a receipt stays behind if the user has one of a higher [`Candidate::rank`] in the room.
 pub(in crate::import) const SUPERSEDED: SkipReason = SkipReason::new(
     "one-receipt-per-room",
     "Conduit keeps one receipt of each user in a room, that for the newest event outside threads",
@@ -50,13 +50,14 @@ impl Candidate {
         Ok(Self { event_id: event_id.clone(), thread, ts, count })
     }
 
-    /// Whether it says what has been read of the room and not only of one thread.
+    /// Whether the receipt is for the room, and not for a single thread.
     pub(in crate::import) fn is_of_room(&self) -> bool {
         matches!(self.thread, ReceiptThread::Unthreaded | ReceiptThread::Main)
     }
 
-    /// What makes a receipt the one to keep: that it is for the room; the place of its event; when it was read; that it
-    /// is for all threads as well. The rest makes the choice the same each time.
+    /// The receipt of the highest rank is kept: one for the room before one for a thread, then the later event, then the
+    /// later time, then the unthreaded one. So a thread's receipt is kept only if the user has none for the room. The ids
+    /// make the choice the same each time.
     pub(in crate::import) fn rank(&self) -> impl Ord {
         let is_unthreaded = self.thread == ReceiptThread::Unthreaded;
         let names = (&self.event_id, self.thread.as_str());

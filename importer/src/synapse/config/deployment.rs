@@ -56,7 +56,8 @@ const OTHER_LOGINS: [(&str, Option<&str>); 6] = [
 /// Something that Synapse does if its configuration says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Service {
-    /// `turn_uris`: calls through a TURN server.
+    /// `turn_uris`: calls through a TURN server. `turn_shared_secret` is not read: the operator copies it to Conduit's
+    /// configuration.
     Turn,
     /// `federation_domain_whitelist`: only these servers.
     FederationWhitelist,

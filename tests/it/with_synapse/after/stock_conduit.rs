@@ -9,7 +9,8 @@ use migration_tests::{
     skip,
 };
 
-/// Everybody sees on Conduit what they saw on Synapse, can speak, and still can after a second start.
+/// Each device, with the access token that it has from Synapse, sees on Conduit what it saw on Synapse (`scripts/lab/snapshot.py`
+/// asks both, `compare.py` compares), can send messages, and still can after a second start (`conduit.py`).
 fn moves(engine: Engine, import: impl FnOnce(&Path, &Path)) {
     let Some(binary) = skip::conduit() else { return };
     let lab = Lab::start(engine).unwrap();
