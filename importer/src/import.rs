@@ -136,7 +136,7 @@ pub fn import(
     server::edu_positions(&rooms.servers, server_name, &mut rows)?;
 
     // The version is last: Conduit takes a database without one for an old one.
-    rows.finish(server::signing_key(&server, &mut tally)?, VERSION)?;
+    rows.finish(server::signing_key(&server, &mut tally)?)?;
     findings.extend(erased(rooms.erased, server_name));
     findings.extend(lost::findings(&dump.manifest().tally, &tally));
     Ok(Imported { tally, findings })

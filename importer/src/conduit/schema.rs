@@ -1,5 +1,6 @@
 //! The trees, and how keys and values are laid out in bytes.
 
+pub mod dialect;
 pub mod keypair;
 pub mod kind;
 pub mod layout;

@@ -1,6 +1,7 @@
 //! The key-value store: [`KvRead`] reads it, [`KvLoad`] fills a new one, [`KvCommit`] changes one that is in use.
 
 mod bulk;
+mod continuwuity;
 pub mod memory;
 pub mod overlay;
 mod rocksdb;
@@ -17,8 +18,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use self::{rocksdb::RocksStore, sqlite::SqliteStore};
-use super::schema::trees::Tree;
+use self::{continuwuity::Continuwuity, rocksdb::RocksStore, sqlite::SqliteStore};
+use super::schema::{
+    dialect::Dialect,
+    trees::Tree,
+};
 use crate::fs::hints;
 
 /// A row of a tree.
@@ -44,6 +48,11 @@ pub type Entries<'a> = Box<dyn Iterator<Item = Result<Entry, KvError>> + 'a>;
 /// A set of trees over a storage engine, to be read. Keys are ordered by unsigned bytes. Calls block: use it outside of async
 /// tasks.
 pub trait KvRead: Send {
+    /// Whose database it is.
+    fn dialect(&self) -> Dialect {
+        Dialect::Conduit
+    }
+
     /// The value of a key.
     ///
     /// # Errors
@@ -211,19 +220,25 @@ fn make_directory(path: &Path) -> io::Result<()> {
 /// What an engine opens a store for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
-    /// A new store in a directory that holds none, for [`KvLoad`].
-    Create,
+    /// A new store of a server in a directory that holds none, for [`KvLoad`].
+    Create(Dialect),
     /// An existing store, for [`KvRead`].
     Read,
     /// An existing store, for [`KvCommit`].
     Change,
 }
 
+impl Mode {
+    fn is_new(self) -> bool {
+        matches!(self, Self::Create(_))
+    }
+}
+
 /// How a migration makes a store and reads it again: [`Access::DIRECT`], or a homeserver's own way into its database.
 #[derive(Clone, Copy, Debug)]
 pub struct Access {
     /// Makes a store in an empty directory; see [`create`].
-    pub create: fn(Backend, &Path) -> Result<Box<dyn KvLoad>, KvError>,
+    pub create: fn(&NewStore<'_>) -> Result<Box<dyn KvLoad>, KvError>,
     /// Opens the same store when everything is written; see [`read`].
     pub read: fn(Backend, &Path) -> Result<Box<dyn KvRead>, KvError>,
 }
@@ -233,25 +248,56 @@ impl Access {
     pub const DIRECT: Self = Self { create, read };
 }
 
-/// Makes a store of `backend` in `directory`, which is made if it is not there.
+/// A store that is to be made.
+#[derive(Clone, Copy, Debug)]
+pub struct NewStore<'a> {
+    /// Where; the directory is made if it is not there.
+    pub directory: &'a Path,
+    /// Its engine.
+    pub backend: Backend,
+    /// For which server.
+    pub dialect: Dialect,
+    /// The name of that server.
+    pub server_name: &'a str,
+}
+
+impl<'a> NewStore<'a> {
+    /// A store of Conduit's, which does not depend on the server's name.
+    pub fn of_conduit(backend: Backend, directory: &'a Path) -> Self {
+        Self { directory, backend, dialect: Dialect::Conduit, server_name: "" }
+    }
+}
+
+/// Makes a store.
 ///
 /// # Errors
 ///
-/// [`KvError::Open`], also if the directory holds a database.
-pub fn create(backend: Backend, directory: &Path) -> Result<Box<dyn KvLoad>, KvError> {
+/// [`KvError::Open`]: the directory can't be made or holds a database, or the server does not have this engine.
+pub fn create(new: &NewStore<'_>) -> Result<Box<dyn KvLoad>, KvError> {
+    let NewStore { directory, backend, dialect, server_name } = *new;
+    let error = |reason| KvError::Open { path: directory.to_owned(), reason };
     if let Some(found) = detect(directory) {
-        return Err(KvError::Open {
-            path: directory.to_owned(),
-            reason: format!("it holds a {found} database already; name a new directory"),
-        });
+        let reason = format!("it holds a {found} database already; name a new directory");
+        return Err(error(reason));
     }
-    Ok(match backend {
-        Backend::Rocksdb => Box::new(RocksStore::open(directory, Mode::Create)?),
-        Backend::Sqlite => Box::new(SqliteStore::open(directory, Mode::Create)?),
+    Ok(match (dialect, backend) {
+        (Dialect::Conduit, Backend::Rocksdb) => {
+            Box::new(RocksStore::open(directory, Mode::Create(dialect))?)
+        }
+        (Dialect::Conduit, Backend::Sqlite) => {
+            Box::new(SqliteStore::open(directory, Mode::Create(dialect))?)
+        }
+        (Dialect::Continuwuity, Backend::Rocksdb) => {
+            let store = RocksStore::open(directory, Mode::Create(dialect))?;
+            Box::new(Continuwuity::new(store, server_name))
+        }
+        (Dialect::Continuwuity, Backend::Sqlite) => {
+            return Err(error("Continuwuity opens RocksDB only; use `--backend rocksdb`".into()));
+        }
     })
 }
 
-/// Opens the store of `backend` in `directory`, to read it.
+/// Opens the store of `backend` in `directory`, to read it. Whose it is, it finds out.
 ///
 /// # Errors
 ///
@@ -259,7 +305,13 @@ pub fn create(backend: Backend, directory: &Path) -> Result<Box<dyn KvLoad>, KvE
 pub fn read(backend: Backend, directory: &Path) -> Result<Box<dyn KvRead>, KvError> {
     expect(backend, directory)?;
     Ok(match backend {
-        Backend::Rocksdb => Box::new(RocksStore::open(directory, Mode::Read)?),
+        Backend::Rocksdb => {
+            let store = RocksStore::open(directory, Mode::Read)?;
+            match continuwuity::server_name(&store)? {
+                Some(name) => Box::new(Continuwuity::new(store, &name)),
+                None => Box::new(store),
+            }
+        }
         Backend::Sqlite => Box::new(SqliteStore::open(directory, Mode::Read)?),
     })
 }
@@ -272,7 +324,13 @@ pub fn read(backend: Backend, directory: &Path) -> Result<Box<dyn KvRead>, KvErr
 pub fn change(backend: Backend, directory: &Path) -> Result<Box<dyn KvCommit>, KvError> {
     expect(backend, directory)?;
     Ok(match backend {
-        Backend::Rocksdb => Box::new(RocksStore::open(directory, Mode::Change)?),
+        Backend::Rocksdb => {
+            let store = RocksStore::open(directory, Mode::Change)?;
+            match continuwuity::server_name(&store)? {
+                Some(name) => Box::new(Continuwuity::new(store, &name)),
+                None => Box::new(store),
+            }
+        }
         Backend::Sqlite => Box::new(SqliteStore::open(directory, Mode::Change)?),
     })
 }

@@ -75,6 +75,11 @@ impl<'a> Rows<'a> {
         Self { counter, batch_bytes: 0, all_cached: false, ..Self::new(overlay) }
     }
 
+    /// Whether the server has a place for rows of a tree.
+    pub(super) fn holds(&self, tree: &Tree) -> bool {
+        self.store.dialect().holds(tree)
+    }
+
     /// A number that was never handed out.
     pub(super) fn next(&mut self) -> u64 {
         self.counter = self.counter.saturating_add(1);
@@ -265,14 +270,16 @@ impl<'a> Rows<'a> {
     }
 
     /// Writes the rows of `global`, the version last, and makes everything durable.
-    pub(super) fn finish(mut self, keypair: Vec<u8>, version: u64) -> Result<(), ImportError> {
+    pub(super) fn finish(mut self, keypair: Vec<u8>) -> Result<(), ImportError> {
+        let dialect = self.store.dialect();
         self.put_raw(&trees::GLOBAL, b"keypair".to_vec(), keypair)?;
-        for key in trees::REPAIRED {
-            self.put_raw(&trees::GLOBAL, key.to_vec(), Vec::new())?;
+        for marker in dialect.markers() {
+            self.put_raw(&trees::GLOBAL, marker.as_bytes().to_vec(), Vec::new())?;
         }
         self.put_counter(true)?;
         self.flush()?;
-        self.put_raw(&trees::GLOBAL, b"version".to_vec(), version.to_be_bytes().to_vec())?;
+        let version = dialect.version().to_be_bytes().to_vec();
+        self.put_raw(&trees::GLOBAL, b"version".to_vec(), version)?;
         self.flush()?;
         Ok(self.store.finish()?)
     }

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     check::{self, census, chain},
-    conduit::store::Access,
+    conduit::store::{Access, NewStore},
     dump::DumpReader,
     findings::{self, Finding, Severity},
     fs::atomic_dir::Partial,
@@ -109,7 +109,12 @@ impl Import<'_> {
         if findings::gravest(&of_dump) == Some(Severity::Blocking) {
             return Err(Blocked { findings: of_dump }.into());
         }
-        let mut store = (self.access.create)(target.backend, partial.path())?;
+        let mut store = (self.access.create)(&NewStore {
+            directory: partial.path(),
+            backend: target.backend,
+            dialect: target.dialect,
+            server_name: &dump.manifest().server_name,
+        })?;
         let imported = import(&dump, store.as_mut(), Some(&media.target), &importing)?;
         drop(store);
         watch.lap("import");

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::{
-    conduit::{config::ConduitService, store::Backend},
+    conduit::{config::ConduitService, schema::dialect::Dialect, store::Backend},
     fs::ContentDirectory,
 };
 
@@ -14,6 +14,8 @@ pub struct Target {
     pub directory: PathBuf,
     /// Its engine.
     pub backend: Backend,
+    /// Whose it is.
+    pub dialect: Dialect,
     /// The server's name, if a configuration says it.
     pub server_name: Option<String>,
     /// Its media directory.

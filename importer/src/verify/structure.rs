@@ -33,7 +33,7 @@ use super::{
 };
 use crate::{
     conduit::{
-        schema::trees::{self, TREES, Tree},
+        schema::trees::{self, Tree},
         store::KvRead,
     },
     findings::collector::Found,
@@ -101,7 +101,7 @@ pub fn structure(
 /// Parts of all trees.
 fn parts_of_all(store: &dyn KvRead) -> Result<Vec<Part>, VerifyError> {
     let mut all = Vec::new();
-    for tree in TREES {
+    for tree in store.dialect().trees() {
         all.extend(Part::of(store, tree)?);
     }
     Ok(all)

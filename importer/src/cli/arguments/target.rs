@@ -8,6 +8,7 @@ use tracing::info;
 use crate::{
     conduit::{
         config::{ConduitConfig, ConduitFiles},
+        schema::dialect::Dialect,
         store::{self, Backend},
     },
     fs::{ContentDirectory, Layout, atomic_dir::normal},
@@ -97,6 +98,7 @@ impl TargetOptions {
         Ok(Target {
             directory,
             backend,
+            dialect: Dialect::Conduit,
             server_name: None,
             media,
             uploads_media: false,
@@ -131,6 +133,7 @@ impl TargetOptions {
         Ok(Target {
             directory,
             backend: config.backend,
+            dialect: Dialect::Conduit,
             server_name: Some(config.server_name),
             media: ContentDirectory::new(media, config.media.layout),
             uploads_media: config.media.path.is_none(),

@@ -27,6 +27,9 @@ pub enum U64 {}
 /// Four bytes, big-endian.
 #[derive(Debug)]
 pub enum U32 {}
+/// One byte: 0 or 1.
+#[derive(Debug)]
+pub enum Flag {}
 /// 32 bytes.
 #[derive(Debug)]
 pub enum Hash {}
@@ -113,6 +116,24 @@ impl Kind for U32 {
         let (number, rest) = bytes.split_first_chunk()?;
         *bytes = rest;
         Some(u32::from_be_bytes(*number))
+    }
+}
+
+impl Kind for Flag {
+    type Of<'a> = bool;
+
+    fn write(field: &bool, bytes: &mut Vec<u8>) {
+        bytes.push(u8::from(*field));
+    }
+
+    fn read(bytes: &mut &[u8]) -> Option<bool> {
+        let (flag, rest) = bytes.split_first()?;
+        *bytes = rest;
+        match flag {
+            0 => Some(false),
+            1 => Some(true),
+            _ => None,
+        }
     }
 }
 

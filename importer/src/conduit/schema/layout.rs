@@ -25,6 +25,8 @@ pub enum Field {
     U64(&'static str),
     /// Four bytes, big-endian.
     U32(&'static str),
+    /// One byte: 0 or 1.
+    Flag(&'static str),
     /// 32 bytes.
     Hash(&'static str),
     /// Numbers of eight bytes, to the end.
@@ -131,6 +133,7 @@ impl fmt::Display for Layout {
                     Field::Zero => f.write_str("u64 0"),
                     Field::U64(name) => write!(f, "u64 {name}"),
                     Field::U32(name) => write!(f, "u32 {name}"),
+                    Field::Flag(name) => write!(f, "0 or 1 {name}"),
                     Field::Hash(name) => write!(f, "32 bytes {name}"),
                     Field::U64s(name) => write!(f, "u64s {name}"),
                     Field::Texts(name) => write!(f, "{name}, ff between"),
@@ -277,6 +280,10 @@ fn decode_field(field: Field, bytes: &[u8]) -> Option<(&'static str, Option<Valu
             let (number, rest) = bytes.split_first_chunk()?;
             (Value::U32(u32::from_be_bytes(*number)), rest)
         }
+        Field::Flag(_) => {
+            let (flag, rest) = bytes.split_first()?;
+            (Value::U32((*flag <= 1).then_some(u32::from(*flag))?), rest)
+        }
         Field::Hash(_) => {
             let (hash, rest) = bytes.split_at_checked(32)?;
             (Value::Bytes(hash), rest)
@@ -335,6 +342,7 @@ fn encode_part(field: Field, part: Part<'_>, bytes: &mut Vec<u8>) -> Option<()> 
         ) => bytes.extend_from_slice(text.as_bytes()),
         (Field::U64(_), Part::U64(number)) => bytes.extend_from_slice(&number.to_be_bytes()),
         (Field::U32(_), Part::U32(number)) => bytes.extend_from_slice(&number.to_be_bytes()),
+        (Field::Flag(_), Part::U32(flag)) => bytes.push(u8::from(flag != 0)),
         (Field::Hash(_), Part::Bytes(hash)) if hash.len() == 32 => bytes.extend_from_slice(hash),
         (Field::Bytes(_), Part::Bytes(raw)) => bytes.extend_from_slice(raw),
         (Field::U64s(_), Part::U64s(numbers)) => {
@@ -361,6 +369,7 @@ impl Field {
             | Self::TextBefore(name, _)
             | Self::U64(name)
             | Self::U32(name)
+            | Self::Flag(name)
             | Self::Hash(name)
             | Self::U64s(name)
             | Self::Texts(name)

@@ -378,6 +378,26 @@ shapes! {
     FederationPdu { server: Text, _: Sep, short_room: U64, count: U64 }
     /// The same: an event that was fetched later.
     FederationBackfilled { server: Text, _: Sep, short_room: U64, _: Zero, backfilled: U64 }
+    /// Continuwuity: why and since when an account is suspended or locked.
+    Restriction { json: Json(Ordered(&["suspended", "suspended_at", "suspended_by"])) }
+    /// Continuwuity: an e-mail address.
+    Email { email: Text }
+    /// Continuwuity: an algorithm of a device's fallback keys.
+    FallbackKeyId { user: Text, _: Sep, device: Text, _: Sep, algorithm: Text }
+    /// Continuwuity: a fallback key, and whether it was given out.
+    FallbackKey { used: Flag, _: Sep, key_id: Text, _: Sep, json: Json(Sent) }
+    /// Continuwuity: a media file, or a thumbnail of one. The whole key names the file on disk.
+    MediaFile { mxc: Text, _: Sep, width: U32, height: U32, _: Sep, content_disposition: Text, _: Sep, content_type: Text }
+    /// Continuwuity: a media file and its uploader.
+    MediaUser { mxc: Text, _: Sep, user: Text }
+    /// Continuwuity: a pusher's key.
+    Pushkey { pushkey: Text }
+    /// A device's id.
+    Device { device: Text }
+    /// Continuwuity: when a token expires.
+    Expiry { expires_seconds: U64 }
+    /// Continuwuity: a field of a user's profile.
+    UserField { user: Text, _: Sep, field: Text }
     /// The signing key: its version, and PKCS#8.
     Keypair { version: Text, _: Sep, pkcs8: Bytes }
 }

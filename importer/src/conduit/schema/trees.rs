@@ -147,9 +147,9 @@ impl Ord for Tree {
     }
 }
 
-/// The tree of that name.
+/// The tree of that name, of any server.
 pub fn find(name: &str) -> Option<&'static Tree> {
-    TREES.into_iter().find(|tree| tree.name == name)
+    TREES.into_iter().chain(CONTINUWUITY).find(|tree| tree.name == name)
 }
 
 const YES: Written = Written::Yes;
@@ -171,6 +171,40 @@ macro_rules! trees {
         /// All trees, sorted by name.
         pub static TREES: [&Tree; 87] = [$($constant.tree()),*];
     };
+}
+
+/// Trees that Continuwuity has and Conduit has not, as far as the importer writes them. `docs/continuwuity.md` explains them.
+macro_rules! more_trees {
+    ($($constant:ident $name:literal $key:ident => $value:ident $(, secret $secret:expr)?;)*) => {
+        $(
+            #[doc = concat!("`", $name, "`")]
+            pub static $constant: Table<shapes::$key<'static>, shapes::$value<'static>> =
+                Table::new($name, YES, trees!(@secret $($secret)?));
+        )*
+
+        /// All of them, sorted by name.
+        pub static CONTINUWUITY: [&Tree; 17] = [$($constant.tree()),*];
+    };
+}
+
+more_trees! {
+    BANNEDROOMIDS "bannedroomids" Room => Nothing;
+    EMAIL_LOCALPART "email_localpart" Email => Localpart;
+    FALLBACKKEYID_FALLBACKKEY "fallbackkeyid_fallbackkey" FallbackKeyId => FallbackKey;
+    LOCALPART_EMAIL "localpart_email" Localpart => Email;
+    MEDIAID_FILE "mediaid_file" MediaFile => Nothing;
+    MEDIAID_USER "mediaid_user" MediaUser => User;
+    PUSHKEY_DEVICEID "pushkey_deviceid" Pushkey => Device, secret ["pushkey"];
+    REMOTEUSERID_REMOTEUSER "remoteuserid_remoteuser" User => Nothing;
+    ROOMUSERID_KNOCKEDCOUNT "roomuserid_knockedcount" RoomUser => Count;
+    ROOMUSERID_LASTNOTIFICATIONREAD "roomuserid_lastnotificationread" RoomUser => Number;
+    USERDEVICEID_TOKENEXPIRES "userdeviceid_tokenexpires" UserDevice => Expiry;
+    USERID_DEACTIVATED "userid_deactivated" User => Nothing;
+    USERID_LOCK "userid_lock" User => Restriction;
+    USERID_SUSPENSION "userid_suspension" User => Restriction;
+    USERIDPROFILEKEY_VALUE "useridprofilekey_value" UserField => AsSent;
+    USERROOMID_INVITESENDER "userroomid_invitesender" UserRoom => User;
+    USERROOMID_KNOCKEDSTATE "userroomid_knockedstate" UserRoom => AsSent;
 }
 
 trees! {
@@ -267,14 +301,37 @@ trees! {
 
 /// Keys of `global` that keep servers which are descended from Conduit from repairing what is not broken: each of their
 /// repairs runs once, if its key is not there. `docs/other-servers.md` says what they would do.
-pub const REPAIRED: [&[u8]; 2] = [
-    b"fix_bad_double_separator_in_state_cache",
-    b"retroactively_fix_bad_data_from_roomuserid_joined",
+pub const REPAIRED: [&str; 2] = [
+    "fix_bad_double_separator_in_state_cache",
+    "retroactively_fix_bad_data_from_roomuserid_joined",
 ];
 
 /// The key of `global` at which an import, or a later fetch of history, notes the last number that it gave out. Conduit never
 /// looks at it, and goes on counting; so what is above came later.
 pub const IMPORTED: &[u8] = b"imported_from_synapse";
+
+/// Trees that Continuwuity opens besides, which the importer leaves empty (src/database/maps.rs).
+pub const CONTINUWUITY_UNWRITTEN: [&str; 19] = [
+    "clientid_clientmetadata",
+    "logintoken_expiresatuserid",
+    "openidsubject_currentpictureurl",
+    "openidsubject_localpart",
+    "passwordresettoken_info",
+    "refreshtoken_refreshtokeninfo",
+    "registrationtoken_info",
+    "rejectedeventids",
+    "roomid_inviteviaservers",
+    "roomid_mindepth",
+    "servername_destination",
+    "servername_override",
+    "url_previews",
+    "userdeviceid_oauthsessioninfo",
+    "userid_dehydrateddevice",
+    "userid_logindisabled",
+    "userid_origin",
+    "userid_presenceid",
+    "websessionid_session",
+];
 
 /// Trees of a Conduit that has this project's patches, which a stock one leaves alone. `docs/on-disk-format.md` explains
 /// them.
@@ -288,6 +345,7 @@ mod tests {
     #[test]
     fn names_are_sorted_and_constants_are_the_names_in_capitals() {
         assert!(TREES.windows(2).all(|pair| pair[0].name < pair[1].name));
+        assert!(CONTINUWUITY.windows(2).all(|pair| pair[0].name < pair[1].name));
     }
 
     /// The document's sections, each as heading, key, value and written.

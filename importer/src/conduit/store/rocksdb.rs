@@ -17,7 +17,7 @@ use rustix::{fs::FlockOperation, io::Errno};
 
 use self::sst_files::Files;
 use super::{Changes, Entries, KvCommit, KvError, KvLoad, KvRead, Mode, Row, make_directory};
-use crate::conduit::schema::trees::{self, PATCHED, TREES, Tree};
+use crate::conduit::schema::trees::{CONTINUWUITY, TREES, Tree};
 
 /// Bytes that all memtables together may take before they are written out. Large trees don't go through them.
 const WRITE_BUFFERS: usize = 32 << 20;
@@ -61,14 +61,14 @@ impl RocksStore {
         let options = options(mode);
         let reading = if mode == Mode::Read { lock(directory)? } else { None };
         let db = match mode {
-            Mode::Create => {
+            Mode::Create(dialect) => {
                 make_directory(directory).map_err(|cause| error(cause.to_string()))?;
                 // All at once: one by one, RocksDB writes and reads back the options of all for each.
                 let mut create = options.clone();
                 create.create_missing_column_families(true);
-                let conduits = TREES.iter().filter(|tree| !PATCHED.contains(&tree.name));
-                let families =
-                    conduits.map(|tree| ColumnFamilyDescriptor::new(tree.name, options.clone()));
+                let families = dialect.families().map(|tree| {
+                    ColumnFamilyDescriptor::new(tree.name, options.clone())
+                });
                 DB::open_cf_descriptors(&create, directory, families)
             }
             Mode::Read | Mode::Change => {
@@ -102,7 +102,7 @@ impl RocksStore {
     fn write_out(&self, tree: &Tree) -> Result<(), KvError> {
         let Some(family) = self.db.cf_handle(tree.name) else { return Ok(()) };
         self.db.flush_cf(&family).map_err(|cause| self.write_error(cause))?;
-        if self.mode != Mode::Create {
+        if !self.mode.is_new() {
             return Ok(());
         }
         let mut compact = CompactOptions::default();
@@ -113,7 +113,8 @@ impl RocksStore {
 
     /// The same of all trees.
     fn write_out_all(&self) -> Result<(), KvError> {
-        TREES.par_iter().try_for_each(|tree| self.write_out(tree))?;
+        let all: Vec<_> = TREES.into_iter().chain(CONTINUWUITY).collect();
+        all.par_iter().try_for_each(|tree| self.write_out(tree))?;
         let property = "rocksdb.background-errors";
         let errors =
             self.db.property_int_value(property).map_err(|cause| self.write_error(cause))?;
@@ -221,7 +222,7 @@ impl KvRead for RocksStore {
         })?;
         Ok(names
             .into_iter()
-            .filter(|name| name != "default" && trees::find(name).is_none())
+            .filter(|name| name != "default" && !TREES.iter().any(|tree| tree.name == name))
             .collect())
     }
 }
@@ -319,7 +320,7 @@ fn options(mode: Mode) -> Options {
     table.set_block_size(4 * 1024);
     table.set_cache_index_and_filter_blocks(true);
     // While a large database is made, the filters of all files that are added would not fit into the cache.
-    table.set_pin_l0_filter_and_index_blocks_in_cache(mode != Mode::Create);
+    table.set_pin_l0_filter_and_index_blocks_in_cache(!mode.is_new());
     table.set_optimize_filters_for_memory(true);
     let mut cache = LruCacheOptions::default();
     cache.set_capacity(if mode == Mode::Read { CACHE_OF_READERS } else { CACHE });
@@ -333,7 +334,7 @@ fn options(mode: Mode) -> Options {
     options.set_compression_type(DBCompressionType::Lz4);
     options.set_bottommost_compression_type(DBCompressionType::Zstd);
     options.set_level_compaction_dynamic_level_bytes(true);
-    options.set_disable_auto_compactions(mode == Mode::Create);
+    options.set_disable_auto_compactions(mode.is_new());
     options.set_max_background_jobs(4);
     options.set_max_subcompactions(2);
     options.set_bytes_per_sync(1 << 20);
@@ -343,12 +344,13 @@ fn options(mode: Mode) -> Options {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::conduit::schema::{dialect::Dialect, trees};
 
     /// More rows than are held, out of order: all of them are in the last level before anything was compacted.
     #[test]
     fn merged_rows_need_no_compaction() {
         let scratch = tempfile::tempdir().unwrap();
-        let mut store = RocksStore::open(scratch.path(), Mode::Create).unwrap();
+        let mut store = RocksStore::open(scratch.path(), Mode::Create(Dialect::Conduit)).unwrap();
         let keys = (0..3000_u64).map(|number| number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         for key in keys.clone() {
             let value = vec![0; 64 << 10];

@@ -15,7 +15,7 @@ use super::{
     make_directory,
 };
 use crate::{
-    conduit::schema::trees::{self, TREES, Tree},
+    conduit::schema::trees::{TREES, Tree},
     fs::open_by,
 };
 
@@ -49,7 +49,7 @@ impl SqliteStore {
         let error = |reason: String| KvError::Open { path: path.clone(), reason };
         let file = directory.join("conduit.db");
         let opened = match mode {
-            Mode::Create => {
+            Mode::Create(_) => {
                 make_directory(directory).map_err(|cause| error(cause.to_string()))?;
                 create(&file)
             }
@@ -214,7 +214,7 @@ impl KvRead for SqliteStore {
         };
         let names = read()
             .map_err(|cause| KvError::Read { tree: "sqlite_master", reason: cause.to_string() })?;
-        Ok(names.into_iter().filter(|name| trees::find(name).is_none()).collect())
+        Ok(names.into_iter().filter(|name| !TREES.iter().any(|tree| tree.name == name)).collect())
     }
 }
 

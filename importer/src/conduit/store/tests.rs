@@ -1,7 +1,7 @@
 //! The contract of [`KvRead`], [`KvLoad`] and [`KvCommit`], run on each engine.
 
 use super::{
-    Backend, KvCommit, KvError, KvLoad, KvRead, Row, change, create, detect, memory::MemoryStore,
+    Backend, KvCommit, KvError, KvLoad, KvRead, NewStore, Row, change, create, detect, memory::MemoryStore,
     read,
 };
 use crate::{
@@ -101,7 +101,7 @@ fn engine_obeys_the_contract(backend: Backend) {
     let scratch = tempfile::tempdir().unwrap();
     let directory = scratch.path().join("database");
     assert_eq!(detect(&directory), None);
-    let mut store = create(backend, &directory).unwrap();
+    let mut store = create(&NewStore::of_conduit(backend, &directory)).unwrap();
     obeys_the_contract(store.as_mut());
     drop(store);
     assert_eq!(detect(&directory), Some(backend));
@@ -122,7 +122,7 @@ fn engine_obeys_the_contract(backend: Backend) {
     assert_eq!(all(store.as_ref(), &PDUID_PDU, b"c"), [pair(b"c", b"3")]);
     drop(store);
 
-    let again = create(backend, &directory).err().unwrap();
+    let again = create(&NewStore::of_conduit(backend, &directory)).err().unwrap();
     assert!(again.to_string().contains("already"), "{again}");
 }
 
@@ -130,7 +130,7 @@ fn engine_obeys_the_contract(backend: Backend) {
 #[test]
 fn a_sqlite_database_that_another_has_open_is_not_written() {
     let scratch = tempfile::tempdir().unwrap();
-    create(Backend::Sqlite, scratch.path()).unwrap().finish().unwrap();
+    create(&NewStore::of_conduit(Backend::Sqlite, scratch.path())).unwrap().finish().unwrap();
     let conduit = rusqlite::Connection::open(scratch.path().join("conduit.db")).unwrap();
     let rows = || conduit.query_row("SELECT count(*) FROM pduid_pdu", [], |row| row.get(0));
     assert_eq!(rows(), Ok(0));
@@ -156,7 +156,7 @@ fn sqlite_obeys_the_contract() {
 #[test]
 fn a_sqlite_database_that_another_process_has_open_is_in_use() {
     let scratch = tempfile::tempdir().unwrap();
-    create(Backend::Sqlite, scratch.path()).unwrap().finish().unwrap();
+    create(&NewStore::of_conduit(Backend::Sqlite, scratch.path())).unwrap().finish().unwrap();
     let conduit = Other::reading(&scratch.path().join("conduit.db"));
     let error = read(Backend::Sqlite, scratch.path()).err().unwrap();
     assert!(matches!(error, KvError::InUse { .. }), "{error}");
@@ -172,14 +172,14 @@ fn the_wrong_engine_and_no_database_are_named() {
         _ => panic!("opened"),
     };
     assert!(error(Backend::Rocksdb).contains("no Conduit database"));
-    create(Backend::Sqlite, scratch.path()).unwrap().finish().unwrap();
+    create(&NewStore::of_conduit(Backend::Sqlite, scratch.path())).unwrap().finish().unwrap();
     assert!(error(Backend::Rocksdb).contains("--backend sqlite"));
 }
 
 #[test]
 fn rocksdb_is_the_version_that_conduit_links() {
     let scratch = tempfile::tempdir().unwrap();
-    create(Backend::Rocksdb, scratch.path()).unwrap().finish().unwrap();
+    create(&NewStore::of_conduit(Backend::Rocksdb, scratch.path())).unwrap().finish().unwrap();
     let options = std::fs::read_dir(scratch.path())
         .unwrap()
         .map(|entry| entry.unwrap().path())

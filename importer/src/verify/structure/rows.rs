@@ -16,8 +16,6 @@ use crate::{
     verify::{VerifyError, tools::since_import::SinceImport},
 };
 
-/// The version that Conduit starts on without a migration.
-const VERSION: u64 = 18;
 /// Fields that come from the one counter.
 const COUNTED: [&str; 8] = [
     "count",
@@ -54,10 +52,9 @@ pub(in crate::verify) fn check(
             "Conduit has run on this database since the import; new items are reported as such";
         found.add(&codes::NEW_SINCE_IMPORT, "the database", text);
     }
-    for key in trees::REPAIRED.iter().filter(|_| since.is_imported()) {
-        if store.get(&trees::GLOBAL, key)?.is_none() {
-            let subject = format!("global {}", String::from_utf8_lossy(key));
-            found.add(&codes::REPAIR_MARK_MISSING, subject, "is missing");
+    for marker in store.dialect().markers().iter().filter(|_| since.is_imported()) {
+        if store.get(&trees::GLOBAL, marker.as_bytes())?.is_none() {
+            found.add(&codes::REPAIR_MARK_MISSING, format!("global {marker}"), "is missing");
         }
     }
     global(store, found)
@@ -127,8 +124,9 @@ fn global(store: &dyn KvRead, found: &mut Found) -> Result<u64, VerifyError> {
         let value = store.get(&trees::GLOBAL, key)?;
         Ok(value.and_then(|value| value.try_into().ok()).map(u64::from_be_bytes))
     };
-    if number(b"version")? != Some(VERSION) {
-        found.add(&codes::GLOBAL_INCOMPLETE, "global version", "is not 18");
+    let version = store.dialect().version();
+    if number(b"version")? != Some(version) {
+        found.add(&codes::GLOBAL_INCOMPLETE, "global version", format!("is not {version}"));
     }
     let counter = number(b"c")?;
     if counter.is_none() {

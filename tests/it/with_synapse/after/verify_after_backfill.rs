@@ -180,7 +180,7 @@ fn refused_if_in_use(story: &Story, database: &Path) {
 
 fn refused_if_unfinished_or_of_another_server(story: &Story) {
     let partial = story.lab.path("unfinished");
-    store::create(Backend::Rocksdb, &partial).unwrap().finish().unwrap();
+    store::create(&store::NewStore::of_conduit(Backend::Rocksdb, &partial)).unwrap().finish().unwrap();
     story.backfill(&partial).failed(5, &["is incomplete", "import again"]).unwrap();
     story.backfill(&story.lab.path("nothing")).failed(5, &["no Conduit database"]).unwrap();
 

@@ -179,7 +179,7 @@ fn databases_that_are_in_use() {
     let scratch = tempfile::tempdir().unwrap();
     let [database, target, nowhere] =
         ["conduit", "target", "nowhere"].map(|name| scratch.path().join(name));
-    let conduit = store::create(Backend::Rocksdb, &database).unwrap();
+    let conduit = store::create(&store::NewStore::of_conduit(Backend::Rocksdb, &database)).unwrap();
     let verify = [
         "verify".as_ref(),
         "--server-name".as_ref(),

@@ -82,7 +82,7 @@ fn verification_finds_one_changed_row() {
 
 /// Copies a database row by row; the first row of a tree gets another value.
 fn copy_with_one_change(from: &Path, to: &Path, changed: &'static Tree, value: &str) {
-    let mut target = store::create(Backend::Sqlite, to).unwrap();
+    let mut target = store::create(&store::NewStore::of_conduit(Backend::Sqlite, to)).unwrap();
     for (name, rows) in rows(Backend::Sqlite, from) {
         let tree = TREES.iter().copied().find(|tree| tree.name == name).unwrap();
         let mut rows: Vec<_> =

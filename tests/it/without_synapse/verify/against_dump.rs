@@ -350,7 +350,7 @@ fn each_difference_is_reported_by_its_code() {
             let hides = s.get(&trees::SHORTEVENTID_SHORTSTATEHASH, &short).unwrap().unwrap();
             put(s, &trees::ROOMID_SHORTSTATEHASH, ROOM.as_bytes(), &hides);
         }),
-        ("V153 is missing", |s| remove(s, &trees::GLOBAL, trees::REPAIRED[0])),
+        ("V153 is missing", |s| remove(s, &trees::GLOBAL, trees::REPAIRED[0].as_bytes())),
         ("V154 has not the count", |s| {
             let [user, room] = [b"@alice:dump.test".as_slice(), ROOM.as_bytes()];
             put(s, &trees::USERROOMID_JOINED, &[user, room].join(&0xff), &[]);
