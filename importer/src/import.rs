@@ -135,6 +135,7 @@ pub fn import(
     server::users_without_accounts(&rooms.users_in_states, &mut rows)?;
     server::edu_positions(&rooms.servers, server_name, &mut rows)?;
 
+    server::old_signing_keys(&server, &mut rows, &mut tally)?;
     // The version is last: Conduit takes a database without one for an old one.
     rows.finish(server::signing_key(&server, &mut tally)?)?;
     findings.extend(erased(rooms.erased, server_name));

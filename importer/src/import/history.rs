@@ -132,7 +132,7 @@ impl Past {
     pub fn open(store: Box<dyn KvCommit>, server_name: &ServerName) -> Result<Self, PastError> {
         let lookup = Lookup(store.as_ref());
         match lookup.number(&trees::GLOBAL, b"version")? {
-            Some(VERSION) => {}
+            Some(found) if found == store.dialect().version() => {}
             Some(found) => return Err(PastError::OtherVersion { found }),
             None => return Err(PastError::Incomplete),
         }

@@ -7,6 +7,7 @@ use ruma::EventId;
 use super::ImportError;
 use crate::conduit::{
     schema::{
+        dialect::Dialect,
         shapes::{
             Event, NOTHING, Nothing, PasswordHash, ShortEvent, ShortStateKey, StateKey, User,
         },
@@ -75,9 +76,14 @@ impl<'a> Rows<'a> {
         Self { counter, batch_bytes: 0, all_cached: false, ..Self::new(overlay) }
     }
 
+    /// Whose database it is.
+    pub(super) fn dialect(&self) -> Dialect {
+        self.store.dialect()
+    }
+
     /// Whether the server has a place for rows of a tree.
     pub(super) fn holds(&self, tree: &Tree) -> bool {
-        self.store.dialect().holds(tree)
+        self.dialect().holds(tree)
     }
 
     /// A number that was never handed out.

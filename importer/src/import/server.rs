@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 
 use ruma::{OwnedRoomId, OwnedUserId};
 use secrecy::ExposeSecret as _;
+use serde_json::json;
 
-use super::{ImportError, row_writer::Rows};
+use super::{ImportError, row_writer::Rows, skip::SkipReason};
 use crate::{
     conduit::schema::{
         keypair,
-        shapes::{Count, Room, Server},
+        dialect::Dialect,
+        shapes::{AsSent, Count, Room, Server},
         trees,
     },
     dump::format::DumpServer,
@@ -56,14 +58,42 @@ pub(super) fn edu_positions(
     Ok(())
 }
 
-/// Gives the signing key as Conduit keeps it; older keys are left out.
-pub(super) fn signing_key(server: &DumpServer, tally: &mut Tally) -> Result<Vec<u8>, ImportError> {
-    let old = u64::try_from(server.old_signing_keys.len()).unwrap_or(u64::MAX);
-    tally.read(Kind::SigningKey, old.saturating_add(1));
+/// Writes the server's earlier keys, where the server publishes them: Continuwuity takes its own row of `server_signingkeys` for
+/// that (src/api/server/key.rs:37 there).
+pub(super) fn old_signing_keys(
+    server: &DumpServer,
+    rows: &mut Rows<'_>,
+    tally: &mut Tally,
+) -> Result<(), ImportError> {
+    let is_held = rows.dialect() == Dialect::Continuwuity;
+    let detail = "a stock Conduit publishes no old keys; other servers know them already";
     for key in &server.old_signing_keys {
-        let detail = "a stock Conduit publishes no old keys; other servers know them already";
-        tally.skip(Kind::SigningKey, &key.key_id, "not-in-conduit", detail);
+        let reason = (!is_held).then_some(SkipReason::new("not-in-conduit", detail));
+        tally.keeps(Kind::SigningKey, || key.key_id.clone(), reason);
     }
+    let Some(latest) = server.old_signing_keys.iter().map(|key| key.expired_ts).max() else {
+        return Ok(());
+    };
+    if !is_held {
+        return Ok(());
+    }
+    let keys = server.old_signing_keys.iter().map(|key| {
+        (key.key_id.clone(), json!({"expired_ts": key.expired_ts, "key": key.public_key}))
+    });
+    let published = json!({
+        "server_name": server.server_name,
+        "verify_keys": {},
+        "old_verify_keys": keys.collect::<serde_json::Map<_, _>>(),
+        "signatures": {},
+        "valid_until_ts": latest,
+    });
+    let own = Server { server: &server.server_name };
+    rows.put(&trees::SERVER_SIGNINGKEYS, &own, &AsSent { json: &published.to_string() })
+}
+
+/// Gives the signing key as Conduit keeps it.
+pub(super) fn signing_key(server: &DumpServer, tally: &mut Tally) -> Result<Vec<u8>, ImportError> {
+    tally.read(Kind::SigningKey, 1);
     let key = &server.signing_key;
     let keypair = keypair::encode(&key.version, key.seed.expose_secret())?;
     tally.written(Kind::SigningKey, 1);

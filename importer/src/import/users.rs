@@ -13,6 +13,7 @@ use ruma::OwnedUserId;
 pub(super) use self::encryption::SignedKeys;
 use super::{ImportError, row_writer::Rows};
 use crate::{
+    conduit::schema::dialect::Dialect,
     dump::{DumpReader, format::DumpUser},
     progress::Progress,
     tally::{Kind, Tally},
@@ -43,8 +44,8 @@ pub(super) fn import(
             let detail = "Conduit needs the name for itself; the account was deactivated";
             tally.skip(Kind::User, user.user_id.as_str(), "name-taken-by-conduit", detail);
         } else {
-            accounts.note(&user);
-            account::write(&user, rows, tally)?;
+            accounts.note(&user, rows.dialect());
+            account::write(&user, dump.manifest().created_ts, rows, tally)?;
             account_data::write(&user, rows, tally)?;
             clients::write(&user, rows, tally)?;
             encryption::write(user, messages, rows, tally)?;
@@ -57,8 +58,9 @@ pub(super) fn import(
 }
 
 impl Accounts {
-    fn note(&mut self, user: &DumpUser) {
-        if account::may_act(user) && user.admin {
+    fn note(&mut self, user: &DumpUser, dialect: Dialect) {
+        let is_free = !user.locked && !user.suspended;
+        if account::may_act(user, dialect) && is_free && user.admin {
             self.admins.push((user.user_id.clone(), user.profile.displayname.clone()));
         }
         self.signed_keys.note(user);

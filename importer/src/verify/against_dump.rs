@@ -22,6 +22,7 @@
 
 mod account_data;
 mod appservices;
+mod continuwuity;
 mod directory;
 mod encryption;
 mod extra;
@@ -46,7 +47,10 @@ use ruma::OwnedRoomId;
 
 use super::{StateComparison, VerifyError, tools::parts};
 use crate::{
-    conduit::{schema::trees, store::KvRead},
+    conduit::{
+        schema::{dialect::Dialect, trees},
+        store::KvRead,
+    },
     dump::{
         DumpReader, ReadError, RoomReader,
         format::{DumpUser, FileEntry},
@@ -155,6 +159,10 @@ pub(super) fn compare(
     let server = dump.server()?;
     outbox::compare(store, dump, &skipped, found)?;
     appservices::compare(store, &server.appservices, &server_name, &skipped, found)?;
+    if store.dialect() == Dialect::Continuwuity {
+        continuwuity::server(store, &server, &users, found)?;
+        continuwuity::invite_senders(store, found)?;
+    }
     blocked_rooms(store, &server.blocked_rooms, found)
 }
 
@@ -188,6 +196,10 @@ fn account(
         let messages = dump.messages(&user.user_id)?;
         encryption::compare(store, user, messages, signatures, found)?;
         key_backups::compare(store, user, found)?;
+        if store.dialect() == Dialect::Continuwuity {
+            let rights = users::may_act(user, Dialect::Continuwuity);
+            continuwuity::account(store, user, dump.manifest().created_ts, rights, found)?;
+        }
         signatures.signed_by(user);
         account.reading = read_markers::of_user(store, user, begins, found)?;
     }

@@ -288,6 +288,7 @@ impl<'a> Members<'a> {
             }
             "invite" => {
                 self.invited = self.invited.saturating_add(1);
+                self.invite_sender(&user_room, state, rows)?;
                 (&trees::USERROOMID_INVITESTATE, &trees::ROOMUSERID_INVITECOUNT)
             }
             "knock" => (&trees::USERROOMID_KNOCKSTATE, &trees::ROOMUSERID_KNOCKCOUNT),
@@ -297,5 +298,27 @@ impl<'a> Members<'a> {
         let count = rows.next();
         rows.put(states, &user_room, &AsSent { json: &state.to_string() })?;
         rows.put(counts, &room_user, &Count { count })
+    }
+
+    /// Who invites, where the server asks for that to leave out invites of ignored users.
+    fn invite_sender(
+        &self,
+        invited: &UserRoom<'_>,
+        state: &Value,
+        rows: &mut Rows<'_>,
+    ) -> Result<(), ImportError> {
+        if !rows.holds(&trees::USERROOMID_INVITESENDER) {
+            return Ok(());
+        }
+        let own = |item: &&Value| {
+            item.get("type").is_some_and(|kind| kind == "m.room.member")
+                && item.get("state_key").is_some_and(|key| key == invited.user)
+        };
+        let event = state.as_array().and_then(|state| state.iter().rfind(own));
+        let sender = event.and_then(|event| event.get("sender")).and_then(Value::as_str);
+        match sender {
+            Some(user) => rows.put(&trees::USERROOMID_INVITESENDER, invited, &User { user }),
+            None => Ok(()),
+        }
     }
 }

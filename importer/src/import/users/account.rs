@@ -9,6 +9,9 @@
 //! | locked, suspended, awaiting approval, shadow-banned | the password `!`, which nobody has, no tokens: an administrator resets the password to let them in |
 //! | of an application service | empty password, as Conduit's own |
 //! | without password (single sign-on), or its hash is not known | the password `*`, which nobody has; a patched Conduit asks Synapse instead |
+//!
+//! Continuwuity knows some of them: deactivated, locked and suspended accounts have rows that say so, and the latter two keep
+//! their passwords and tokens. It also holds e-mail addresses, profile fields and the time at which a token expires.
 
 #[cfg(test)]
 mod tests;
@@ -17,9 +20,12 @@ use secrecy::ExposeSecret;
 
 use crate::{
     conduit::schema::{
+        dialect::Dialect,
         shapes::{
-            DeviceMetadata, Displayname, Mxc, PasswordHash, Token, User, UserDevice, Version,
+            AsSent, DeviceMetadata, Displayname, Email, Expiry, Localpart, Mxc, PasswordHash,
+            Restriction, Token, User, UserDevice, UserField, Version,
         },
+        table::Table,
         trees,
     },
     dump::format::{DumpAccessToken, DumpDevice, DumpUser},
@@ -32,15 +38,21 @@ const UNKNOWN: &str = "*";
 /// The hash of an account that may not log in: patched or not, Conduit takes it for "does not match".
 const LOCKED: &str = "!";
 
-/// Writes an account.
+const NO_PLACE: SkipReason =
+    SkipReason::new("not-in-conduit", "Conduit has no place for it; it stays in the dump");
+
+/// Writes an account. `created_ts` is the time of what has none.
 pub(super) fn write(
     user: &DumpUser,
+    created_ts: u64,
     rows: &mut Rows<'_>,
     tally: &mut Tally,
 ) -> Result<(), ImportError> {
     let mut writer = Writer { user, rows, tally };
     writer.password()?;
+    writer.state(created_ts)?;
     writer.profile()?;
+    writer.addresses()?;
     writer.left_in_the_dump();
     for device in &user.devices {
         writer.device(device)?;
@@ -64,7 +76,7 @@ impl Writer<'_, '_> {
     fn password(&mut self) -> Result<(), ImportError> {
         let id = self.user.user_id.as_str();
         let hash = self.user.password_hash.as_ref().map(ExposeSecret::expose_secret);
-        let stored = stored_password(self.user);
+        let stored = stored_password(self.user, self.rows.dialect());
         self.tally.read(Kind::PasswordHash, u64::from(hash.is_some()));
         if hash == Some(stored) {
             self.tally.written(Kind::PasswordHash, 1);
@@ -73,6 +85,28 @@ impl Writer<'_, '_> {
             self.tally.skip(Kind::PasswordHash, id, "account-without-rights", detail);
         }
         self.rows.put(&trees::USERID_PASSWORD, &User { user: id }, &PasswordHash { hash: stored })
+    }
+
+    /// Whether the account is deactivated, locked or suspended, where the server knows that.
+    fn state(&mut self, created_ts: u64) -> Result<(), ImportError> {
+        let DumpUser { user_id, deactivated, locked, suspended, .. } = self.user;
+        let id = User { user: user_id.as_str() };
+        if *deactivated && self.rows.holds(&trees::USERID_DEACTIVATED) {
+            self.rows.mark(&trees::USERID_DEACTIVATED, &id)?;
+        }
+        let states: [(bool, &'static Table<_, Restriction<'_>>); 2] =
+            [(*locked, &trees::USERID_LOCK), (*suspended, &trees::USERID_SUSPENSION)];
+        for (_, table) in states.into_iter().filter(|(is_set, _)| *is_set && !deactivated) {
+            if self.rows.holds(table) {
+                let restriction = Restricted {
+                    suspended: true,
+                    suspended_at: created_ts,
+                    suspended_by: &format!("@conduit:{}", user_id.server_name()),
+                };
+                self.rows.put(table, &id, &Restriction { json: &json_text(&restriction) })?;
+            }
+        }
+        Ok(())
     }
 
     fn profile(&mut self) -> Result<(), ImportError> {
@@ -86,26 +120,53 @@ impl Writer<'_, '_> {
             self.rows.put(&trees::USERID_AVATARURL, &user, &Mxc { mxc })?;
             self.tally.keeps(Kind::ProfileField, String::new, None);
         }
+        let holds_fields = self.rows.holds(&trees::USERIDPROFILEKEY_VALUE);
+        for (field, value) in &self.user.profile.fields {
+            let item = || format!("{field} of {}", user.user);
+            let reason = (!holds_fields).then_some(NO_PLACE);
+            if self.tally.keeps(Kind::ProfileField, item, reason) {
+                let key = UserField { user: user.user, field };
+                let json = value.to_string();
+                self.rows.put(&trees::USERIDPROFILEKEY_VALUE, &key, &AsSent { json: &json })?;
+            }
+        }
         Ok(())
     }
 
-    /// Counts what Conduit has no place for.
+    /// E-mail addresses and telephone numbers. Continuwuity holds one e-mail address of an account, the first one here, which no
+    /// other account has.
+    fn addresses(&mut self) -> Result<(), ImportError> {
+        let user = self.user;
+        let localpart = Localpart { localpart: user.user_id.localpart() };
+        let holds_email = self.rows.holds(&trees::EMAIL_LOCALPART) && !user.deactivated;
+        let mut has_one = false;
+        for threepid in &user.threepids {
+            let email = Email { email: &threepid.address };
+            let reason = if !holds_email || threepid.medium != "email" {
+                Some(NO_PLACE)
+            } else if has_one {
+                Some(SkipReason::new("one-address", "Continuwuity holds one address of an account"))
+            } else if self.rows.get(&trees::EMAIL_LOCALPART, email.email.as_bytes())?.is_some() {
+                Some(SkipReason::new("address-taken", "another account has the address"))
+            } else {
+                None
+            };
+            let item = || format!("{} of {}", threepid.medium, user.user_id);
+            if self.tally.keeps(Kind::ThirdPartyId, item, reason) {
+                has_one = true;
+                self.rows.put(&trees::EMAIL_LOCALPART, &email, &localpart)?;
+                self.rows.put(&trees::LOCALPART_EMAIL, &localpart, &email)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts what the server has no place for.
     fn left_in_the_dump(&mut self) {
         let user = self.user;
-        let id = &user.user_id;
-        let detail = "Conduit has no place for it; it stays in the dump";
-        let mut skip = |kind, item: String| {
-            self.tally.read(kind, 1);
-            self.tally.skip(kind, item, "not-in-conduit", detail);
-        };
-        for name in user.profile.fields.keys() {
-            skip(Kind::ProfileField, format!("{name} of {id}"));
-        }
-        for threepid in &user.threepids {
-            skip(Kind::ThirdPartyId, format!("{} of {id}", threepid.medium));
-        }
         for external in &user.external_ids {
-            skip(Kind::ExternalId, format!("{} of {id}", external.auth_provider));
+            let item = || format!("{} of {}", external.auth_provider, user.user_id);
+            self.tally.keeps(Kind::ExternalId, item, Some(NO_PLACE));
         }
     }
 
@@ -130,10 +191,16 @@ impl Writer<'_, '_> {
         });
         self.rows.put(&trees::USERDEVICEID_METADATA, &key, &DeviceMetadata { json: &metadata })?;
         self.tally.written(Kind::Device, 1);
-        for (token, reason) in tokens(device, may_act(user)) {
+        let knows_expiry = self.rows.holds(&trees::USERDEVICEID_TOKENEXPIRES);
+        let may_act = may_act(user, self.rows.dialect());
+        for (token, reason) in tokens(device, may_act, knows_expiry) {
             if let Some(reason) = reason {
                 self.tally.leave(Kind::AccessToken, &item, reason);
                 continue;
+            }
+            if let Some(valid_until_ts) = token.valid_until_ts {
+                let expiry = Expiry { expires_seconds: valid_until_ts.div_euclid(1000) };
+                self.rows.put(&trees::USERDEVICEID_TOKENEXPIRES, &key, &expiry)?;
             }
             let token = Token { token: token.token.expose_secret() };
             self.rows.put(&trees::USERDEVICEID_TOKEN, &key, &token)?;
@@ -144,11 +211,11 @@ impl Writer<'_, '_> {
     }
 }
 
-/// What Conduit gets as the hash of an account's password.
-fn stored_password(user: &DumpUser) -> &str {
+/// What the server gets as the hash of an account's password.
+fn stored_password(user: &DumpUser, dialect: Dialect) -> &str {
     if user.deactivated || user.guest || user.appservice_id.is_some() {
         ""
-    } else if may_act(user) {
+    } else if may_act(user, dialect) {
         user.password_hash.as_ref().map_or(UNKNOWN, ExposeSecret::expose_secret)
     } else {
         LOCKED
@@ -166,18 +233,19 @@ fn unfit_device(user: &DumpUser, device: &DumpDevice) -> Option<SkipReason> {
     }
 }
 
-/// The tokens of a device, newest first, each with the reason to leave it out. At most one has none: the newest that Conduit,
-/// which knows no expiry, may have.
+/// The tokens of a device, newest first, each with the reason to leave it out. At most one has none: the newest, of those that
+/// never expire if the server does not know of expiry.
 fn tokens(
     device: &DumpDevice,
     may_act: bool,
+    knows_expiry: bool,
 ) -> impl Iterator<Item = (&DumpAccessToken, Option<SkipReason>)> {
     let mut is_taken = false;
     device.access_tokens.iter().rev().map(move |token| {
         let reason = if !may_act {
             let detail = "the account is a guest, locked, suspended or awaiting approval";
             Some(("account-without-rights", detail))
-        } else if token.valid_until_ts.is_some() {
+        } else if token.valid_until_ts.is_some() && !knows_expiry {
             Some((
                 "token-expires",
                 "tokens never expire on Conduit; the device has to log in again",
@@ -202,14 +270,23 @@ struct Metadata<'a> {
     last_seen_ts: Option<u64>,
 }
 
-/// Whether the account may act by itself on Conduit.
-pub(in crate::import) fn may_act(user: &DumpUser) -> bool {
+/// Whether the account may act by itself on the server, which keeps it from what it may not do.
+pub(in crate::import) fn may_act(user: &DumpUser, dialect: Dialect) -> bool {
+    let is_kept_back = (user.locked && !dialect.holds(&trees::USERID_LOCK))
+        || (user.suspended && !dialect.holds(&trees::USERID_SUSPENSION));
     !(user.deactivated
         || user.guest
-        || user.locked
-        || user.suspended
         || user.shadow_banned
-        || user.awaiting_approval)
+        || user.awaiting_approval
+        || is_kept_back)
+}
+
+/// What Continuwuity notes of a locked or suspended account, in its order of fields (src/service/users/mod.rs:29).
+#[derive(serde::Serialize)]
+struct Restricted<'a> {
+    suspended: bool,
+    suspended_at: u64,
+    suspended_by: &'a str,
 }
 
 pub(in crate::import) fn json_text(value: &impl serde::Serialize) -> String {

@@ -7,7 +7,8 @@ use serde_json::value::RawValue;
 use super::account::{json_text, may_act};
 use crate::{
     conduit::schema::{
-        shapes::{AsSent, UserFilter, UserPushkey},
+        dialect::Dialect,
+        shapes::{AsSent, Device, Pushkey, UserFilter, UserPushkey},
         trees,
     },
     dump::format::{DumpPusher, DumpUser},
@@ -22,12 +23,18 @@ pub(super) fn write(
     tally: &mut Tally,
 ) -> Result<(), ImportError> {
     let id = user.user_id.as_str();
+    // Continuwuity removes a device's pushers when it logs out.
+    let knows_devices = rows.holds(&trees::PUSHKEY_DEVICEID);
     for pusher in &user.pushers {
         let stored = stored(pusher);
         let item = || format!("{} of {id}", pusher.app_id);
-        if tally.keeps(Kind::Pusher, item, unfit_pusher(user, pusher, &stored)) {
+        if tally.keeps(Kind::Pusher, item, unfit_pusher(user, rows.dialect(), pusher, &stored)) {
             let key = UserPushkey { user: id, pushkey: pusher.pushkey.expose_secret() };
             rows.put(&trees::SENDERKEY_PUSHER, &key, &AsSent { json: &stored })?;
+            if let Some(device) = pusher.device_id.as_deref().filter(|_| knows_devices) {
+                let key = Pushkey { pushkey: key.pushkey };
+                rows.put(&trees::PUSHKEY_DEVICEID, &key, &Device { device })?;
+            }
         }
     }
     for (name, filter) in &user.filters {
@@ -41,13 +48,18 @@ pub(super) fn write(
 }
 
 /// Why a pusher is left out; `stored` is what [`stored`] makes of it.
-fn unfit_pusher(user: &DumpUser, pusher: &DumpPusher, stored: &str) -> Option<SkipReason> {
+fn unfit_pusher(
+    user: &DumpUser,
+    dialect: Dialect,
+    pusher: &DumpPusher,
+    stored: &str,
+) -> Option<SkipReason> {
     if pusher.kind != "http" {
         let detail = format!("Conduit sends no {} pushes", pusher.kind);
         Some(SkipReason::with("not-in-conduit", detail))
     } else if !pusher.enabled {
         Some(SkipReason::new("pusher-disabled", "Conduit would switch it on"))
-    } else if !may_act(user) {
+    } else if !may_act(user, dialect) {
         Some(SkipReason::new("account-without-rights", "the account may not act"))
     } else {
         let error = serde_json::from_str::<Pusher>(stored).err()?;

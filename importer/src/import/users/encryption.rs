@@ -21,13 +21,16 @@ use crate::{
     conduit::{
         account_data::is_readable_object,
         schema::{
-            shapes::{AsSent, KeyChange, OneTimeKey, Sorted, ToDevice, User, UserKey},
+            shapes::{
+                AsSent, FallbackKey, FallbackKeyId, KeyChange, OneTimeKey, Sorted, ToDevice, User,
+                UserKey,
+            },
             trees,
         },
     },
     dump::{
         MessageReader,
-        format::{DumpDevice, DumpMessage, DumpUser},
+        format::{DumpDevice, DumpFallbackKey, DumpMessage, DumpUser},
     },
     import::{ImportError, row_writer::Rows, skip::SkipReason},
     tally::{Kind, Tally},
@@ -105,9 +108,30 @@ impl Writer<'_, '_> {
                 self.rows.put(&trees::ONETIMEKEYID_ONETIMEKEYS, &key_of, &value)?;
             }
         }
-        for key_id in device.fallback_keys.keys() {
-            let item = || format!("{key_id} of {name} of {id}");
-            self.tally.keeps(Kind::FallbackKey, item, Some(FALLBACK));
+        self.fallback_keys(device, gone)
+    }
+
+    /// One key of each algorithm, where the server knows fallback keys.
+    fn fallback_keys(
+        &mut self,
+        device: &DumpDevice,
+        gone: Option<SkipReason>,
+    ) -> Result<(), ImportError> {
+        let (user, name) = (self.user.user_id.as_str(), device.device_id.as_str());
+        let is_held = self.rows.holds(&trees::FALLBACKKEYID_FALLBACKKEY);
+        for (key_id, DumpFallbackKey { key, used }) in &device.fallback_keys {
+            let reason = if is_held {
+                gone.clone().or_else(|| unfit_one_time_key(key_id))
+            } else {
+                Some(FALLBACK)
+            };
+            let item = || format!("{key_id} of {name} of {user}");
+            if self.tally.keeps(Kind::FallbackKey, item, reason) {
+                let algorithm = key_id.split(':').next().unwrap_or_default();
+                let id = FallbackKeyId { user, device: name, algorithm };
+                let value = FallbackKey { used: *used, key_id, json: key.get() };
+                self.rows.put(&trees::FALLBACKKEYID_FALLBACKKEY, &id, &value)?;
+            }
         }
         Ok(())
     }

@@ -8,10 +8,11 @@ use serde_json::Value;
 use super::{Found, KvRead, Skipped, VerifyError, account_data, codes, pushers};
 use crate::{
     conduit::schema::{
+        dialect::Dialect,
         shapes::{User, UserDevice},
         trees::{self, Tree},
     },
-    dump::format::DumpUser,
+    dump::format::{DumpAccessToken, DumpUser},
     hash::hash,
     verify::tools::lookup::get,
 };
@@ -50,12 +51,7 @@ pub(super) fn compare(
         return Ok(());
     }
     let of_user = User { user: id };
-    let rights = !(user.deactivated
-        || user.guest
-        || user.locked
-        || user.suspended
-        || user.shadow_banned
-        || user.awaiting_approval);
+    let rights = may_act(user, store.dialect());
     match get(store, &trees::USERID_PASSWORD, &of_user)? {
         None => {
             found.add(&codes::MISSING_IN_DATABASE, id, "the user is missing");
@@ -90,6 +86,16 @@ pub(super) fn compare(
     pushers::compare_filters(store, user, skipped, found)
 }
 
+/// Whether an account may act by itself: Continuwuity keeps those that are locked or suspended from what they may not do.
+pub(super) fn may_act(user: &DumpUser, dialect: Dialect) -> bool {
+    let is_kept_back = dialect == Dialect::Conduit && (user.locked || user.suspended);
+    !(user.deactivated
+        || user.guest
+        || user.shadow_banned
+        || user.awaiting_approval
+        || is_kept_back)
+}
+
 fn devices(
     store: &dyn KvRead,
     user: &DumpUser,
@@ -99,8 +105,11 @@ fn devices(
     let id = user.user_id.as_str();
     let mut expected = BTreeMap::new();
     for device in user.devices.iter().filter(|device| !user.deactivated && !device.dehydrated) {
-        // The newest token that never ends.
-        let token = device.access_tokens.iter().rfind(|token| token.valid_until_ts.is_none());
+        // The newest token that never ends; Continuwuity knows when one does.
+        let fits = |token: &&DumpAccessToken| {
+            token.valid_until_ts.is_none() || store.dialect() == Dialect::Continuwuity
+        };
+        let token = device.access_tokens.iter().rfind(fits);
         expected.insert(device.device_id.as_str(), (device, token.filter(|_| rights)));
     }
     let prefix = trees::USERDEVICEID_METADATA.key_of(&UserDevice { user: id, device: "" });

@@ -1,0 +1,317 @@
+//! What Continuwuity has a place for and Conduit has not: the states of accounts, profile fields, e-mail addresses, fallback keys,
+//! the devices of pushers, when tokens expire, earlier signing keys, who sent an invite.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ruma::OwnedOneTimeKeyId;
+use secrecy::ExposeSecret as _;
+use serde_json::{Value, json};
+
+use super::{Found, KvRead, VerifyError, codes, json::Json};
+use crate::{
+    conduit::schema::{
+        shapes::{
+            FallbackKeyId, Localpart, Pushkey, Server, User, UserDevice, UserField,
+            UserPushkey,
+        },
+        table::{Shape, Table},
+        trees::{self, Tree},
+    },
+    dump::format::{DumpServer, DumpUser},
+    verify::tools::lookup::get,
+};
+
+/// What ends the user in a key.
+const SEPARATOR: u8 = 0xff;
+
+/// Rows by their names, as far as people may see them.
+type Named<T> = BTreeMap<String, T>;
+
+/// Compares what belongs to an account. `created_ts` is when the dump was made, in milliseconds; `rights`: whether the account may
+/// act.
+pub(super) fn account(
+    store: &dyn KvRead,
+    user: &DumpUser,
+    created_ts: u64,
+    rights: bool,
+    found: &mut Found,
+) -> Result<(), VerifyError> {
+    states(store, user, created_ts, found)?;
+    profile(store, user, found)?;
+    address(store, user, found)?;
+    fallback_keys(store, user, found)?;
+    token_expiry(store, user, rights, found)?;
+    pushers(store, user, found)
+}
+
+fn states(
+    store: &dyn KvRead,
+    user: &DumpUser,
+    created_ts: u64,
+    found: &mut Found,
+) -> Result<(), VerifyError> {
+    let id = user.user_id.as_str();
+    let is_deactivated = get(store, &trees::USERID_DEACTIVATED, &User { user: id })?.is_some();
+    if is_deactivated != user.deactivated {
+        found.add(&codes::DIFFERS_FROM_DUMP, id, "is deactivated in one and not in the other");
+    }
+    let by = format!("@conduit:{}", user.user_id.server_name());
+    let expected = json!({"suspended": true, "suspended_at": created_ts, "suspended_by": by});
+    for (is_set, tree, word) in [
+        (user.locked, &trees::USERID_LOCK, "locked"),
+        (user.suspended, &trees::USERID_SUSPENSION, "suspended"),
+    ] {
+        let stored = get(store, tree, &User { user: id })?;
+        let expected = (is_set && !user.deactivated).then(|| Json::Value(expected.clone()));
+        if stored.map(|stored| Json::of(&stored)) != expected {
+            let text = format!("is {word} in one and not in the other");
+            found.add(&codes::DIFFERS_FROM_DUMP, id, text);
+        }
+    }
+    Ok(())
+}
+
+fn profile(store: &dyn KvRead, user: &DumpUser, found: &mut Found) -> Result<(), VerifyError> {
+    let id = user.user_id.as_str();
+    let fields = user.profile.fields.iter();
+    let expected = fields.map(|(name, value)| (name.clone(), Json::of(value.to_string()))).collect();
+    let table = &trees::USERIDPROFILEKEY_VALUE;
+    let prefix = table.key_of(&UserField { user: id, field: "" });
+    let stored = named(store, table, &prefix, |key| key.field.to_owned(), |json| Json::of(json))?;
+    differences(&expected, &stored, |name| format!("profile field {name} of {id}"), found);
+    Ok(())
+}
+
+/// An account has one of its addresses, unless others have all of them.
+fn address(store: &dyn KvRead, user: &DumpUser, found: &mut Found) -> Result<(), VerifyError> {
+    let id = user.user_id.as_str();
+    let localpart = user.user_id.localpart();
+    let own: BTreeSet<_> = user
+        .threepids
+        .iter()
+        .filter(|threepid| threepid.medium == "email" && !user.deactivated)
+        .map(|threepid| threepid.address.as_bytes().to_vec())
+        .collect();
+    let owner = |address: &[u8]| store.get(&trees::EMAIL_LOCALPART, address);
+    let stored = get(store, &trees::LOCALPART_EMAIL, &Localpart { localpart })?;
+    let Some(stored) = stored else {
+        for address in &own {
+            if owner(address)?.is_none() {
+                found.add(&codes::MISSING_IN_DATABASE, id, "the e-mail address is missing");
+            }
+        }
+        return Ok(());
+    };
+    if !own.contains(&stored) {
+        found.add(&codes::NOT_IN_DUMP, id, "has an e-mail address that the dump does not have");
+    } else if owner(&stored)?.as_deref() != Some(localpart.as_bytes()) {
+        found.add(&codes::DIFFERS_FROM_DUMP, id, "its e-mail address belongs to another account");
+    }
+    Ok(())
+}
+
+fn fallback_keys(
+    store: &dyn KvRead,
+    user: &DumpUser,
+    found: &mut Found,
+) -> Result<(), VerifyError> {
+    let id = user.user_id.as_str();
+    let mut expected = Named::new();
+    for device in user.devices.iter().filter(|device| !user.deactivated && !device.dehydrated) {
+        for (key_id, fallback) in &device.fallback_keys {
+            let Ok(id) = OwnedOneTimeKeyId::try_from(key_id.as_str()) else { continue };
+            let key = Some((fallback.used, key_id.clone(), Json::of(fallback.key.get())));
+            expected.insert(format!("{} of {}", id.algorithm(), device.device_id), key);
+        }
+    }
+    let table = &trees::FALLBACKKEYID_FALLBACKKEY;
+    let prefix = table.key_of(&FallbackKeyId { user: id, device: "", algorithm: "" });
+    // Without the separator before the algorithm: all devices of the user.
+    let prefix = prefix.strip_suffix(b"\xff").unwrap_or(&prefix);
+    let name = |key: FallbackKeyId<'_>| format!("{} of {}", key.algorithm, key.device);
+    let value = |bytes: &[u8]| {
+        let key = table.read_value(&[], bytes).ok()?;
+        Some((key.used, key.key_id.to_owned(), Json::of(key.json)))
+    };
+    let stored = named(store, table, prefix, name, value)?;
+    differences(&expected, &stored, |name| format!("fallback key {name} of {id}"), found);
+    Ok(())
+}
+
+fn token_expiry(
+    store: &dyn KvRead,
+    user: &DumpUser,
+    rights: bool,
+    found: &mut Found,
+) -> Result<(), VerifyError> {
+    let id = user.user_id.as_str();
+    for device in user.devices.iter().filter(|device| !user.deactivated && !device.dehydrated) {
+        let token = device.access_tokens.last().filter(|_| rights);
+        let expected = token.and_then(|token| token.valid_until_ts).map(|ms| ms.div_euclid(1000));
+        let key = UserDevice { user: id, device: &device.device_id };
+        let stored = get(store, &trees::USERDEVICEID_TOKENEXPIRES, &key)?;
+        if stored != expected.map(|seconds| seconds.to_be_bytes().to_vec()) {
+            let item = format!("{} of {id}", device.device_id);
+            found.add(&codes::DIFFERS_FROM_DUMP, item, "when its access token expires differs");
+        }
+    }
+    Ok(())
+}
+
+/// Each pusher that is stored names the device that made it.
+fn pushers(store: &dyn KvRead, user: &DumpUser, found: &mut Found) -> Result<(), VerifyError> {
+    let id = user.user_id.as_str();
+    for pusher in &user.pushers {
+        let pushkey = pusher.pushkey.expose_secret();
+        let key = UserPushkey { user: id, pushkey };
+        let is_stored = get(store, &trees::SENDERKEY_PUSHER, &key)?.is_some();
+        let Some(device) = pusher.device_id.as_deref().filter(|_| is_stored) else { continue };
+        let stored = get(store, &trees::PUSHKEY_DEVICEID, &Pushkey { pushkey })?;
+        // Two pushers may have one key; the row is one's or the other's.
+        let of_any = |stored: &[u8]| {
+            let same = user.pushers.iter().filter(|other| other.pushkey.expose_secret() == pushkey);
+            same.filter_map(|other| other.device_id.as_deref())
+                .any(|device| device.as_bytes() == stored)
+        };
+        if !stored.as_deref().is_some_and(of_any) {
+            let item = format!("{} of {id}", pusher.app_id);
+            let text = format!("the pusher is not that of the device {device}");
+            found.add(&codes::DIFFERS_FROM_DUMP, item, text);
+        }
+    }
+    Ok(())
+}
+
+/// Compares what belongs to the server, and finds rows of accounts that the dump does not have; `users` are its accounts.
+pub(super) fn server(
+    store: &dyn KvRead,
+    server: &DumpServer,
+    users: &BTreeSet<String>,
+    found: &mut Found,
+) -> Result<(), VerifyError> {
+    old_signing_keys(store, server, found)?;
+    let own = format!(":{}", server.server_name);
+    let by_user: [&'static Tree; 6] = [
+        &trees::FALLBACKKEYID_FALLBACKKEY,
+        &trees::USERDEVICEID_TOKENEXPIRES,
+        &trees::USERID_DEACTIVATED,
+        &trees::USERID_LOCK,
+        &trees::USERID_SUSPENSION,
+        &trees::USERIDPROFILEKEY_VALUE,
+    ];
+    for tree in by_user {
+        for row in store.scan(tree, &[])? {
+            let (key, _) = row?;
+            let user = key.split(|byte| *byte == SEPARATOR).next().unwrap_or_default();
+            let user = String::from_utf8_lossy(user);
+            // Continuwuity deactivates its own user at each start.
+            if !users.contains(&*user) && *user != format!("@conduit{own}") {
+                let text = format!("has a row in `{tree}`, and is not in the dump");
+                found.add(&codes::NOT_IN_DUMP, user, text);
+            }
+        }
+    }
+    for row in store.scan(&trees::EMAIL_LOCALPART, &[])? {
+        let (address, localpart) = row?;
+        let inverse = store.get(&trees::LOCALPART_EMAIL, &localpart)?;
+        let user = format!("@{}{own}", String::from_utf8_lossy(&localpart));
+        if !users.contains(&user) {
+            found.add(&codes::NOT_IN_DUMP, user, "has an e-mail address, and is not in the dump");
+        } else if inverse.as_deref() != Some(&*address) {
+            let text = "has another e-mail address than the one that names it";
+            found.add(&codes::ROWS_DISAGREE, user, text);
+        }
+    }
+    for row in store.scan(&trees::LOCALPART_EMAIL, &[])? {
+        let (localpart, _) = row?;
+        let user = format!("@{}{own}", String::from_utf8_lossy(&localpart));
+        if !users.contains(&user) {
+            found.add(&codes::NOT_IN_DUMP, user, "has an e-mail address, and is not in the dump");
+        }
+    }
+    Ok(())
+}
+
+fn old_signing_keys(
+    store: &dyn KvRead,
+    server: &DumpServer,
+    found: &mut Found,
+) -> Result<(), VerifyError> {
+    let name = server.server_name.as_str();
+    let latest = server.old_signing_keys.iter().map(|key| key.expired_ts).max();
+    let expected = latest.map(|latest| {
+        let mut keys = serde_json::Map::new();
+        for key in &server.old_signing_keys {
+            let value = json!({"expired_ts": key.expired_ts, "key": key.public_key});
+            keys.insert(key.key_id.clone(), value);
+        }
+        json!({
+            "old_verify_keys": keys, "server_name": name, "signatures": {}, "valid_until_ts": latest, "verify_keys": {},
+        })
+    });
+    let stored = get(store, &trees::SERVER_SIGNINGKEYS, &Server { server: name })?;
+    if stored.map(|stored| Json::of(&stored)) != expected.map(Json::Value) {
+        found.add(&codes::DIFFERS_FROM_DUMP, name, "the earlier signing keys differ");
+    }
+    Ok(())
+}
+
+/// The rows with a prefix, by names.
+fn named<K: Shape, V: Shape, T>(
+    store: &dyn KvRead,
+    table: &'static Table<K, V>,
+    prefix: &[u8],
+    name: impl for<'a> Fn(K::Row<'a>) -> String,
+    value: impl Fn(&[u8]) -> T,
+) -> Result<Named<T>, VerifyError> {
+    let mut named = Named::new();
+    for row in store.scan(table, prefix)? {
+        let (key, bytes) = row?;
+        if let Ok(key) = table.read_key(&key) {
+            named.insert(name(key), value(&bytes));
+        }
+    }
+    Ok(named)
+}
+
+fn differences<T: PartialEq>(
+    expected: &Named<T>,
+    stored: &Named<T>,
+    item: impl Fn(&str) -> String,
+    found: &mut Found,
+) {
+    for (name, value) in expected {
+        match stored.get(name) {
+            None => found.add(&codes::MISSING_IN_DATABASE, item(name), "is missing"),
+            Some(stored) if stored != value => {
+                found.add(&codes::DIFFERS_FROM_DUMP, item(name), "differs");
+            }
+            Some(_) => {}
+        }
+    }
+    for name in stored.keys().filter(|name| !expected.contains_key(*name)) {
+        found.add(&codes::NOT_IN_DUMP, item(name), "is not in the dump");
+    }
+}
+
+/// Who sent an invite is the sender of the invite's event.
+pub(super) fn invite_senders(store: &dyn KvRead, found: &mut Found) -> Result<(), VerifyError> {
+    let table = &trees::USERROOMID_INVITESTATE;
+    for row in store.scan(table, &[])? {
+        let (key, state) = row?;
+        let Ok(invited) = table.read_key(&key) else { continue };
+        let state: Value = serde_json::from_slice(&state).unwrap_or_default();
+        let own = |item: &&Value| {
+            item.get("type").is_some_and(|kind| kind == "m.room.member")
+                && item.get("state_key").is_some_and(|key| key == invited.user)
+        };
+        let event = state.as_array().and_then(|state| state.iter().rfind(own));
+        let sender = event.and_then(|event| event.get("sender")).and_then(Value::as_str);
+        let stored = get(store, &trees::USERROOMID_INVITESENDER, &invited)?;
+        if stored.as_deref() != sender.map(str::as_bytes) {
+            let item = format!("{} in {}", invited.user, invited.room);
+            found.add(&codes::ROWS_DISAGREE, item, "the sender of the invite differs");
+        }
+    }
+    Ok(())
+}
