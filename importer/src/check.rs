@@ -25,6 +25,7 @@ pub use self::{
     target::{Dump, Target},
 };
 use crate::{
+    conduit::schema::dialect::Dialect,
     dump::History,
     findings::{
         Finding,
@@ -43,6 +44,8 @@ pub struct Checks {
     sessions: u64,
     /// Whether Synapse's main process keeps no media.
     media_elsewhere: bool,
+    /// The server that is moved to.
+    dialect: Dialect,
 }
 
 /// Whether Synapse can be seen to run, by its configuration.
@@ -51,6 +54,11 @@ pub fn is_running(deployment: &Deployment, config: &SynapseConfig) -> bool {
 }
 
 impl Checks {
+    /// Checks of a move to a server.
+    pub fn of(dialect: Dialect) -> Self {
+        Self { dialect, ..Self::default() }
+    }
+
     /// Checks Synapse's configuration.
     pub fn configuration(&mut self, config: &SynapseConfig, deployment: &Deployment) {
         self.media_elsewhere = deployment.media_elsewhere;

@@ -6,7 +6,10 @@ use ruma::{OwnedUserId, UserId};
 
 use super::Checks;
 use crate::{
-    conduit::account_data::{Readable, readable},
+    conduit::{
+        account_data::{Readable, readable},
+        schema::dialect::Dialect,
+    },
     counted::{count, counted},
     findings::codes::{self, Code},
     source::survey::{Account, OddAccountData, Survey},
@@ -51,12 +54,14 @@ pub(super) fn check(checks: &mut Checks, survey: &Survey, config: Option<&Synaps
     for user in &survey.pending_deactivations {
         checks.found(&codes::DEACTIVATING, user, "is being deactivated");
     }
-    by_user(
-        checks,
-        &codes::EXPIRING_TOKENS,
-        &survey.expiring_tokens,
-        ["access token", "access tokens"],
-    );
+    if checks.dialect == Dialect::Conduit {
+        by_user(
+            checks,
+            &codes::EXPIRING_TOKENS,
+            &survey.expiring_tokens,
+            ["access token", "access tokens"],
+        );
+    }
     by_user(
         checks,
         &codes::TOKEN_WITHOUT_DEVICE,

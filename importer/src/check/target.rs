@@ -8,7 +8,7 @@ use std::{
 
 use super::{Checks, chain, installed, services};
 use crate::{
-    conduit::config::ConduitService,
+    conduit::{config::ConduitService, schema::dialect::Dialect},
     dump::{DumpReader, Extent},
     findings::{Finding, codes},
     fs::atomic_dir::{self, PartialError, nearest},
@@ -42,6 +42,8 @@ pub struct Target {
     pub service: Option<ConduitService>,
     /// Conduit's program, if the operator names it.
     pub binary: Option<PathBuf>,
+    /// The server that the database is for.
+    pub dialect: Dialect,
 }
 
 pub(super) fn check(
@@ -68,7 +70,9 @@ pub(super) fn check(
         place(checks, &target.media, &codes::MEDIA_USED);
     }
     writable(checks, nearest(&target.report));
-    installed::check(checks, target.binary.as_deref());
+    if target.dialect == Dialect::Conduit {
+        installed::check(checks, target.binary.as_deref());
+    }
     if let Some(service) = &target.service {
         self::service(checks, service, deployment);
         services::check(checks, service, deployment);

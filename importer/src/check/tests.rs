@@ -8,7 +8,7 @@ use std::{
 
 use super::{Checks, Dump, Target, configuration_errors, source_error};
 use crate::{
-    conduit::config::ConduitService,
+    conduit::{config::ConduitService, schema::dialect::Dialect},
     dump::{Extent, History, MediaFiles, format::DumpAppservice},
     findings::{self, Severity},
     fs::atomic_dir::Partial,
@@ -165,6 +165,7 @@ fn of_target(directory: &Path, change: impl FnOnce(&mut Target)) -> Vec<&'static
         server_name: Some("own.test".into()),
         service: Some(service()),
         binary: None,
+ dialect: Dialect::Conduit,
     };
     change(&mut target);
     let deployment = Deployment {
@@ -233,6 +234,7 @@ fn what_to_do_about_a_target_is_said_once() {
             server_name: None,
             service: None,
             binary: None,
+ dialect: Dialect::Conduit,
         };
         checks.target(&target, None, None, History::Full);
         let found = checks.finish();
@@ -269,6 +271,7 @@ fn what_conduit_does_otherwise_is_found() {
             server_name: None,
             service: Some(service),
             binary: None,
+ dialect: Dialect::Conduit,
         };
         let mut checks = Checks::default();
         checks.configuration(&config, &deployment);
@@ -355,6 +358,7 @@ fn an_earlier_dump_is_taken_only_if_nothing_came_later() {
             server_name: None,
             service: None,
             binary: None,
+ dialect: Dialect::Conduit,
         };
         let mut checks = Checks::default();
         let survey = Survey { last_activity_ts, ..survey() };
@@ -373,6 +377,7 @@ fn an_earlier_dump_is_taken_only_if_nothing_came_later() {
         server_name: None,
         service: None,
         binary: None,
+ dialect: Dialect::Conduit,
     };
     let mut checks = Checks::default();
     checks.target(&target, Some(&survey()), None, History::Recent);
@@ -401,6 +406,7 @@ fn an_earlier_dump_is_taken_only_if_it_was_made_with_the_same_options() {
             server_name: None,
             service: None,
             binary: None,
+ dialect: Dialect::Conduit,
         };
         let mut checks = Checks::default();
         checks.target(&target, Some(&survey()), None, History::Recent);
@@ -423,7 +429,7 @@ fn a_disk_that_is_too_small_is_found() {
     let report = directory.path().to_owned();
     let media = database.join("media");
     let target =
-        Target { database, media, dump, report, server_name: None, service: None, binary: None };
+        Target { database, media, dump, report, server_name: None, service: None, binary: None, dialect: Dialect::Conduit };
     let bytes = 1 << 60;
     let huge = Database {
         bytes,

@@ -1,5 +1,6 @@
 //! Conduit's configuration: where the database and the media files are to be, and how Conduit will be operated.
 
+mod continuwuity;
 mod document;
 mod form;
 mod media;
@@ -10,7 +11,7 @@ use std::path::PathBuf;
 use toml::{Table, Value};
 
 pub use self::{document::ConduitFiles, media::MediaConfig, service::ConduitService};
-use crate::conduit::store::Backend;
+use crate::conduit::{schema::dialect::Dialect, store::Backend};
 
 /// What a migration needs of Conduit's configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,13 +60,16 @@ pub enum ConduitConfigError {
 }
 
 impl ConduitConfig {
-    /// Reads the configuration. A relative `database_path` counts from the working directory, as for Conduit.
+    /// Reads the configuration of a server. A relative `database_path` counts from the working directory, as for Conduit.
     ///
     /// # Errors
     ///
     /// [`ConduitConfigError`].
-    pub fn read(files: &ConduitFiles) -> Result<Self, ConduitConfigError> {
-        let settings = files.read()?;
+    pub fn read(files: &ConduitFiles, dialect: Dialect) -> Result<Self, ConduitConfigError> {
+        if dialect == Dialect::Continuwuity {
+            return continuwuity::read(files);
+        }
+        let settings = files.read(&document::CONDUIT)?;
         let wrong = |reason| ConduitConfigError::Parse { path: files.name(), reason };
         let has_variables = !files.environment.is_empty();
         form::check(&settings, has_variables).map_err(wrong)?;
@@ -111,7 +115,7 @@ mod tests {
     fn read(text: &str) -> Result<ConduitConfig, String> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
-        ConduitConfig::read(&ConduitFiles::file(file.path().to_owned()))
+        ConduitConfig::read(&ConduitFiles::file(file.path().to_owned()), Dialect::Conduit)
             .map_err(|error| error.to_string().replace(&file.path().display().to_string(), "FILE"))
     }
 
@@ -259,7 +263,7 @@ mod tests {
             ("CONDUIT_TURN={ uris = 1 }", "`turn.uris` is not a list of texts"),
         ] {
             std::fs::write(file.path(), text).unwrap();
-            let error = ConduitConfig::read(&files).unwrap_err().to_string();
+            let error = ConduitConfig::read(&files, Dialect::Conduit).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
         }
     }
@@ -296,7 +300,7 @@ mod tests {
                          CONDUIT_TRUSTED_SERVERS=[\"matrix.org\"]\nCONDUIT_ADDRESS=0.0.0.0\nCONDUIT_CONFIG=\n";
         std::fs::write(file.path(), variables).unwrap();
         let files = ConduitFiles { config: None, environment: vec![file.path().to_owned()] };
-        let config = ConduitConfig::read(&files).unwrap();
+        let config = ConduitConfig::read(&files, Dialect::Conduit).unwrap();
         assert_eq!(config.server_name, "your.server.name");
         assert_eq!(config.database_path, PathBuf::from("/var/lib/matrix-conduit/"));
         assert_eq!(config.media.path, Some("/var/lib/matrix-conduit/media".into()));

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, path::PathBuf};
 use super::{Homeserver, Target};
 use crate::{
     check::{self, Checks, Plan},
+    conduit::schema::dialect::Dialect,
     dump::Extent,
     findings::{self, Finding, Severity, codes},
     runtime::block_on,
@@ -47,7 +48,11 @@ pub fn check(
     synapse: Synapse,
     accepted: &BTreeSet<String>,
 ) -> Checked {
-    let mut checks = Checks::default();
+    let dialect = match &place {
+        Some(Ok(target)) => target.dialect,
+        _ => Dialect::Conduit,
+    };
+    let mut checks = Checks::of(dialect);
     let (survey, is_unreadable) = look(homeserver, &mut checks);
     let configuration = homeserver.configuration.ok().flatten();
     let deployment = configuration.map(|known| &known.deployment);
@@ -137,5 +142,6 @@ pub fn place(
         server_name: target.server_name.clone(),
         service: target.service.clone(),
         binary,
+        dialect: target.dialect,
     }
 }

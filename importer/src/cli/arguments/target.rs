@@ -18,7 +18,7 @@ use crate::{
 /// Arguments that name a Conduit database.
 #[derive(Clone, Debug, Args)]
 #[group(skip)]
-#[command(group = ArgGroup::new("target").required(true).multiple(true).args(NAMES))]
+#[command(group = ArgGroup::new("a database").required(true).multiple(true).args(NAMES))]
 pub(in crate::cli) struct TargetArguments {
     #[command(flatten)]
     options: TargetOptions,
@@ -42,6 +42,9 @@ pub(in crate::cli) struct TargetOptions {
     /// override `--conduit-config`, which is optional then. May be given several times
     #[arg(long, value_name = "FILE")]
     conduit_env: Vec<PathBuf>,
+    /// The server that the database is for [default: conduit]
+    #[arg(long, value_enum, default_value_t, hide_default_value = true)]
+    target: Dialect,
     /// Storage engine [default: the one found, or rocksdb]
     #[arg(long, value_enum, requires = "database")]
     #[arg(conflicts_with_all = ["conduit_config", "conduit_env"])]
@@ -69,7 +72,14 @@ impl TargetOptions {
     ) -> Self {
         // A configuration with an S3 bucket names no directory, and none is needed.
         let media_directory = Some(PathBuf::from("media"));
-        Self { database, conduit_config, conduit_env, backend, media_directory }
+        Self {
+            database,
+            conduit_config,
+            conduit_env,
+            target: Dialect::Conduit,
+            backend,
+            media_directory,
+        }
     }
 
     /// Whether a database is named.
@@ -94,11 +104,15 @@ impl TargetOptions {
             self.backend.or_else(|| store::detect(&directory)).unwrap_or(Backend::Rocksdb);
         let media = self.media_directory.as_deref().map(normal);
         let media = media.unwrap_or_else(|| directory.join("media"));
-        let media = ContentDirectory::new(media, Layout::default());
+        let layout = match self.target {
+            Dialect::Conduit => Layout::default(),
+            Dialect::Continuwuity => Layout::Flat,
+        };
+        let media = ContentDirectory::new(media, layout);
         Ok(Target {
             directory,
             backend,
-            dialect: Dialect::Conduit,
+            dialect: self.target,
             server_name: None,
             media,
             uploads_media: false,
@@ -112,7 +126,7 @@ impl TargetOptions {
             config: self.conduit_config.clone(),
             environment: self.conduit_env.clone(),
         };
-        let config = ConduitConfig::read(&files)?;
+        let config = ConduitConfig::read(&files, self.target)?;
         let directory = normal(self.database.as_ref().unwrap_or(&config.database_path));
         if self.database.is_none() && !self.conduit_env.is_empty() && !directory.exists() {
             info!(
@@ -133,7 +147,7 @@ impl TargetOptions {
         Ok(Target {
             directory,
             backend: config.backend,
-            dialect: Dialect::Conduit,
+            dialect: self.target,
             server_name: Some(config.server_name),
             media: ContentDirectory::new(media, config.media.layout),
             uploads_media: config.media.path.is_none(),

@@ -14,8 +14,23 @@ use super::ConduitConfigError;
 const TABLES: [&str; 3] = ["well_known", "tls", "media"];
 /// Tables in these (src/main.rs:51).
 const INNER_TABLES: [&str; 2] = ["directory_structure", "retention"];
-/// What the variables begin with.
-const PREFIX: &str = "CONDUIT_";
+
+/// How a server names its variables.
+pub(super) struct Variables {
+    /// What they begin with; those of a later prefix win.
+    prefixes: &'static [&'static str],
+    /// The setting that one is for, with dots between the names of tables, from what follows the prefix in lower case.
+    path: fn(&str) -> String,
+}
+
+/// Conduit's variables.
+pub(super) const CONDUIT: Variables = Variables { prefixes: &["CONDUIT_"], path };
+
+/// Continuwuity's, with two underscores after the name of a table (src/core/config/mod.rs:2829-2847 there).
+pub(super) const CONTINUWUITY: Variables = Variables {
+    prefixes: &["CONDUIT_", "CONDUWUIT_", "CONTINUWUITY_"],
+    path: |name| name.replace("__", "."),
+};
 /// The variable that names the file, not a setting.
 const FILE: &str = "config";
 
@@ -35,11 +50,13 @@ impl ConduitFiles {
     }
 
     /// All settings in one table.
-    pub(super) fn read(&self) -> Result<Table, ConduitConfigError> {
+    pub(super) fn read(&self, names: &Variables) -> Result<Table, ConduitConfigError> {
         let mut variables = Table::new();
-        for path in &self.environment {
-            for (key, value) in lines(&read_text(path)?) {
-                set(&mut variables, &key, value);
+        for prefix in names.prefixes {
+            for path in &self.environment {
+                for (name, value) in lines(&read_text(path)?, prefix) {
+                    set(&mut variables, &(names.path)(&name), value);
+                }
             }
         }
         let named = variables.remove(FILE).and_then(|file| file.as_str().map(PathBuf::from));
@@ -97,17 +114,17 @@ fn merge(settings: &mut Table, over: Table) {
     }
 }
 
-/// Variables of a file, by the names of their settings: lines, as `docker inspect` and systemd's `EnvironmentFile` have
+/// Variables of a file, by their names without the prefix: lines, as `docker inspect` and systemd's `EnvironmentFile` have
 /// them, or what `/proc/NUMBER/environ` holds.
-fn lines(text: &str) -> impl Iterator<Item = (String, Value)> + '_ {
-    text.split(['\n', '\0']).filter_map(|line| {
+fn lines<'a>(text: &'a str, prefix: &'a str) -> impl Iterator<Item = (String, Value)> + 'a {
+    text.split(['\n', '\0']).filter_map(move |line| {
         let line = line.trim();
         let (name, value) = line.strip_prefix("export ").unwrap_or(line).split_once('=')?;
         let name = name.trim();
         let begins =
-            name.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX));
-        let setting = name.get(PREFIX.len()..).filter(|_| begins)?;
-        Some((path(&setting.to_ascii_lowercase()), self::value(value)))
+            name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
+        let setting = name.get(prefix.len()..).filter(|_| begins)?;
+        Some((setting.to_ascii_lowercase(), self::value(value)))
     })
 }
 
@@ -131,7 +148,7 @@ fn path(name: &str) -> String {
 pub(crate) fn named(path: &str, has_variables: bool) -> String {
     let has_variable = path.split_once('.').is_none_or(|(table, _)| TABLES.contains(&table));
     if has_variables && has_variable {
-        format!("`{path}` (`{PREFIX}{}`)", path.replace('.', "_").to_ascii_uppercase())
+        format!("`{path}` (`CONDUIT_{}`)", path.replace('.', "_").to_ascii_uppercase())
     } else {
         format!("`{path}`")
     }
@@ -191,7 +208,7 @@ mod tests {
                 .map(|(number, text)| write(format!("{number}.env"), text))
                 .collect(),
         };
-        files.read().map_err(|error| error.to_string())
+        files.read(&CONDUIT).map_err(|error| error.to_string())
     }
 
     #[test]

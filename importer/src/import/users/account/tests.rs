@@ -8,7 +8,10 @@ use super::{LOCKED, UNKNOWN, stored_password, tokens};
 use crate::{
     conduit::{
         inspect,
-        schema::trees::{self, Tree},
+        schema::{
+            dialect::Dialect,
+            trees::{self, Tree},
+        },
         store::memory::MemoryStore,
     },
     dump::{
@@ -197,21 +200,43 @@ fn an_account_gets_the_password_that_lets_in_whom_synapse_let_in() {
         // What gives fewer rights decides.
         format!(r#"{hash},"locked":true,"deactivated":true"#),
     ]
-    .map(|members| stored_password(&user(&members)).to_owned());
-    let expected =
-        ["$2b$12$hash", UNKNOWN, UNKNOWN, "", "", "", LOCKED, LOCKED, LOCKED, LOCKED, LOCKED, ""];
+    .map(|members| {
+        let user = user(&members);
+        [Dialect::Conduit, Dialect::Continuwuity]
+            .map(|dialect| stored_password(&user, dialect).to_owned())
+    });
+    let hash = "$2b$12$hash";
+    // Continuwuity locks and suspends accounts itself.
+    let expected = [
+        [hash, hash],
+        [UNKNOWN, UNKNOWN],
+        [UNKNOWN, UNKNOWN],
+        ["", ""],
+        ["", ""],
+        ["", ""],
+        [LOCKED, hash],
+        [LOCKED, hash],
+        [LOCKED, LOCKED],
+        [LOCKED, LOCKED],
+        [LOCKED, UNKNOWN],
+        ["", ""],
+    ];
     assert_eq!(stored, expected);
 }
 
 /// The tokens of a device with these in its list, newest last, and the reasons to leave them out.
-fn chosen(list: &[(&str, Option<u64>)], may_act: bool) -> Vec<(String, &'static str)> {
+fn chosen(
+    list: &[(&str, Option<u64>)],
+    may_act: bool,
+    knows_expiry: bool,
+) -> Vec<(String, &'static str)> {
     let list: Vec<_> = list
         .iter()
         .map(|(token, until)| json!({"token": token, "valid_until_ts": until}))
         .collect();
     let device = json!({"device_id": "PHONE", "access_tokens": list});
     let device: DumpDevice = serde_json::from_value(device).unwrap();
-    tokens(&device, may_act)
+    tokens(&device, may_act, knows_expiry)
         .map(|(token, reason)| {
             let code = reason.map_or("taken", |reason| reason.code);
             (token.token.expose_secret().to_owned(), code)
@@ -226,11 +251,15 @@ fn of_the_tokens_of_a_device_the_newest_that_never_ends_is_taken() {
     };
     let list = [("oldest", None), ("older", None), ("newer", Some(5)), ("newest", Some(9))];
     assert_eq!(
-        said(chosen(&list, true)),
+        said(chosen(&list, true, false)),
         ["newest token-expires", "newer token-expires", "older taken", "oldest older-token"]
     );
-    assert_eq!(said(chosen(&[("a", None), ("b", None)], true)), ["b taken", "a older-token"]);
-    assert_eq!(said(chosen(&[("a", Some(1))], true)), ["a token-expires"]);
-    assert_eq!(said(chosen(&[("a", None)], false)), ["a account-without-rights"]);
-    assert_eq!(said(chosen(&[], true)), [""; 0]);
+    assert_eq!(
+        said(chosen(&list, true, true)),
+        ["newest taken", "newer older-token", "older older-token", "oldest older-token"]
+    );
+    assert_eq!(said(chosen(&[("a", None), ("b", None)], true, false)), ["b taken", "a older-token"]);
+    assert_eq!(said(chosen(&[("a", Some(1))], true, false)), ["a token-expires"]);
+    assert_eq!(said(chosen(&[("a", None)], false, false)), ["a account-without-rights"]);
+    assert_eq!(said(chosen(&[], true, false)), [""; 0]);
 }
