@@ -1,5 +1,6 @@
 //! From a handmade dump to rows.
 
+mod continuwuity;
 mod contradictions;
 mod history;
 mod media;
