@@ -122,6 +122,7 @@ pub fn import(
     // The admin room has the largest short id of all rooms: see `rooms`.
     rooms.merge(admin_room::import(&accounts.admins, &context, &mut rows)?);
     rows.settle()?;
+    rooms::left_rooms::write(&rooms.left, &mut rows)?;
 
     // Read markers name events by their places in timelines.
     read_markers::import(dump, &rooms.ids, &mut rows, &mut tally, progress)?;

@@ -12,6 +12,7 @@ mod first_pass;
 pub(super) mod hidden;
 mod lazy_event;
 mod left_out;
+pub(super) mod left_rooms;
 mod membership;
 mod not_joined;
 mod numbering;
@@ -30,6 +31,7 @@ use ruma::{OwnedRoomId, OwnedUserId};
 use self::{
     first_pass::FirstPass,
     lazy_event::Parser,
+    left_rooms::LeftRoom,
     source::{RoomSource, Sections},
 };
 use super::{ImportError, context::Context, row_writer::Rows, skip::SkipReason};
@@ -64,6 +66,8 @@ pub(super) struct ImportedRooms {
     pub(super) users_in_states: BTreeSet<OwnedUserId>,
     /// Number of events that the dump holds without their content, as their senders were erased.
     pub(super) erased: u64,
+    /// Rooms that local users have left; of a server that keeps them in its own way.
+    pub(super) left: Vec<LeftRoom>,
     pub(super) findings: Vec<Finding>,
 }
 
@@ -73,6 +77,7 @@ impl ImportedRooms {
         self.servers.extend(other.servers);
         self.users_in_states.extend(other.users_in_states);
         self.erased = self.erased.saturating_add(other.erased);
+        self.left.extend(other.left);
         self.findings.extend(other.findings);
     }
 }

@@ -10,8 +10,7 @@ use toml::{Table, Value};
 
 use super::{
     ConduitConfig, ConduitConfigError, ConduitFiles, ConduitService, MediaConfig,
-    document::CONTINUWUITY,
-    form::at,
+    document::CONTINUWUITY, form::at,
 };
 use crate::{conduit::store::Backend, fs::Layout};
 
@@ -43,10 +42,7 @@ pub(super) fn read(files: &ConduitFiles) -> Result<ConduitConfig, ConduitConfigE
     let needed = |setting: &str, what: &str| match settings.get(setting) {
         Some(Value::String(text)) => Ok(text.clone()),
         Some(_) => Err(wrong(format!("{} is not text", named(setting)))),
-        None => Err(wrong(format!(
-            "{} is missing; set it to {what}",
-            named(setting)
-        ))),
+        None => Err(wrong(format!("{} is missing; set it to {what}", named(setting)))),
     };
     let server_name = needed("server_name", "the server's name")?;
     if ruma::ServerName::parse(&server_name).is_err() {
@@ -68,9 +64,8 @@ pub(super) fn read(files: &ConduitFiles) -> Result<ConduitConfig, ConduitConfigE
 
 fn service(settings: &Table, name: &str, has_variables: bool) -> ConduitService {
     let text = |path: &str| at(settings, path).and_then(Value::as_str);
-    let is_on = |path: &str, default: bool| {
-        at(settings, path).and_then(Value::as_bool).unwrap_or(default)
-    };
+    let is_on =
+        |path: &str, default: bool| at(settings, path).and_then(Value::as_bool).unwrap_or(default);
     let first = |path: &str| match at(settings, path) {
         Some(Value::Array(list)) => list.first(),
         other => other,
@@ -81,7 +76,10 @@ fn service(settings: &Table, name: &str, has_variables: bool) -> ConduitService 
     let size = at(settings, "max_request_size").and_then(Value::as_integer);
     let has_port = ruma::ServerName::parse(name).is_ok_and(|name| name.port().is_some());
     ConduitService {
-        listen: SocketAddr::new(address.unwrap_or(Ipv4Addr::LOCALHOST.into()), port.unwrap_or(PORT)),
+        listen: SocketAddr::new(
+            address.unwrap_or(Ipv4Addr::LOCALHOST.into()),
+            port.unwrap_or(PORT),
+        ),
         registration: is_on("allow_registration", true) && is_on(OPEN, false),
         empty_token: text("registration_token") == Some(""),
         federation: is_on("allow_federation", true),
@@ -115,8 +113,9 @@ mod tests {
             config: Some(path("continuwuity.toml", text)),
             environment: vec![path("env", environment)],
         };
-        read(&files)
-            .map_err(|error| error.to_string().replace(&directory.path().display().to_string(), "DIR"))
+        read(&files).map_err(|error| {
+            error.to_string().replace(&directory.path().display().to_string(), "DIR")
+        })
     }
 
     const GLOBAL: &str = "[global]\nserver_name = \"a.test\"\ndatabase_path = \"/var/lib/c\"\n";
@@ -130,7 +129,10 @@ mod tests {
         let service = config.service;
         assert_eq!(service.listen, "127.0.0.1:8008".parse().unwrap());
         assert!(service.federation && !service.registration && !service.turn);
-        assert_eq!((service.client.as_str(), service.server.as_str()), ("https://a.test", "a.test:8448"));
+        assert_eq!(
+            (service.client.as_str(), service.server.as_str()),
+            ("https://a.test", "a.test:8448")
+        );
     }
 
     #[test]

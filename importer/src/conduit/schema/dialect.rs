@@ -27,16 +27,12 @@ impl fmt::Display for Dialect {
     }
 }
 
-/// Trees of Conduit that Continuwuity has not: media by content, which it stores by id, and what it never reads.
-const OF_CONDUIT_ALONE: [&Tree; 10] = [
+/// Trees of Conduit that are left out of a database for Continuwuity, which would read none of them. Those of media are there all
+/// the same: `verify` learns from them which content a media id has.
+const OF_CONDUIT_ALONE: [&Tree; 5] = [
     trees::BLOCKED_SERVERNAME_MEDIAID.tree(),
-    trees::FILEHASH_METADATA.tree(),
-    trees::FILEHASH_SERVERNAME_MEDIAID.tree(),
     trees::FILEHASH_THUMBNAILID.tree(),
     trees::PREDECESSOR_GIVENUP.tree(),
-    trees::SERVERNAME_USERLOCALPART_MEDIAID.tree(),
-    trees::SERVERNAMEMEDIAID_METADATA.tree(),
-    trees::SERVERNAMEMEDIAID_USERLOCALPART.tree(),
     trees::THUMBNAILID_METADATA.tree(),
     trees::USERID_LASTPRESENCEUPDATE.tree(),
 ];
@@ -104,9 +100,7 @@ impl Dialect {
 
     /// The trees whose rows are all that a database has, by the names under which they are read and written.
     pub fn trees(self) -> Vec<&'static Tree> {
-        let is_held = |tree: &&'static Tree| {
-            self.holds(tree) && !BY_CONDUITS_NAME.contains(tree)
-        };
+        let is_held = |tree: &&'static Tree| self.holds(tree) && !BY_CONDUITS_NAME.contains(tree);
         TREES.into_iter().chain(CONTINUWUITY).filter(is_held).collect()
     }
 }
@@ -119,9 +113,23 @@ mod tests {
     fn each_tree_is_held_by_a_server_and_a_server_holds_what_is_its_own() {
         assert_eq!(Dialect::Conduit.trees(), TREES);
         let continuwuity = Dialect::Continuwuity.trees();
-        assert_eq!(continuwuity.len(), TREES.len() + CONTINUWUITY.len() - 10 - 5);
-        assert!(!continuwuity.contains(&trees::FILEHASH_METADATA.tree()));
-        assert!(Dialect::Continuwuity.holds(&trees::USERID_LOCK) && !Dialect::Conduit.holds(&trees::USERID_LOCK));
+        assert_eq!(continuwuity.len(), TREES.len() + CONTINUWUITY.len() - 5 - 5);
+        assert!(!continuwuity.contains(&trees::THUMBNAILID_METADATA.tree()));
+        assert!(
+            Dialect::Continuwuity.holds(&trees::USERID_LOCK)
+                && !Dialect::Conduit.holds(&trees::USERID_LOCK)
+        );
         assert!(MARKERS.is_sorted());
+    }
+
+    #[test]
+    fn the_document_has_each_tree_of_continuwuity_with_its_layout() {
+        let document = include_str!("../../../docs/continuwuity.md");
+        let (_, table) = document.split_once("Trees that Conduit has not:").unwrap();
+        let rows = table.lines().filter_map(|line| line.strip_prefix("| `"));
+        let documented: Vec<_> =
+            rows.map(|row| row.rsplit_once(" | ").unwrap().0.to_owned()).collect();
+        let expected = CONTINUWUITY.map(|tree| format!("{tree}` | {} | {}", tree.key, tree.value));
+        assert_eq!(documented, expected);
     }
 }

@@ -9,6 +9,7 @@ use super::{
     first_pass::{self, FirstPass},
     hidden::{Hidden, RoomSigner},
     lazy_event::{LazyEvent, Parser},
+    left_rooms,
     membership::Members,
     numbering::Slot,
     parse_ahead,
@@ -19,6 +20,7 @@ use super::{
 };
 use crate::{
     conduit::schema::{
+        dialect::Dialect,
         pdu_id::PduCount,
         shapes::{self, Room, RoomEvent, ShortRoom, ShortStateHash},
         trees,
@@ -349,6 +351,10 @@ impl Writer<'_, '_> {
             servers,
             users_in_states,
             erased: self.erased,
+            left: match rows.dialect() {
+                Dialect::Conduit => Vec::new(),
+                Dialect::Continuwuity => left_rooms::of(head).collect(),
+            },
             findings: missing_from_states(head, &states.missing).into_iter().collect(),
         })
     }

@@ -11,13 +11,13 @@ use super::{Found, KvRead, VerifyError, codes, json::Json};
 use crate::{
     conduit::schema::{
         shapes::{
-            FallbackKeyId, Localpart, Pushkey, Server, User, UserDevice, UserField,
-            UserPushkey,
+            Event, FallbackKeyId, Localpart, Pushkey, Server, User, UserDevice, UserField,
+            UserPushkey, UserRoom,
         },
         table::{Shape, Table},
         trees::{self, Tree},
     },
-    dump::format::{DumpServer, DumpUser},
+    dump::format::{DumpRoom, DumpServer, DumpUser},
     verify::tools::lookup::get,
 };
 
@@ -74,7 +74,8 @@ fn states(
 fn profile(store: &dyn KvRead, user: &DumpUser, found: &mut Found) -> Result<(), VerifyError> {
     let id = user.user_id.as_str();
     let fields = user.profile.fields.iter();
-    let expected = fields.map(|(name, value)| (name.clone(), Json::of(value.to_string()))).collect();
+    let expected =
+        fields.map(|(name, value)| (name.clone(), Json::of(value.to_string()))).collect();
     let table = &trees::USERIDPROFILEKEY_VALUE;
     let prefix = table.key_of(&UserField { user: id, field: "" });
     let stored = named(store, table, &prefix, |key| key.field.to_owned(), |json| Json::of(json))?;
@@ -292,6 +293,38 @@ fn differences<T: PartialEq>(
     for name in stored.keys().filter(|name| !expected.contains_key(*name)) {
         found.add(&codes::NOT_IN_DUMP, item(name), "is not in the dump");
     }
+}
+
+/// Of a room that a local user has left, the event by which it was left, if Continuwuity could show the room by it; else nothing.
+pub(super) fn left_rooms(
+    store: &dyn KvRead,
+    head: &DumpRoom,
+    found: &mut Found,
+) -> Result<(), VerifyError> {
+    let in_timeline = |event: &str| -> Result<Option<Vec<u8>>, VerifyError> {
+        match get(store, &trees::EVENTID_PDUID, &Event { event })? {
+            Some(place) => Ok(store.get(&trees::PDUID_PDU, &place)?),
+            None => Ok(None),
+        }
+    };
+    let room = head.room_id.as_str();
+    for member in &head.local_members {
+        let key = UserRoom { user: member.user_id.as_str(), room };
+        let Some(stored) = get(store, &trees::USERROOMID_LEFTSTATE, &key)? else { continue };
+        let event = in_timeline(member.event_id.as_str())?;
+        let value = event.as_deref().and_then(|event| serde_json::from_slice::<Value>(event).ok());
+        let replaced = value.as_ref().and_then(|event| event.pointer("/unsigned/replaces_state"));
+        let is_shown = match replaced.and_then(Value::as_str) {
+            Some(replaced) => in_timeline(replaced)?.is_some(),
+            None => false,
+        };
+        let expected = event.filter(|_| is_shown).unwrap_or_else(|| b"[]".to_vec());
+        if stored != expected {
+            let item = format!("{} in {room}", member.user_id);
+            found.add(&codes::DIFFERS_FROM_DUMP, item, "the event by which it was left differs");
+        }
+    }
+    Ok(())
 }
 
 /// Who sent an invite is the sender of the invite's event.

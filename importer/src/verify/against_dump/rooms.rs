@@ -11,13 +11,14 @@ use ruma::{RoomVersionId, room_version_rules::RoomVersionRules};
 use serde_json::Value;
 
 use super::{
-    Found, KvRead, Skipped, VerifyError, codes, directory, encryption, extra::Seen, read_markers,
-    states::States as DumpStates,
+    Found, KvRead, Skipped, VerifyError, codes, continuwuity, directory, encryption, extra::Seen,
+    read_markers, states::States as DumpStates,
 };
 use crate::{
     conduit::{
         canonical_json::{Canonical, Object},
         schema::{
+            dialect::Dialect,
             layout::Part,
             shapes::{self, Event, RoomEvent},
             trees,
@@ -115,6 +116,9 @@ pub(super) fn compare(
     let encrypted = states::current_event(store, id, "m.room.encryption", "")?.is_some();
     encryption::room_key_changes(store, id, encrypted, found)?;
     directory::compare(store, &head, skipped, found)?;
+    if store.dialect() == Dialect::Continuwuity {
+        continuwuity::left_rooms(store, &head, found)?;
+    }
     Ok(compared)
 }
 
