@@ -3,7 +3,7 @@
 //! It shows such a room only if the event is in the timeline, and so is the member event that it replaced
 //! (src/service/rooms/state_cache/mod.rs:423, src/api/client/sync/v3/left.rs:129-216 there); for others the row stays as it is.
 
-use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId};
+use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId, UserId};
 use serde::Deserialize;
 
 use crate::{
@@ -43,8 +43,7 @@ pub(in crate::import) fn write(rooms: &[LeftRoom], rows: &mut Rows<'_>) -> Resul
     }
     for LeftRoom { user, room, event } in rooms {
         let Some(pdu) = in_timeline(event.as_str(), rows)? else { continue };
-        let Some(replaced) = replaced(&pdu) else { continue };
-        if in_timeline(&replaced, rows)?.is_some() {
+        if replaces_member(&pdu, user, rows)? {
             let key = UserRoom { user: user.as_str(), room: room.as_str() };
             rows.put(&trees::USERROOMID_LEFTSTATE, &key, &AsSent { json: &pdu })?;
         }
@@ -59,15 +58,25 @@ fn in_timeline(event: &str, rows: &mut Rows<'_>) -> Result<Option<String>, Impor
     Ok(pdu.and_then(|pdu| String::from_utf8(pdu).ok()))
 }
 
-/// The event that this one replaced in the state.
-fn replaced(pdu: &str) -> Option<String> {
+/// Whether the user's member event before this one is in a timeline. It is among those that allow this one.
+fn replaces_member(pdu: &str, user: &UserId, rows: &mut Rows<'_>) -> Result<bool, ImportError> {
     #[derive(Deserialize)]
     struct Pdu {
-        unsigned: Unsigned,
+        #[serde(rename = "type")]
+        kind: String,
+        #[serde(default)]
+        state_key: Option<String>,
+        auth_events: Vec<String>,
     }
-    #[derive(Deserialize)]
-    struct Unsigned {
-        replaces_state: String,
+    let Ok(Pdu { auth_events, .. }) = serde_json::from_str(pdu) else { return Ok(false) };
+    for event in auth_events {
+        let Some(earlier) = in_timeline(&event, rows)? else { continue };
+        let earlier = serde_json::from_str::<Pdu>(&earlier).ok();
+        if earlier.is_some_and(|earlier| {
+            earlier.kind == "m.room.member" && earlier.state_key.as_deref() == Some(user.as_str())
+        }) {
+            return Ok(true);
+        }
     }
-    serde_json::from_str::<Pdu>(pdu).ok().map(|pdu| pdu.unsigned.replaces_state)
+    Ok(false)
 }

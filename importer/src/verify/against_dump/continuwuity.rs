@@ -313,11 +313,14 @@ pub(super) fn left_rooms(
         let Some(stored) = get(store, &trees::USERROOMID_LEFTSTATE, &key)? else { continue };
         let event = in_timeline(member.event_id.as_str())?;
         let value = event.as_deref().and_then(|event| serde_json::from_slice::<Value>(event).ok());
-        let replaced = value.as_ref().and_then(|event| event.pointer("/unsigned/replaces_state"));
-        let is_shown = match replaced.and_then(Value::as_str) {
-            Some(replaced) => in_timeline(replaced)?.is_some(),
-            None => false,
-        };
+        let allowing = value.as_ref().and_then(|event| event.get("auth_events")?.as_array());
+        let mut is_shown = false;
+        for event in allowing.into_iter().flatten().filter_map(Value::as_str) {
+            let event = in_timeline(event)?.unwrap_or_default();
+            let event = serde_json::from_slice::<Value>(&event).unwrap_or_default();
+            is_shown |= event.get("type").is_some_and(|kind| kind == "m.room.member")
+                && event.get("state_key").is_some_and(|key| key == member.user_id.as_str());
+        }
         let expected = event.filter(|_| is_shown).unwrap_or_else(|| b"[]".to_vec());
         if stored != expected {
             let item = format!("{} in {room}", member.user_id);
