@@ -17,7 +17,7 @@ use std::{
 use self::place::{Place, entries};
 pub(crate) use self::rehearsal::nearest;
 pub use self::{
-    place::{normal, suffixed},
+    place::{normal, prepared_media, suffixed},
     rehearsal::rehearse,
 };
 use crate::fs::hints;

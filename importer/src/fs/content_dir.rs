@@ -256,6 +256,20 @@ impl ContentDirectory {
         }
     }
 
+    /// Makes a hard link to `real`, whose content is known to be `hash`: nothing is read. A content that is there already stays.
+    ///
+    /// # Errors
+    ///
+    /// What the system says: another file system, a file of somebody else, too many links.
+    pub fn adopt(&self, hash: &ContentHash, real: &Path) -> io::Result<()> {
+        let path = self.file(hash);
+        make_private(path.parent().unwrap_or(&self.path))?;
+        match fs::hard_link(real, path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     /// Makes everything written durable.
     ///
     /// # Errors
@@ -371,9 +385,10 @@ fn each_chunk(source: &mut impl Read, mut take: impl FnMut(&[u8]) -> bool) -> io
 }
 
 fn make_directory(path: &Path) -> Result<(), PutError> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(|source| PutError::Write { path: path.to_owned(), source })
+    make_private(path).map_err(|source| PutError::Write { path: path.to_owned(), source })
+}
+
+/// Makes a directory that only its owner may read, and those above it.
+fn make_private(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
 }

@@ -12,6 +12,8 @@ use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags};
 const LINKS: usize = 40;
 /// A mount point's directory for what is being written: nothing can be put in a mount point's place.
 const INSIDE: &str = "importer.partial";
+/// A mount point's directory for media files that are copied before the directory itself is made.
+const PREPARED_INSIDE: &str = "importer.prepared-media";
 /// What `mkfs` leaves at the top of ext file systems.
 const LOST_AND_FOUND: &str = "lost+found";
 
@@ -38,7 +40,7 @@ impl Place {
     /// Whether the target is absent or empty. At the top of a file system, what belongs to the file system does not count,
     /// nor does what an importer has not finished.
     pub(super) fn is_free(&self) -> io::Result<bool> {
-        let own = [INSIDE, LOST_AND_FOUND];
+        let own = [INSIDE, PREPARED_INSIDE, LOST_AND_FOUND];
         let counts = |name: &OsString| !(self.is_mount && own.iter().any(|own| name == own));
         Ok(!entries(&self.target)?.iter().any(counts))
     }
@@ -70,6 +72,13 @@ pub fn normal(path: &Path) -> PathBuf {
         Some(Component::Normal(_)) => plain,
         _ => plain.canonicalize().unwrap_or(plain),
     }
+}
+
+/// Where media files are kept that are copied before `target` is made: `<target>.prepared-media`, or in a mount point
+/// `<target>/importer.prepared-media`. Both are on the file system on which `target` is written.
+pub fn prepared_media(target: &Path) -> PathBuf {
+    let Place { target, is_mount, .. } = Place::of(target);
+    if is_mount { target.join(PREPARED_INSIDE) } else { suffixed(&target, ".prepared-media") }
 }
 
 /// A path beside `path`, with something added to its name.

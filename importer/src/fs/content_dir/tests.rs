@@ -76,3 +76,19 @@ fn what_can_not_be_linked_is_copied() {
     let (hash, _) = directory.link(&mut Cursor::new("abc"), &nowhere, None).unwrap();
     assert_eq!(fs::read_to_string(directory.file(&hash)).unwrap(), "abc");
 }
+
+#[test]
+fn a_known_content_is_linked_without_being_read() {
+    let (scratch, directory) = directory(Layout::default());
+    let real = scratch.path().join("file");
+    fs::write(&real, "abc").unwrap();
+    let hash = hash(&mut "abc".as_bytes()).unwrap().0;
+    for _ in 0..2 {
+        directory.adopt(&hash, &real).unwrap();
+    }
+    assert_eq!(names(&directory), [directory.name(&hash)]);
+    assert_eq!(fs::read_to_string(directory.file(&hash)).unwrap(), "abc");
+    let other = super::hash(&mut "other".as_bytes()).unwrap().0;
+    let absent = directory.adopt(&other, &scratch.path().join("nowhere")).unwrap_err();
+    assert_eq!(absent.kind(), io::ErrorKind::NotFound);
+}
