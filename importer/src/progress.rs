@@ -157,7 +157,12 @@ impl Words {
             return format!("{begun}, {elapsed_text}");
         };
         let left = time(rounded(left));
+        let rate = match unit {
+            Unit::Bytes(_) => format!("{}/s", size(rate(done, elapsed))),
+            Unit::Item(_) | Unit::Items(_) => elapsed_text.clone(),
+        };
         let forms = [
+            format!("{begun}, {rate}, about {left} left"),
             format!("{begun}, {elapsed_text}, about {left} left"),
             format!("{begun}, about {left} left"),
         ];
@@ -184,6 +189,12 @@ fn left(done: u64, total: u64, elapsed: Duration) -> Option<Duration> {
     let elapsed = Some(elapsed).filter(|elapsed| *elapsed >= Duration::from_secs(2))?;
     let left = elapsed.as_millis().saturating_mul(rest).checked_div(u128::from(done))?;
     Some(Duration::from_millis(u64::try_from(left).unwrap_or(u64::MAX)))
+}
+
+/// What is done in a second.
+fn rate(done: u64, elapsed: Duration) -> u64 {
+    let rate = u128::from(done).saturating_mul(1000).checked_div(elapsed.as_millis());
+    u64::try_from(rate.unwrap_or(0)).unwrap_or(u64::MAX)
 }
 
 /// A guess, no more exact than it is.
@@ -288,6 +299,11 @@ impl Stopwatch {
         self.begun = now;
     }
 
+    /// How long the present step has taken so far.
+    pub fn elapsed(&self) -> Duration {
+        now().saturating_duration_since(self.begun)
+    }
+
     /// The steps with their seconds, in their order.
     pub fn steps(&self) -> &[(&'static str, f64)] {
         &self.steps
@@ -356,6 +372,12 @@ mod tests {
         assert_eq!(
             bytes.going(1_500_000, 3_000_000, seconds(4)),
             "files of the dump 1.5 MB of 3.0 MB, 4 s, about 4 s left"
+        );
+        // Of files that take long, it matters how fast they are copied.
+        let files = Words { step: Step::default(), unit: Unit::Bytes("files") };
+        assert_eq!(
+            files.going(12_300_000_000, 100_000_000_000, seconds(150)),
+            "files 12.3 GB of 100.0 GB, 82.0 MB/s, about 18 min left"
         );
         assert_eq!(
             bytes.finished(3_000_000, Duration::from_millis(312)),
