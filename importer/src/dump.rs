@@ -8,6 +8,7 @@ mod extent;
 pub mod format;
 pub(crate) mod media_store;
 pub mod names;
+mod prepared_media;
 mod reader;
 pub mod secret;
 mod writer;
@@ -17,5 +18,6 @@ mod tests;
 
 pub use extent::{Extent, History, MediaFiles, REACH_BACK};
 pub use media_store::{MediaStore, NotUsable};
+pub use prepared_media::{PreparedError, PreparedMedia, PreparedOrigin, Updated};
 pub use reader::{DumpReader, MediaReader, MessageReader, OutboxReader, ReadError, RoomReader};
 pub use writer::{DumpWriter, MediaWriter, MessageWriter, OutboxWriter, RoomWriter, WriteError};

@@ -120,6 +120,11 @@ impl MediaStore {
         &self.roots
     }
 
+    /// Whether these are a homeserver's own, and not a dump's folder.
+    pub(crate) fn is_synapses(&self) -> bool {
+        self.synapse
+    }
+
     /// Whether one of the directories is there.
     pub fn exists(&self) -> bool {
         self.roots.iter().any(|root| root.is_dir())
