@@ -12,7 +12,7 @@ use ruma::{OwnedRoomId, OwnedUserId};
 use self::survey::Survey;
 use crate::{
     dump::{
-        DumpWriter, WriteError,
+        DumpWriter, MediaStore, WriteError,
         census::Census,
         format::{DumpServer, DumpUser, SourceInfo},
     },
@@ -124,6 +124,15 @@ pub trait Source: Send {
         progress: &Progress,
     ) -> Result<(), SourceError>;
 
+    /// The media files to which a dump of the same extent would refer, without writing one. `None`: the source can't refer to files.
+    ///
+    /// # Errors
+    ///
+    /// If the source can't be read any further.
+    async fn media_files(&mut self) -> Result<Option<ReferredFiles>, SourceError> {
+        Ok(None)
+    }
+
     /// Counts the rows of all tables, and compares them with those that `tally` counted as read; rows without an owner are counted
     /// as left out. Called after everything was read. `None`: the source has no tables.
     ///
@@ -140,6 +149,15 @@ pub trait Source: Send {
     ///
     /// If something could not be given back; the message names it.
     async fn close(&mut self) -> Result<(), SourceError>;
+}
+
+/// Media files to which a dump refers.
+#[derive(Debug)]
+pub struct ReferredFiles {
+    /// Where they are.
+    pub store: MediaStore,
+    /// Their paths below that, without those that the homeserver makes none of. A file may be missing.
+    pub paths: Vec<String>,
 }
 
 /// Why a source can't be read any further.

@@ -100,6 +100,12 @@ impl Configuration {
 }
 
 impl SynapseConfig {
+    /// The directories of the media store, the main one first, as absolute paths: later commands may run in another directory.
+    pub fn media_roots(&self) -> Vec<PathBuf> {
+        let roots = std::iter::once(&self.media_store_path).chain(&self.media_providers);
+        roots.map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone())).collect()
+    }
+
     /// Reads the configuration and the files it names: signing key and application services.
     ///
     /// # Errors

@@ -56,7 +56,7 @@ use crate::{
         format::{DumpServer, DumpUser, SourceInfo},
     },
     progress::Progress,
-    source::{Source, SourceError, survey::Survey},
+    source::{ReferredFiles, Source, SourceError, survey::Survey},
     synapse::config::{DatabaseConfig, SynapseConfig},
     tally::Tally,
 };
@@ -248,6 +248,10 @@ impl Source for DatabaseSource {
         progress: &Progress,
     ) -> Result<(), SourceError> {
         media::write(&mut self.databases.main, &self.facts, writer, tally, progress).await
+    }
+
+    async fn media_files(&mut self) -> Result<Option<ReferredFiles>, SourceError> {
+        Ok(media::files(&mut self.databases.main, &self.facts).await?)
     }
 
     async fn census(&mut self, tally: &mut Tally) -> Result<Option<Census>, SourceError> {

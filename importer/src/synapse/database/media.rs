@@ -7,13 +7,13 @@ mod orphans;
 mod record;
 mod sink;
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
 
 use ruma::ServerName;
 
 use self::{
     orphans::KnownPaths,
-    record::{LOCAL, MediaTable, REMOTE, WantedRows, local, remote},
+    record::{LOCAL, MediaTable, NoRecord, REMOTE, WantedRows, local, remote},
     sink::MediaSink,
 };
 use super::{
@@ -23,10 +23,13 @@ use super::{
     schema::Schema,
 };
 use crate::{
-    dump::{DumpWriter, Extent, MediaFiles, MediaStore, format::DumpMediaHead},
+    dump::{
+        DumpWriter, Extent, MediaFiles, MediaStore,
+        format::{DumpMedia, DumpMediaHead},
+    },
     fs::{ContentDirectory, Layout},
     progress::Progress,
-    source::SourceError,
+    source::{ReferredFiles, SourceError},
     synapse::config::SynapseConfig,
     tally::{Kind, Tally},
 };
@@ -64,6 +67,31 @@ pub(super) async fn write(
         orphans::count(&store, &known, wanted.remote == WantedRows::All, tally);
     }
     Ok(writer.finish_media(media)?)
+}
+
+/// The files that [`write()`] would refer to. `None` if it would copy them, or leave them out.
+pub(super) async fn files(
+    db: &mut Connection,
+    facts: &Facts,
+) -> Result<Option<ReferredFiles>, DatabaseError> {
+    let Facts { schema, config, extent, .. } = facts;
+    if extent.media != MediaFiles::Refer {
+        return Ok(None);
+    }
+    let server = &config.server_name;
+    // Doubled rows have one path.
+    let mut paths = BTreeSet::new();
+    let mut take = |record: Result<DumpMedia, NoRecord>| {
+        paths.extend(record.ok().and_then(|record| record.path));
+    };
+    let sql = record::local_sql(schema, WantedRows::All);
+    db.each(LOCAL.table, &sql, &[], |row| take(local(row, server))).await?;
+    if extent.remote_media {
+        let sql = record::remote_sql(schema, WantedRows::All);
+        db.each(REMOTE.table, &sql, &[], |row| take(remote(row))).await?;
+    }
+    let store = MediaStore::of_synapse(config.media_roots());
+    Ok(Some(ReferredFiles { store, paths: paths.into_iter().collect() }))
 }
 
 /// Counts what the extent of the dump leaves out.
@@ -118,12 +146,10 @@ async fn read_into(
     Ok(())
 }
 
-/// The media store by absolute paths: the import may run in another directory.
+/// The media store.
 fn store(config: &SynapseConfig, files: MediaFiles) -> Result<MediaStore, DatabaseError> {
     let main = &config.media_store_path;
-    let roots = std::iter::once(main).chain(&config.media_providers);
-    let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
-    let store = MediaStore::of_synapse(roots.map(absolute).collect());
+    let store = MediaStore::of_synapse(config.media_roots());
     if !store.exists() && files != MediaFiles::None {
         if files == MediaFiles::Copy {
             return Err(DatabaseError::MediaStoreMissing { path: main.clone() });

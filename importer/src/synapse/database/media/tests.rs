@@ -7,7 +7,7 @@ use crate::{
     dump::{DumpReader, Extent, History, MediaFiles},
     progress::Progress,
     source::{
-        SourceError,
+        Source as _, SourceError,
         dump::{DumpError, dump},
     },
     synapse::database::{DatabaseError, DatabaseSource},
@@ -47,13 +47,18 @@ fn options(media: MediaFiles, remote_media: bool) -> Extent {
     Extent { media, remote_media, ..Extent::FULL }
 }
 
-/// A dump of this extent, of a store with some files.
-async fn dumped(directory: &Path, extent: Extent) -> Result<(DumpReader, Tally), DumpError> {
+/// A source of this extent, with a store with some files.
+async fn source(directory: &Path, extent: Extent) -> DatabaseSource {
     let mut fixture = Fixture::new();
     everything(&mut fixture);
     let mut config = config(fixture.sqlite(directory));
     config.media_store_path = directory.join("store");
-    let mut source = DatabaseSource::open(&config, extent, NOW).await.unwrap();
+    DatabaseSource::open(&config, extent, NOW).await.unwrap()
+}
+
+/// A dump of this extent, of a store with some files.
+async fn dumped(directory: &Path, extent: Extent) -> Result<(DumpReader, Tally), DumpError> {
+    let mut source = source(directory, extent).await;
     let path = directory.join("dump");
     let pending = std::future::pending();
     let manifest = dump(&mut source, &path, NOW, &Progress::Hidden, pending).await?;
@@ -71,6 +76,28 @@ fn write(directory: &Path, path: &str, content: &str) {
 fn skips(tally: &Tally) -> Vec<(&str, &str, u64)> {
     let skips = tally.skipped.iter();
     skips.map(|skip| (&*skip.item, &*skip.reason, skip.number)).collect()
+}
+
+#[tokio::test]
+async fn the_files_to_which_a_dump_refers_are_known_without_one() {
+    for remote_media in [false, true] {
+        let extent = options(MediaFiles::Refer, remote_media);
+        let [first, second] = [(), ()].map(|()| tempfile::tempdir().unwrap());
+        let (dump, _) = dumped(first.path(), extent).await.unwrap();
+        let records = dump.media().unwrap().unwrap();
+        let mut expected: Vec<_> = records.filter_map(|record| record.unwrap().path).collect();
+        expected.sort();
+        let files = source(second.path(), extent).await.media_files().await.unwrap().unwrap();
+        assert_eq!(files.paths, expected);
+        assert_eq!(files.store.roots(), [second.path().join("store")]);
+        let is_remote = |path: &String| path.starts_with("remote_content/");
+        assert_eq!(expected.iter().any(is_remote), remote_media);
+    }
+    for media in [MediaFiles::Copy, MediaFiles::None] {
+        let directory = tempfile::tempdir().unwrap();
+        let mut source = source(directory.path(), options(media, true)).await;
+        assert!(source.media_files().await.unwrap().is_none());
+    }
 }
 
 #[tokio::test]
