@@ -6,6 +6,7 @@
 mod accounts;
 pub mod census;
 mod installed;
+mod media;
 mod of_dump;
 mod rooms;
 mod running;
@@ -19,6 +20,7 @@ mod tests;
 
 pub(crate) use self::source::chain;
 pub use self::{
+    media::copying_seconds,
     of_dump::of_dump,
     source::{configuration_errors, source_error},
     space::{Disk, Plan, plan},
@@ -26,7 +28,7 @@ pub use self::{
 };
 use crate::{
     conduit::schema::dialect::Dialect,
-    dump::History,
+    dump::{History, PreparedOrigin},
     findings::{
         Finding,
         codes::{self, Code},
@@ -46,6 +48,8 @@ pub struct Checks {
     media_elsewhere: bool,
     /// The server that is moved to.
     dialect: Dialect,
+    /// Bytes of users' media files that were copied beforehand.
+    prepared_bytes: u64,
 }
 
 /// Whether Synapse can be seen to run, by its configuration.
@@ -84,7 +88,15 @@ impl Checks {
         source::media(self, survey, config, self.media_elsewhere);
     }
 
+    /// Checks the media files that were copied beforehand, and whether they can be used `now`. Gives the bytes of those that
+    /// users uploaded.
+    pub fn prepared_media(&mut self, target: &Target, origin: &PreparedOrigin, now: bool) -> u64 {
+        self.prepared_bytes = media::prepared(self, target, origin, now);
+        self.prepared_bytes
+    }
+
     /// Checks where dump and database are to be. Gives what will be written where.
+    /// To be called after [`Checks::prepared_media`].
     pub fn target(
         &mut self,
         target: &Target,

@@ -21,7 +21,7 @@ mod users;
 
 use std::path::PathBuf;
 
-pub use media::MediaTarget;
+pub use media::{LinkedMedia, MediaTarget};
 use ruma::OwnedRoomId;
 
 pub(crate) use self::rooms::MARGIN;
@@ -46,6 +46,8 @@ pub struct Imported {
     pub tally: Tally,
     /// What the operator must know.
     pub findings: Vec<Finding>,
+    /// What came from media files that were copied beforehand.
+    pub linked: LinkedMedia,
 }
 
 /// Why nothing was imported.
@@ -127,7 +129,8 @@ pub fn import(
     // Read markers name events by their places in timelines.
     read_markers::import(dump, &rooms.ids, &mut rows, &mut tally, progress)?;
     let mut findings = rooms.findings;
-    findings.extend(media::import(dump, media, &context, &mut rows, &mut tally, progress)?);
+    let (of_media, linked) = media::import(dump, media, &context, &mut rows, &mut tally, progress)?;
+    findings.extend(of_media);
 
     server::blocked_rooms(&server.blocked_rooms, &mut rows, &mut tally)?;
     findings.extend(appservices::import(&server.appservices, server_name, &mut rows, &mut tally)?);
@@ -141,7 +144,7 @@ pub fn import(
     rows.finish(server::signing_key(&server, &mut tally)?)?;
     findings.extend(erased(rooms.erased, server_name));
     findings.extend(lost::findings(&dump.manifest().tally, &tally));
-    Ok(Imported { tally, findings })
+    Ok(Imported { tally, findings, linked })
 }
 
 /// What the operator must know of events whose senders were erased.

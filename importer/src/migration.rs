@@ -8,6 +8,7 @@
 mod check;
 mod dump;
 mod import;
+mod media;
 mod new_media;
 mod target;
 
@@ -23,6 +24,7 @@ pub use self::{
     check::{Checked, Synapse, check, place, planned},
     dump::{dump, open_dump},
     import::{Blocked, Import, Imported},
+    media::{PreparedFiles, prepare_media},
     new_media::MediaOrigin,
     target::{Target, TargetError},
 };

@@ -136,6 +136,8 @@ pub struct MediaFacts {
     pub directory: PathBuf,
     /// Whether Conduit reads them from a bucket, to which they have to be uploaded.
     pub uploaded: bool,
+    /// Those that `importer media` had copied, and that were linked.
+    pub prepared: u64,
 }
 
 /// Media files.
@@ -145,6 +147,8 @@ pub struct MediaSums {
     pub files: u64,
     /// Their bytes, as Synapse noted them.
     pub bytes: u64,
+    /// Those that `importer media` had copied, and that were linked.
+    pub prepared: u64,
 }
 
 /// A tree of the database.
@@ -221,7 +225,7 @@ impl Report {
         let mut joined = BTreeMap::new();
         let rooms = rooms::read(dump, outcome.imported, &mut joined)?;
         let uploads = users::Uploads::read(dump, outcome.imported)?;
-        let media = uploads.moved;
+        let media = MediaSums { prepared: outcome.media.prepared, ..uploads.moved };
         let users = users::read(dump, outcome.imported, &joined, uploads)?;
         let extent = manifest.source.extent;
         let recent = extent.is_some_and(|extent| extent.history == History::Recent);

@@ -9,16 +9,19 @@ mod against_dump;
 mod structure;
 mod tools;
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
-use tools::since_import::SinceImport;
+use tools::{prepared::Unread, since_import::SinceImport};
 
 pub use self::structure::structure;
 use crate::{
     conduit::store::{KvError, KvRead},
-    dump::{DumpReader, MediaStore, ReadError},
+    dump::{DumpReader, MediaStore, PreparedMedia, ReadError},
     findings::{Finding, collector::Found},
-    fs::ContentDirectory,
+    fs::{ContentDirectory, ContentHash},
     progress::Progress,
     tally::Skip,
 };
@@ -105,9 +108,32 @@ pub struct Files<'a> {
     pub directory: &'a ContentDirectory,
     /// Synapse's media store, if it is not where the dump says.
     pub store: Option<&'a PathBuf>,
+    /// Those that the import has not read; `None`: it has read all, or nothing is known of it.
+    pub linked: Option<Linked<'a>>,
 }
 
-/// Reads every media file, and compares media with the dump if there is one. `skipped` is what the import left out, if
+/// Media files that an import has linked without reading them, as they were copied and hashed beforehand.
+#[derive(Clone, Copy, Debug)]
+pub struct Linked<'a> {
+    /// Where they were copied to.
+    pub prepared: &'a PreparedMedia,
+    /// Their contents.
+    pub contents: &'a BTreeSet<ContentHash>,
+    /// How many are read.
+    pub how: MediaComparison,
+}
+
+/// How files that were copied beforehand are compared, beside their sizes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MediaComparison {
+    /// One in fifty is read and hashed, twenty at least; so is the file of Synapse's that it was copied from.
+    #[default]
+    Sample,
+    /// All are.
+    All,
+}
+
+/// Reads every media file but those that need not be read, and compares media with the dump if there is one. `skipped` is what the import left out, if
 /// known.
 ///
 /// # Errors
@@ -121,13 +147,15 @@ pub fn media(
     progress: &Progress,
 ) -> Result<Verified, VerifyError> {
     let mut found = Found::default();
-    structure::media_files::check(store, files.directory, *progress, &mut found)?;
+    let unread = Unread::of(files.linked);
+    structure::media_files::check(store, files.directory, &unread, *progress, &mut found)?;
     if let Some(dump) = dump
         && let Some(records) = dump.media()?
     {
         let (folder, stores) = (dump.media_directory(), &records.head().stores);
         let source = MediaStore::of_records(folder, stores, files.store);
-        against_dump::media::compare(store, dump, &source, skipped, *progress, &mut found)?;
+        let files = against_dump::media::Sources { store: &source, unread: &unread };
+        against_dump::media::compare(store, dump, files, skipped, *progress, &mut found)?;
     }
     let findings = SinceImport::read(store)?.judge(found.finish());
     Ok(Verified { findings, ..Verified::default() })

@@ -20,6 +20,8 @@ use crate::{
 const EVENT_MICROS: u64 = 180;
 /// What the smallest server takes.
 const LEAST_SECONDS: u64 = 2;
+/// From so many seconds on, it is worth while to copy media files beforehand.
+const LONG_SECONDS: u64 = 60;
 
 /// How much there is to move, and what that needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -35,9 +37,14 @@ pub struct Plan {
     pub files: u64,
     /// Bytes of these.
     pub file_bytes: u64,
+    /// Bytes of these that were copied beforehand.
+    pub prepared_bytes: u64,
     /// Seconds for everything but the files, from a database, with all of history.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seconds: Option<u64>,
+    /// Seconds to copy the files that were not copied beforehand, as measured on some of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub media_seconds: Option<u64>,
     /// The disks that will be written.
     pub disks: Vec<Disk>,
 }
@@ -59,22 +66,38 @@ impl fmt::Display for Plan {
         if let Some(events) = self.events {
             write!(f, ", {}", count(events, "event"))?;
         }
-        writeln!(f, ", {} ({})", count(self.files, "media file"), size(self.file_bytes))?;
-        if let Some(seconds) = self.seconds {
-            let time = match seconds {
-                0..100 => count(seconds, "second"),
-                _ => count(seconds.div_ceil(60), "minute"),
-            };
-            writeln!(
-                f,
-                "about {time} to dump, import and verify, and the time to copy the media files"
-            )?;
+        write!(f, ", {} ({}", count(self.files, "media file"), size(self.file_bytes))?;
+        if self.prepared_bytes > 0 {
+            write!(f, ", of which {} are copied already", size(self.prepared_bytes))?;
+        }
+        writeln!(f, ")")?;
+        let copying = match self.media_seconds {
+            Some(seconds) => format!("about {} to copy the media files", time(seconds)),
+            None => "the time to copy the media files".to_owned(),
+        };
+        match (self.seconds, self.media_seconds) {
+            (Some(seconds), _) => {
+                writeln!(f, "about {} to dump, import and verify, and {copying}", time(seconds))?;
+            }
+            (None, Some(_)) => writeln!(f, "{copying}")?,
+            (None, None) => {}
+        }
+        if self.media_seconds.is_some_and(|seconds| seconds > LONG_SECONDS) {
+            writeln!(f, "`importer media` copies them beforehand, while Synapse runs")?;
         }
         for disk in &self.disks {
             let (needed, free) = (size(disk.needed), size(disk.free));
             writeln!(f, "{}: {needed} needed at most, {free} free", disk.path.display())?;
         }
         Ok(())
+    }
+}
+
+/// A time that is an estimate.
+fn time(seconds: u64) -> String {
+    match seconds {
+        0..100 => count(seconds, "second"),
+        _ => count(seconds.div_ceil(60), "minute"),
     }
 }
 
@@ -85,7 +108,8 @@ const ACCOUNT: u64 = 20_000;
 /// Events of a room that are not its state, of a dump of recent history.
 const RECENT: u64 = 100;
 
-/// How much there is to move. The disks are known by [`Checks::target`].
+/// How much there is to move. The disks are known by [`Checks::target`], what was copied beforehand by
+/// [`Checks::prepared_media`], the time to copy the rest by [`super::copying_seconds`].
 pub fn plan(survey: &Survey, history: History) -> Plan {
     let rows = |census: &crate::dump::census::Census| {
         census.tables.iter().find(|table| table.table == "events").and_then(|table| table.rows)
@@ -100,7 +124,9 @@ pub fn plan(survey: &Survey, history: History) -> Plan {
         events,
         files: survey.media.files,
         file_bytes: survey.media.bytes,
+        prepared_bytes: 0,
         seconds,
+        media_seconds: None,
         disks: Vec::new(),
     }
 }
@@ -114,7 +140,7 @@ pub(super) fn check(
     let dump = dump(survey, history);
     let mut needs = vec![
         (target.database.as_path(), database(dump)),
-        (target.media.as_path(), survey.media.bytes),
+        (target.media.as_path(), survey.media.bytes.saturating_sub(checks.prepared_bytes)),
     ];
     if let Dump::New(path) = &target.dump {
         needs.push((path, dump));
@@ -213,6 +239,18 @@ mod tests {
              about 2 seconds to dump, import and verify, and the time to copy the media files\n\
              /var/lib: 5.0 GB needed at most, 14.0 GB free\n"
         );
+        small.media_seconds = Some(61);
+        assert!(small.to_string().contains(
+            ", and about 61 seconds to copy the media files\n\
+             `importer media` copies them beforehand, while Synapse runs\n"
+        ));
+        (small.prepared_bytes, small.media_seconds) = (2_000_000_000, Some(60));
+        let text = small.to_string();
+        assert!(text.contains("(3.0 GB, of which 2.0 GB are copied already)\n"), "{text}");
+        assert!(!text.contains("`importer media`"), "{text}");
+        small.seconds = None;
+        let text = small.to_string();
+        assert!(text.contains(")\nabout 60 seconds to copy the media files\n"), "{text}");
         survey.census = Some(census(1_000_000));
         assert!(plan(&survey, History::Full).to_string().contains("\nabout 3 minutes to"));
         assert_eq!(plan(&survey, History::Recent).seconds, None);

@@ -6,6 +6,7 @@ mod drain;
 mod dump;
 mod import;
 mod inspect;
+mod media;
 mod migrate;
 mod proxy_config;
 mod quiet_config;
@@ -32,6 +33,9 @@ pub(super) enum Command {
     /// Print the rows of a Conduit database, decoded, as JSON lines
     #[command(after_help = inspect::EXAMPLE)]
     Inspect(inspect::Arguments),
+    /// Copy the media files before the migration, while Synapse runs
+    #[command(after_help = media::EXAMPLE)]
+    Media(media::Arguments),
     /// Check, dump, import and verify in one go
     #[command(after_help = migrate::EXAMPLE)]
     Migrate(migrate::Arguments),
@@ -58,6 +62,7 @@ impl Command {
             Self::Import(arguments) => arguments.run(global),
             Self::Verify(arguments) => arguments.run(global),
             Self::Inspect(arguments) => arguments.run(),
+            Self::Media(arguments) => arguments.run(global),
             Self::Migrate(arguments) => arguments.run(global),
             Self::QuietConfig(arguments) => arguments.run(),
             Self::ProxyConfig(arguments) => arguments.run(),

@@ -5,7 +5,7 @@ use crate::{
     backfill::{ConnectError, FetchError},
     conduit::config::ConduitConfigError,
     drain::{ConduitError, DrainError},
-    dump::{ReadError, WriteError},
+    dump::{PreparedError, ReadError, WriteError},
     findings,
     findings::{Finding, Severity},
     import::{ImportError, history::PastError},
@@ -94,6 +94,7 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
         .or_else(|| of_type(cause.is::<crate::fs::atomic_dir::PartialError>(), TARGET))
         .or_else(|| of_type(cause.is::<WriteError>() || cause.is::<ReportError>(), TARGET))
         .or_else(|| of_type(cause.is::<crate::conduit::store::KvError>(), TARGET))
+        .or_else(|| of_type(cause.is::<PreparedError>(), TARGET))
 }
 
 fn of_source(error: &SourceError) -> u8 {

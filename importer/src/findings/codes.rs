@@ -164,6 +164,7 @@ checks! {
     CONDUIT_UNTRIED = "C531", Note, false, "the new database was not tried with the version of Conduit that is installed", "take 0.10.12, or start this one on a copy of the new database first and look around";
     CONDUIT_DIFFERS = "C532", Note, false, "the Conduit that is installed differs from the one that the documents describe", "";
     NOT_CONDUIT = "C533", Blocking, true, "the program given as `--conduit-binary` is not Conduit, or can't be run", "give Conduit's program; servers that are descended from Conduit lose media and more on the new database (`docs/other-servers.md`)";
+    PREPARED_MEDIA = "C534", Blocking, false, "the directory of media files that were copied beforehand (`importer media`) can't be used", "do what the text says; without the directory, the migration copies all files itself";
     OWNERS = "C601", Warning, false, "rows whose owner is not an account on Synapse (no row in `users`, no application service's user) stay behind", "if somebody used the account, stop Synapse and restore the account's row (`INSERT INTO users (name, creation_ts) VALUES ('@USER:NAME', 0)`; registering it fails while it has a row in `profiles`), start Synapse, and set a password (`PUT /_synapse/admin/v2/users/@USER:NAME`); otherwise nobody misses the rows";
     CENSUS = "C602", Warning, false, "rows of a table were neither moved nor reported as left out: something may be missing after the move", "keep Synapse's database, find out what the rows are, and report it as a bug of the importer";
     UNKNOWN_TABLE = "C603", Warning, false, "a table that the importer does not know (a module's, or of a newer Synapse) has rows, which stay behind", "find out what the table is for, and whether you can do without it";
@@ -198,8 +199,11 @@ import! {
     UPLOADS_DELETED = "I023", Warning, "Conduit's configuration deletes old uploads at its first start", "remove the policy from the configuration, or keep it if you want these uploads deleted";
 }
 
-/// What to do about a finding of the verification.
-const fn remedy(severity: Severity) -> &'static str {
+/// What to do about a finding of the verification, if nothing of its `own` helps.
+const fn remedy(severity: Severity, own: &[&'static str]) -> &'static str {
+    if let [own, ..] = own {
+        return own;
+    }
     match severity {
         Blocking => {
             "don't start Conduit on this database; import again, and report this as a bug of the importer"
@@ -209,15 +213,17 @@ const fn remedy(severity: Severity) -> &'static str {
 }
 
 macro_rules! verification {
-    ($($name:ident = $code:literal, $severity:ident, $meaning:literal;)*) => {
-        $(pub(crate) const $name: Code =
-            Code { remedy: remedy($severity), ..Code::plain($code, $severity, $meaning) };)*
+    ($($name:ident = $code:literal, $severity:ident, $meaning:literal $(, $remedy:literal)?;)*) => {
+        $(pub(crate) const $name: Code = Code {
+            remedy: remedy($severity, &[$($remedy)?]),
+            ..Code::plain($code, $severity, $meaning)
+        };)*
         /// The codes of the verification, in their order.
         pub const VERIFICATION: &[Code] = &[$($name),*];
     };
 }
 
-// name = code, severity, meaning
+// name = code, severity, meaning, remedy if it has its own
 verification! {
     ROW_UNDECODABLE = "V101", Blocking, "a row does not match the layout of its tree";
     TREE_UNKNOWN = "V102", Note, "a tree that Conduit does not know";
@@ -256,6 +262,7 @@ verification! {
     MEDIA_FILE_MISSING = "V140", Blocking, "a media file is missing";
     MEDIA_FILE_WRONG = "V141", Blocking, "a media file has other content or another size than its row says";
     MEDIA_FILE_UNNAMED = "V142", Warning, "a file in the media directory that no row names";
+    PREPARED_FILE_WRONG = "V143", Blocking, "a media file that `importer media` had copied has another content or size than it had then, or than Synapse's file", "remove the directory of prepared media (its name ends with `prepared-media`), and run the migration again with `--reuse-dump`: files are then copied from Synapse's media store";
     OUTLIER_VISIBLE = "V150", Blocking, "an event outside of the timelines is not hidden by its state: Conduit's `/event` shows it to more people than Synapse's did";
     HIDING_STATE_USED = "V151", Blocking, "a state made to hide events is used by a room or a timeline: nobody could read its events";
     OWN_EVENT_WITHOUT_STATE = "V152", Note, "an event that Conduit itself has stored has no state before it, as in rooms that Conduit creates";

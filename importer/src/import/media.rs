@@ -27,7 +27,7 @@ use crate::{
         },
         trees,
     },
-    dump::{DumpReader, MediaStore, format::DumpMedia},
+    dump::{DumpReader, MediaStore, PreparedMedia, format::DumpMedia},
     findings::Finding,
     fs::{ContentDirectory, ContentHash},
     progress::Progress,
@@ -38,7 +38,7 @@ use crate::{
 const CHUNK: usize = 512;
 
 /// Where media goes, and where its files come from.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct MediaTarget {
     /// Conduit's media directory, as it is to become.
     pub directory: ContentDirectory,
@@ -46,6 +46,17 @@ pub struct MediaTarget {
     pub store: Option<PathBuf>,
     /// Hard links rather than copies, where that can be.
     pub link: bool,
+    /// Files of the store that were copied beforehand, if there are any: they are linked, and not read.
+    pub prepared: Option<PreparedMedia>,
+}
+
+/// What came from files that were copied beforehand.
+#[derive(Debug, Default)]
+pub struct LinkedMedia {
+    /// Media files.
+    pub files: u64,
+    /// Their contents, of which nothing was read.
+    pub contents: BTreeSet<ContentHash>,
 }
 
 /// What is written of one content.
@@ -56,7 +67,7 @@ struct Content {
     last_access: u64,
 }
 
-/// Moves all media of the dump. Gives what the operator must know.
+/// Moves all media of the dump. Gives what the operator must know, and what came from prepared files.
 pub(super) fn import(
     dump: &DumpReader,
     target: Option<&MediaTarget>,
@@ -64,20 +75,21 @@ pub(super) fn import(
     rows: &mut Rows<'_>,
     tally: &mut Tally,
     progress: &Progress,
-) -> Result<Vec<Finding>, ImportError> {
-    let Some(mut records) = dump.media()? else { return Ok(Vec::new()) };
+) -> Result<(Vec<Finding>, LinkedMedia), ImportError> {
+    let Some(mut records) = dump.media()? else { return Ok(Default::default()) };
     let mut writer = Writer {
         context,
         rows,
         tally,
         findings: MediaFindings::default(),
         withdrawn: BTreeSet::new(),
+        linked: LinkedMedia::default(),
     };
     let Some(target) = target else {
         for record in records {
             writer.without_directory(&record?)?;
         }
-        return Ok(Vec::new());
+        return Ok(Default::default());
     };
     let (folder, stores) = (dump.media_directory(), &records.head().stores);
     let store = MediaStore::of_records(folder, stores, target.store.as_ref());
@@ -104,9 +116,9 @@ pub(super) fn import(
         writer.chunk(copied)?;
         phase.advance(number);
     }
-    let findings = writer.finish()?;
+    let done = writer.finish()?;
     target.directory.sync()?;
-    Ok(findings)
+    Ok(done)
 }
 
 /// Writes the rows of media.
@@ -117,6 +129,7 @@ struct Writer<'a, 's> {
     findings: MediaFindings,
     /// Contents of quarantined media.
     withdrawn: BTreeSet<ContentHash>,
+    linked: LinkedMedia,
 }
 
 impl Writer<'_, '_> {
@@ -143,7 +156,7 @@ impl Writer<'_, '_> {
             let Some(file) = file else { continue };
             let kind = self.kind(&record);
             self.tally.read(kind, 1);
-            let Copied { hash, bytes } = match file {
+            let Copied { hash, bytes, is_linked } = match file {
                 Ok(copied) => copied,
                 Err(NotCopied::Skip(error)) => {
                     self.tally.skip(kind, record.uri(), error.reason(), error.to_string());
@@ -151,6 +164,10 @@ impl Writer<'_, '_> {
                 }
                 Err(NotCopied::Failed(error)) => return Err(error.into()),
             };
+            if is_linked {
+                self.linked.files = self.linked.files.saturating_add(1);
+                self.linked.contents.insert(hash);
+            }
             self.findings.record(&record, bytes, &self.context.server_name);
             if record.quarantined_by.is_some() {
                 self.withdrawn.insert(hash);
@@ -238,8 +255,8 @@ impl Writer<'_, '_> {
     }
 
     /// Names what Conduit blocks because media of the same content is blocked
-    /// (src/database/key_value/media.rs:550-568), and gives all findings.
-    fn finish(mut self) -> Result<Vec<Finding>, ImportError> {
+    /// (src/database/key_value/media.rs:550-568), and gives all findings, and what came from prepared files.
+    fn finish(mut self) -> Result<(Vec<Finding>, LinkedMedia), ImportError> {
         let tree = &trees::FILEHASH_SERVERNAME_MEDIAID;
         for hash in &self.withdrawn {
             for key in self.rows.keys(tree, hash.as_bytes())? {
@@ -251,7 +268,7 @@ impl Writer<'_, '_> {
                 }
             }
         }
-        Ok(self.findings.finish())
+        Ok((self.findings.finish(), self.linked))
     }
 }
 

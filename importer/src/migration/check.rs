@@ -6,7 +6,7 @@ use super::{Homeserver, Target};
 use crate::{
     check::{self, Checks, Plan},
     conduit::schema::dialect::Dialect,
-    dump::Extent,
+    dump::{Extent, MediaFiles, MediaStore, PreparedOrigin},
     findings::{self, Finding, Severity, codes},
     runtime::block_on,
     source::{SourceError, survey::Survey},
@@ -57,16 +57,27 @@ pub fn check(
     let configuration = homeserver.configuration.ok().flatten();
     let deployment = configuration.map(|known| &known.deployment);
     let mut plan = survey.as_ref().map(|survey| check::plan(survey, homeserver.extent.history));
+    let media_store = media_store(homeserver);
     match place {
         Some(Ok(target)) => {
             let text = "keep Synapse's tokens indefinitely";
             checks.add(codes::OLD_TOKENS.of("clients", text));
+            let origin =
+                media_store.as_ref().and_then(|(name, store)| PreparedOrigin::of(name, store));
+            let now = synapse == Synapse::MustBeStopped;
+            let prepared_bytes =
+                origin.map_or(0, |origin| checks.prepared_media(&target, &origin, now));
             let history = homeserver.extent.history;
             let disks = checks.target(&target, survey.as_ref(), deployment, history);
-            plan = plan.map(|plan| Plan { disks, ..plan });
+            plan = plan.map(|plan| Plan { prepared_bytes, disks, ..plan });
         }
         Some(Err(finding)) => checks.add(*finding),
         None => {}
+    }
+    // That takes a moment, which a migration need not wait for.
+    if let (Synapse::MayRun, Some(plan), Some((_, store))) = (synapse, &mut plan, &media_store) {
+        let bytes = plan.file_bytes.saturating_sub(plan.prepared_bytes);
+        plan.media_seconds = check::copying_seconds(store, bytes);
     }
     if let (Synapse::MustBeStopped, Some(known)) = (synapse, configuration) {
         checks.stopped(&known.deployment, Some(&known.config));
@@ -74,6 +85,14 @@ pub fn check(
     let mut findings = checks.finish();
     findings::accept(&mut findings, accepted);
     Checked { findings, plan, is_unreadable }
+}
+
+/// The server's name and its media store, if files are copied from there into Conduit's directory.
+fn media_store(homeserver: &Homeserver<'_>) -> Option<(String, MediaStore)> {
+    let config = &homeserver.configuration.ok().flatten()?.config;
+    let store = MediaStore::of_synapse(config.media_roots());
+    let is_read = homeserver.extent.media == MediaFiles::Refer;
+    is_read.then(|| (config.server_name.to_string(), store))
 }
 
 /// Looks into Synapse. Gives what is there, and whether it could not be read.

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     check::{self, census, chain},
     conduit::store::{Access, NewStore},
-    dump::DumpReader,
+    dump::{DumpReader, PreparedMedia},
     findings::{self, Finding, Severity},
     fs::atomic_dir::Partial,
     import::{self, import},
@@ -25,7 +25,7 @@ use crate::{
     report::{self, DatabaseFacts, Later, MediaFacts, Prepared, Report, Todo, TreeFacts, Verdict},
     runtime::now_ms,
     tally::Tally,
-    verify::{self, Files, StateComparison},
+    verify::{self, StateComparison},
 };
 
 /// What an import did.
@@ -43,6 +43,8 @@ pub struct Imported {
     pub tally: Tally,
     /// What the operator must know.
     pub findings: Vec<Finding>,
+    /// Media files that `importer media` had copied, and that were linked.
+    pub prepared_media: u64,
     /// Rows that were read back and compared.
     pub rows_verified: u64,
     /// Where the report is; `None` if it could not be written, which is in the log.
@@ -104,7 +106,7 @@ impl Import<'_> {
         target.check_server_name(&dump.manifest().server_name)?;
         watch.lap("check the dump's files");
 
-        let media = NewMedia::create(&self.media, target, partial.path())?;
+        let media = NewMedia::create(&self.media, target, partial.path(), &dump)?;
         let of_dump = check::of_dump(&dump)?;
         if findings::gravest(&of_dump) == Some(Severity::Blocking) {
             return Err(Blocked { findings: of_dump }.into());
@@ -120,7 +122,7 @@ impl Import<'_> {
         watch.lap("import");
 
         let store = (self.access.read)(target.backend, partial.path())?;
-        let files = Files { directory: media.directory(), store: media.target.store.as_ref() };
+        let files = media.files(&imported.linked);
         let skipped = &imported.tally.skipped;
         let how = StateComparison::Sample;
         let verified = verify::everything(store.as_ref(), &dump, files, skipped, how, verifying)?;
@@ -134,14 +136,18 @@ impl Import<'_> {
         findings.extend(verified.findings);
         findings.sort();
         let database = self.facts(&verified.rows, &verified.bytes, passed);
-        let facts = self.outcome(&imported.tally, &findings, database, watch.steps());
+        let prepared_media = imported.linked.files;
+        let facts =
+            self.outcome(&imported.tally, prepared_media, &findings, database, watch.steps());
         let made = Report::of(&dump, facts)?;
         let prepared = made.prepare(self.report);
         let (database, written) = if passed {
             // The report says that the database is complete, so it gets its name after it; what may well fail comes before.
             let prepared = prepared?;
-            media.finish()?;
-            (Some(partial.finish()?), prepared.finish())
+            let prepared_media = media.finish()?;
+            let database = partial.finish()?;
+            remove(prepared_media);
+            (Some(database), prepared.finish())
         } else {
             (None, prepared.and_then(Prepared::finish))
         };
@@ -155,6 +161,7 @@ impl Import<'_> {
             database,
             tally: imported.tally,
             findings,
+            prepared_media,
             rows_verified: verified.rows.values().sum(),
             report: written.is_ok().then(|| self.report.to_owned()),
             later: made.later,
@@ -196,6 +203,7 @@ impl Import<'_> {
     fn outcome<'a>(
         &'a self,
         imported: &'a Tally,
+        prepared_media: u64,
         findings: &'a [Finding],
         database: DatabaseFacts,
         steps: &'a [(&'static str, f64)],
@@ -204,6 +212,7 @@ impl Import<'_> {
             media: MediaFacts {
                 directory: self.target.media.path().to_owned(),
                 uploaded: self.target.uploads_media,
+                prepared: prepared_media,
             },
             listen: self.target.service.as_ref().map(|service| reached(service.listen)),
             database,
@@ -216,6 +225,18 @@ impl Import<'_> {
             map_path: self.map_path,
             signing_key: self.signing_key,
         }
+    }
+}
+
+/// Removes prepared files of which the new media directory has links, or copies. Synapse still has the files themselves.
+fn remove(prepared: Option<PreparedMedia>) {
+    if let Some(prepared) = prepared
+        && let Err(error) = prepared.remove()
+    {
+        warn!(
+            "the prepared media files are no longer needed, and were not removed: {}",
+            chain(&error)
+        );
     }
 }
 

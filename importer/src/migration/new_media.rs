@@ -6,9 +6,11 @@ use anyhow::bail;
 
 use super::Target;
 use crate::{
+    dump::{DumpReader, MediaStore, PreparedMedia, PreparedOrigin},
     findings::{Finding, codes},
-    fs::{ContentDirectory, atomic_dir::Partial},
-    import::MediaTarget,
+    fs::atomic_dir::Partial,
+    import::{LinkedMedia, MediaTarget},
+    verify::{Files, Linked, MediaComparison},
 };
 
 /// Where media files come from, and how.
@@ -18,6 +20,8 @@ pub struct MediaOrigin {
     pub store: Option<PathBuf>,
     /// Whether files become hard links, where that can be, rather than copies.
     pub link: bool,
+    /// How the files are verified that were copied beforehand.
+    pub comparison: MediaComparison,
 }
 
 /// The media directory on its way to its name. In the database's directory it gets its name with that; elsewhere it is a
@@ -26,14 +30,16 @@ pub(super) struct NewMedia {
     /// What the import writes.
     pub(super) target: MediaTarget,
     partial: Option<Partial>,
+    comparison: MediaComparison,
 }
 
 impl NewMedia {
-    /// Begins the directory. `database` is the database's, as it is while it is made.
+    /// Begins the directory for the files of `dump`. `database` is the database's, as it is while it is made.
     pub(super) fn create(
         media: &MediaOrigin,
         target: &Target,
         database: &Path,
+        dump: &DumpReader,
     ) -> anyhow::Result<Self> {
         let (goal, home) = (target.media.path(), &target.directory);
         let (path, partial) = match goal.strip_prefix(home) {
@@ -51,22 +57,46 @@ impl NewMedia {
             directory: target.media.at(path),
             store: media.store.clone(),
             link: media.link,
+            prepared: prepared(media, home, goal, dump)?,
         };
-        Ok(Self { target, partial })
+        Ok(Self { target, partial, comparison: media.comparison })
     }
 
-    /// The directory as it is now.
-    pub(super) fn directory(&self) -> &ContentDirectory {
-        &self.target.directory
+    /// The files for their verification. `linked` is what the import took of those that were copied beforehand.
+    pub(super) fn files<'a>(&'a self, linked: &'a LinkedMedia) -> Files<'a> {
+        let MediaTarget { directory, store, prepared, .. } = &self.target;
+        let linked = prepared.as_ref().map(|prepared| Linked {
+            prepared,
+            contents: &linked.contents,
+            how: self.comparison,
+        });
+        Files { directory, store: store.as_ref(), linked }
     }
 
-    /// Gives it its name, before the database gets its own: a Conduit that finds a database needs the files.
-    pub(super) fn finish(self) -> anyhow::Result<()> {
+    /// Gives it its name, before the database gets its own: a Conduit that finds a database needs the files. Gives the prepared
+    /// files, which nobody needs once the database has its name, too.
+    pub(super) fn finish(self) -> anyhow::Result<Option<PreparedMedia>> {
         if let Some(partial) = self.partial {
             partial.finish()?;
         }
-        Ok(())
+        Ok(self.target.prepared)
     }
+}
+
+/// The files of the dump that were copied beforehand, if any were.
+fn prepared(
+    media: &MediaOrigin,
+    database: &Path,
+    directory: &Path,
+    dump: &DumpReader,
+) -> anyhow::Result<Option<PreparedMedia>> {
+    let Some(records) = dump.media()? else { return Ok(None) };
+    let (folder, stores) = (dump.media_directory(), &records.head().stores);
+    let store = MediaStore::of_records(folder, stores, media.store.as_ref());
+    let Some(origin) = PreparedOrigin::of(&dump.manifest().server_name, &store) else {
+        return Ok(None);
+    };
+    Ok(PreparedMedia::open(&PreparedMedia::place(directory, database), &origin)?)
 }
 
 /// What Conduit's configuration will do to media that moves.

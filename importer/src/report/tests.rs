@@ -136,7 +136,11 @@ fn report(dump: &DumpReader, complete: bool) -> Report {
                 .map(|(tree, bytes)| (tree, TreeFacts { rows: 2, bytes }))
                 .collect(),
         },
-        media: MediaFacts { directory: "/var/lib/conduit/media".into(), uploaded: false },
+        media: MediaFacts {
+            directory: "/var/lib/conduit/media".into(),
+            uploaded: false,
+            prepared: 0,
+        },
         listen: Some("127.0.0.1:6167".parse().unwrap()),
         imported: &imported,
         findings: &findings,
@@ -286,7 +290,7 @@ fn history_that_is_left_for_later_is_told_and_how_to_fetch_it() {
         let later = super::Later::of(&rooms(older), true);
         let outcome = Outcome {
             database: report(&dump, true).database,
-            media: MediaFacts { directory: "/srv/media".into(), uploaded: false },
+            media: MediaFacts { directory: "/srv/media".into(), uploaded: false, prepared: 0 },
             listen: Some(([127, 0, 0, 1], port).into()),
             imported: &imported,
             findings: &[],
@@ -354,7 +358,7 @@ fn the_list_says_where_things_are_on_this_machine() {
     let list = |directory: &str, uploaded: bool, port: u16| {
         let outcome = Outcome {
             database: report(&dump, true).database,
-            media: MediaFacts { directory: directory.into(), uploaded },
+            media: MediaFacts { directory: directory.into(), uploaded, prepared: 0 },
             listen: Some(([127, 0, 0, 1], port).into()),
             imported: &imported,
             findings: &[],

@@ -5,6 +5,7 @@ mod disk;
 mod errors;
 mod import;
 mod json;
+mod media_beforehand;
 mod migrate;
 mod outbox;
 mod tokens;

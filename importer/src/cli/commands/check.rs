@@ -81,7 +81,7 @@ impl Arguments {
             let binary = self.conduit.conduit_binary.clone();
             Ok(migration::place(&target, dump, self.report.directory(&target), binary))
         });
-        let configuration = self.source.configuration(self.media.media_store.as_deref());
+        let configuration = self.source.configuration(self.media.store.media_store.as_deref());
         let homeserver = self.source.homeserver(&configuration);
         let checked = migration::check(&homeserver, place, Synapse::MayRun, &self.accepted.codes());
         let code = exit_code(&checked);

@@ -10,7 +10,7 @@ use crate::{
         arguments::{media::MediaArguments, report::ReportArguments, target::TargetArguments},
         exit, output,
     },
-    counted::grouped,
+    counted::{count, grouped},
     fs::atomic_dir::unfinished,
     migration::{Import, Imported, Target},
     progress::Stopwatch,
@@ -85,6 +85,10 @@ pub(super) fn text(
              removes it.",
             unfinished(&target.directory).display()
         )?,
+    }
+    if imported.prepared_media > 0 {
+        let files = count(imported.prepared_media, "media file");
+        writeln!(out, "{files} copied beforehand (`importer media`) did not have to be copied.")?;
     }
     if let Some(report) = &imported.report {
         writeln!(out, "Report: {}", report.join("report.html").display())?;

@@ -76,7 +76,7 @@ impl Arguments {
     pub(in crate::cli) fn run(&self, global: Global) -> anyhow::Result<u8> {
         self.source.named()?;
         let target = self.target.resolve()?;
-        let configuration = self.source.configuration(self.media.media_store.as_deref());
+        let configuration = self.source.configuration(self.media.store.media_store.as_deref());
         let plan = Plan {
             homeserver: self.source.homeserver(&configuration),
             dump: check::dump_path(self.dump.as_deref(), &target),

@@ -53,7 +53,8 @@ impl Arguments {
             target.check_server_name(&dump.manifest().server_name)?;
         }
         let store = store::read(target.backend, &target.directory)?;
-        let files = Files { directory: &target.media, store: self.media_store.as_ref() };
+        let files =
+            Files { directory: &target.media, store: self.media_store.as_ref(), linked: None };
         let verified = match (&dump, &self.server_name) {
             (Some(dump), _) => {
                 // The report of the import knows what it left out; without it, the dump's own rules decide.

@@ -12,6 +12,8 @@ use crate::{
 pub(super) struct Copied {
     pub(super) hash: ContentHash,
     pub(super) bytes: u64,
+    /// Whether it is one that was copied beforehand, and was not read.
+    pub(super) is_linked: bool,
 }
 
 /// Why a file is not there.
@@ -31,7 +33,7 @@ impl NotCopied {
     }
 }
 
-/// Copies or links a record's file into Conduit's media directory.
+/// Copies or links a record's file into Conduit's media directory; one that was copied beforehand, without reading it.
 pub(super) fn copy(
     store: &MediaStore,
     target: &MediaTarget,
@@ -40,13 +42,18 @@ pub(super) fn copy(
 ) -> Result<Copied, NotCopied> {
     let (mut file, real) = store.open(path).map_err(NotCopied::Skip)?;
     let noted = record.sha256.as_deref().and_then(|noted| noted.parse().ok());
+    if let (Some(prepared), Ok(now)) = (&target.prepared, file.metadata())
+        && let Some(hash) = prepared.link(path, &now, noted, &target.directory)
+    {
+        return Ok(Copied { hash, bytes: now.len(), is_linked: true });
+    }
     let put = if target.link {
         target.directory.link(&mut file, &real, noted)
     } else {
         target.directory.copy(&mut file, noted)
     };
     let (hash, bytes) = put.map_err(|error| NotCopied::of(error, path))?;
-    Ok(Copied { hash, bytes })
+    Ok(Copied { hash, bytes, is_linked: false })
 }
 
 /// The file name as Conduit keeps it; empty if there is none.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use maud::{Markup, html};
 
 use super::{super::Report, folded};
-use crate::{progress::time, size::size};
+use crate::{counted::count, progress::time, size::size};
 
 /// What of the database is what, by what is in a tree's name; the first that fits counts.
 const ABOUT: [(&[&str], &str); 7] = [
@@ -44,7 +44,13 @@ pub(super) fn sizes(report: &Report) -> Markup {
             (bars("In the dump", "Part", &grouped(dump), size))
             (bars("In the database", "Part", &grouped(database), size))
         }
-        p.note { "Before compression, and without the files: these are " (size(report.media.bytes)) "." }
+        p.note {
+            "Before compression, and without the files: these are " (size(report.media.bytes))
+            @if report.media.prepared > 0 {
+                ", and " (count(report.media.prepared, "file")) " of them had been copied before the migration"
+            }
+            "."
+        }
     };
     folded("sizes", "Where the space is", "", &body)
 }

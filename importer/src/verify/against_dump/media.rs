@@ -21,7 +21,12 @@ use crate::{
     hash::hash as hash_of,
     progress::Progress,
     tally::{Kind, Skip},
-    verify::{VerifyError, against_dump::Skipped, structure::media::mxc, tools::lookup::get},
+    verify::{
+        VerifyError,
+        against_dump::Skipped,
+        structure::media::mxc,
+        tools::{lookup::get, prepared::Unread},
+    },
 };
 
 /// Records whose files are read at a time.
@@ -37,10 +42,19 @@ enum Expected {
     Unknown,
 }
 
+/// Where the files of the dump are.
+#[derive(Clone, Copy)]
+pub(in crate::verify) struct Sources<'a> {
+    /// Synapse's media store, or the dump's folder.
+    pub(in crate::verify) store: &'a MediaStore,
+    /// Those that need not be read.
+    pub(in crate::verify) unread: &'a Unread<'a>,
+}
+
 pub(in crate::verify) fn compare(
     store: &dyn KvRead,
     dump: &DumpReader,
-    files: &MediaStore,
+    files: Sources<'_>,
     skipped: &[Skip],
     progress: Progress,
     found: &mut Found,
@@ -54,8 +68,9 @@ pub(in crate::verify) fn compare(
         skipped: &Skipped::of(skipped),
         server_name: &dump.manifest().server_name,
         now: dump.manifest().created_ts,
+        unread: files.unread,
     };
-    let has_files = files.exists();
+    let has_files = files.store.exists();
     let mut seen = BTreeSet::new();
     loop {
         let chunk: Vec<DumpMedia> = records.by_ref().take(CHUNK).collect::<Result<_, _>>()?;
@@ -74,15 +89,19 @@ pub(in crate::verify) fn compare(
     extra(store, &seen, &trees::BLOCKED_SERVERNAME_MEDIAID, "is blocked", found)
 }
 
-fn expected(record: &DumpMedia, files: &MediaStore, has_files: bool) -> Expected {
+fn expected(record: &DumpMedia, files: Sources<'_>, has_files: bool) -> Expected {
     let Some(path) = &record.path else { return Expected::Nothing };
     let noted: Option<ContentHash> = record.sha256.as_deref().and_then(|hash| hash.parse().ok());
     if !has_files {
         return noted.map_or(Expected::Unknown, Expected::Content);
     }
-    let Ok((mut file, _)) = files.open(path) else { return Expected::Nothing };
-    match hash(&mut file) {
-        Ok((hash, _)) if noted.is_none_or(|noted| noted == hash) => Expected::Content(hash),
+    let Ok((mut file, _)) = files.store.open(path) else { return Expected::Nothing };
+    let content = match files.unread.content(path, &file) {
+        Some(content) => Ok(content),
+        None => hash(&mut file).map(|(hash, _)| hash),
+    };
+    match content {
+        Ok(hash) if noted.is_none_or(|noted| noted == hash) => Expected::Content(hash),
         _ => Expected::Nothing,
     }
 }
@@ -98,6 +117,7 @@ struct Compare<'a> {
     skipped: &'a Skipped<'a>,
     server_name: &'a str,
     now: u64,
+    unread: &'a Unread<'a>,
 }
 
 impl Compare<'_> {
@@ -139,11 +159,12 @@ impl Compare<'_> {
         let hash = value.get(..32).and_then(|hash| ContentHash::try_from(hash).ok());
         match (expected, hash) {
             (Expected::Content(expected), Some(hash)) if *expected != hash => {
-                found.add(
-                    &codes::DIFFERS_FROM_DUMP,
-                    &uri,
-                    format!("its content is {hash}, not {expected}"),
-                );
+                let code = if self.unread.is_prepared(&hash) {
+                    &codes::PREPARED_FILE_WRONG
+                } else {
+                    &codes::DIFFERS_FROM_DUMP
+                };
+                found.add(code, &uri, format!("its content is {hash}, not {expected}"));
             }
             (Expected::Nothing, _) => {
                 found.add(

@@ -177,10 +177,17 @@ fn mount_points_are_filled_and_stay() {
     let path = |path: &Path| path.to_string_lossy().into_owned();
     let mut arguments = vec!["migrate".to_owned()];
     arguments.extend(lab.by_database());
+    let mut media = vec!["media".to_owned()];
+    media.extend(lab.by_database());
+    media.extend(["--database".to_owned(), path(&database)]);
+    let prepared = command::run(&media).unwrap().json().unwrap();
+    assert_eq!(prepared["directory"], path(&second.path("importer.prepared-media")));
     for argument in ["--accept", "C301", "--dump", &path(&dumped), "--database", &path(&database)] {
         arguments.push(argument.to_owned());
     }
-    command::run(&arguments).unwrap().json().unwrap();
+    let moved = command::run(&arguments).unwrap().json().unwrap();
+    assert_eq!(moved["prepared_media"], prepared["files"]);
+    assert!(!second.path("importer.prepared-media").exists());
     for (disk, file) in [(&first, "manifest.json"), (&second, "CURRENT"), (&second, "lost+found")] {
         assert!(disk.path(file).exists(), "{file}");
         assert!(!disk.path("importer.partial").exists());

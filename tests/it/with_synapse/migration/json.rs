@@ -132,6 +132,9 @@ fn what_is_written_is_what_is_documented() {
         let value: Value = serde_json::from_str(&run.out).unwrap();
         (run.code, value)
     };
+    let (code, prepared) = run("media", &[]);
+    assert_eq!(code, 0);
+    compare(&prepared, "media");
     let (code, check) = run("check", &[]);
     assert_eq!(code, 10);
     assert!(

@@ -13,14 +13,14 @@ use importer::{
         store::{KvLoad as _, KvRead as _, Row, memory::MemoryStore},
     },
     dump::{
-        DumpReader, DumpWriter,
+        DumpReader, DumpWriter, MediaStore, PreparedMedia, PreparedOrigin,
         format::{DumpMediaHead, Manifest},
     },
     fs::{ContentDirectory, Layout},
     import::{self, ImportError, Imported, MediaTarget},
     progress::Progress,
     tally::Skip,
-    verify::{self, Files},
+    verify::{self, Files, Linked, MediaComparison},
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -56,8 +56,38 @@ impl Move {
         (store, imported)
     }
 
+    /// Copies all files of the store beforehand, for the next import.
+    fn prepare(&mut self) {
+        let store = MediaStore::of_synapse(vec![self.path("store")]);
+        let origin = PreparedOrigin::of(OWN, &store).unwrap();
+        let paths = importer::fs::files_below(&self.path("store"));
+        let below =
+            |path: PathBuf| path.strip_prefix(self.path("store")).unwrap().display().to_string();
+        let wanted = paths.map(|path| below(path.unwrap())).collect();
+        let path = self.path("prepared");
+        PreparedMedia::update(&path, &origin, &store, wanted, Progress::Hidden).unwrap();
+        self.target.prepared = PreparedMedia::open(&path, &origin).unwrap();
+    }
+
     fn findings(&self, store: &MemoryStore, skipped: &[Skip]) -> Vec<String> {
-        let files = Files { directory: &self.target.directory, store: None };
+        let files = Files { directory: &self.target.directory, store: None, linked: None };
+        self.findings_of(store, files, skipped)
+    }
+
+    /// The same right after an import that linked files.
+    fn findings_after(
+        &self,
+        store: &MemoryStore,
+        imported: &Imported,
+        how: MediaComparison,
+    ) -> Vec<String> {
+        let prepared = self.target.prepared.as_ref().unwrap();
+        let linked = Linked { prepared, contents: &imported.linked.contents, how };
+        let files = Files { directory: &self.target.directory, store: None, linked: Some(linked) };
+        self.findings_of(store, files, &imported.tally.skipped)
+    }
+
+    fn findings_of(&self, store: &MemoryStore, files: Files<'_>, skipped: &[Skip]) -> Vec<String> {
         let media =
             verify::media(store, Some(&self.dump), files, skipped, &Progress::Hidden).unwrap();
         let structure = verify::structure(store, OWN, &Progress::Hidden).unwrap();
@@ -102,7 +132,11 @@ fn prepare(files: &[(&str, &str)], records: &[Value]) -> Move {
     writer.finish(manifest).unwrap();
     let dump = DumpReader::open(&path, |_| {}).unwrap();
     let directory = ContentDirectory::new(scratch.path().join("media"), Layout::default());
-    Move { scratch, dump, target: MediaTarget { directory, store: None, link: false } }
+    Move {
+        scratch,
+        dump,
+        target: MediaTarget { directory, store: None, link: false, prepared: None },
+    }
 }
 
 /// A record of an upload with the id `AAbb` and a letter.
@@ -208,6 +242,105 @@ fn links_share_the_file_and_copies_do_not() {
     let (store, _) = media.imported();
     assert_eq!(inode(&media.file("a picture")), inode(&source));
     assert_eq!(media.findings(&store, &[]), Vec::<String>::new());
+}
+
+#[test]
+fn files_that_were_copied_beforehand_are_linked_and_the_rows_are_the_same() {
+    let (expected, _) = good().imported();
+    let mut media = good();
+    media.prepare();
+    let (store, imported) = media.imported();
+    assert_eq!(rows(&store), rows(&expected));
+    assert_eq!((imported.linked.files, imported.linked.contents.len()), (5, 4));
+    let inode = |path: &Path| fs::metadata(path).unwrap().ino();
+    let prepared = media.target.prepared.as_ref().unwrap().file(&hash("a picture"));
+    assert_eq!(inode(&media.file("a picture")), inode(&prepared));
+    for how in [MediaComparison::Sample, MediaComparison::All] {
+        assert_eq!(media.findings_after(&store, &imported, how), Vec::<String>::new());
+    }
+    assert_eq!(media.findings(&store, &[]), Vec::<String>::new());
+}
+
+#[test]
+fn files_that_have_changed_since_they_were_copied_are_read_again() {
+    let source =
+        |media: &Move, letter: char| media.path(&format!("store/local_content/AA/bb/{letter}"));
+    let change = |media: &Move| {
+        // Another content of the same size, another time alone, a file that is gone, a content that is not the noted one.
+        fs::write(source(media, 'a'), "A picture").unwrap();
+        let file = fs::File::options().write(true).open(source(media, 'b')).unwrap();
+        file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+        fs::remove_file(source(media, 'c')).unwrap();
+    };
+    let mut media = good();
+    media.prepare();
+    let other = good();
+    for media in [&media, &other] {
+        change(media);
+    }
+    let ((store, imported), (expected, without)) = (media.imported(), other.imported());
+    assert_eq!(rows(&store), rows(&expected));
+    assert_eq!(imported.tally, without.tally);
+    let reasons: Vec<_> = imported.tally.skipped.iter().map(|skip| skip.reason.as_str()).collect();
+    assert_eq!(reasons, ["file-damaged", "file-missing"]);
+    assert_eq!(imported.linked.files, 2);
+    let found = media.findings_after(&store, &imported, MediaComparison::Sample);
+    assert_eq!(found, Vec::<String>::new());
+}
+
+#[test]
+fn a_file_copied_beforehand_that_is_damaged_is_found_in_the_sample_or_if_all_are_read() {
+    let content = |number: usize| format!("content {number:03}");
+    let path = |number: usize| format!("local_content/AA/bb/{number:03}");
+    let files: Vec<_> = (0..60).map(|number| (path(number), content(number))).collect();
+    let files: Vec<_> = files.iter().map(|(path, content)| (&**path, &**content)).collect();
+    let record = |number: usize| {
+        upload('x', json!({"media_id": format!("AAbb{number:03}"), "path": path(number)}))
+    };
+    let records: Vec<_> = (0..60).map(record).collect();
+    let mut sorted: Vec<_> = (0..60).map(|number| (hash(&content(number)), number)).collect();
+    sorted.sort();
+    // Of sixty, every third is read.
+    for (place, is_found) in [(0, true), (1, false), (2, false), (3, true), (59, false)] {
+        let number = sorted[place].1;
+        let mut media = prepare(&files, &records);
+        media.prepare();
+        let (store, imported) = media.imported();
+        fs::write(media.file(&content(number)), "damaged 001").unwrap();
+        let found = media.findings_after(&store, &imported, MediaComparison::Sample);
+        assert_eq!(found.iter().any(|line| line.starts_with("V143 ")), is_found, "{found:?}");
+        let found = media.findings_after(&store, &imported, MediaComparison::All);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].starts_with("V143 ") && found[0].contains("has another content"));
+        // The size is looked at in any case.
+        fs::write(media.file(&content(number)), "short").unwrap();
+        let found = media.findings_after(&store, &imported, MediaComparison::Sample);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].starts_with("V143 "), "{found:?}");
+    }
+    // A file that is none of those which were copied beforehand is read, whatever the import says of it.
+    let mut media = prepare(&files, &records);
+    media.prepare();
+    let (store, imported) = media.imported();
+    let file = media.file(&content(sorted[1].1));
+    fs::remove_file(&file).unwrap();
+    fs::write(file, "another 001").unwrap();
+    let found = media.findings_after(&store, &imported, MediaComparison::Sample);
+    assert_eq!(found.len(), 1, "{found:?}");
+    // A file of Synapse's that has changed, and looks as before.
+    let mut media = prepare(&files, &records);
+    media.prepare();
+    let (store, imported) = media.imported();
+    let source = media.path(&format!("store/{}", path(sorted[1].1)));
+    let modified = fs::metadata(&source).unwrap().modified().unwrap();
+    fs::write(&source, "changed 001").unwrap();
+    let file = fs::File::options().write(true).open(&source).unwrap();
+    file.set_modified(modified).unwrap();
+    let found = media.findings_after(&store, &imported, MediaComparison::Sample);
+    assert_eq!(found, Vec::<String>::new());
+    let found = media.findings_after(&store, &imported, MediaComparison::All);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].starts_with("V143 ") && found[0].contains("its content is"), "{found:?}");
 }
 
 #[test]

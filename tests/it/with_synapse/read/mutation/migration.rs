@@ -128,12 +128,13 @@ fn migrate(
         directory: ContentDirectory::new(media, Layout::default()),
         store: None,
         link: false,
+        prepared: None,
     };
     let imported = import::import(&dump, &mut store, Some(&media), &Progress::Hidden)
         .map_err(|error| format!("import: {}", chain(&error)))?;
     balanced("import", &imported.tally)?;
     let skipped = &imported.tally.skipped;
-    let files = Files { directory: &media.directory, store: None };
+    let files = Files { directory: &media.directory, store: None, linked: None };
     let hidden = Progress::Hidden;
     let verified = [
         verify::structure(&store, "family.test", &hidden),
