@@ -6,7 +6,8 @@ Each size is a server of 1,200 users and 500 rooms with so many events. On each 
 comparison, by the database's own client, each into a file on the same disk. The dump is imported and verified; the
 finished database's rows are read by one thread that does nothing else, loaded into an empty database by the fastest way
 that RocksDB has, and written to one file. Dump, import and verification run on one core and on two, too.
-At last, a whole `migrate` of a server with 51,000 events and 2,700 media files. All with a warm page cache.
+At last, a whole `migrate` of a server with 51,000 events and 2,700 media files, and the same with the files copied beforehand
+(`importer media`). All with a warm page cache.
 """
 
 import argparse
