@@ -4,6 +4,7 @@ pub mod dialect;
 pub mod keypair;
 pub mod kind;
 pub mod layout;
+pub mod media_name;
 pub mod pdu_id;
 pub mod shapes;
 pub mod state_diff;

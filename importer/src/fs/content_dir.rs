@@ -270,6 +270,32 @@ impl ContentDirectory {
         }
     }
 
+    /// Gives a content that is there a further name in the directory: a hard link, or where there is none, a copy.
+    ///
+    /// # Errors
+    ///
+    /// [`PutError::Write`].
+    pub fn name_also(&self, hash: &ContentHash, name: &str) -> Result<(), PutError> {
+        let (content, path) = (self.file(hash), self.path.join(name));
+        let named = match fs::hard_link(&content, &path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                fs::copy(&content, &path).map(|_| ())
+            }
+            _ => Ok(()),
+        };
+        named.map_err(|source| PutError::Write { path, source })
+    }
+
+    /// Takes the name by its content from a file that has another one.
+    ///
+    /// # Errors
+    ///
+    /// [`PutError::Write`].
+    pub fn unname(&self, hash: &ContentHash) -> Result<(), PutError> {
+        let path = self.file(hash);
+        fs::remove_file(&path).map_err(|source| PutError::Write { path, source })
+    }
+
     /// Makes everything written durable.
     ///
     /// # Errors

@@ -1,6 +1,9 @@
 //! Media: files into Conduit's media directory, and the rows that name them
 //! (src/database/key_value/media.rs:22-76).
 //!
+//! Continuwuity has a name for each media id, all of which are links to the one file. It can't block media, so what is quarantined
+//! stays behind there.
+//!
 //! Files are hashed and copied by all cores, some hundreds at a time; rows follow in the order of the dump. One content is
 //! one file, however many records name it. Conduit makes thumbnails itself.
 
@@ -21,9 +24,11 @@ use self::{
 use super::{ImportError, context::Context, row_writer::Rows};
 use crate::{
     conduit::schema::{
+        dialect::Dialect,
+        media_name,
         shapes::{
             AuthenticatedFile, Blocked, ContentHash as FileHash, ContentMedia, File, FileTimes,
-            Localpart, Media, OpenFile, ServerLocalpartMedia,
+            Localpart, Media, MediaUser, OpenFile, ServerLocalpartMedia, User,
         },
         trees,
     },
@@ -77,12 +82,14 @@ pub(super) fn import(
     progress: &Progress,
 ) -> Result<(Vec<Finding>, LinkedMedia), ImportError> {
     let Some(mut records) = dump.media()? else { return Ok(Default::default()) };
+    let is_by_id = rows.dialect() == Dialect::Continuwuity;
     let mut writer = Writer {
         context,
         rows,
         tally,
         findings: MediaFindings::default(),
         withdrawn: BTreeSet::new(),
+        by_id: target.map(|target| &target.directory).filter(|_| is_by_id),
         linked: LinkedMedia::default(),
     };
     let Some(target) = target else {
@@ -108,7 +115,8 @@ pub(super) fn import(
         let copied: Vec<_> = chunk
             .into_par_iter()
             .map(|record| {
-                let path = record.path.as_deref();
+                let is_kept = !is_by_id || record.quarantined_by.is_none();
+                let path = record.path.as_deref().filter(|_| is_kept);
                 let file = path.map(|path| copy(&store, target, &record, path));
                 (record, file)
             })
@@ -129,6 +137,8 @@ struct Writer<'a, 's> {
     findings: MediaFindings,
     /// Contents of quarantined media.
     withdrawn: BTreeSet<ContentHash>,
+    /// The directory, if its files are named by their media ids.
+    by_id: Option<&'a ContentDirectory>,
     linked: LinkedMedia,
 }
 
@@ -175,6 +185,7 @@ impl Writer<'_, '_> {
             let times = self.times(&record, bytes);
             contents.entry(hash).and_modify(|known| known.merge(times)).or_insert(times);
             self.record(&record, &hash)?;
+            self.name_by_id(&record, &hash)?;
             self.tally.written(kind, 1);
         }
         for (hash, content) in &mut contents {
@@ -240,10 +251,32 @@ impl Writer<'_, '_> {
         Ok(())
     }
 
+    /// Names a file by its media id, where that is the server's way.
+    fn name_by_id(&mut self, record: &DumpMedia, hash: &ContentHash) -> Result<(), ImportError> {
+        let Some(directory) = self.by_id else { return Ok(()) };
+        let mxc = record.uri();
+        let key = media_name::key(&mxc, file_name(record), content_type(record));
+        directory.name_also(hash, &media_name::on_disk(&key))?;
+        self.rows.put_raw(&trees::MEDIAID_FILE, key, Vec::new())?;
+        if let Some(user) = uploader(record, &self.context.server_name) {
+            let user = user.as_str();
+            self.rows.put(&trees::MEDIAID_USER, &MediaUser { mxc: &mxc, user }, &User { user })?;
+        }
+        Ok(())
+    }
+
     /// Blocks what is quarantined, whether or not there is a file: Conduit would fetch it anew from the other server.
     fn quarantine(&mut self, record: &DumpMedia) -> Result<(), ImportError> {
         let Some(user) = &record.quarantined_by else { return Ok(()) };
         self.tally.read(Kind::Quarantine, 1);
+        if !self.rows.holds(&trees::BLOCKED_SERVERNAME_MEDIAID) {
+            let detail = "Continuwuity can't block media; the file stays behind";
+            self.tally.skip(Kind::Quarantine, record.uri(), "not-in-conduit", detail);
+            if record.path.is_some() {
+                self.tally.leave_out(self.kind(record), 1, record.uri(), "quarantined", detail);
+            }
+            return Ok(());
+        }
         let id = Media { server: record.server.as_str(), media: &record.media_id };
         // Synapse does not note when.
         let seconds = self.context.created_ts.div_euclid(1000);
@@ -257,6 +290,13 @@ impl Writer<'_, '_> {
     /// Names what Conduit blocks because media of the same content is blocked
     /// (src/database/key_value/media.rs:550-568), and gives all findings, and what came from prepared files.
     fn finish(mut self) -> Result<(Vec<Finding>, LinkedMedia), ImportError> {
+        if let Some(directory) = self.by_id {
+            for key in self.rows.keys(&trees::FILEHASH_METADATA, &[])? {
+                if let Ok(hash) = ContentHash::try_from(&*key) {
+                    directory.unname(&hash)?;
+                }
+            }
+        }
         let tree = &trees::FILEHASH_SERVERNAME_MEDIAID;
         for hash in &self.withdrawn {
             for key in self.rows.keys(tree, hash.as_bytes())? {

@@ -8,6 +8,7 @@ use ruma::UserId;
 use crate::{
     conduit::{
         schema::{
+            dialect::Dialect,
             layout::Part,
             shapes::{self, Media},
             table::{Shape, Table},
@@ -128,8 +129,16 @@ impl Compare<'_> {
         found: &mut Found,
     ) -> Result<(), VerifyError> {
         let (key, uri) = (key(record), record.uri());
+        if self.store.dialect() == Dialect::Continuwuity && record.quarantined_by.is_some() {
+            if self.store.get(&trees::SERVERNAMEMEDIAID_METADATA, &key)?.is_some() {
+                let text = "is quarantined, and Continuwuity would give it out";
+                found.add(&codes::NOT_IN_DUMP, &uri, text);
+            }
+            return Ok(());
+        }
         let is_blocked = self.store.get(&trees::BLOCKED_SERVERNAME_MEDIAID, &key)?.is_some();
-        if is_blocked != record.quarantined_by.is_some() {
+        if self.store.dialect() == Dialect::Conduit && is_blocked != record.quarantined_by.is_some()
+        {
             found.add(
                 &codes::DIFFERS_FROM_DUMP,
                 &uri,

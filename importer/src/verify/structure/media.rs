@@ -4,13 +4,21 @@
 use crate::{
     conduit::{
         schema::{
-            shapes::{ContentMedia, File, Media, ServerLocalpartMedia},
+            dialect::Dialect,
+            media_name,
+            shapes::{
+                AuthenticatedFile, ContentMedia, File, Media, MediaUser, OpenFile,
+                ServerLocalpartMedia,
+            },
             trees,
         },
         store::KvRead,
     },
     findings::{codes, collector::Found},
-    verify::{VerifyError, tools::lookup::get},
+    verify::{
+        VerifyError,
+        tools::{lookup::get, since_import::SinceImport},
+    },
 };
 
 /// Seconds of the year 5138; a time above is in milliseconds, of which Conduit makes a huge age.
@@ -46,6 +54,9 @@ pub(in crate::verify) fn check(store: &dyn KvRead, found: &mut Found) -> Result<
         }
     }
     uploaders(store, found)?;
+    if store.dialect() == Dialect::Continuwuity {
+        by_id(store, found)?;
+    }
     for row in store.scan(&trees::FILEHASH_METADATA, &[])? {
         let (key, value) = row?;
         let Ok(file) = trees::FILEHASH_METADATA.read_value(&key, &value) else { continue };
@@ -55,6 +66,53 @@ pub(in crate::verify) fn check(store: &dyn KvRead, found: &mut Found) -> Result<
                 format!("file {}", hex::encode(&key)),
                 "its times are no seconds",
             );
+        }
+    }
+    Ok(())
+}
+
+/// Continuwuity's row of an original says the same as Conduit's, and there is one for each.
+fn by_id(store: &dyn KvRead, found: &mut Found) -> Result<(), VerifyError> {
+    let tree = &trees::SERVERNAMEMEDIAID_METADATA;
+    for row in store.scan(tree, &[])? {
+        let (key, value) = row?;
+        let (Ok(id), Ok(file)) = (tree.read_key(&key), tree.read_value(&key, &value)) else {
+            continue;
+        };
+        let mxc = mxc(&id);
+        let (File::Authenticated(AuthenticatedFile { filename, content_type, .. })
+        | File::Open(OpenFile { filename, content_type, .. })) = file;
+        let expected = media_name::key(&mxc, filename, content_type);
+        let mut keys = Vec::new();
+        for row in store.scan(&trees::MEDIAID_FILE, &media_name::prefix(&mxc))? {
+            keys.push(row?.0);
+        }
+        if !matches!(&*keys, [key] if **key == *expected) {
+            found.add(&codes::MEDIA_ROWS_MISSING, &mxc, "its row in `mediaid_file` differs");
+        }
+        let user = get(store, &trees::SERVERNAMEMEDIAID_USERLOCALPART, &id)?;
+        if let Some(localpart) = user.as_deref().and_then(|user| std::str::from_utf8(user).ok()) {
+            let user = format!("@{localpart}:{}", id.server);
+            let key = MediaUser { mxc: &mxc, user: &user };
+            if get(store, &trees::MEDIAID_USER, &key)?.as_deref() != Some(user.as_bytes()) {
+                found.add(
+                    &codes::MEDIA_ROWS_MISSING,
+                    &mxc,
+                    "its uploader has no row in `mediaid_user`",
+                );
+            }
+        }
+    }
+    if SinceImport::read(store)?.has_run() {
+        return Ok(());
+    }
+    for row in store.scan(&trees::MEDIAID_FILE, &[])? {
+        let (key, _) = row?;
+        let Ok(file) = trees::MEDIAID_FILE.read_key(&key) else { continue };
+        let id = file.mxc.strip_prefix("mxc://").and_then(|id| id.split_once('/'));
+        let (server, media) = id.unwrap_or_default();
+        if get(store, tree, &Media { server, media })?.is_none() {
+            found.add(&codes::MEDIA_ROWS_MISSING, file.mxc, "is a file that nothing else names");
         }
     }
     Ok(())
