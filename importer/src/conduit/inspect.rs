@@ -96,25 +96,28 @@ fn show(name: &str, value: &Value<'_>) -> Json {
 mod tests {
     use super::*;
     use crate::conduit::{
-        schema::{layout::Part, trees},
+        schema::{
+            shapes::{Room, Token, User, UserDevice},
+            table::{Shape, Table},
+            trees,
+        },
         store::{KvLoad as _, Row, memory::MemoryStore},
     };
 
+    /// A row with any bytes as its value.
+    fn row<K: Shape, V: Shape>(table: &'static Table<K, V>, key: &K::Row<'_>, value: &[u8]) -> Row {
+        Row { tree: table, key: table.key_of(key), value: value.to_vec() }
+    }
+
     fn all(secrets: bool) -> String {
         let mut store = MemoryStore::default();
-        let user = Part::Text("@a:x");
-        let device = Part::Text("D");
-        let row = |tree: &'static Tree, key: &[Part<'_>], value: Vec<u8>| Row {
-            tree,
-            key: tree.key(key),
-            value,
-        };
+        let device = UserDevice { user: "@a:x", device: "D" };
         let rows = vec![
-            row(&trees::USERDEVICEID_TOKEN, &[user, device], b"syt_a".to_vec()),
-            row(&trees::TOKEN_USERDEVICEID, &[Part::Text("syt_a")], b"@a:x\xffD".to_vec()),
-            row(&trees::USERID_PASSWORD, &[user], b"$argon2".to_vec()),
-            row(&trees::USERID_PASSWORD, &[Part::Text("@b:x")], Vec::new()),
-            row(&trees::ROOMID_JOINEDCOUNT, &[Part::Text("!r")], vec![1]),
+            row(&trees::USERDEVICEID_TOKEN, &device, b"syt_a"),
+            row(&trees::TOKEN_USERDEVICEID, &Token { token: "syt_a" }, b"@a:x\xffD"),
+            row(&trees::USERID_PASSWORD, &User { user: "@a:x" }, b"$argon2"),
+            row(&trees::USERID_PASSWORD, &User { user: "@b:x" }, b""),
+            row(&trees::ROOMID_JOINEDCOUNT, &Room { room: "!r" }, &[1]),
         ];
         store.write(rows).unwrap();
         let mut out = Vec::new();

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use importer::conduit::{
     schema::{
-        layout::{Fields, Value as Field},
         pdu_id::PduCount,
+        shapes::{PduId, TokenId},
         state_diff::StateDiff,
+        table::{Shape, Table},
         trees::{self, Tree},
     },
     store::KvRead,
@@ -30,28 +31,36 @@ pub(crate) fn same(expected: &Content, found: &Content) {
 /// with the state before it; all else sorted.
 pub(crate) fn content(store: &dyn KvRead) -> Content {
     let names = Names::of(store);
-    let mut content = BTreeMap::from([("timeline", names.timelines())]);
-    let mut list = |kind, tree: &'static Tree, line: &dyn Fn(&Fields<'_>, &[u8]) -> String| {
-        let rows = store.scan(tree, &[]).unwrap().map(Result::unwrap);
-        let lines = rows.map(|(key, value)| line(&tree.decode_key(&key).unwrap(), &value));
-        let mut lines: Vec<_> = lines.filter(|line| !names.is_of_admins(line)).collect();
-        lines.sort();
-        content.insert(kind, lines);
-    };
-    list("outliers", &trees::EVENTID_OUTLIERPDU, &|_, json| String::from_utf8_lossy(json).into());
-    list("relations", &trees::TOFROM_RELATION, &|key, _| {
-        format!("{} {}", names.at(key.u64("to_count")), names.at(key.u64("from_count")))
-    });
-    list("threads", &trees::THREADID_USERIDS, &|key, users| {
-        format!("{} {}", names.at(key.u64("count")), String::from_utf8_lossy(users))
-    });
-    list("words", &trees::TOKENIDS, &|key, _| {
-        format!("{} {}", key.text("word"), names.at(key.u64("count")))
-    });
-    list("references", &trees::REFERENCEDEVENTS, &|key, _| format!("{key:?}"));
-    list("joined once", &trees::ROOMUSERONCEJOINEDIDS, &|key, _| format!("{key:?}"));
-    list("ends", &trees::ROOMID_PDULEAVES, &|key, _| format!("{key:?}"));
-    content
+    BTreeMap::from([
+        ("timeline", names.timelines()),
+        (
+            "outliers",
+            names.lines(&trees::EVENTID_OUTLIERPDU, |_, json| String::from_utf8_lossy(json).into()),
+        ),
+        (
+            "relations",
+            names.lines(&trees::TOFROM_RELATION, |key, _| {
+                format!("{} {}", names.at(key.to_count), names.at(key.from_count))
+            }),
+        ),
+        (
+            "threads",
+            names.lines(&trees::THREADID_USERIDS, |key, users| {
+                let PduId::Timeline(root) = key else { panic!("{key:?}") };
+                format!("{} {}", names.at(root.count), String::from_utf8_lossy(users))
+            }),
+        ),
+        (
+            "words",
+            names.lines(&trees::TOKENIDS, |key, _| {
+                let TokenId::Timeline(token) = key else { panic!("{key:?}") };
+                format!("{} {}", token.word, names.at(token.count))
+            }),
+        ),
+        ("references", names.lines(&trees::REFERENCEDEVENTS, |key, _| format!("{key:?}"))),
+        ("joined once", names.lines(&trees::ROOMUSERONCEJOINEDIDS, |key, _| format!("{key:?}"))),
+        ("ends", names.lines(&trees::ROOMID_PDULEAVES, |key, _| format!("{key:?}"))),
+    ])
 }
 
 /// What the numbers of a database mean.
@@ -81,6 +90,19 @@ impl<'a> Names<'a> {
             admin_room_short: number(&short),
             events,
         }
+    }
+
+    /// A line for each row of a tree that is not of the admin room, sorted.
+    fn lines<K: Shape, V: Shape>(
+        &self,
+        table: &'static Table<K, V>,
+        line: impl Fn(&K::Row<'_>, &[u8]) -> String,
+    ) -> Vec<String> {
+        let rows = self.store.scan(table, &[]).unwrap().map(Result::unwrap);
+        let lines = rows.map(|(key, value)| line(&table.read_key(&key).unwrap(), &value));
+        let mut lines: Vec<_> = lines.filter(|line| !self.is_of_admins(line)).collect();
+        lines.sort();
+        lines
     }
 
     fn at(&self, count: u64) -> &str {
@@ -115,10 +137,9 @@ impl<'a> Names<'a> {
         while next != 0 {
             let tree = &trees::SHORTSTATEHASH_STATEDIFF;
             let value = self.store.get(tree, &next.to_be_bytes()).unwrap().unwrap();
-            let fields = tree.decode_value(&[], &value).unwrap();
-            let Some(Field::U64s(numbers)) = fields.get("diff") else { panic!("no numbers") };
-            layers.push(StateDiff::decode(fields.u64("parent"), numbers).unwrap());
-            next = fields.u64("parent");
+            let row = tree.read_value(&[], &value).unwrap();
+            layers.push(StateDiff::decode(row.parent, &row.diff).unwrap());
+            next = row.parent;
         }
         let mut state = BTreeMap::new();
         for layer in layers.into_iter().rev() {

@@ -1,6 +1,9 @@
 use super::*;
 use crate::conduit::{
-    schema::{layout::Part, trees},
+    schema::{
+        shapes::{Room, User},
+        trees,
+    },
     store::{KvLoad as _, Row, memory::MemoryStore},
 };
 
@@ -11,12 +14,12 @@ fn store(account: Option<&str>, joined: Option<&[u8]>) -> MemoryStore {
         vec![Row { tree: &trees::ALIAS_ROOMID, key: b"lobby".to_vec(), value: b"!r:x".to_vec() }];
     rows.extend(account.map(|password| Row {
         tree: &trees::USERID_PASSWORD,
-        key: trees::USERID_PASSWORD.key(&[Part::Text("@a:x")]),
+        key: trees::USERID_PASSWORD.key_of(&User { user: "@a:x" }),
         value: password.into(),
     }));
     rows.extend(joined.map(|number| Row {
         tree: &trees::ROOMID_JOINEDCOUNT,
-        key: trees::ROOMID_JOINEDCOUNT.key(&[Part::Text("!r:x")]),
+        key: trees::ROOMID_JOINEDCOUNT.key_of(&Room { room: "!r:x" }),
         value: number.to_vec(),
     }));
     store.write(rows).unwrap();

@@ -3,7 +3,10 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use ed25519_dalek::{SigningKey, pkcs8::EncodePrivateKey as _};
 
-use super::{layout::Part, trees::GLOBAL};
+use super::{
+    shapes::{Global, Keypair},
+    trees::GLOBAL,
+};
 
 /// Why a signing key can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -35,7 +38,7 @@ pub enum KeypairError {
 /// [`KeypairError`]. Conduit deletes a key that it can't read, so nothing else may be written.
 pub fn encode(version: &str, seed: &str) -> Result<Vec<u8>, KeypairError> {
     let der = pkcs8(version, seed)?;
-    Ok(GLOBAL.value(&[Part::Text(version), Part::Bytes(&der)]))
+    Ok(GLOBAL.value_of(&Global::Keypair(Keypair { version, pkcs8: &der })))
 }
 
 /// The PKCS#8 document of a seed, as ruma reads it.

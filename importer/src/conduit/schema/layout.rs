@@ -1,8 +1,8 @@
-//! Layouts as data, and the one codec that encodes and decodes by them.
+//! Layouts as data, and what decodes by them: for whatever treats all trees alike. What knows its tree uses the types of
+//! [`super::shapes`].
 //!
 //! A [`Layout`] is a list of alternatives, each a list of [`Field`]s. Bytes are decoded by the first alternative that
-//! consumes them whole; parts are encoded by the first alternative that has places for them. All numbers are
-//! big-endian. Texts are UTF-8, in which the separator `0xff` can't occur.
+//! consumes them whole. All numbers are big-endian. Texts are UTF-8, in which the separator `0xff` can't occur.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ pub enum Field {
     Sigil(&'static str, u8),
     /// Text up to the last occurrence of this byte, which begins the next field; there is no separator between them.
     TextBefore(&'static str, u8),
-    /// Fixed text, which is not given when encoding.
+    /// Fixed text.
     Literal(&'static str),
     /// The separator `0xff`.
     Sep,
@@ -53,24 +53,6 @@ pub enum Order {
 /// Alternatives of fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout(pub &'static [&'static [Field]]);
-
-/// A part of a key or value, as given to [`super::trees::Tree::key`] and [`super::trees::Tree::value`]. Separators and
-/// other fixed bytes are the layout's business and never given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Part<'a> {
-    /// UTF-8 text: an id, a type, a state key, JSON.
-    Text(&'a str),
-    /// Eight bytes, big-endian.
-    U64(u64),
-    /// Four bytes, big-endian.
-    U32(u32),
-    /// Raw bytes: hashes, keys, whole blobs.
-    Bytes(&'a [u8]),
-    /// Several numbers.
-    U64s(&'a [u64]),
-    /// Several texts.
-    Texts(&'a [&'a str]),
-}
 
 /// A decoded field, borrowed from the bytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -169,11 +151,6 @@ impl Layout {
             .ok_or(Misfit { expected: *self })
     }
 
-    /// Encodes parts; `None` if no alternative has places for them.
-    pub(in crate::conduit) fn encode(&self, parts: &[Part<'_>]) -> Option<Vec<u8>> {
-        self.0.iter().find_map(|fields| encode(fields, parts))
-    }
-
     /// The names of all fields.
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
         self.0.iter().flat_map(|fields| fields.iter()).map(|field| field.name())
@@ -194,40 +171,9 @@ impl<'a> Fields<'a> {
         self.0.iter().find(|(field, _)| *field == name).map(|(_, value)| value)
     }
 
-    /// The text of that name; empty if the field is absent or no text.
-    pub fn text(&self, name: &str) -> &'a str {
-        match self.get(name) {
-            Some(Value::Text(text)) => text,
-            _ => "",
-        }
-    }
-
-    /// The number of that name; 0 if the field is absent or no number of eight bytes.
-    pub fn u64(&self, name: &str) -> u64 {
-        match self.get(name) {
-            Some(Value::U64(number)) => *number,
-            _ => 0,
-        }
-    }
-
     /// All fields in order.
     pub fn iter(&self) -> impl Iterator<Item = &(&'static str, Value<'a>)> {
         self.0.iter()
-    }
-
-    /// The fields as parts, to encode them again.
-    pub fn parts(&self) -> Vec<Part<'_>> {
-        self.0
-            .iter()
-            .map(|(_, value)| match value {
-                Value::Text(text) => Part::Text(text),
-                Value::U64(number) => Part::U64(*number),
-                Value::U32(number) => Part::U32(*number),
-                Value::Bytes(bytes) => Part::Bytes(bytes),
-                Value::U64s(numbers) => Part::U64s(numbers),
-                Value::Texts(texts) => Part::Texts(texts),
-            })
-            .collect()
     }
 }
 
@@ -317,50 +263,6 @@ fn text_until(bytes: &[u8], end: usize) -> Option<(Value<'_>, &[u8])> {
     Some((Value::Text(std::str::from_utf8(text).ok()?), rest))
 }
 
-fn encode(fields: &[Field], parts: &[Part<'_>]) -> Option<Vec<u8>> {
-    let mut parts = parts.iter();
-    let mut bytes = Vec::with_capacity(64);
-    for field in fields {
-        match field {
-            Field::Literal(text) => bytes.extend_from_slice(text.as_bytes()),
-            Field::Sep => bytes.push(0xff),
-            Field::Zero => bytes.extend_from_slice(&[0; 8]),
-            _ => encode_part(*field, *parts.next()?, &mut bytes)?,
-        }
-    }
-    parts.next().is_none().then_some(bytes)
-}
-
-fn encode_part(field: Field, part: Part<'_>, bytes: &mut Vec<u8>) -> Option<()> {
-    match (field, part) {
-        (Field::Sigil(_, sigil), Part::Text(text)) if text.as_bytes().first() != Some(&sigil) => {
-            return None;
-        }
-        (
-            Field::Text(_) | Field::Sigil(..) | Field::TextBefore(..) | Field::Json(..),
-            Part::Text(text),
-        ) => bytes.extend_from_slice(text.as_bytes()),
-        (Field::U64(_), Part::U64(number)) => bytes.extend_from_slice(&number.to_be_bytes()),
-        (Field::U32(_), Part::U32(number)) => bytes.extend_from_slice(&number.to_be_bytes()),
-        (Field::Flag(_), Part::U32(flag)) => bytes.push(u8::from(flag != 0)),
-        (Field::Hash(_), Part::Bytes(hash)) if hash.len() == 32 => bytes.extend_from_slice(hash),
-        (Field::Bytes(_), Part::Bytes(raw)) => bytes.extend_from_slice(raw),
-        (Field::U64s(_), Part::U64s(numbers)) => {
-            bytes.extend(numbers.iter().flat_map(|number| number.to_be_bytes()));
-        }
-        (Field::Texts(_), Part::Texts(texts)) => {
-            for (index, text) in texts.iter().enumerate() {
-                if index > 0 {
-                    bytes.push(0xff);
-                }
-                bytes.extend_from_slice(text.as_bytes());
-            }
-        }
-        _ => return None,
-    }
-    Some(())
-}
-
 impl Field {
     const fn name(self) -> &'static str {
         match self {
@@ -377,24 +279,6 @@ impl Field {
             | Self::Json(name, _) => name,
             Self::Literal(_) | Self::Sep | Self::Zero => "",
         }
-    }
-}
-
-impl<'a> From<&'a str> for Part<'a> {
-    fn from(text: &'a str) -> Self {
-        Self::Text(text)
-    }
-}
-
-impl From<u64> for Part<'_> {
-    fn from(number: u64) -> Self {
-        Self::U64(number)
-    }
-}
-
-impl<'a> From<&'a [u8]> for Part<'a> {
-    fn from(bytes: &'a [u8]) -> Self {
-        Self::Bytes(bytes)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use super::{
-    layout::Part,
+    shapes::{BackfilledPdu, BackfilledWord, PduId, TimelinePdu, TimelineWord, TokenId},
     trees::{PDUID_PDU, TOKENIDS},
 };
 
@@ -27,36 +27,45 @@ impl PduCount {
 
     /// The key in `pduid_pdu`.
     pub fn key(self, short_room: u64) -> Vec<u8> {
-        self.finish(PDUID_PDU.key(&[Part::U64(short_room), self.part()]))
+        PDUID_PDU.key_of(&match self {
+            Self::Normal(count) => PduId::Timeline(TimelinePdu { short_room, count }),
+            Self::Backfilled(count) => {
+                PduId::Backfilled(BackfilledPdu { short_room, backfilled: mirrored(count) })
+            }
+        })
     }
 
     /// The key of a word in `tokenids`.
     pub fn token(self, short_room: u64, word: &str) -> Vec<u8> {
-        let room = Part::U64(short_room);
-        self.finish(TOKENIDS.key(&[room, Part::Text(word), room, self.part()]))
+        let token_short_room = short_room;
+        TOKENIDS.key_of(&match self {
+            Self::Normal(count) => {
+                TokenId::Timeline(TimelineWord { token_short_room, word, short_room, count })
+            }
+            Self::Backfilled(count) => {
+                let backfilled = mirrored(count);
+                TokenId::Backfilled(BackfilledWord {
+                    token_short_room,
+                    word,
+                    short_room,
+                    backfilled,
+                })
+            }
+        })
     }
 
     /// Reads a key of `pduid_pdu`: the short room id and the count. `None` if it is none.
     pub fn read(key: &[u8]) -> Option<(u64, Self)> {
-        let fields = PDUID_PDU.decode_key(key).ok()?;
-        let count = match fields.get("count") {
-            Some(_) => Self::Normal(fields.u64("count")),
-            None => Self::Backfilled(u64::MAX.saturating_sub(fields.u64("backfilled"))),
-        };
-        Some((fields.u64("short_room"), count))
+        Some(match PDUID_PDU.read_key(key).ok()? {
+            PduId::Timeline(id) => (id.short_room, Self::Normal(id.count)),
+            PduId::Backfilled(id) => (id.short_room, Self::Backfilled(mirrored(id.backfilled))),
+        })
     }
+}
 
-    /// What stands where a normal count does.
-    fn part(self) -> Part<'static> {
-        Part::U64(self.normal().unwrap_or(0))
-    }
-
-    fn finish(self, mut key: Vec<u8>) -> Vec<u8> {
-        if let Self::Backfilled(count) = self {
-            key.extend_from_slice(&u64::MAX.saturating_sub(count).to_be_bytes());
-        }
-        key
-    }
+/// A count of the past in the form in which keys have it, and back: the larger, the older, so the smaller in keys.
+fn mirrored(count: u64) -> u64 {
+    u64::MAX.saturating_sub(count)
 }
 
 impl PartialOrd for PduCount {
@@ -81,7 +90,7 @@ impl Ord for PduCount {
 mod tests {
     use super::{
         PduCount::{self, Backfilled, Normal},
-        TOKENIDS,
+        TOKENIDS, TokenId,
     };
 
     #[test]
@@ -101,7 +110,11 @@ mod tests {
         for count in [Backfilled(7), Normal(7)] {
             let key = count.token(1, "word");
             assert!(key.ends_with(&count.key(1)));
-            assert_eq!(TOKENIDS.decode_key(&key).unwrap().text("word"), "word");
+            let word = match TOKENIDS.read_key(&key).unwrap() {
+                TokenId::Timeline(token) => token.word,
+                TokenId::Backfilled(token) => token.word,
+            };
+            assert_eq!(word, "word");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The value of `shortstatehash_statediff`: a room state as a difference to another one.
 
-use super::{layout::Part, trees::SHORTSTATEHASH_STATEDIFF};
+use super::{shapes, trees::SHORTSTATEHASH_STATEDIFF};
 
 /// A state event in compressed form: short state key, short event id. Both are 1 or more.
 pub type CompressedEvent = (u64, u64);
@@ -29,7 +29,8 @@ impl StateDiff {
             numbers.push(0);
             numbers.extend(self.removed.iter().flat_map(|(key, event)| [*key, *event]));
         }
-        SHORTSTATEHASH_STATEDIFF.value(&[Part::U64(self.parent), Part::U64s(&numbers)])
+        let row = shapes::StateDiff { parent: self.parent, diff: numbers };
+        SHORTSTATEHASH_STATEDIFF.value_of(&row)
     }
 
     /// The difference that these numbers, the ones after the parent, say; `None` if they are no pairs.
@@ -70,12 +71,8 @@ mod tests {
         assert_eq!(without.encode().len(), 24);
         for diff in [diff, without] {
             let bytes = diff.encode();
-            let fields = SHORTSTATEHASH_STATEDIFF.decode_value(&[], &bytes).unwrap();
-            let Some(crate::conduit::schema::layout::Value::U64s(numbers)) = fields.get("diff")
-            else {
-                panic!("no numbers")
-            };
-            assert_eq!(StateDiff::decode(fields.u64("parent"), numbers), Some(diff));
+            let row = SHORTSTATEHASH_STATEDIFF.read_value(&[], &bytes).unwrap();
+            assert_eq!(StateDiff::decode(row.parent, &row.diff), Some(diff));
         }
     }
 

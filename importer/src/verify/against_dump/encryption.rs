@@ -12,9 +12,9 @@ use super::{Found, KvRead, VerifyError, codes, json::Json, signatures::Signature
 use crate::{
     conduit::{
         schema::{
-            layout::{Fields, Part},
             shapes::User,
-            trees::{self, Tree},
+            table::{Shape, Table},
+            trees,
         },
         store::Entries,
     },
@@ -22,7 +22,7 @@ use crate::{
         MessageReader,
         format::{DumpDevice, DumpMessage, DumpUser},
     },
-    verify::{structure::events::value_of, tools::lookup::get},
+    verify::tools::lookup::get,
 };
 
 /// Items of one tree by their names.
@@ -63,7 +63,7 @@ fn keys(
         let key = key.filter(|(name, _)| !expected.contains_key(name));
         let target =
             key.as_ref().map(|(name, _)| [id.as_bytes(), b"\xff", name.as_bytes()].concat());
-        if value_of(store, tree, &[Part::Text(id)])? != target {
+        if get(store, tree, &User { user: id })? != target {
             found.add(&codes::DIFFERS_FROM_DUMP, id, format!("the {usage} key differs"));
         }
         if let Some((name, key)) = key {
@@ -85,7 +85,7 @@ fn keys(
             expected.entry(name.clone()).or_insert(Json::Value(keys));
         }
     }
-    let mut stored = named(store, &trees::KEYID_KEY, id, |key| key.text("key").to_owned())?;
+    let mut stored = named(store, &trees::KEYID_KEY, id, |key| key.key.to_owned())?;
     for name in cross_signing {
         if let (Some(Json::Value(stored)), Some(Json::Value(expected))) =
             (stored.get_mut(&name), expected.get(&name))
@@ -126,7 +126,7 @@ fn one_time_keys(
         }
     }
     let stored = named(store, &trees::ONETIMEKEYID_ONETIMEKEYS, id, |key| {
-        format!("{} of {}", key.text("quoted_key"), key.text("device"))
+        format!("{} of {}", key.quoted_key, key.device)
     })?;
     differences(&expected, &stored, |name| format!("one-time key {name} of {id}"), found);
     Ok(())
@@ -297,17 +297,17 @@ pub(super) fn room_key_changes(
 }
 
 /// All rows of a user in a tree whose keys begin with the user.
-fn named(
+fn named<K: Shape, V: Shape>(
     store: &dyn KvRead,
-    tree: &'static Tree,
+    table: &'static Table<K, V>,
     user: &str,
-    name: impl Fn(&Fields<'_>) -> String,
+    name: impl Fn(&K::Row<'_>) -> String,
 ) -> Result<Named, VerifyError> {
     let mut rows = Named::new();
-    for row in store.scan(tree, &[user.as_bytes(), b"\xff"].concat())? {
+    for row in store.scan(table.tree(), &[user.as_bytes(), b"\xff"].concat())? {
         let (key, value) = row?;
-        if let Ok(fields) = tree.decode_key(&key) {
-            rows.insert(name(&fields), Json::of(&value));
+        if let Ok(key) = table.read_key(&key) {
+            rows.insert(name(&key), Json::of(&value));
         }
     }
     Ok(rows)

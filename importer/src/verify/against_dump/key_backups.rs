@@ -9,7 +9,8 @@ use super::{Found, KvRead, VerifyError, codes, json};
 use crate::{
     conduit::schema::{
         shapes::{Backup, BackupSession},
-        trees::{self, Tree},
+        table::{Shape, Table},
+        trees,
     },
     dump::format::{DumpKeyBackup, DumpUser},
     verify::tools::lookup::get,
@@ -40,25 +41,30 @@ pub(super) fn compare(
         }
         sessions(store, id, version, backup, found)?;
     }
-    let of_versions: [&'static Tree; 3] =
-        [&trees::BACKUPID_ALGORITHM, &trees::BACKUPID_ETAG, &trees::BACKUPKEYID_BACKUP];
-    for tree in of_versions {
-        let mut extra = BTreeSet::new();
-        for row in store.scan(tree, &[id.as_bytes(), b"\xff"].concat())? {
-            let (key, _) = row?;
-            let Ok(fields) = tree.decode_key(&key) else { continue };
-            let version = fields.text("version");
-            if !versions.contains_key(version) {
-                extra.insert(version.to_owned());
-            }
-        }
-        for version in extra {
-            found.add(
-                &codes::NOT_IN_DUMP,
-                format!("key backup {version} of {id}"),
-                "is not in the dump",
-            );
-        }
+    let is_extra = |version: &str| (!versions.contains_key(version)).then(|| version.to_owned());
+    let of_backups = |key: &Backup<'_>| is_extra(key.version);
+    extra(store, &trees::BACKUPID_ALGORITHM, id, of_backups, found)?;
+    extra(store, &trees::BACKUPID_ETAG, id, of_backups, found)?;
+    let of_sessions = |key: &BackupSession<'_>| is_extra(key.version);
+    extra(store, &trees::BACKUPKEYID_BACKUP, id, of_sessions, found)
+}
+
+/// Names the versions of a user that a tree has in addition.
+fn extra<K: Shape, V: Shape>(
+    store: &dyn KvRead,
+    table: &'static Table<K, V>,
+    user: &str,
+    extra: impl Fn(&K::Row<'_>) -> Option<String>,
+    found: &mut Found,
+) -> Result<(), VerifyError> {
+    let mut versions = BTreeSet::new();
+    for row in store.scan(table.tree(), &[user.as_bytes(), b"\xff"].concat())? {
+        let (key, _) = row?;
+        versions.extend(table.read_key(&key).ok().and_then(|key| extra(&key)));
+    }
+    for version in versions {
+        let item = format!("key backup {version} of {user}");
+        found.add(&codes::NOT_IN_DUMP, item, "is not in the dump");
     }
     Ok(())
 }

@@ -9,8 +9,7 @@ use crate::{
     conduit::{
         schema::{
             dialect::Dialect,
-            layout::Part,
-            shapes::{self, Media},
+            shapes::{self, AuthenticatedFile, File, Media, OpenFile},
             table::{Shape, Table},
             trees,
         },
@@ -153,16 +152,15 @@ impl Compare<'_> {
             return Ok(());
         };
         let tree = &trees::SERVERNAMEMEDIAID_METADATA;
-        let parts = [
-            Part::Bytes(value.get(..32).unwrap_or(&[0; 32])),
-            Part::Text(record.upload_name.as_deref().unwrap_or_default()),
-            Part::Text(header(record.content_type.as_deref())),
-        ];
-        let mut described = tree.value(&parts);
-        if record.unauthenticated {
-            described.push(0xff);
-        }
-        if described != value {
+        let sha256 = value.first_chunk().unwrap_or(&[0; 32]);
+        let filename = record.upload_name.as_deref().unwrap_or_default();
+        let content_type = header(record.content_type.as_deref());
+        let described = if record.unauthenticated {
+            File::Open(OpenFile { sha256, filename, content_type })
+        } else {
+            File::Authenticated(AuthenticatedFile { sha256, filename, content_type })
+        };
+        if tree.value_of(&described) != value {
             found.add(&codes::DIFFERS_FROM_DUMP, &uri, "its name, type or access differs");
         }
         let hash = value.get(..32).and_then(|hash| ContentHash::try_from(hash).ok());

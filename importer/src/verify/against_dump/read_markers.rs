@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use super::{Found, KvRead, VerifyError, codes};
 use crate::{
     conduit::schema::{
-        layout::Value,
+        pdu_id::PduCount,
         shapes::{Event, Room, SigilRoomUser, Unread, UserRoom},
         trees::{self, Tree},
     },
@@ -68,18 +68,10 @@ impl Reading {
     pub(super) fn read(store: &dyn KvRead) -> Result<Self, VerifyError> {
         Ok(Self {
             begins: Begins::new(),
-            public: Rows::read(store, &trees::READRECEIPTID_READRECEIPT, "receipt")?,
-            private: Rows::read(store, &trees::ROOMUSERID_PRIVATEREAD, "private receipt")?,
-            notifications: Rows::read(
-                store,
-                &trees::USERROOMID_NOTIFICATIONCOUNT,
-                "number of notifications",
-            )?,
-            highlights: Rows::read(
-                store,
-                &trees::USERROOMID_HIGHLIGHTCOUNT,
-                "number of highlights",
-            )?,
+            public: Rows::read(store, Of::Public)?,
+            private: Rows::read(store, Of::Private)?,
+            notifications: Rows::read(store, Of::Notifications)?,
+            highlights: Rows::read(store, Of::Highlights)?,
         })
     }
 
@@ -264,32 +256,23 @@ fn count(store: &dyn KvRead, room: &str, event: &str) -> Result<Option<u64>, Ver
     let short_room = get(store, &trees::ROOMID_SHORTROOMID, &Room { room })?;
     let id = get(store, &trees::EVENTID_PDUID, &Event { event })?;
     let of_room = short_room.zip(id).filter(|(room, id)| id.starts_with(room)).map(|(_, id)| id);
-    let fields = of_room.as_deref().and_then(|id| trees::EVENTID_PDUID.decode_value(&[], id).ok());
-    Ok(fields.and_then(|fields| match fields.get("count") {
-        Some(Value::U64(count)) => Some(*count),
-        _ => None,
-    }))
+    Ok(of_room.and_then(|id| PduCount::read(&id)?.1.normal()))
 }
 
 /// The rows of a tree, of which there are millions: a hash of room and user, and a number or a hash of the value.
 #[derive(Debug)]
 struct Rows {
-    tree: &'static Tree,
-    what: &'static str,
+    of: Of,
     said: BTreeMap<u64, u64>,
 }
 
 impl Rows {
-    fn read(
-        store: &dyn KvRead,
-        tree: &'static Tree,
-        what: &'static str,
-    ) -> Result<Self, VerifyError> {
-        let mut said = BTreeMap::new();
-        each(store, tree, |room, user, what| {
-            said.insert(hash(&(room, user)), what);
+    fn read(store: &dyn KvRead, of: Of) -> Result<Self, VerifyError> {
+        let mut rows = BTreeMap::new();
+        each(store, of, |Row { room, user, said }| {
+            rows.insert(hash(&(room, user)), said);
         })?;
-        Ok(Self { tree, what, said })
+        Ok(Self { of, said: rows })
     }
 
     fn expect(&mut self, room: &str, user: &str, expected: u64, found: &mut Found) {
@@ -299,14 +282,14 @@ impl Rows {
             Some(_) => found.add(
                 &codes::DIFFERS_FROM_DUMP,
                 subject(),
-                format!("the {} differs", self.what),
+                format!("the {} differs", self.of.what()),
             ),
             // A number that is not there is 0.
             None if expected == 0 => {}
             None => found.add(
                 &codes::MISSING_IN_DATABASE,
                 subject(),
-                format!("the {} is missing", self.what),
+                format!("the {} is missing", self.of.what()),
             ),
         }
     }
@@ -315,42 +298,77 @@ impl Rows {
         if self.said.is_empty() {
             return Ok(());
         }
-        each(store, self.tree, |room, user, _| {
+        each(store, self.of, |Row { room, user, .. }| {
             if self.said.contains_key(&hash(&(room, user))) {
-                let text = format!("the {} is not in the dump", self.what);
+                let text = format!("the {} is not in the dump", self.of.what());
                 found.add(&codes::NOT_IN_DUMP, format!("{user} in {room}"), text);
             }
         })
     }
 }
 
-/// Calls `each` with room, user and value (a number or hash) of each row that has one.
-fn each(
-    store: &dyn KvRead,
-    tree: &'static Tree,
-    mut each: impl FnMut(&str, &str, u64),
-) -> Result<(), VerifyError> {
-    for row in store.scan(tree, &[])? {
+/// What a row says of a user in a room.
+struct Row<'a> {
+    room: &'a str,
+    user: &'a str,
+    /// A number, or a hash of a receipt.
+    said: u64,
+}
+
+impl Of {
+    fn what(self) -> &'static str {
+        match self {
+            Self::Public => "receipt",
+            Self::Private => "private receipt",
+            Self::Notifications => "number of notifications",
+            Self::Highlights => "number of highlights",
+        }
+    }
+
+    fn tree(self) -> &'static Tree {
+        match self {
+            Self::Public => trees::READRECEIPTID_READRECEIPT.tree(),
+            Self::Private => &trees::ROOMUSERID_PRIVATEREAD,
+            Self::Notifications => &trees::USERROOMID_NOTIFICATIONCOUNT,
+            Self::Highlights => &trees::USERROOMID_HIGHLIGHTCOUNT,
+        }
+    }
+
+    /// Reads a row of its tree; `None` if that does not decode, or is no number of a user in a room.
+    fn read<'a>(self, key: &'a [u8], value: &[u8]) -> Option<Row<'a>> {
+        let (room, user, said) = match self {
+            Self::Public => {
+                let table = &trees::READRECEIPTID_READRECEIPT;
+                let row = table.read_key(key).ok()?;
+                table.read_value(key, value).ok()?;
+                return Some(Row { room: row.room, user: row.user, said: receipt(value) });
+            }
+            Self::Private => {
+                let table = &trees::ROOMUSERID_PRIVATEREAD;
+                let row = table.read_key(key).ok()?;
+                (row.room, row.user, table.read_value(key, value).ok()?.count)
+            }
+            Self::Notifications => {
+                let table = &trees::USERROOMID_NOTIFICATIONCOUNT;
+                let row = table.read_key(key).ok()?;
+                (row.room, row.user, table.read_value(key, value).ok()?.number)
+            }
+            Self::Highlights => {
+                let table = &trees::USERROOMID_HIGHLIGHTCOUNT;
+                // Rows that begin with a room say when the numbers changed.
+                let Unread::UserRoom(row) = table.read_key(key).ok()? else { return None };
+                (row.room, row.user, table.read_value(key, value).ok()?.number)
+            }
+        };
+        (said > 0).then_some(Row { room, user, said })
+    }
+}
+
+/// Calls `each` with what each row says, if it says something.
+fn each(store: &dyn KvRead, of: Of, mut each: impl FnMut(Row<'_>)) -> Result<(), VerifyError> {
+    for row in store.scan(of.tree(), &[])? {
         let (key, value) = row?;
-        // Rows that begin with a room say when the numbers changed.
-        if tree == &trees::USERROOMID_HIGHLIGHTCOUNT && key.first() == Some(&b'!') {
-            continue;
-        }
-        let (Ok(fields), Ok(number)) = (tree.decode_key(&key), tree.decode_value(&key, &value))
-        else {
-            continue;
-        };
-        let said = if tree == &trees::READRECEIPTID_READRECEIPT {
-            Some(receipt(&value))
-        } else {
-            number.iter().find_map(|(_, value)| match value {
-                Value::U64(number) if *number > 0 => Some(*number),
-                _ => None,
-            })
-        };
-        if let Some(said) = said {
-            each(fields.text("room"), fields.text("user"), said);
-        }
+        of.read(&key, &value).into_iter().for_each(&mut each);
     }
     Ok(())
 }

@@ -19,8 +19,7 @@ use crate::{
         canonical_json::{Canonical, Object},
         schema::{
             dialect::Dialect,
-            layout::Part,
-            shapes::{self, Event, RoomEvent},
+            shapes::{self, Event, RoomEvent, UserRoom},
             trees,
         },
     },
@@ -31,11 +30,7 @@ use crate::{
     tally::Kind,
     verify::{
         StateComparison,
-        structure::{
-            events::{self, value_of},
-            states,
-            users::account_data,
-        },
+        structure::{events, states, users::account_data},
         tools::{
             canonical_text::{Member, members, pick, unsigned_of_row},
             lookup::get,
@@ -185,14 +180,14 @@ impl Room<'_> {
         }
         for member in &self.head.local_members {
             let item = format!("{} in {room}", member.user_id);
-            let tree = match member.membership.as_str() {
-                "join" => &trees::USERROOMID_JOINED,
-                "invite" => trees::USERROOMID_INVITESTATE.tree(),
-                "knock" => &trees::USERROOMID_KNOCKSTATE,
-                _ => &trees::USERROOMID_LEFTSTATE,
+            let key = UserRoom { user: member.user_id.as_str(), room };
+            let row = match member.membership.as_str() {
+                "join" => get(self.store, &trees::USERROOMID_JOINED, &key)?,
+                "invite" => get(self.store, &trees::USERROOMID_INVITESTATE, &key)?,
+                "knock" => get(self.store, &trees::USERROOMID_KNOCKSTATE, &key)?,
+                _ => get(self.store, &trees::USERROOMID_LEFTSTATE, &key)?,
             };
-            let key = [Part::Text(member.user_id.as_str()), Part::Text(room)];
-            let there = value_of(self.store, tree, &key)?.is_some();
+            let there = row.is_some();
             let gone = self.is_gone(member)? || self.skipped.explains(Kind::Membership, &item);
             if there == gone && (there || !self.explains_absence(member)?) {
                 let text = format!("membership {} is not what the rows say", member.membership);

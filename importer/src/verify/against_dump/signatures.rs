@@ -9,25 +9,35 @@ use serde_json::Value;
 use super::{Found, KvRead, VerifyError, codes, encryption::cross_signing_key};
 use crate::{
     conduit::schema::{
-        shapes::User,
+        shapes::{User, UserKey},
         trees::{self, Tree},
     },
     dump::format::DumpUser,
     verify::tools::lookup::get,
 };
 
+/// The user of a key.
+type UserOf = fn(&[u8]) -> Option<&str>;
+
+/// Trees with readers of the users in their keys.
+macro_rules! of_users {
+    ($($tree:ident)*) => {
+        [$((trees::$tree.tree(), |key| Some(trees::$tree.read_key(key).ok()?.user))),*]
+    };
+}
+
 /// Trees whose keys begin with a user of this server, or with one of another for [`trees::KEYID_KEY`] and master keys.
-const OF_USERS: [&Tree; 9] = [
-    trees::KEYID_KEY.tree(),
-    trees::USERID_MASTERKEYID.tree(),
-    trees::USERID_SELFSIGNINGKEYID.tree(),
-    trees::USERID_USERSIGNINGKEYID.tree(),
-    trees::ONETIMEKEYID_ONETIMEKEYS.tree(),
-    trees::TODEVICEID_EVENTS.tree(),
-    trees::BACKUPID_ALGORITHM.tree(),
-    trees::BACKUPKEYID_BACKUP.tree(),
-    trees::USERID_DEVICELISTVERSION.tree(),
-];
+static OF_USERS: [(&Tree, UserOf); 9] = of_users!(
+    KEYID_KEY
+    USERID_MASTERKEYID
+    USERID_SELFSIGNINGKEYID
+    USERID_USERSIGNINGKEYID
+    ONETIMEKEYID_ONETIMEKEYS
+    TODEVICEID_EVENTS
+    BACKUPID_ALGORITHM
+    BACKUPKEYID_BACKUP
+    USERID_DEVICELISTVERSION
+);
 
 /// Owner, public master key, signer, id of the signing key.
 type Id = (String, String, String, String);
@@ -116,21 +126,21 @@ impl Signatures {
                 elsewhere.insert(owner.clone(), name.clone());
             }
         }
-        for tree in OF_USERS {
+        for (tree, user_of) in OF_USERS {
             for row in store.scan(tree, &[])? {
                 let (key, value) = row?;
-                let Ok(fields) = tree.decode_key(&key) else { continue };
-                let owner = fields.text("user");
+                let Some(owner) = user_of(&key) else { continue };
                 if users.contains(owner) {
                     continue;
                 }
-                if tree == &trees::KEYID_KEY {
-                    self.stored_elsewhere(owner, fields.text("key"), &value);
-                }
                 let name = elsewhere.get(owner);
-                let known = (tree == &trees::KEYID_KEY
-                    && name.is_some_and(|name| name == fields.text("key")))
-                    || (tree == &trees::USERID_MASTERKEYID && name.is_some());
+                let known = if tree == &trees::KEYID_KEY {
+                    let Ok(UserKey { key, .. }) = trees::KEYID_KEY.read_key(&key) else { continue };
+                    self.stored_elsewhere(owner, key, &value);
+                    name.is_some_and(|name| name == key)
+                } else {
+                    tree == &trees::USERID_MASTERKEYID && name.is_some()
+                };
                 if !known {
                     found.add(
                         &codes::NOT_IN_DUMP,

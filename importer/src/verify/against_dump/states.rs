@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Found, KvRead, Skipped, VerifyError, codes};
 use crate::{
     conduit::schema::{
-        layout::Part,
+        shapes::{Event, StateKey},
         trees::{self, Tree},
     },
     dump::RoomReader,
@@ -51,10 +51,10 @@ struct Unknown {
 }
 
 impl Unknown {
-    fn number(&mut self, key: Vec<u8>, name: &str) -> u64 {
+    fn number(&mut self, key: Vec<u8>, name: String) -> u64 {
         let used = u64::try_from(self.names.len()).unwrap_or(u64::MAX);
         let number = *self.by_name.entry(key).or_insert(u64::MAX.saturating_sub(used));
-        self.names.entry(number).or_insert_with(|| name.to_owned());
+        self.names.entry(number).or_insert(name);
         number
     }
 }
@@ -79,8 +79,7 @@ impl<'a> States<'a> {
             let mut set = Vec::with_capacity(state.set.len());
             for (kind, key, event) in &state.set {
                 let key = states.state_key(kind, key)?;
-                let event = Part::Text(event.as_str());
-                set.push((key, states.short(&trees::EVENTID_SHORTEVENTID, &[event])?));
+                set.push((key, states.event(event.as_str())?));
             }
             let mut unset = Vec::with_capacity(state.unset.len());
             for (kind, key) in &state.unset {
@@ -95,20 +94,27 @@ impl<'a> States<'a> {
     }
 
     fn state_key(&mut self, kind: &str, key: &str) -> Result<u64, VerifyError> {
-        self.short(&trees::STATEKEY_SHORTSTATEKEY, &[Part::Text(kind), Part::Text(key)])
+        let tree = &trees::STATEKEY_SHORTSTATEKEY;
+        let row = tree.key_of(&StateKey { r#type: kind, state_key: key });
+        self.short(tree, row, || format!("{kind}, {key}"))
     }
 
-    fn short(&mut self, tree: &'static Tree, parts: &[Part<'_>]) -> Result<u64, VerifyError> {
-        let key = tree.key(parts);
-        if let Some(short) = states::number(self.store, tree, &key)? {
-            return Ok(short);
+    fn event(&mut self, event: &str) -> Result<u64, VerifyError> {
+        let tree = &trees::EVENTID_SHORTEVENTID;
+        self.short(tree, tree.key_of(&Event { event }), || event.to_owned())
+    }
+
+    /// The short id at a key of a tree. The name is for what has none.
+    fn short(
+        &mut self,
+        tree: &'static Tree,
+        key: Vec<u8>,
+        name: impl FnOnce() -> String,
+    ) -> Result<u64, VerifyError> {
+        match states::number(self.store, tree, &key)? {
+            Some(short) => Ok(short),
+            None => Ok(self.unknown.number(key, name())),
         }
-        let names = parts.iter().filter_map(|part| match part {
-            Part::Text(text) => Some(*text),
-            _ => None,
-        });
-        let name = names.collect::<Vec<_>>().join(", ");
-        Ok(self.unknown.number(key, &name))
     }
 
     /// What a state of the dump changes in one that was compared before, or in the empty one: that one's counterpart, and

@@ -19,13 +19,7 @@ use ruma::{
 use self::row::{Auth, Canonical, Links, Read, text};
 use super::{rows::public_key, states};
 use crate::{
-    conduit::{
-        schema::{
-            layout::Part as Field,
-            trees::{self, Tree},
-        },
-        store::KvRead,
-    },
+    conduit::{schema::trees, store::KvRead},
     findings::{codes, collector::Found},
     hash::hash,
     verify::{
@@ -449,13 +443,4 @@ pub(in crate::verify) fn has_hash(
     event.read.room == room
         && hashes::signed(&event.members, &rules.redaction)
             .is_some_and(|signed| hashes::is_id(id, &signed, rules))
-}
-
-/// The value of a key of texts.
-pub(in crate::verify) fn value_of(
-    store: &dyn KvRead,
-    tree: &'static Tree,
-    key: &[Field<'_>],
-) -> Result<Option<Vec<u8>>, VerifyError> {
-    Ok(store.get(tree, &tree.key(key))?)
 }

@@ -6,16 +6,17 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{events::value_of, states};
+use super::states;
 use crate::{
     conduit::{
-        schema::{layout::Part as Field, trees},
+        schema::{shapes, trees},
         store::KvRead,
     },
     findings::{codes, collector::Found},
     verify::{
         VerifyError,
         tools::{
+            lookup::get,
             parts::{self, Part},
             since_import::SinceImport,
             state_layers::Layers,
@@ -158,10 +159,10 @@ fn event(store: &dyn KvRead, short: u64) -> Result<Option<Event>, VerifyError> {
         return Ok(None);
     };
     let Ok(id) = String::from_utf8(id) else { return Ok(None) };
-    let id = [Field::Text(&id)];
-    let json = match value_of(store, &trees::EVENTID_PDUID, &id)? {
+    let id = shapes::Event { event: &id };
+    let json = match get(store, &trees::EVENTID_PDUID, &id)? {
         Some(place) => store.get(&trees::PDUID_PDU, &place)?,
-        None => value_of(store, &trees::EVENTID_OUTLIERPDU, &id)?,
+        None => get(store, &trees::EVENTID_OUTLIERPDU, &id)?,
     };
     Ok(json.and_then(|json| serde_json::from_slice(&json).ok()))
 }

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::rows::{largest, largest_of};
+use super::rows::largest;
 use crate::{
     conduit::{
         schema::{
-            layout::{Fields, Part, Value},
+            layout::Fields,
+            shapes::{AccountDataType, RoomServer, RoomUser, ServerRoom, UserRoom},
             trees::{self, DecodeError, Tree},
         },
         store::KvRead,
@@ -19,87 +20,66 @@ use crate::{
     },
 };
 
-/// How the row in the other tree looks: its key, and its value if that is determined.
-pub(in crate::verify) type Other =
-    fn(&Fields<'_>, &Fields<'_>) -> Option<(Vec<u8>, Option<Vec<u8>>)>;
+/// The row that a row expects in the other tree.
+pub(in crate::verify) struct Expected {
+    key: Vec<u8>,
+    /// Its value, if that is determined.
+    value: Option<Vec<u8>>,
+}
+
+/// What a row, key and value, expects in the other tree.
+pub(in crate::verify) type Other = fn((&[u8], &[u8])) -> Result<Expected, DecodeError>;
 
 /// Tree, tree it must agree with, and how.
 type Pair = (&'static Tree, &'static Tree, Other);
 
+/// `TREE(k, v) => OTHER { key, value }`: what rows of `TREE` with the key `k` and the value `v` expect in `OTHER`. A value that is not
+/// named, on either side, does not matter.
+macro_rules! pair {
+    ($tree:ident($k:ident $(, $v:ident)?) => $other:ident { $key:expr $(, $value:expr)? }) => {
+        (trees::$tree.tree(), trees::$other.tree(), |row| {
+            let $k = trees::$tree.read_key(row.0)?;
+            $(let $v = trees::$tree.read_value(row.0, row.1)?;)?
+            let key = trees::$other.key_of(&$key);
+            Ok(pair!(@expected key $(, trees::$other.value_of(&$value))?))
+        })
+    };
+    (@expected $key:ident) => { Expected { key: $key, value: None } };
+    (@expected $key:ident, $value:expr) => { Expected { key: $key, value: Some($value) } };
+}
+
 /// Each is followed by its other direction.
 static PAIRS: [Pair; 18] = [
-    (trees::EVENTID_SHORTEVENTID.tree(), trees::SHORTEVENTID_EVENTID.tree(), |k, v| {
-        Some((number(v.u64("short_event")), Some(k.text("event").into())))
+    pair!(EVENTID_SHORTEVENTID(id, short) => SHORTEVENTID_EVENTID { short, id }),
+    pair!(SHORTEVENTID_EVENTID(short, id) => EVENTID_SHORTEVENTID { id, short }),
+    pair!(STATEKEY_SHORTSTATEKEY(name, short) => SHORTSTATEKEY_STATEKEY { short, name }),
+    pair!(SHORTSTATEKEY_STATEKEY(short, name) => STATEKEY_SHORTSTATEKEY { name, short }),
+    pair!(TOKEN_USERDEVICEID(token, device) => USERDEVICEID_TOKEN { device, token }),
+    pair!(USERDEVICEID_TOKEN(device, token) => TOKEN_USERDEVICEID { token, device }),
+    pair!(ROOMUSERTYPE_ROOMUSERDATAID(_k, id) => ROOMUSERDATAID_ACCOUNTDATA { id }),
+    pair!(ROOMUSERDATAID_ACCOUNTDATA(id) => ROOMUSERTYPE_ROOMUSERDATAID {
+        AccountDataType { room: id.room, user: id.user, r#type: id.r#type },
+        id
     }),
-    (trees::SHORTEVENTID_EVENTID.tree(), trees::EVENTID_SHORTEVENTID.tree(), |k, v| {
-        Some((v.text("event").into(), Some(number(k.u64("short_event")))))
-    }),
-    (trees::STATEKEY_SHORTSTATEKEY.tree(), trees::SHORTSTATEKEY_STATEKEY.tree(), |k, v| {
-        let value = [Part::Text(k.text("type")), Part::Text(k.text("state_key"))];
-        let value = trees::SHORTSTATEKEY_STATEKEY.value(&value);
-        Some((number(v.u64("short_state_key")), Some(value)))
-    }),
-    (trees::SHORTSTATEKEY_STATEKEY.tree(), trees::STATEKEY_SHORTSTATEKEY.tree(), |k, v| {
-        let key = [Part::Text(v.text("type")), Part::Text(v.text("state_key"))];
-        let key = trees::STATEKEY_SHORTSTATEKEY.key(&key);
-        Some((key, Some(number(k.u64("short_state_key")))))
-    }),
-    (trees::TOKEN_USERDEVICEID.tree(), trees::USERDEVICEID_TOKEN.tree(), |k, v| {
-        let key = trees::USERDEVICEID_TOKEN.key(&v.parts());
-        Some((key, Some(k.text("token").into())))
-    }),
-    (trees::USERDEVICEID_TOKEN.tree(), trees::TOKEN_USERDEVICEID.tree(), |k, v| {
-        let value = trees::TOKEN_USERDEVICEID.value(&k.parts());
-        Some((v.text("token").into(), Some(value)))
-    }),
-    (
-        trees::ROOMUSERTYPE_ROOMUSERDATAID.tree(),
-        trees::ROOMUSERDATAID_ACCOUNTDATA.tree(),
-        |_, v| Some((trees::ROOMUSERDATAID_ACCOUNTDATA.key(&v.parts()), None)),
-    ),
-    (
-        trees::ROOMUSERDATAID_ACCOUNTDATA.tree(),
-        trees::ROOMUSERTYPE_ROOMUSERDATAID.tree(),
-        |k, _| {
-            let key = ["room", "user", "type"].map(|name| Part::Text(k.text(name)));
-            let value = trees::ROOMUSERTYPE_ROOMUSERDATAID.value(&k.parts());
-            Some((trees::ROOMUSERTYPE_ROOMUSERDATAID.key(&key), Some(value)))
-        },
-    ),
-    (trees::USERROOMID_JOINED.tree(), trees::ROOMUSERID_JOINED.tree(), joined),
-    (trees::ROOMUSERID_JOINED.tree(), trees::USERROOMID_JOINED.tree(), joined),
-    (trees::USERROOMID_INVITESTATE.tree(), trees::ROOMUSERID_INVITECOUNT.tree(), swapped),
-    (trees::ROOMUSERID_INVITECOUNT.tree(), trees::USERROOMID_INVITESTATE.tree(), swapped),
-    (trees::USERROOMID_LEFTSTATE.tree(), trees::ROOMUSERID_LEFTCOUNT.tree(), swapped),
-    (trees::ROOMUSERID_LEFTCOUNT.tree(), trees::USERROOMID_LEFTSTATE.tree(), swapped),
-    (trees::USERROOMID_KNOCKSTATE.tree(), trees::ROOMUSERID_KNOCKCOUNT.tree(), swapped),
-    (trees::ROOMUSERID_KNOCKCOUNT.tree(), trees::USERROOMID_KNOCKSTATE.tree(), swapped),
-    (trees::ROOMSERVERIDS.tree(), trees::SERVERROOMIDS.tree(), |k, _| {
-        let key = [Part::Text(k.text("server")), Part::Text(k.text("room"))];
-        Some((trees::SERVERROOMIDS.key(&key), None))
-    }),
-    (trees::SERVERROOMIDS.tree(), trees::ROOMSERVERIDS.tree(), |k, _| {
-        let key = [Part::Text(k.text("room")), Part::Text(k.text("server"))];
-        Some((trees::ROOMSERVERIDS.key(&key), None))
-    }),
+    // Joined users, whose two rows have the same value.
+    pair!(USERROOMID_JOINED(k, v) => ROOMUSERID_JOINED { room_user(&k), v }),
+    pair!(ROOMUSERID_JOINED(k, v) => USERROOMID_JOINED { user_room(&k), v }),
+    pair!(USERROOMID_INVITESTATE(k) => ROOMUSERID_INVITECOUNT { room_user(&k) }),
+    pair!(ROOMUSERID_INVITECOUNT(k) => USERROOMID_INVITESTATE { user_room(&k) }),
+    pair!(USERROOMID_LEFTSTATE(k) => ROOMUSERID_LEFTCOUNT { room_user(&k) }),
+    pair!(ROOMUSERID_LEFTCOUNT(k) => USERROOMID_LEFTSTATE { user_room(&k) }),
+    pair!(USERROOMID_KNOCKSTATE(k) => ROOMUSERID_KNOCKCOUNT { room_user(&k) }),
+    pair!(ROOMUSERID_KNOCKCOUNT(k) => USERROOMID_KNOCKSTATE { user_room(&k) }),
+    pair!(ROOMSERVERIDS(k) => SERVERROOMIDS { ServerRoom { server: k.server, room: k.room } }),
+    pair!(SERVERROOMIDS(k) => ROOMSERVERIDS { RoomServer { room: k.room, server: k.server } }),
 ];
 
-fn number(number: u64) -> Vec<u8> {
-    number.to_be_bytes().to_vec()
+fn room_user<'a>(key: &UserRoom<'a>) -> RoomUser<'a> {
+    RoomUser { room: key.room, user: key.user }
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "has the type of its siblings")]
-/// The other order of user and room; both trees of such a pair hold two texts and one separator.
-fn swapped(key: &Fields<'_>, _: &Fields<'_>) -> Option<(Vec<u8>, Option<Vec<u8>>)> {
-    let mut parts = key.parts();
-    parts.reverse();
-    Some((trees::USERROOMID_JOINED.key(&parts), None))
-}
-
-/// The same for joined users, whose two rows have the same value.
-fn joined(key: &Fields<'_>, value: &Fields<'_>) -> Option<(Vec<u8>, Option<Vec<u8>>)> {
-    let (key, _) = swapped(key, value)?;
-    Some((key, Some(trees::USERROOMID_JOINED.value(&value.parts()))))
+fn user_room<'a>(key: &RoomUser<'a>) -> UserRoom<'a> {
+    UserRoom { user: key.user, room: key.room }
 }
 
 /// What is seen of a part of a tree.
@@ -163,22 +143,22 @@ impl Sums {
             }
             Look::Alone => return largest(tree, key, value),
         };
-        let fields = tree.decode_key(key).and_then(|k| Ok((k, tree.decode_value(key, value)?)));
-        self.is_broken |= fields.is_err();
-        let (k, v) = fields?;
+        // It reads the whole row.
+        let largest = largest(tree, key, value);
+        self.is_broken |= largest.is_err();
+        let largest = largest?;
+        let expected = other((key, value))?;
         self.keys.add(hash(key));
         self.rows.add(hash(&(key, value)));
-        let is_zero = |name| matches!(v.get(name), Some(Value::U64(0)));
-        self.has_zero |= SHORT_IDS.iter().any(|(short, name)| *short == tree && is_zero(name));
-        match other(&k, &v) {
-            Some((key, Some(value))) => {
-                self.expected.add(hash(&(&*key, &*value)));
+        self.has_zero |= SHORT_IDS.contains(&tree) && value == ZERO;
+        match expected.value {
+            Some(value) => {
+                self.expected.add(hash(&(&*expected.key, &*value)));
                 self.expects_values = true;
             }
-            Some((key, None)) => self.expected.add(hash(&*key)),
-            None => self.is_broken = true,
+            None => self.expected.add(hash(&*expected.key)),
         }
-        Ok(largest_of(&k).max(largest_of(&v)))
+        Ok(largest)
     }
 
     pub(in crate::verify) fn merge(&mut self, other: Self) {
@@ -200,11 +180,12 @@ impl Sums {
     }
 }
 
-/// Trees whose values are short ids.
-const SHORT_IDS: [(&Tree, &str); 2] = [
-    (trees::EVENTID_SHORTEVENTID.tree(), "short_event"),
-    (trees::STATEKEY_SHORTSTATEKEY.tree(), "short_state_key"),
-];
+/// Trees whose values are short ids: numbers of eight bytes.
+const SHORT_IDS: [&Tree; 2] =
+    [trees::EVENTID_SHORTEVENTID.tree(), trees::STATEKEY_SHORTSTATEKEY.tree()];
+
+/// No short id.
+const ZERO: [u8; 8] = [0; 8];
 
 /// Compares all pairs by their sums, and checks that no short id is 0 or names two things.
 pub(in crate::verify) fn check(
@@ -222,26 +203,23 @@ pub(in crate::verify) fn check(
             one_by_one(store, back, found)?;
         }
         // Where each short id is the key of a row, none names two things.
-        let short_id = SHORT_IDS.iter().find(|(tree, _)| *tree == there.0);
-        if let Some((tree, name)) = short_id.filter(|_| !agree || a.has_zero) {
-            short_ids(store, tree, name, found)?;
+        if SHORT_IDS.contains(&there.0) && (!agree || a.has_zero) {
+            short_ids(store, there.0, found)?;
         }
     }
-    short_ids(store, &trees::ROOMID_SHORTROOMID, "short_room", found)
+    short_ids(store, &trees::ROOMID_SHORTROOMID, found)
 }
 
-/// Names the short ids that are 0 or name two things.
+/// Names the short ids of a tree that are 0 or name two things.
 fn short_ids(
     store: &dyn KvRead,
     tree: &'static Tree,
-    name: &str,
     found: &mut Found,
 ) -> Result<(), VerifyError> {
     let mut seen = Numbers::default();
     for row in store.scan(tree, &[])? {
-        let (key, value) = row?;
-        let Ok(fields) = tree.decode_value(&key, &value) else { continue };
-        let short = fields.u64(name);
+        let (_, value) = row?;
+        let Ok(short) = <[u8; 8]>::try_from(&*value).map(u64::from_be_bytes) else { continue };
         if short == 0 || !seen.insert(short) {
             let text = format!("{short} is 0 or names two things");
             found.add(&codes::SHORT_ID_AMBIGUOUS, tree.name, text);
@@ -258,19 +236,19 @@ fn one_by_one(
 ) -> Result<(), VerifyError> {
     for row in store.scan(tree, &[])? {
         let (key, value) = row?;
-        let (Ok(k), Ok(v)) = (tree.decode_key(&key), tree.decode_value(&key, &value)) else {
+        let (Ok(fields), Ok(_)) = (tree.decode_key(&key), tree.decode_value(&key, &value)) else {
             continue;
         };
-        let Some((other_key, other_value)) = expected(&k, &v) else { continue };
-        let stored = store.get(other, &other_key)?;
-        let agrees = match (&stored, other_value) {
+        let Ok(expected) = expected((&key, &value)) else { continue };
+        let stored = store.get(other, &expected.key)?;
+        let agrees = match (&stored, expected.value) {
             (None, _) => false,
             (Some(_), None) => true,
             (Some(stored), Some(expected)) => *stored == expected,
         };
         if !agrees {
             let text = format!("`{other}` does not agree with a row");
-            found.add(&codes::ROWS_DISAGREE, subject(tree, &k), text);
+            found.add(&codes::ROWS_DISAGREE, subject(tree, &fields), text);
         }
     }
     Ok(())

@@ -81,10 +81,10 @@ pub(in crate::verify) fn check(
         let mut chunk = Vec::with_capacity(CHUNK);
         for row in rows.by_ref().take(CHUNK) {
             let (key, value) = row?;
-            let fields = trees::FILEHASH_METADATA.decode_value(&key, &value);
-            if let (Ok(hash), Ok(fields)) = (ContentHash::try_from(&*key), fields) {
+            let times = trees::FILEHASH_METADATA.read_value(&key, &value);
+            if let (Ok(hash), Ok(times)) = (ContentHash::try_from(&*key), times) {
                 let paths = paths(store, directory, &hash)?;
-                chunk.push(Named { hash, bytes: fields.u64("bytes"), paths });
+                chunk.push(Named { hash, bytes: times.bytes, paths });
             }
         }
         if chunk.is_empty() {

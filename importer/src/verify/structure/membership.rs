@@ -5,16 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{
-    Context,
-    events::{Known, value_of},
-    states,
-};
+use super::{Context, events::Known, states};
 use crate::{
     conduit::{
         schema::{
-            layout::Part as Field,
-            trees::{self, Tree},
+            pdu_id::PduCount,
+            shapes::{self, RoomServer, RoomUser, User, UserRoom},
+            table::{Shape, Table},
+            trees,
         },
         store::KvRead,
     },
@@ -23,6 +21,7 @@ use crate::{
     verify::{
         VerifyError,
         tools::{
+            lookup::{beginning, get},
             parts::{self, Part},
             since_import::SinceImport,
             state_layers::State,
@@ -30,13 +29,8 @@ use crate::{
     },
 };
 
-/// Rows that say a membership, by room. Those by user are their other direction, which `indexes` checks.
-const ROWS: [(&str, &Tree); 4] = [
-    ("join", trees::ROOMUSERID_JOINED.tree()),
-    ("invite", trees::ROOMUSERID_INVITECOUNT.tree()),
-    ("knock", trees::ROOMUSERID_KNOCKCOUNT.tree()),
-    ("leave", trees::ROOMUSERID_LEFTCOUNT.tree()),
-];
+/// What the rows of a room say of each user.
+type Rows = BTreeMap<String, Vec<&'static str>>;
 
 /// A room and who is in it.
 struct Room<'a> {
@@ -74,7 +68,7 @@ pub(in crate::verify) fn check(
         .any(|(user, membership)| *membership == "join" && server_of(user) == server_name);
     let room = Room { store, server_name, id, members, inside };
     for user in room.members.keys() {
-        if value_of(store, &trees::USERID_PASSWORD, &[Field::Text(user)])?.is_none() {
+        if get(store, &trees::USERID_PASSWORD, &User { user })?.is_none() {
             found.add(
                 &codes::MEMBERSHIP_ROWS_WRONG,
                 user,
@@ -96,14 +90,14 @@ pub(in crate::verify) fn check_rooms_exist(
     found: &mut Found,
 ) -> Result<(), VerifyError> {
     let of_row = |store: &dyn KvRead, key: &[u8], found: &mut Found| {
-        let Ok(fields) = trees::ROOMUSERID_JOINED.decode_key(key) else { return Ok(()) };
-        let (room, user) = (fields.text("room"), fields.text("user"));
-        if value_of(store, &trees::ROOMID_SHORTROOMID, &[Field::Text(room)])?.is_none() {
+        let Ok(RoomUser { room, user }) = trees::ROOMUSERID_JOINED.read_key(key) else {
+            return Ok(());
+        };
+        if get(store, &trees::ROOMID_SHORTROOMID, &shapes::Room { room })?.is_none() {
             let text = "has joined a room that does not exist";
             found.add(&codes::MEMBERSHIP_ROWS_WRONG, format!("{user} in {room}"), text);
         }
-        let key = [Field::Text(user), Field::Text(room)];
-        if value_of(store, &trees::ROOMUSERONCEJOINEDIDS, &key)?.is_none() {
+        if get(store, &trees::ROOMUSERONCEJOINEDIDS, &UserRoom { user, room })?.is_none() {
             let text = "is joined and has no row in `roomuseroncejoinedids`";
             found.add(&codes::MEMBERSHIP_ROWS_WRONG, format!("{user} in {room}"), text);
         }
@@ -121,22 +115,33 @@ pub(in crate::verify) fn check_rooms_exist(
 }
 
 impl Room<'_> {
-    /// What the rows say of each user.
-    fn rows(&self) -> Result<BTreeMap<String, Vec<&'static str>>, VerifyError> {
-        let mut rows: BTreeMap<String, Vec<_>> = BTreeMap::new();
-        for (membership, tree) in ROWS {
-            let prefix = tree.key(&[Field::Text(self.id), Field::Text("")]);
-            for row in self.store.scan(tree, &prefix)? {
-                let (key, _) = row?;
-                if let Ok(fields) = tree.decode_key(&key) {
-                    rows.entry(fields.text("user").to_owned()).or_default().push(membership);
-                }
-            }
-        }
+    /// What the rows by room say of each user. Those by user are their other direction, which `indexes` checks.
+    fn rows(&self) -> Result<Rows, VerifyError> {
+        let mut rows = Rows::new();
+        self.rows_of(&trees::ROOMUSERID_JOINED, "join", &mut rows)?;
+        self.rows_of(&trees::ROOMUSERID_INVITECOUNT, "invite", &mut rows)?;
+        self.rows_of(&trees::ROOMUSERID_KNOCKCOUNT, "knock", &mut rows)?;
+        self.rows_of(&trees::ROOMUSERID_LEFTCOUNT, "leave", &mut rows)?;
         Ok(rows)
     }
 
-    fn compare(&self, rows: &BTreeMap<String, Vec<&'static str>>, found: &mut Found) {
+    /// Adds the rows of a tree, all of which say the same membership.
+    fn rows_of<V: Shape>(
+        &self,
+        table: &'static Table<RoomUser<'static>, V>,
+        membership: &'static str,
+        rows: &mut Rows,
+    ) -> Result<(), VerifyError> {
+        for row in beginning(self.store, table, &RoomUser { room: self.id, user: "" })? {
+            let (key, _) = row?;
+            if let Ok(RoomUser { user, .. }) = table.read_key(&key) {
+                rows.entry(user.to_owned()).or_default().push(membership);
+            }
+        }
+        Ok(())
+    }
+
+    fn compare(&self, rows: &Rows, found: &mut Found) {
         let users: BTreeSet<_> =
             self.members.keys().chain(rows.keys()).map(String::as_str).collect();
         for user in users {
@@ -179,18 +184,15 @@ impl Room<'_> {
         found: &mut Found,
     ) -> Result<(), VerifyError> {
         for (user, short) in joins {
-            let key = [Field::Text(self.id), Field::Text(user)];
-            let Some(row) = value_of(self.store, &trees::ROOMUSERID_JOINED, &key)? else {
-                continue;
-            };
+            let key = RoomUser { room: self.id, user };
+            let Some(row) = get(self.store, &trees::ROOMUSERID_JOINED, &key)? else { continue };
             // Conduit writes nothing there.
             if row.is_empty() && since.has_run() {
                 continue;
             }
             let id = self.store.get(&trees::SHORTEVENTID_EVENTID, &short.to_be_bytes())?;
             let place = self.store.get(&trees::EVENTID_PDUID, &id.unwrap_or_default())?;
-            let count = place
-                .and_then(|place| Some(trees::PDUID_PDU.decode_key(&place).ok()?.u64("count")));
+            let count = place.and_then(|place| PduCount::read(&place)?.1.normal());
             // A join that was outside of the timeline when it was imported has its short id there, fetched or not.
             let is_count = |number: u64| number > 0 && row == number.to_be_bytes();
             if !count.is_some_and(is_count) && !is_count(*short) {
@@ -201,16 +203,12 @@ impl Room<'_> {
         Ok(())
     }
 
-    fn counts(
-        &self,
-        rows: &BTreeMap<String, Vec<&'static str>>,
-        found: &mut Found,
-    ) -> Result<(), VerifyError> {
+    fn counts(&self, rows: &Rows, found: &mut Found) -> Result<(), VerifyError> {
         for (membership, tree) in
             [("join", &trees::ROOMID_JOINEDCOUNT), ("invite", &trees::ROOMID_INVITEDCOUNT)]
         {
             let users = rows.values().filter(|shown| shown.contains(&membership)).count();
-            let count = value_of(self.store, tree, &[Field::Text(self.id)])?;
+            let count = get(self.store, tree, &shapes::Room { room: self.id })?;
             let count = count.and_then(|count| count.try_into().ok()).map_or(0, u64::from_be_bytes);
             if u64::try_from(users).ok() != Some(count) {
                 let text = format!(
@@ -224,19 +222,15 @@ impl Room<'_> {
     }
 
     /// Servers in a room are those of users whose rows join them.
-    fn servers(
-        &self,
-        rows: &BTreeMap<String, Vec<&'static str>>,
-        found: &mut Found,
-    ) -> Result<(), VerifyError> {
+    fn servers(&self, rows: &Rows, found: &mut Found) -> Result<(), VerifyError> {
         let joined = rows.iter().filter(|(_, shown)| shown.contains(&"join"));
         let expected: BTreeSet<_> = joined.map(|(user, _)| server_of(user).to_owned()).collect();
         let mut stored = BTreeSet::new();
-        let prefix = trees::ROOMSERVERIDS.key(&[Field::Text(self.id), Field::Text("")]);
-        for row in self.store.scan(&trees::ROOMSERVERIDS, &prefix)? {
+        let of_room = RoomServer { room: self.id, server: "" };
+        for row in beginning(self.store, &trees::ROOMSERVERIDS, &of_room)? {
             let (key, _) = row?;
-            if let Ok(fields) = trees::ROOMSERVERIDS.decode_key(&key) {
-                stored.insert(fields.text("server").to_owned());
+            if let Ok(RoomServer { server, .. }) = trees::ROOMSERVERIDS.read_key(&key) {
+                stored.insert(server.to_owned());
             }
         }
         for server in expected.difference(&stored) {

@@ -14,7 +14,11 @@ use ruma::{
 
 use crate::{
     conduit::{
-        schema::{layout::Value, trees},
+        schema::{
+            shapes::{Number, Unread},
+            table::{Shape, Table},
+            trees,
+        },
         store::KvRead,
     },
     findings::{codes, collector::Found},
@@ -69,24 +73,35 @@ pub(in crate::verify) fn check(store: &dyn KvRead, found: &mut Found) -> Result<
 }
 
 fn unread(store: &dyn KvRead, found: &mut Found) -> Result<(), VerifyError> {
-    for tree in
-        [trees::USERROOMID_NOTIFICATIONCOUNT.tree(), trees::USERROOMID_HIGHLIGHTCOUNT.tree()]
-    {
-        for row in store.scan(tree, &[])? {
-            let (key, value) = row?;
-            let Ok(fields) = tree.decode_value(&key, &value) else { continue };
-            let is_too_large = |value: &Value<'_>| matches!(value, Value::U64(number) if UInt::new(*number).is_none());
-            if fields.iter().any(|(_, value)| is_too_large(value)) {
-                let (user, room) = match tree.decode_key(&key) {
-                    Ok(key) => (key.text("user").to_owned(), key.text("room").to_owned()),
-                    Err(_) => continue,
-                };
-                found.add(
-                    &codes::UNREAD_COUNT_TOO_LARGE,
-                    format!("{user} in {room}"),
-                    "the unread count is too large",
-                );
-            }
+    let notifications = |key: &[u8]| {
+        let key = trees::USERROOMID_NOTIFICATIONCOUNT.read_key(key).ok()?;
+        Some(format!("{} in {}", key.user, key.room))
+    };
+    let highlights = |key: &[u8]| {
+        let (user, room) = match trees::USERROOMID_HIGHLIGHTCOUNT.read_key(key).ok()? {
+            Unread::UserRoom(key) => (key.user, key.room),
+            Unread::RoomUser(key) => (key.user, key.room),
+        };
+        Some(format!("{user} in {room}"))
+    };
+    too_large(store, &trees::USERROOMID_NOTIFICATIONCOUNT, notifications, found)?;
+    too_large(store, &trees::USERROOMID_HIGHLIGHTCOUNT, highlights, found)
+}
+
+/// Names the numbers of a tree that JSON can't hold.
+fn too_large<K: Shape>(
+    store: &dyn KvRead,
+    table: &'static Table<K, Number<'static>>,
+    subject: impl Fn(&[u8]) -> Option<String>,
+    found: &mut Found,
+) -> Result<(), VerifyError> {
+    for row in store.scan(table.tree(), &[])? {
+        let (key, value) = row?;
+        let Ok(Number { number }) = table.read_value(&key, &value) else { continue };
+        if UInt::new(number).is_none()
+            && let Some(subject) = subject(&key)
+        {
+            found.add(&codes::UNREAD_COUNT_TOO_LARGE, subject, "the unread count is too large");
         }
     }
     Ok(())

@@ -3,11 +3,14 @@
 use super::{Context, events::Events, membership, states};
 use crate::{
     conduit::{
-        schema::{layout::Part, trees},
+        schema::{shapes::RoomEvent, trees},
         store::KvRead,
     },
     findings::{codes, collector::Found},
-    verify::{VerifyError, tools::parts},
+    verify::{
+        VerifyError,
+        tools::{lookup::beginning, parts},
+    },
 };
 
 pub(in crate::verify) fn check(
@@ -64,9 +67,8 @@ fn leaves(
     events: &Events,
     found: &mut Found,
 ) -> Result<(), VerifyError> {
-    let prefix = trees::ROOMID_PDULEAVES.key(&[Part::Text(room), Part::Text("")]);
     let mut number = 0_u64;
-    for row in store.scan(&trees::ROOMID_PDULEAVES, &prefix)? {
+    for row in beginning(store, &trees::ROOMID_PDULEAVES, &RoomEvent { room, event: "" })? {
         let (_, event) = row?;
         let event = String::from_utf8_lossy(&event).into_owned();
         number = number.saturating_add(1);

@@ -7,13 +7,16 @@ use ruma::signatures::Ed25519KeyPair;
 use crate::{
     conduit::{
         schema::{
-            layout::{Fields, Part, Value},
+            shapes::UserRoom,
             trees::{self, DecodeError, Tree},
         },
         store::KvRead,
     },
     findings::{codes, collector::Found},
-    verify::{VerifyError, tools::since_import::SinceImport},
+    verify::{
+        VerifyError,
+        tools::{lookup::get, since_import::SinceImport},
+    },
 };
 
 /// Fields that come from the one counter.
@@ -112,12 +115,6 @@ pub(in crate::verify) fn largest(
     tree.largest(key, value, &COUNTED)
 }
 
-/// The same, of fields.
-pub(in crate::verify) fn largest_of(fields: &Fields<'_>) -> u64 {
-    let numbers = fields.iter().filter(|(name, _)| COUNTED.contains(name)).map(|(_, value)| value);
-    numbers.map(|value| if let Value::U64(number) = value { *number } else { 0 }).max().unwrap_or(0)
-}
-
 /// The counter; 0 if there is none.
 fn global(store: &dyn KvRead, found: &mut Found) -> Result<u64, VerifyError> {
     let number = |key: &[u8]| -> Result<Option<u64>, VerifyError> {
@@ -164,8 +161,8 @@ pub(in crate::verify) fn admin_room(
         found.add(&codes::ADMIN_ROOM_MISSING, format!("#admins:{server_name}"), "names no room");
         return Ok(());
     };
-    let key = trees::USERROOMID_JOINED.key(&[Part::Text(&server), Part::Text(&room)]);
-    if store.get(&trees::USERROOMID_JOINED, &key)?.is_none() {
+    let key = UserRoom { user: &server, room: &room };
+    if get(store, &trees::USERROOMID_JOINED, &key)?.is_none() {
         found.add(
             &codes::ADMIN_ROOM_MISSING,
             &server,

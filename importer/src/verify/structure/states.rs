@@ -6,7 +6,8 @@ use super::events::{self, Events, key_hash};
 use crate::{
     conduit::{
         schema::{
-            layout::Part,
+            shapes::{ShortStateHash, ShortStateKey, StateKey},
+            table::Shape as _,
             trees::{self, Tree},
         },
         store::KvRead,
@@ -16,6 +17,7 @@ use crate::{
         VerifyError,
         tools::{
             cursor::Cursor,
+            lookup::get,
             state_layers::{self, Layers},
         },
     },
@@ -48,8 +50,10 @@ pub(in crate::verify) fn check(
     for tree in [trees::ROOMID_SHORTSTATEHASH.tree(), trees::SHORTEVENTID_SHORTSTATEHASH.tree()] {
         for row in store.scan(tree, &[])? {
             let (key, value) = row?;
-            let Ok(fields) = tree.decode_value(&key, &value) else { continue };
-            let hash = fields.u64("short_state_hash");
+            let Some(ShortStateHash { short_state_hash: hash }) = ShortStateHash::read(&value)
+            else {
+                continue;
+            };
             let state = known(hash);
             if state.is_some_and(|state| state.hides) && !is_outside(store, tree, &key, &mut ids)? {
                 let text = "hides events and can't be expanded, and a room or a timeline uses it";
@@ -179,10 +183,8 @@ fn keys(store: &dyn KvRead) -> Result<BTreeMap<u64, u64>, VerifyError> {
     let tree = &trees::SHORTSTATEKEY_STATEKEY;
     for row in store.scan(tree, &[])? {
         let (key, value) = row?;
-        if let (Ok(key), Ok(names)) = (<[u8; 8]>::try_from(&*key), tree.decode_value(&key, &value))
-        {
-            let hash = key_hash(names.text("type"), names.text("state_key"));
-            keys.insert(u64::from_be_bytes(key), hash);
+        if let (Ok(short), Ok(names)) = (tree.read_key(&key), tree.read_value(&key, &value)) {
+            keys.insert(short.short_state_key, key_hash(names.r#type, names.state_key));
         }
     }
     Ok(keys)
@@ -213,9 +215,11 @@ pub(in crate::verify) fn key_name(
     state_key: u64,
 ) -> Result<Option<(String, String)>, VerifyError> {
     let tree = &trees::SHORTSTATEKEY_STATEKEY;
-    let Some(value) = store.get(tree, &state_key.to_be_bytes())? else { return Ok(None) };
-    let Ok(fields) = tree.decode_value(&[], &value) else { return Ok(None) };
-    Ok(Some((fields.text("type").to_owned(), fields.text("state_key").to_owned())))
+    let Some(value) = get(store, tree, &ShortStateKey { short_state_key: state_key })? else {
+        return Ok(None);
+    };
+    let Ok(names) = tree.read_value(&[], &value) else { return Ok(None) };
+    Ok(Some((names.r#type.to_owned(), names.state_key.to_owned())))
 }
 
 /// The short id of a type and state key.
@@ -224,7 +228,7 @@ pub(in crate::verify) fn short_key(
     kind: &str,
     state_key: &str,
 ) -> Result<Option<u64>, VerifyError> {
-    let key = trees::STATEKEY_SHORTSTATEKEY.key(&[Part::Text(kind), Part::Text(state_key)]);
+    let key = trees::STATEKEY_SHORTSTATEKEY.key_of(&StateKey { r#type: kind, state_key });
     number(store, &trees::STATEKEY_SHORTSTATEKEY, &key)
 }
 

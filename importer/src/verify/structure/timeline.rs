@@ -17,7 +17,11 @@ use super::{
 };
 use crate::{
     conduit::{
-        schema::{layout::Part as Field, trees},
+        schema::{
+            pdu_id::PduCount,
+            shapes::{RoomEvent, RoomReferenced},
+            trees,
+        },
         store::KvRead,
     },
     counted::count,
@@ -26,6 +30,7 @@ use crate::{
     verify::{
         VerifyError,
         tools::{
+            lookup::beginning,
             multiset_hash::Sum,
             number_set::Numbers,
             parts::{self, Part},
@@ -128,16 +133,15 @@ impl Reader<'_> {
         let largest = rows::largest(&trees::PDUID_PDU, key, event.json(row));
         amount.add(&trees::PDUID_PDU, (key, row), largest, self.ground.counter, found);
         let Some(id) = event.id() else { return Ok(()) };
-        let fields = trees::PDUID_PDU.decode_key(key).ok();
-        let count = fields.as_ref().filter(|fields| fields.get("count").is_some());
-        let count = count.map(|fields| fields.u64("count"));
+        let pdu_id = PduCount::read(key);
+        let count = pdu_id.and_then(|(_, count)| count.normal());
         let place = self.places.before(id)?;
         if let Some(read) = &event.read {
             self.seen.event(self.ground, key, read, count, place.is_some());
         }
-        match (fields, event.links) {
-            (Some(fields), Some(links)) => {
-                self.links(fields.u64("short_room"), key, links, count, place)
+        match (pdu_id, event.links) {
+            (Some((short_room, _)), Some(links)) => {
+                self.links(short_room, key, links, count, place)
             }
             _ => Ok(()),
         }
@@ -371,11 +375,10 @@ fn counts_one_by_one(store: &dyn KvRead, found: &mut Found) -> Result<(), Verify
     let mut counts = Numbers::default();
     for row in store.scan(&trees::PDUID_PDU, &[])? {
         let (key, row) = row?;
-        let (Some(id), Ok(fields)) = (row::readable(&row), trees::PDUID_PDU.decode_key(&key))
-        else {
+        let (Some(id), Some((_, count))) = (row::readable(&row), PduCount::read(&key)) else {
             continue;
         };
-        if fields.get("count").is_some() && !counts.insert(fields.u64("count")) {
+        if count.normal().is_some_and(|count| !counts.insert(count)) {
             found.add(&codes::SHORT_ID_AMBIGUOUS, id, "has the count of another event");
         }
     }
@@ -399,9 +402,9 @@ impl<'a> Room<'a> {
         piece: Piece,
         found: &mut Found,
     ) -> Result<Self, VerifyError> {
-        let prefix = trees::ROOMID_PDULEAVES.key(&[Field::Text(name), Field::Text("")]);
         let mut leaves = BTreeSet::new();
-        for row in store.scan(&trees::ROOMID_PDULEAVES, &prefix)? {
+        let of_room = RoomEvent { room: name, event: "" };
+        for row in beginning(store, &trees::ROOMID_PDULEAVES, &of_room)? {
             leaves.insert(hash(&*row?.1));
         }
         found.merge(piece.breaks);
@@ -431,12 +434,13 @@ impl<'a> Room<'a> {
     /// Each predecessor is referenced unless it is an extremity, which must not be
     /// (src/service/rooms/event_handler/mod.rs:894-912).
     fn references(mut self, store: &dyn KvRead, found: &mut Found) -> Result<(), VerifyError> {
-        let prefix = trees::REFERENCEDEVENTS.key(&[Field::Text(self.name), Field::Text("$")]);
         let mut referenced = Vec::new();
-        for row in store.scan(&trees::REFERENCEDEVENTS, &prefix)? {
+        let of_room = RoomReferenced { room: self.name, event: "$" };
+        for row in beginning(store, &trees::REFERENCEDEVENTS, &of_room)? {
             let (key, _) = row?;
-            let Ok(fields) = trees::REFERENCEDEVENTS.decode_key(&key) else { continue };
-            let event = fields.text("event");
+            let Ok(RoomReferenced { event, .. }) = trees::REFERENCEDEVENTS.read_key(&key) else {
+                continue;
+            };
             let known = hash(event.as_bytes());
             referenced.push(known);
             if self.leaves.contains(&known) {
@@ -473,10 +477,10 @@ pub(in crate::verify) fn rooms(store: &dyn KvRead) -> Result<BTreeMap<u64, Strin
     let mut rooms = BTreeMap::new();
     for row in store.scan(&trees::ROOMID_SHORTROOMID, &[])? {
         let (key, value) = row?;
-        if let (Ok(room), Ok(fields)) =
-            (std::str::from_utf8(&key), trees::ROOMID_SHORTROOMID.decode_value(&key, &value))
+        if let (Ok(room), Ok(short)) =
+            (std::str::from_utf8(&key), trees::ROOMID_SHORTROOMID.read_value(&key, &value))
         {
-            rooms.insert(fields.u64("short_room"), room.to_owned());
+            rooms.insert(short.short_room, room.to_owned());
         }
     }
     Ok(rooms)
@@ -513,11 +517,11 @@ fn words_one_by_one(store: &dyn KvRead, found: &mut Found) -> Result<(), VerifyE
     let mut words: u64 = 0;
     for row in store.scan(&trees::PDUID_PDU, &[])? {
         let (key, value) = row?;
-        let (Ok(id), Some(links)) = (trees::PDUID_PDU.decode_key(&key), Links::parse(&value))
+        let (Some((short_room, _)), Some(links)) = (PduCount::read(&key), Links::parse(&value))
         else {
             continue;
         };
-        words = words.saturating_add(in_index(store, id.u64("short_room"), &key, &links, found)?);
+        words = words.saturating_add(in_index(store, short_room, &key, &links, found)?);
     }
     let mut rows: u64 = 0;
     for row in store.scan(&trees::TOKENIDS, &[])? {
@@ -558,8 +562,8 @@ fn relations(store: &dyn KvRead, counts: &Numbers, found: &mut Found) -> Result<
     let of_part = |store: &dyn KvRead, part: &Part| {
         let mut found = Found::default();
         part.each(store, |key, _| {
-            let Ok(fields) = trees::TOFROM_RELATION.decode_key(key) else { return Ok(()) };
-            let ends = [fields.u64("to_count"), fields.u64("from_count")];
+            let Ok(relation) = trees::TOFROM_RELATION.read_key(key) else { return Ok(()) };
+            let ends = [relation.to_count, relation.from_count];
             if ends.iter().any(|end| !counts.contains(*end)) {
                 let subject = format!("{} {ends:?}", trees::TOFROM_RELATION);
                 found.add(

@@ -9,12 +9,12 @@ use serde::{Deserialize, de::IgnoredAny};
 use crate::{
     conduit::{
         schema::{
-            shapes::{AccountDataType, UserDevice},
+            shapes::{AccountDataType, OneTimeKey, UserDevice},
             trees::{self, Tree},
         },
         store::KvRead,
     },
-    findings::{codes, collector::Found},
+    findings::{codes, codes::Code, collector::Found},
     verify::{VerifyError, tools::lookup::get},
 };
 
@@ -48,24 +48,18 @@ pub(in crate::verify) fn check(
             found.add(&codes::ACCOUNT_DATA_UNREADABLE, subject.trim(), "is no event of this type");
         }
     }
-    let of_devices: [&'static Tree; 2] =
-        [&trees::USERDEVICEID_TOKEN, &trees::ONETIMEKEYID_ONETIMEKEYS];
-    for tree in of_devices {
-        for row in store.scan(tree, &[])? {
-            let (key, _) = row?;
-            let Ok(fields) = tree.decode_key(&key) else { continue };
-            let (user, device) = (fields.text("user"), fields.text("device"));
-            if get(store, &trees::USERDEVICEID_METADATA, &UserDevice { user, device })?.is_none() {
-                let subject = format!("{device} of {user}");
-                let text = format!("has a row in `{tree}` and is no device");
-                // Conduit leaves one-time keys behind (src/database/key_value/users.rs:250).
-                if tree == &trees::ONETIMEKEYID_ONETIMEKEYS {
-                    found.add(&codes::KEY_UNUSED, subject, text);
-                } else {
-                    found.add(&codes::DEVICE_MISSING, subject, text);
-                }
-            }
-        }
+    let tree = &trees::USERDEVICEID_TOKEN;
+    for row in store.scan(tree, &[])? {
+        let (key, _) = row?;
+        let Ok(device) = tree.read_key(&key) else { continue };
+        is_device(store, tree, &device, &codes::DEVICE_MISSING, found)?;
+    }
+    let tree = &trees::ONETIMEKEYID_ONETIMEKEYS;
+    for row in store.scan(tree, &[])? {
+        let (key, _) = row?;
+        let Ok(OneTimeKey { user, device, .. }) = tree.read_key(&key) else { continue };
+        // Conduit leaves one-time keys behind (src/database/key_value/users.rs:250).
+        is_device(store, tree, &UserDevice { user, device }, &codes::KEY_UNUSED, found)?;
     }
     for row in store.scan(&trees::USERFILTERID_FILTER, &[])? {
         let (key, value) = row?;
@@ -87,6 +81,21 @@ pub(in crate::verify) fn check(
                 error.to_string(),
             );
         }
+    }
+    Ok(())
+}
+
+/// Whether the device of a row in `tree` is there.
+fn is_device(
+    store: &dyn KvRead,
+    tree: &Tree,
+    key: &UserDevice<'_>,
+    code: &Code,
+    found: &mut Found,
+) -> Result<(), VerifyError> {
+    if get(store, &trees::USERDEVICEID_METADATA, key)?.is_none() {
+        let subject = format!("{} of {}", key.device, key.user);
+        found.add(code, subject, format!("has a row in `{tree}` and is no device"));
     }
     Ok(())
 }

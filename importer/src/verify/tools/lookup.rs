@@ -3,7 +3,7 @@
 use crate::{
     conduit::{
         schema::table::{Shape, Table},
-        store::{KvError, KvRead},
+        store::{Entries, KvError, KvRead},
     },
     verify::VerifyError,
 };
@@ -16,4 +16,13 @@ pub(in crate::verify) fn get<K: Shape, V: Shape>(
 ) -> Result<Option<Vec<u8>>, VerifyError> {
     let value: Result<_, KvError> = store.get(table.tree(), &table.key_of(key));
     Ok(value?)
+}
+
+/// The rows whose keys begin as this one does, whose last text is empty or a beginning.
+pub(in crate::verify) fn beginning<'a, K: Shape, V: Shape>(
+    store: &'a dyn KvRead,
+    table: &'static Table<K, V>,
+    key: &K::Row<'_>,
+) -> Result<Entries<'a>, VerifyError> {
+    Ok(store.scan(table.tree(), &table.key_of(key))?)
 }

@@ -8,7 +8,6 @@ use std::{
 use crate::{
     conduit::{
         schema::{
-            layout::Value,
             state_diff::{CompressedEvent, StateDiff},
             trees,
         },
@@ -190,11 +189,8 @@ fn diff(store: &dyn KvRead, hash: u64) -> Result<Option<StateDiff>, VerifyError>
 
 /// A difference from its bytes.
 pub(in crate::verify) fn decode(value: &[u8]) -> Option<StateDiff> {
-    let fields = trees::SHORTSTATEHASH_STATEDIFF.decode_value(&[], value).ok()?;
-    match fields.get("diff") {
-        Some(Value::U64s(numbers)) => StateDiff::decode(fields.u64("parent"), numbers),
-        _ => None,
-    }
+    let row = trees::SHORTSTATEHASH_STATEDIFF.read_value(&[], value).ok()?;
+    StateDiff::decode(row.parent, &row.diff)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use conduit_backfill::{host::Pdu, testing::signed_event::EventSigner};
 use importer::{
     conduit::{
-        schema::{layout::Part, trees},
+        schema::{shapes::RoomUser, trees},
         store::{KvRead as _, memory::MemoryStore},
     },
     dump::{
@@ -124,7 +124,7 @@ fn outcome(dump: &DumpReader) -> (Vec<String>, Vec<String>, u8) {
         findings.into_iter().filter(|finding| finding.severity != Severity::Note).map(|found| {
             format!("{} {} {}: {}", found.severity, found.code, found.subject, found.text)
         });
-    let prefix = trees::ROOMUSERID_JOINED.key(&[Part::Text(ROOM), Part::Text("")]);
+    let prefix = trees::ROOMUSERID_JOINED.key_of(&RoomUser { room: ROOM, user: "" });
     let joined = store.scan(&trees::ROOMUSERID_JOINED, &prefix).unwrap();
     let joined =
         joined.map(|row| String::from_utf8(row.unwrap().0[prefix.len()..].to_vec()).unwrap());

@@ -31,9 +31,10 @@ fn what_is_read_and_unread_becomes_rows() {
         for row in store.scan(tree, &[]).unwrap() {
             let (key, value) = row.unwrap();
             let [key, value] =
-                [tree.decode_key(&key).unwrap(), tree.decode_value(&key, &value).unwrap()]
-                    .map(|fields| format!("{:?}", fields.parts()));
-            rows.push(format!("{tree} {key} {value}"));
+                [tree.decode_key(&key).unwrap(), tree.decode_value(&key, &value).unwrap()].map(
+                    |fields| fields.iter().map(|(_, value)| value.clone()).collect::<Vec<_>>(),
+                );
+            rows.push(format!("{tree} {key:?} {value:?}"));
         }
     }
     insta::assert_snapshot!(rows.join("\n"));

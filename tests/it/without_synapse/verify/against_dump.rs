@@ -4,7 +4,7 @@
 use importer::{
     conduit::{
         schema::{
-            layout::Part,
+            shapes::{AccountDataType, RoomCountUser},
             trees::{self, Tree},
         },
         store::{KvLoad as _, KvRead as _, Row, memory::MemoryStore},
@@ -158,9 +158,9 @@ fn each_difference_is_reported_by_its_code() {
         ("V202 @eve:other.test in !room:dump.test: the receipt is not", |s| {
             let (_, value) = receipt_of(s, "@bob:other.test");
             let value = String::from_utf8(value).unwrap().replace("bob", "eve");
-            let parts = [ROOM.into(), Part::U64(1), "@eve:other.test".into()];
-            let key = trees::READRECEIPTID_READRECEIPT.key(&parts);
-            put(s, &trees::READRECEIPTID_READRECEIPT, &key, value.as_bytes());
+            let tree = &trees::READRECEIPTID_READRECEIPT;
+            let key = RoomCountUser { room: ROOM, count: 1, user: "@eve:other.test" };
+            put(s, tree, &tree.key_of(&key), value.as_bytes());
         }),
         ("V123 @bob:other.test in !room:dump.test: the receipt is not one", |s| {
             let (key, value) = receipt_of(s, "@bob:other.test");
@@ -236,21 +236,14 @@ fn each_difference_is_reported_by_its_code() {
         }),
         ("V203 m.direct", |s| edit(s, &trees::ROOMUSERDATAID_ACCOUNTDATA, "!room:", "!other:")),
         ("V203 m.tag", |s| {
-            let parts = [ROOM, ALICE, "m.tag"].map(Part::Text);
-            remove(
-                s,
-                &trees::ROOMUSERTYPE_ROOMUSERDATAID,
-                &trees::ROOMUSERTYPE_ROOMUSERDATAID.key(&parts),
-            );
+            let tree = &trees::ROOMUSERTYPE_ROOMUSERDATAID;
+            let key = AccountDataType { room: ROOM, user: ALICE, r#type: "m.tag" };
+            remove(s, tree, &tree.key_of(&key));
         }),
         ("V202 m.fully_read", |s| {
-            let parts = [ROOM, ALICE, "m.fully_read"].map(Part::Text);
-            put(
-                s,
-                &trees::ROOMUSERTYPE_ROOMUSERDATAID,
-                &trees::ROOMUSERTYPE_ROOMUSERDATAID.key(&parts),
-                b"",
-            );
+            let tree = &trees::ROOMUSERTYPE_ROOMUSERDATAID;
+            let key = AccountDataType { room: ROOM, user: ALICE, r#type: "m.fully_read" };
+            put(s, tree, &tree.key_of(&key), b"");
         }),
         ("V203 the push rules", |s| {
             edit(s, &trees::ROOMUSERDATAID_ACCOUNTDATA, "\"cake\"", "\"tart\"");

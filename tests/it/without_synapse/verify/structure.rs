@@ -5,7 +5,7 @@ use importer::{
     conduit::{
         schema::{
             keypair,
-            layout::Part,
+            shapes::{AccountDataType, RoomCountUser},
             trees::{self, TREES, Tree},
         },
         store::{self, Backend, Entries, KvError, KvLoad as _, KvRead, Row, memory::MemoryStore},
@@ -135,9 +135,9 @@ fn each_kind_of_damage_is_reported_by_its_code() {
         }),
         ("V106", |s| remove_first(s, &trees::USERROOMID_JOINED)),
         ("V114", |s| {
-            let parts = [Part::Text(""), Part::Text("@alice:lab.test"), Part::Text("m.push_rules")];
-            let index = trees::ROOMUSERTYPE_ROOMUSERDATAID.key(&parts);
-            let id = s.get(&trees::ROOMUSERTYPE_ROOMUSERDATAID, &index).unwrap().unwrap();
+            let tree = &trees::ROOMUSERTYPE_ROOMUSERDATAID;
+            let key = AccountDataType { room: "", user: "@alice:lab.test", r#type: "m.push_rules" };
+            let id = s.get(tree, &tree.key_of(&key)).unwrap().unwrap();
             let event = br#"{"content":{"global":{"content":[{}]}},"type":"m.push_rules"}"#;
             put(s, &trees::ROOMUSERDATAID_ACCOUNTDATA, id, event.to_vec());
         }),
@@ -183,11 +183,10 @@ fn each_kind_of_damage_is_reported_by_its_code() {
         ("V121", |s| put(s, &trees::THREADID_USERIDS, vec![1; 16], b"@a:lab.test".to_vec())),
         ("V122", |s| put(s, &trees::PUBLICROOMIDS, b"!gone:lab.test".to_vec(), vec![])),
         ("V123", |s| {
-            let room = Part::Text("!r:lab.test");
-            let user = Part::Text("@alice:lab.test");
-            let key = trees::READRECEIPTID_READRECEIPT.key(&[room, Part::U64(3), user]);
+            let tree = &trees::READRECEIPTID_READRECEIPT;
+            let key = RoomCountUser { room: "!r:lab.test", count: 3, user: "@alice:lab.test" };
             let receipt = r#"{"type":"m.receipt","content":{"$e":{"m.read.private":{"@alice:lab.test":{"ts":1}}}}}"#;
-            put(s, &trees::READRECEIPTID_READRECEIPT, key, receipt.into());
+            put(s, tree, tree.key_of(&key), receipt.into());
         }),
         ("V124", |s| remove_first(s, &trees::FILEHASH_SERVERNAME_MEDIAID)),
         ("V124", |s| {

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::{Dumped, Room, is_create};
 use crate::{
     conduit::{
-        schema::{layout::Part, trees},
+        schema::{pdu_id::PduCount, shapes, trees},
         store::Entries,
     },
     counted::{count, counted},
@@ -17,9 +17,10 @@ use crate::{
     verify::{
         VerifyError,
         against_dump::{extra, states::States},
-        structure::events::{Places, value_of},
+        structure::events::Places,
         tools::{
             canonical_text::{pick, plain},
+            lookup::get,
             since_import::SinceImport,
         },
     },
@@ -50,9 +51,7 @@ impl Stored<'_> {
         self.next = None;
         for row in self.rows.by_ref() {
             let (key, pdu) = row?;
-            let fields = trees::PDUID_PDU.decode_key(&key).ok();
-            let count = fields.filter(|fields| fields.get("count").is_some());
-            let count = count.map(|fields| fields.u64("count"));
+            let count = PduCount::read(&key).and_then(|(_, count)| count.normal());
             if self.since.has_run() && count.is_none_or(|count| self.since.is_new(count)) {
                 self.new = self.new.saturating_add(1);
                 continue;
@@ -112,7 +111,7 @@ impl Room<'_> {
         found: &mut Found,
     ) -> Result<Seen, VerifyError> {
         let room = self.head.room_id.as_str();
-        let short = value_of(self.store, &trees::ROOMID_SHORTROOMID, &[Part::Text(room)])?;
+        let short = get(self.store, &trees::ROOMID_SHORTROOMID, &shapes::Room { room })?;
         let rows = self.store.scan(&trees::PDUID_PDU, &short.unwrap_or_default())?;
         let mut compared = Compared {
             stored: Stored {
@@ -241,9 +240,8 @@ impl Room<'_> {
 
     /// Skips stored events before the first one of the dump, if that is stored.
     fn begin(&self, id: &str, compared: &mut Compared<'_>) -> Result<(), VerifyError> {
-        let Some(key) = value_of(self.store, &trees::EVENTID_PDUID, &[Part::Text(id)])? else {
-            return Ok(());
-        };
+        let event = shapes::Event { event: id };
+        let Some(key) = get(self.store, &trees::EVENTID_PDUID, &event)? else { return Ok(()) };
         while compared.stored.next.as_ref().is_some_and(|next| *next.key < *key) {
             compared.stored.advance()?;
         }

@@ -2,15 +2,29 @@ use serde_json::json;
 
 use super::*;
 use crate::conduit::{
-    schema::trees::Tree,
+    schema::{
+        shapes::{
+            Event, PduId, ShortEvent, ShortStateHash, ShortStateKey, Sorted, StateDiff, StateKey,
+            TimelinePdu,
+        },
+        table::{Shape, Table},
+    },
     store::{KvLoad as _, Row, memory::MemoryStore},
 };
 
 const VISIBILITY: u64 = 1;
 const MEMBER: u64 = 2;
+/// The event outside of a timeline.
+const OUTSIDE: ShortEvent<'_> = ShortEvent { short_event: 11 };
 
-fn put(store: &mut MemoryStore, tree: &'static Tree, key: &[Field<'_>], value: &[Field<'_>]) {
-    store.write(vec![Row { tree, key: tree.key(key), value: tree.value(value) }]).unwrap();
+fn put<K: Shape, V: Shape>(
+    store: &mut MemoryStore,
+    table: &'static Table<K, V>,
+    key: &K::Row<'_>,
+    value: &V::Row<'_>,
+) {
+    let (key, value) = (table.key_of(key), table.value_of(value));
+    store.write(vec![Row { tree: table, key, value }]).unwrap();
 }
 
 /// A history visibility, and a member event: whose, and the membership.
@@ -24,19 +38,21 @@ fn findings(state: Option<Known<'_>>) -> Vec<String> {
     for (short, kind, key) in
         [(VISIBILITY, "m.room.history_visibility", ""), (MEMBER, "m.room.member", user)]
     {
-        let names = [Field::Text(kind), Field::Text(key)];
-        put(&mut store, &trees::STATEKEY_SHORTSTATEKEY, &names, &[Field::U64(short)]);
-        put(&mut store, &trees::SHORTSTATEKEY_STATEKEY, &[Field::U64(short)], &names);
+        let names = StateKey { r#type: kind, state_key: key };
+        let short = ShortStateKey { short_state_key: short };
+        put(&mut store, &trees::STATEKEY_SHORTSTATEKEY, &names, &short);
+        put(&mut store, &trees::SHORTSTATEKEY_STATEKEY, &short, &names);
     }
     let mut event = |id: &str, short: u64, content: serde_json::Value| {
-        let (id, short) = ([Field::Text(id)], [Field::U64(short)]);
+        let (id, short) = (Event { event: id }, ShortEvent { short_event: short });
         let json = json!({ "content": content }).to_string();
         put(&mut store, &trees::EVENTID_SHORTEVENTID, &id, &short);
         put(&mut store, &trees::SHORTEVENTID_EVENTID, &short, &id);
         // They are in the timeline, so that they need not be hidden here.
-        let place = [Field::U64(7), short[0]];
+        let place = TimelinePdu { short_room: 7, count: short.short_event };
+        let place = PduId::Timeline(place);
         put(&mut store, &trees::EVENTID_PDUID, &id, &place);
-        put(&mut store, &trees::PDUID_PDU, &place, &[Field::Text(&json)]);
+        put(&mut store, &trees::PDUID_PDU, &place, &Sorted { json: &json });
     };
     let mut entries = Vec::new();
     if let Some((visibility, member)) = state {
@@ -48,14 +64,14 @@ fn findings(state: Option<Known<'_>>) -> Vec<String> {
             event("$member", 13, json!({ "membership": membership }));
             entries.extend([MEMBER, 13]);
         }
-        let diff = [Field::U64(0), Field::U64s(&entries)];
-        put(&mut store, &trees::SHORTSTATEHASH_STATEDIFF, &[Field::U64(20)], &diff);
-        let tree = &trees::SHORTEVENTID_SHORTSTATEHASH;
-        put(&mut store, tree, &[Field::U64(11)], &[Field::U64(20)]);
+        let hash = ShortStateHash { short_state_hash: 20 };
+        let diff = StateDiff { parent: 0, diff: entries };
+        put(&mut store, &trees::SHORTSTATEHASH_STATEDIFF, &hash, &diff);
+        put(&mut store, &trees::SHORTEVENTID_SHORTSTATEHASH, &OUTSIDE, &hash);
     }
-    let id = [Field::Text("$outside")];
-    put(&mut store, &trees::EVENTID_SHORTEVENTID, &id, &[Field::U64(11)]);
-    put(&mut store, &trees::EVENTID_OUTLIERPDU, &id, &[Field::Text("{}")]);
+    let id = Event { event: "$outside" };
+    put(&mut store, &trees::EVENTID_SHORTEVENTID, &id, &OUTSIDE);
+    put(&mut store, &trees::EVENTID_OUTLIERPDU, &id, &Sorted { json: "{}" });
     let mut found = Found::default();
     check(&store, "own.test", SinceImport::default(), &mut found).unwrap();
     found.finish().into_iter().map(|finding| format!("{} {}", finding.code, finding.text)).collect()

@@ -3,7 +3,13 @@ use serde_json::json;
 use super::*;
 use crate::{
     conduit::{
-        schema::trees::Tree,
+        schema::{
+            shapes::{
+                Event, PduId, Room, RoomReferenced, ShortEvent, ShortStateHash, StateKey,
+                TimelinePdu,
+            },
+            table::{Shape, Table},
+        },
         store::{KvLoad as _, Row, memory::MemoryStore},
     },
     findings::Finding,
@@ -16,20 +22,27 @@ const ROOM: &str = "!r:own.test";
 const WITH_JOIN: u64 = 101;
 const EMPTY: u64 = 102;
 
-fn put(store: &mut MemoryStore, tree: &'static Tree, key: &[Field<'_>], value: Vec<u8>) {
-    store.write(vec![Row { tree, key: tree.key(key), value }]).unwrap();
+fn put<K: Shape, V: Shape>(
+    store: &mut MemoryStore,
+    table: &'static Table<K, V>,
+    key: &K::Row<'_>,
+    value: Vec<u8>,
+) {
+    store.write(vec![Row { tree: table, key: table.key_of(key), value }]).unwrap();
 }
 
 /// A room of events `$1`, `$2`, …: the predecessors of each, and the state before it. The first one is a join.
 fn room(events: &[(&[&str], u64)]) -> MemoryStore {
     let mut store = MemoryStore::default();
     let number = |number: u64| number.to_be_bytes().to_vec();
-    put(&mut store, &trees::ROOMID_SHORTROOMID, &[Field::Text(ROOM)], number(7));
-    let key = [Field::Text("m.room.member"), Field::Text("@a:own.test")];
+    put(&mut store, &trees::ROOMID_SHORTROOMID, &Room { room: ROOM }, number(7));
+    let key = StateKey { r#type: "m.room.member", state_key: "@a:own.test" };
     put(&mut store, &trees::STATEKEY_SHORTSTATEKEY, &key, number(1));
     let with_join = [0_u64, 1, 11].map(u64::to_be_bytes).concat();
-    put(&mut store, &trees::SHORTSTATEHASH_STATEDIFF, &[Field::U64(WITH_JOIN)], with_join);
-    put(&mut store, &trees::SHORTSTATEHASH_STATEDIFF, &[Field::U64(EMPTY)], number(0));
+    for (short_state_hash, value) in [(WITH_JOIN, with_join), (EMPTY, number(0))] {
+        let state = ShortStateHash { short_state_hash };
+        put(&mut store, &trees::SHORTSTATEHASH_STATEDIFF, &state, value);
+    }
     for ((count, short), (previous, before)) in (1_u64..).zip(11_u64..).zip(events) {
         let id = format!("${count}");
         let mut pdu = json!({
@@ -40,15 +53,16 @@ fn room(events: &[(&[&str], u64)]) -> MemoryStore {
             pdu["type"] = "org.example".into();
             pdu.as_object_mut().unwrap().remove("state_key");
         }
-        let place = [Field::U64(7), Field::U64(count)];
-        let pdu_id = trees::PDUID_PDU.key(&place);
+        let place = PduId::Timeline(TimelinePdu { short_room: 7, count });
+        let pdu_id = trees::PDUID_PDU.key_of(&place);
+        let event = Event { event: &id };
         put(&mut store, &trees::PDUID_PDU, &place, pdu.to_string().into());
-        put(&mut store, &trees::EVENTID_PDUID, &[Field::Text(&id)], pdu_id);
-        put(&mut store, &trees::EVENTID_SHORTEVENTID, &[Field::Text(&id)], number(short));
-        let short = [Field::U64(short)];
+        put(&mut store, &trees::EVENTID_PDUID, &event, pdu_id);
+        put(&mut store, &trees::EVENTID_SHORTEVENTID, &event, number(short));
+        let short = ShortEvent { short_event: short };
         put(&mut store, &trees::SHORTEVENTID_SHORTSTATEHASH, &short, number(*before));
         for id in *previous {
-            let key = [Field::Text(ROOM), Field::Text(id)];
+            let key = RoomReferenced { room: ROOM, event: id };
             put(&mut store, &trees::REFERENCEDEVENTS, &key, Vec::new());
         }
     }
