@@ -32,7 +32,7 @@ use crate::{
     findings::{
         Finding,
         codes::{self, Code},
-        collector::Found,
+        collector::Findings,
     },
     source::survey::Survey,
     synapse::config::{Deployment, SynapseConfig},
@@ -41,7 +41,7 @@ use crate::{
 /// Findings so far.
 #[derive(Debug, Default)]
 pub struct Checks {
-    found: Found,
+    found: Findings,
     /// Sessions of others on Synapse's PostgreSQL database.
     sessions: u64,
     /// Whether Synapse's main process keeps no media.

@@ -20,7 +20,7 @@ pub use self::structure::structure;
 use crate::{
     conduit::store::{KvError, KvRead},
     dump::{DumpReader, MediaStore, PreparedMedia, ReadError},
-    findings::{Finding, collector::Found},
+    findings::{Finding, collector::Findings},
     fs::{ContentDirectory, ContentHash},
     progress::Progress,
     tally::Skip,
@@ -96,7 +96,7 @@ pub fn against_dump(
     progress: &Progress,
 ) -> Result<Verified, VerifyError> {
     let since = SinceImport::read(store)?;
-    let mut found = Found::default();
+    let mut found = Findings::default();
     against_dump::compare(store, dump, skipped, how, *progress, &mut found)?;
     Ok(Verified { findings: since.judge(found.finish()), ..Verified::default() })
 }
@@ -146,7 +146,7 @@ pub fn media(
     skipped: &[Skip],
     progress: &Progress,
 ) -> Result<Verified, VerifyError> {
-    let mut found = Found::default();
+    let mut found = Findings::default();
     let unread = Unread::of(files.linked);
     structure::media_files::check(store, files.directory, &unread, *progress, &mut found)?;
     if let Some(dump) = dump

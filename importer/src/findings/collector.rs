@@ -7,15 +7,15 @@ use crate::findings::{Finding, Severity, codes::Code};
 /// Findings of one code and severity that are kept; the rest is counted.
 const KEPT: u64 = 1000;
 
-/// Findings so far.
+/// Findings so far, as many of each code as a reader can take in; the others are counted.
 #[derive(Debug, Default)]
-pub(crate) struct Found {
+pub(crate) struct Findings {
     findings: Vec<Finding>,
     /// By severity too, so that many warnings don't hide an error of the same code.
     counts: BTreeMap<(&'static str, Severity), u64>,
 }
 
-impl Found {
+impl Findings {
     /// Adds a finding of a code about `subject`.
     pub(crate) fn add(&mut self, code: &Code, subject: impl Into<String>, text: impl Into<String>) {
         let count = self.counts.entry((code.code, code.severity)).or_default();
@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn findings_beyond_the_limit_are_counted_and_hide_nothing_graver() {
-        let mut found = Found::default();
+        let mut found = Findings::default();
         for number in 0..KEPT + 2 {
             found.add(&codes::REFERENCE_MISSING, format!("{number:04}"), "is not marked");
         }

@@ -55,7 +55,7 @@ use crate::{
         DumpReader, ReadError, RoomReader,
         format::{DumpUser, FileEntry},
     },
-    findings::{codes, collector::Found},
+    findings::{codes, collector::Findings},
     progress::Progress,
     tally::{DUPLICATE_EVENT, Kind, Skip},
 };
@@ -110,7 +110,7 @@ pub(super) fn compare(
     skipped: &[Skip],
     how: StateComparison,
     progress: Progress,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Result<(), VerifyError> {
     let skipped = Skipped::of(skipped);
     let server_name = dump.manifest().server_name.clone();
@@ -172,7 +172,7 @@ struct Account {
     data: users::KnownAccountData,
     signatures: signatures::Signatures,
     reading: Vec<read_markers::Expected>,
-    found: Found,
+    found: Findings,
 }
 
 /// Compares an account and all that it owns.
@@ -188,7 +188,7 @@ fn account(
         data: users::KnownAccountData::default(),
         signatures: signatures::Signatures::default(),
         reading: Vec::new(),
-        found: Found::default(),
+        found: Findings::default(),
     };
     let Account { data, signatures, found, .. } = &mut account;
     users::compare(store, user, skipped, data, found)?;
@@ -209,7 +209,7 @@ fn account(
 fn blocked_rooms(
     store: &dyn KvRead,
     blocked: &[OwnedRoomId],
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Result<(), VerifyError> {
     let expected: BTreeSet<_> = blocked.iter().map(|room| room.as_str().to_owned()).collect();
     let mut stored = BTreeSet::new();

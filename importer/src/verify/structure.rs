@@ -36,7 +36,7 @@ use crate::{
         schema::trees::{self, Tree},
         store::KvRead,
     },
-    findings::collector::Found,
+    findings::collector::Findings,
     progress::{Phase, Progress},
 };
 
@@ -62,7 +62,7 @@ pub fn structure(
     server_name: &str,
     progress: &Progress,
 ) -> Result<Verified, VerifyError> {
-    let mut found = Found::default();
+    let mut found = Findings::default();
     let since = SinceImport::read(store)?;
     let ground = Ground {
         since,
@@ -84,7 +84,7 @@ pub fn structure(
     rows::admin_room(store, server_name, &mut found)?;
     let context = Context { server_name, since, events: &events };
     let check = |store: &dyn KvRead, check: Afterwards| {
-        let mut found = Found::default();
+        let mut found = Findings::default();
         check(store, &context, &mut found)?;
         Ok(found)
     };
@@ -113,14 +113,14 @@ struct Read {
     events: Events,
     /// The versions of rooms, by their create events.
     versions: Versions,
-    found: Found,
+    found: Findings,
 }
 
 /// What a part of a tree says.
 enum Seen {
     Timeline(Box<timeline::Seen>),
     Outside(Box<events::Outside>),
-    Rows(&'static Tree, Amount, Sums, Found),
+    Rows(&'static Tree, Amount, Sums, Findings),
 }
 
 /// Reads all trees, and compares those that say the same.
@@ -132,12 +132,12 @@ fn read(
     phase: &Phase,
 ) -> Result<Read, VerifyError> {
     let rules = Rules::of(versions);
-    let mut found = Found::default();
+    let mut found = Findings::default();
     let mut trees = Trees::default();
     let mut sums: BTreeMap<&'static Tree, Sums> = BTreeMap::new();
     let mut events = events::Seen::for_all(store)?;
     // What is outside of the timelines is read before them, and comes after them.
-    let (mut outside, mut of_outside) = (Versions::new(), Found::default());
+    let (mut outside, mut of_outside) = (Versions::new(), Findings::default());
     let mut timelines = Timelines::new(store, &ground.rooms);
     let of_part = |store: &dyn KvRead, part: &Part| match part.tree {
         tree if tree == &trees::PDUID_PDU => {
@@ -185,7 +185,8 @@ fn read(
 fn other(store: &dyn KvRead, part: &Part, counter: u64) -> Result<Seen, VerifyError> {
     let tree = part.tree;
     let look = Look::of(tree);
-    let (mut amount, mut sums, mut found) = (Amount::default(), Sums::default(), Found::default());
+    let (mut amount, mut sums, mut found) =
+        (Amount::default(), Sums::default(), Findings::default());
     part.each(store, |key, value| {
         let largest = sums.add(tree, (key, value), look);
         amount.add(tree, (key, value), largest, counter, &mut found);
@@ -202,7 +203,7 @@ pub(super) struct Context<'a> {
 }
 
 /// A check that is made when all trees were read.
-type Afterwards = fn(&dyn KvRead, &Context<'_>, &mut Found) -> Result<(), VerifyError>;
+type Afterwards = fn(&dyn KvRead, &Context<'_>, &mut Findings) -> Result<(), VerifyError>;
 
 /// These checks, those first that take long.
 const AFTERWARDS: [Afterwards; 8] = [

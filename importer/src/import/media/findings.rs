@@ -3,12 +3,12 @@
 use super::{content_type, uploader};
 use crate::{
     dump::format::DumpMedia,
-    findings::{Finding, codes, collector::Found},
+    findings::{Finding, codes, collector::Findings},
 };
 
 /// What the operator should know of media.
 #[derive(Debug, Default)]
-pub(super) struct MediaFindings(Found);
+pub(super) struct MediaFindings(Findings);
 
 impl MediaFindings {
     /// Notes what of a record moves otherwise than Synapse had it.

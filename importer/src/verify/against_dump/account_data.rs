@@ -14,7 +14,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
 use super::{
-    Found, KvRead, Skipped, VerifyError, codes, json, push_rules, users::KnownAccountData,
+    Findings, KvRead, Skipped, VerifyError, codes, json, push_rules, users::KnownAccountData,
 };
 use crate::{
     conduit::members::Members, dump::format::DumpUser, tally::Kind,
@@ -26,7 +26,7 @@ pub(super) fn compare(
     user: &DumpUser,
     skipped: &Skipped<'_>,
     known: &mut KnownAccountData,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Result<(), VerifyError> {
     let id = user.user_id.as_str();
     let global = user.account_data.global.iter().map(|(kind, content)| ("", kind, content));

@@ -7,7 +7,7 @@ use ruma::api::appservice::{Namespace, Registration};
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
 
-use super::{Found, KvRead, Skipped, VerifyError, codes};
+use super::{Findings, KvRead, Skipped, VerifyError, codes};
 use crate::{
     conduit::schema::{shapes::User, trees},
     dump::format::DumpAppservice,
@@ -20,7 +20,7 @@ pub(super) fn compare(
     appservices: &[DumpAppservice],
     server_name: &str,
     skipped: &Skipped<'_>,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Result<(), VerifyError> {
     let mut stored = BTreeMap::new();
     for row in store.scan(&trees::ID_APPSERVICEREGISTRATIONS, &[])? {

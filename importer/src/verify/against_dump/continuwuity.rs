@@ -7,7 +7,7 @@ use ruma::OwnedOneTimeKeyId;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
-use super::{Found, KvRead, VerifyError, codes, json::Json};
+use super::{Findings, KvRead, VerifyError, codes, json::Json};
 use crate::{
     conduit::schema::{
         shapes::{
@@ -34,7 +34,7 @@ pub(super) fn account(
     user: &DumpUser,
     created_ts: u64,
     rights: bool,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Result<(), VerifyError> {
     states(store, user, created_ts, found)?;
     profile(store, user, found)?;
@@ -48,7 +48,7 @@ fn states(
     store: &dyn KvRead,
     user: &DumpUser,
     created_ts: u64,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Result<(), VerifyError> {
     let id = user.user_id.as_str();
     let is_deactivated = get(store, &trees::USERID_DEACTIVATED, &User { user: id })?.is_some();
@@ -71,7 +71,7 @@ fn states(
     Ok(())
 }
 
-fn profile(store: &dyn KvRead, user: &DumpUser, found: &mut Found) -> Result<(), VerifyError> {
+fn profile(store: &dyn KvRead, user: &DumpUser, found: &mut Findings) -> Result<(), VerifyError> {
     let id = user.user_id.as_str();
     let fields = user.profile.fields.iter();
     let expected =
@@ -84,7 +84,7 @@ fn profile(store: &dyn KvRead, user: &DumpUser, found: &mut Found) -> Result<(),
 }
 
 /// An account has one of its addresses, unless others have all of them.
-fn address(store: &dyn KvRead, user: &DumpUser, found: &mut Found) -> Result<(), VerifyError> {
+fn address(store: &dyn KvRead, user: &DumpUser, found: &mut Findings) -> Result<(), VerifyError> {
     let id = user.user_id.as_str();
     let localpart = user.user_id.localpart();
     let own: BTreeSet<_> = user
@@ -114,7 +114,7 @@ fn address(store: &dyn KvRead, user: &DumpUser, found: &mut Found) -> Result<(),
 fn fallback_keys(
     store: &dyn KvRead,
     user: &DumpUser,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Result<(), VerifyError> {
     let id = user.user_id.as_str();
     let mut expected = Named::new();
@@ -143,7 +143,7 @@ fn token_expiry(
     store: &dyn KvRead,
     user: &DumpUser,
     rights: bool,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Result<(), VerifyError> {
     let id = user.user_id.as_str();
     for device in user.devices.iter().filter(|device| !user.deactivated && !device.dehydrated) {
@@ -160,7 +160,7 @@ fn token_expiry(
 }
 
 /// Each pusher that is stored names the device that made it.
-fn pushers(store: &dyn KvRead, user: &DumpUser, found: &mut Found) -> Result<(), VerifyError> {
+fn pushers(store: &dyn KvRead, user: &DumpUser, found: &mut Findings) -> Result<(), VerifyError> {
     let id = user.user_id.as_str();
     for pusher in &user.pushers {
         let pushkey = pusher.pushkey.expose_secret();
@@ -188,7 +188,7 @@ pub(super) fn server(
     store: &dyn KvRead,
     server: &DumpServer,
     users: &BTreeSet<String>,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Result<(), VerifyError> {
     old_signing_keys(store, server, found)?;
     let own = format!(":{}", server.server_name);
@@ -236,7 +236,7 @@ pub(super) fn server(
 fn old_signing_keys(
     store: &dyn KvRead,
     server: &DumpServer,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Result<(), VerifyError> {
     let name = server.server_name.as_str();
     let latest = server.old_signing_keys.iter().map(|key| key.expired_ts).max();
@@ -279,7 +279,7 @@ fn differences<T: PartialEq>(
     expected: &Named<T>,
     stored: &Named<T>,
     item: impl Fn(&str) -> String,
-    found: &mut Found,
+    found: &mut Findings,
 ) {
     for (name, value) in expected {
         match stored.get(name) {
@@ -299,7 +299,7 @@ fn differences<T: PartialEq>(
 pub(super) fn left_rooms(
     store: &dyn KvRead,
     head: &DumpRoom,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Result<(), VerifyError> {
     let in_timeline = |event: &str| -> Result<Option<Vec<u8>>, VerifyError> {
         match get(store, &trees::EVENTID_PDUID, &Event { event })? {
@@ -331,7 +331,7 @@ pub(super) fn left_rooms(
 }
 
 /// Who sent an invite is the sender of the invite's event.
-pub(super) fn invite_senders(store: &dyn KvRead, found: &mut Found) -> Result<(), VerifyError> {
+pub(super) fn invite_senders(store: &dyn KvRead, found: &mut Findings) -> Result<(), VerifyError> {
     let table = &trees::USERROOMID_INVITESTATE;
     for row in store.scan(table, &[])? {
         let (key, state) = row?;

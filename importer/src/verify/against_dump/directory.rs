@@ -1,6 +1,6 @@
 //! Aliases of a room, and its place in the directory.
 
-use super::{Found, KvRead, Skipped, VerifyError, codes};
+use super::{Findings, KvRead, Skipped, VerifyError, codes};
 use crate::{
     conduit::schema::{
         shapes::{AliasLocalpart, Room},
@@ -15,7 +15,7 @@ pub(super) fn compare(
     store: &dyn KvRead,
     head: &DumpRoom,
     skipped: &Skipped<'_>,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Result<(), VerifyError> {
     let room = head.room_id.as_str();
     for alias in &head.aliases {

@@ -8,7 +8,7 @@ use ruma::{OwnedOneTimeKeyId, OwnedUserId, encryption::CrossSigningKey};
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 
-use super::{Found, KvRead, VerifyError, codes, json::Json, signatures::Signatures};
+use super::{Findings, KvRead, VerifyError, codes, json::Json, signatures::Signatures};
 use crate::{
     conduit::{
         schema::{
@@ -33,7 +33,7 @@ pub(super) fn compare(
     user: &DumpUser,
     messages: MessageReader,
     signatures: &mut Signatures,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Result<(), VerifyError> {
     let devices: Vec<_> =
         user.devices.iter().filter(|device| !user.deactivated && !device.dehydrated).collect();
@@ -50,7 +50,7 @@ fn keys(
     user: &DumpUser,
     devices: &[&DumpDevice],
     signatures: &mut Signatures,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Result<bool, VerifyError> {
     let id = user.user_id.as_str();
     let mut expected = Named::new();
@@ -112,7 +112,7 @@ fn one_time_keys(
     store: &dyn KvRead,
     user: &DumpUser,
     devices: &[&DumpDevice],
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Result<(), VerifyError> {
     let id = user.user_id.as_str();
     let mut expected = Named::new();
@@ -138,7 +138,7 @@ fn to_device(
     user: &DumpUser,
     devices: &[&DumpDevice],
     messages: MessageReader,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Result<(), VerifyError> {
     let id = user.user_id.as_str();
     let item = |device: &str| format!("a message for {device} of {id}");
@@ -182,7 +182,7 @@ fn to_device(
 }
 
 /// Rows that are left when all that the dump has were compared.
-fn further(rows: Option<Entries<'_>>, item: &str, found: &mut Found) -> Result<(), VerifyError> {
+fn further(rows: Option<Entries<'_>>, item: &str, found: &mut Findings) -> Result<(), VerifyError> {
     for row in rows.into_iter().flatten() {
         row?;
         found.add(&codes::NOT_IN_DUMP, item, "is not in the dump");
@@ -215,7 +215,7 @@ fn device_list(
     store: &dyn KvRead,
     user: &DumpUser,
     has_devices: bool,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Result<(), VerifyError> {
     let id = user.user_id.as_str();
     let stored = get(store, &trees::USERID_DEVICELISTVERSION, &User { user: id })?;
@@ -239,7 +239,7 @@ fn key_change(
     store: &dyn KvRead,
     user: &str,
     has_keys: bool,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Result<(), VerifyError> {
     let mut changed = false;
     for row in store.scan(&trees::KEYCHANGEID_USERID, &[user.as_bytes(), b"\xff"].concat())? {
@@ -260,7 +260,7 @@ pub(super) fn room_key_changes(
     store: &dyn KvRead,
     room: &str,
     encrypted: bool,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Result<(), VerifyError> {
     let mut changed = BTreeMap::new();
     for row in store.scan(&trees::KEYCHANGEID_USERID, &[room.as_bytes(), b"\xff"].concat())? {
@@ -313,7 +313,12 @@ fn named<K: Shape, V: Shape>(
     Ok(rows)
 }
 
-fn differences(expected: &Named, stored: &Named, item: impl Fn(&str) -> String, found: &mut Found) {
+fn differences(
+    expected: &Named,
+    stored: &Named,
+    item: impl Fn(&str) -> String,
+    found: &mut Findings,
+) {
     for (name, value) in expected {
         match stored.get(name) {
             None => found.add(&codes::MISSING_IN_DATABASE, item(name), "is missing"),

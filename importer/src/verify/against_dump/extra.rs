@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Found, KvRead, VerifyError, codes};
+use super::{Findings, KvRead, VerifyError, codes};
 use crate::{
     conduit::schema::{shapes::AliasLocalpart, trees},
     hash::hash,
@@ -40,7 +40,7 @@ impl Seen {
         &self,
         store: &dyn KvRead,
         server_name: &str,
-        found: &mut Found,
+        found: &mut Findings,
     ) -> Result<(), VerifyError> {
         let admin_room =
             get(store, &trees::ALIAS_ROOMID, &AliasLocalpart { alias_localpart: "admins" })?;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ruma::OwnedRoomId;
 use serde_json::Value;
 
-use super::{Found, KvRead, VerifyError, codes, json};
+use super::{Findings, KvRead, VerifyError, codes, json};
 use crate::{
     conduit::schema::{
         shapes::{Backup, BackupSession},
@@ -19,7 +19,7 @@ use crate::{
 pub(super) fn compare(
     store: &dyn KvRead,
     user: &DumpUser,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Result<(), VerifyError> {
     let id = user.user_id.as_str();
     let versions = versions(store, user)?;
@@ -55,7 +55,7 @@ fn extra<K: Shape, V: Shape>(
     table: &'static Table<K, V>,
     user: &str,
     extra: impl Fn(&K::Row<'_>) -> Option<String>,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Result<(), VerifyError> {
     let mut versions = BTreeSet::new();
     for row in store.scan(table.tree(), &[user.as_bytes(), b"\xff"].concat())? {
@@ -102,7 +102,7 @@ fn sessions(
     user: &str,
     version: &str,
     backup: &DumpKeyBackup,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Result<(), VerifyError> {
     let item = |room: &str, session: &str| format!("session {session} in {room} of {user}");
     let readable = |room: &str| OwnedRoomId::try_from(room).is_ok();

@@ -16,7 +16,7 @@ use crate::{
         store::KvRead,
     },
     dump::{DumpReader, MediaStore, format::DumpMedia},
-    findings::{codes, collector::Found},
+    findings::{codes, collector::Findings},
     fs::{ContentHash, hash},
     hash::hash as hash_of,
     progress::Progress,
@@ -57,7 +57,7 @@ pub(in crate::verify) fn compare(
     files: Sources<'_>,
     skipped: &[Skip],
     progress: Progress,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Result<(), VerifyError> {
     let Some(mut records) = dump.media()? else { return Ok(()) };
     let written = &dump.manifest().tally.written;
@@ -125,7 +125,7 @@ impl Compare<'_> {
         &self,
         record: &DumpMedia,
         expected: &Expected,
-        found: &mut Found,
+        found: &mut Findings,
     ) -> Result<(), VerifyError> {
         let (key, uri) = (key(record), record.uri());
         if self.store.dialect() == Dialect::Continuwuity && record.quarantined_by.is_some() {
@@ -186,7 +186,7 @@ impl Compare<'_> {
         hash.map_or(Ok(()), |hash| self.times(record, &hash, found))
     }
 
-    fn absent(&self, record: &DumpMedia, expected: &Expected, found: &mut Found) {
+    fn absent(&self, record: &DumpMedia, expected: &Expected, found: &mut Findings) {
         let kind = if record.server == self.server_name { Kind::Media } else { Kind::RemoteMedia };
         let uri = record.uri();
         if !self.skipped.keeps(kind, &uri, || !matches!(expected, Expected::Nothing)) {
@@ -204,7 +204,7 @@ impl Compare<'_> {
         &self,
         record: &DumpMedia,
         key: &[u8],
-        found: &mut Found,
+        found: &mut Findings,
     ) -> Result<(), VerifyError> {
         let stored = self.store.get(&trees::SERVERNAMEMEDIAID_USERLOCALPART, key)?;
         let own = |user: &&str| {
@@ -224,7 +224,7 @@ impl Compare<'_> {
         &self,
         record: &DumpMedia,
         hash: &ContentHash,
-        found: &mut Found,
+        found: &mut Findings,
     ) -> Result<(), VerifyError> {
         let key = shapes::ContentHash { sha256: hash.as_bytes() };
         let Some(value) = get(self.store, &trees::FILEHASH_METADATA, &key)? else {
@@ -252,7 +252,7 @@ fn extra<V: Shape>(
     seen: &BTreeSet<u64>,
     table: &'static Table<Media<'static>, V>,
     what: &str,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Result<(), VerifyError> {
     for row in store.scan(table.tree(), &[])? {
         let (key, _) = row?;

@@ -6,7 +6,7 @@ use ruma::{CanonicalJsonObject, CanonicalJsonValue};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Found, KvRead, Skipped, VerifyError, codes};
+use super::{Findings, KvRead, Skipped, VerifyError, codes};
 use crate::{
     conduit::schema::{
         shapes::{Event, Id, RoomServer},
@@ -34,7 +34,7 @@ pub(super) fn compare(
     store: &dyn KvRead,
     dump: &DumpReader,
     skipped: &Skipped<'_>,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Result<(), VerifyError> {
     let mut waiting = Waiting::new();
     for item in dump.outbox()? {

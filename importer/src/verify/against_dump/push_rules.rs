@@ -3,7 +3,7 @@
 use ruma::push::Ruleset;
 use serde_json::{Value, json};
 
-use super::{Found, KvRead, VerifyError, codes};
+use super::{Findings, KvRead, VerifyError, codes};
 use crate::{dump::format::DumpUser, verify::structure::users::account_data};
 
 /// The kinds of rules.
@@ -13,7 +13,7 @@ const KINDS: [&str; 5] = ["override", "content", "room", "sender", "underride"];
 pub(super) fn compare(
     store: &dyn KvRead,
     user: &DumpUser,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Result<(), VerifyError> {
     let Some(rules) = &user.push_rules else { return Ok(()) };
     if user.deactivated || user.guest {

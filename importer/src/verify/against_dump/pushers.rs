@@ -7,7 +7,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::Value;
 
 use super::{
-    Found, KvRead, Skipped, VerifyError, codes,
+    Findings, KvRead, Skipped, VerifyError, codes,
     json::{self, Json},
 };
 use crate::{
@@ -25,7 +25,7 @@ pub(super) fn compare(
     store: &dyn KvRead,
     user: &DumpUser,
     rights: bool,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Result<(), VerifyError> {
     let id = user.user_id.as_str();
     let item = |pusher: &DumpPusher| format!("{} of {id}", pusher.app_id);
@@ -91,7 +91,7 @@ pub(super) fn compare_filters(
     store: &dyn KvRead,
     user: &DumpUser,
     skipped: &Skipped<'_>,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Result<(), VerifyError> {
     let id = user.user_id.as_str();
     for (filter, definition) in &user.filters {

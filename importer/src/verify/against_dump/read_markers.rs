@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ruma::EventId;
 use serde_json::Value as Json;
 
-use super::{Found, KvRead, VerifyError, codes};
+use super::{Findings, KvRead, VerifyError, codes};
 use crate::{
     conduit::schema::{
         pdu_id::PduCount,
@@ -81,13 +81,13 @@ impl Reading {
     }
 
     /// Compares the receipts of a room.
-    pub(super) fn room(&mut self, room: OfRoom, found: &mut Found) {
+    pub(super) fn room(&mut self, room: OfRoom, found: &mut Findings) {
         self.begins.extend(room.begins);
         self.expect(room.expected, found);
     }
 
     /// Compares receipts and unread counts.
-    pub(super) fn expect(&mut self, expected: Vec<Expected>, found: &mut Found) {
+    pub(super) fn expect(&mut self, expected: Vec<Expected>, found: &mut Findings) {
         for Expected { of, room, user, said } in expected {
             let rows = match of {
                 Of::Public => &mut self.public,
@@ -100,7 +100,7 @@ impl Reading {
     }
 
     /// What the dump has not.
-    pub(super) fn extra(self, store: &dyn KvRead, found: &mut Found) -> Result<(), VerifyError> {
+    pub(super) fn extra(self, store: &dyn KvRead, found: &mut Findings) -> Result<(), VerifyError> {
         self.public.extra(store, found)?;
         self.private.extra(store, found)?;
         self.notifications.extra(store, found)?;
@@ -113,7 +113,7 @@ pub(super) fn of_user(
     store: &dyn KvRead,
     user: &DumpUser,
     begins: &Begins,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Result<Vec<Expected>, VerifyError> {
     let id = user.user_id.as_str();
     let mut expected = Vec::new();
@@ -275,7 +275,7 @@ impl Rows {
         Ok(Self { of, said: rows })
     }
 
-    fn expect(&mut self, room: &str, user: &str, expected: u64, found: &mut Found) {
+    fn expect(&mut self, room: &str, user: &str, expected: u64, found: &mut Findings) {
         let subject = || format!("{user} in {room}");
         match self.said.remove(&hash(&(room, user))) {
             Some(said) if said == expected => {}
@@ -294,7 +294,7 @@ impl Rows {
         }
     }
 
-    fn extra(self, store: &dyn KvRead, found: &mut Found) -> Result<(), VerifyError> {
+    fn extra(self, store: &dyn KvRead, found: &mut Findings) -> Result<(), VerifyError> {
         if self.said.is_empty() {
             return Ok(());
         }

@@ -11,7 +11,7 @@ use ruma::{RoomVersionId, room_version_rules::RoomVersionRules};
 use serde_json::Value;
 
 use super::{
-    Found, KvRead, Skipped, VerifyError, codes, continuwuity, directory, encryption, extra::Seen,
+    Findings, KvRead, Skipped, VerifyError, codes, continuwuity, directory, encryption, extra::Seen,
     read_markers, states::States as DumpStates,
 };
 use crate::{
@@ -47,7 +47,7 @@ const VERSIONS: std::ops::RangeInclusive<u8> = 3..=12;
 pub(super) struct Compared {
     pub(super) seen: Seen,
     pub(super) reading: read_markers::OfRoom,
-    pub(super) found: Found,
+    pub(super) found: Findings,
 }
 
 /// Compares a room.
@@ -139,7 +139,7 @@ impl Room<'_> {
         &self,
         reader: &mut RoomReader,
         seen: &mut Seen,
-        found: &mut Found,
+        found: &mut Findings,
     ) -> Result<(), VerifyError> {
         for event in reader.outliers()? {
             let event = event?;
@@ -173,7 +173,7 @@ impl Room<'_> {
         }
     }
 
-    fn memberships(&self, found: &mut Found) -> Result<(), VerifyError> {
+    fn memberships(&self, found: &mut Findings) -> Result<(), VerifyError> {
         let room = self.head.room_id.as_str();
         if self.head.current_state.is_some() && self.rules.is_none() && !self.skipped.known {
             return Ok(());
@@ -284,7 +284,7 @@ impl<'a> Dumped<'a> {
     }
 
     /// The event is stored, equal but for its id and what Conduit adds in `unsigned`; redacted exactly if the dump says so.
-    fn compare(&self, stored: Option<&[u8]>, found: &mut Found) {
+    fn compare(&self, stored: Option<&[u8]>, found: &mut Findings) {
         let id = self.id();
         let Some(stored) = stored else {
             return found.add(&codes::MISSING_IN_DATABASE, id, "the event is missing");
@@ -329,7 +329,7 @@ fn plain(json: &[u8]) -> (Object<'_>, Option<Canonical<'_>>) {
 }
 
 /// Those of the dump that are in the timeline; if none is, Conduit goes on from another event.
-fn extremities(store: &dyn KvRead, head: &DumpRoom, found: &mut Found) -> Result<(), VerifyError> {
+fn extremities(store: &dyn KvRead, head: &DumpRoom, found: &mut Findings) -> Result<(), VerifyError> {
     let room = head.room_id.as_str();
     let mut expected = BTreeSet::new();
     for event in &head.forward_extremities {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ruma::OwnedUserId;
 use serde_json::Value;
 
-use super::{Found, KvRead, VerifyError, codes, encryption::cross_signing_key};
+use super::{Findings, KvRead, VerifyError, codes, encryption::cross_signing_key};
 use crate::{
     conduit::schema::{
         shapes::{User, UserKey},
@@ -116,7 +116,7 @@ impl Signatures {
         store: &dyn KvRead,
         users: &BTreeSet<String>,
         server_name: &str,
-        found: &mut Found,
+        found: &mut Findings,
     ) -> Result<(), VerifyError> {
         // The owner has another key by now.
         self.expected.retain(|(owner, name, ..), _| self.masters.get(owner) == Some(name));
@@ -172,7 +172,7 @@ impl Signatures {
         }
     }
 
-    fn compare(&self, found: &mut Found) {
+    fn compare(&self, found: &mut Findings) {
         let item = |(owner, _, signer, _): &Id| format!("master key of {owner} by {signer}");
         for (id, signature) in &self.expected {
             match self.stored.get(id) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Found, KvRead, Skipped, VerifyError, codes};
+use super::{Findings, KvRead, Skipped, VerifyError, codes};
 use crate::{
     conduit::schema::{
         shapes::{Event, StateKey},
@@ -154,7 +154,7 @@ impl<'a> States<'a> {
         id: u64,
         hash: Option<u64>,
         skipped: &Skipped<'_>,
-        found: &mut Found,
+        found: &mut Findings,
     ) -> Result<(), VerifyError> {
         if hash.is_some_and(|hash| self.compared.get(&id) == Some(&hash)) {
             return Ok(());

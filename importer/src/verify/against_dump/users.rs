@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
 
-use super::{Found, KvRead, Skipped, VerifyError, account_data, codes, pushers};
+use super::{Findings, KvRead, Skipped, VerifyError, account_data, codes, pushers};
 use crate::{
     conduit::schema::{
         dialect::Dialect,
@@ -44,7 +44,7 @@ pub(super) fn compare(
     user: &DumpUser,
     skipped: &Skipped<'_>,
     known: &mut KnownAccountData,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Result<(), VerifyError> {
     let id = user.user_id.as_str();
     if user.user_id.localpart() == "conduit" {
@@ -100,7 +100,7 @@ fn devices(
     store: &dyn KvRead,
     user: &DumpUser,
     rights: bool,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Result<(), VerifyError> {
     let id = user.user_id.as_str();
     let mut expected = BTreeMap::new();
@@ -149,7 +149,7 @@ pub(super) fn extra(
     store: &dyn KvRead,
     users: &BTreeSet<String>,
     server_name: &str,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Result<(), VerifyError> {
     for row in store.scan(&trees::USERID_PASSWORD, &[])? {
         let (user, password) = row?;
@@ -167,7 +167,7 @@ pub(super) fn extra_account_data(
     store: &dyn KvRead,
     users: &BTreeSet<String>,
     known: &KnownAccountData,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Result<(), VerifyError> {
     for row in store.scan(&trees::ROOMUSERTYPE_ROOMUSERDATAID, &[])? {
         let (key, _) = row?;

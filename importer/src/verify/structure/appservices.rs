@@ -6,11 +6,14 @@ use ruma::api::appservice::{Namespace, Namespaces, Registration};
 
 use crate::{
     conduit::{schema::trees, store::KvRead},
-    findings::{codes, collector::Found},
+    findings::{codes, collector::Findings},
     verify::VerifyError,
 };
 
-pub(in crate::verify) fn check(store: &dyn KvRead, found: &mut Found) -> Result<(), VerifyError> {
+pub(in crate::verify) fn check(
+    store: &dyn KvRead,
+    found: &mut Findings,
+) -> Result<(), VerifyError> {
     for row in store.scan(&trees::ID_APPSERVICEREGISTRATIONS, &[])? {
         let (key, yaml) = row?;
         let id = String::from_utf8_lossy(&key).into_owned();

@@ -5,14 +5,14 @@ use crate::{
         schema::{shapes::AliasLocalpart, trees},
         store::KvRead,
     },
-    findings::{codes, collector::Found},
+    findings::{codes, collector::Findings},
     verify::{VerifyError, tools::lookup::get},
 };
 
 pub(in crate::verify) fn check(
     store: &dyn KvRead,
     server_name: &str,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Result<(), VerifyError> {
     let exists = |room: &[u8]| store.get(&trees::ROOMID_SHORTROOMID, room).map(|id| id.is_some());
     for row in store.scan(&trees::ALIAS_ROOMID, &[])? {

@@ -20,7 +20,7 @@ use self::row::{Auth, Canonical, Links, Read, text};
 use super::{rows::public_key, states};
 use crate::{
     conduit::{schema::trees, store::KvRead},
-    findings::{codes, collector::Found},
+    findings::{codes, collector::Findings},
     hash::hash,
     verify::{
         VerifyError,
@@ -184,7 +184,7 @@ impl Seen {
         row: &'a [u8],
         rules: &Rules,
         own: &Own<'_>,
-        found: &mut Found,
+        found: &mut Findings,
     ) -> Event<'a> {
         let canonical = Canonical::of(row);
         let is_canonical = canonical.is_some();
@@ -239,7 +239,7 @@ impl Seen {
         mut self,
         store: &dyn KvRead,
         rules: &Rules,
-        found: &mut Found,
+        found: &mut Findings,
     ) -> Result<Events, VerifyError> {
         self.events.sort();
         self.tidy();
@@ -273,7 +273,7 @@ impl Seen {
 }
 
 /// Whether nothing is wrong with an event by itself. If something is, nothing was found.
-fn is_sound(event: &Canonical<'_>, rules: &Rules, own: &Own<'_>, found: &mut Found) -> bool {
+fn is_sound(event: &Canonical<'_>, rules: &Rules, own: &Own<'_>, found: &mut Findings) -> bool {
     match rules.get(&event.read.room) {
         Some(rules) => cryptography::is_sound(event, rules, own, found),
         None => true,
@@ -281,7 +281,7 @@ fn is_sound(event: &Canonical<'_>, rules: &Rules, own: &Own<'_>, found: &mut Fou
 }
 
 /// Checks one event by itself, by a parser.
-fn parse(row: &[u8], rules: &Rules, own: &Own<'_>, found: &mut Found) -> Option<Read<'static>> {
+fn parse(row: &[u8], rules: &Rules, own: &Own<'_>, found: &mut Findings) -> Option<Read<'static>> {
     let json: CanonicalJsonObject = match serde_json::from_slice(row) {
         Ok(json) => json,
         Err(error) => {
@@ -309,9 +309,9 @@ fn auth_events(
     store: &dyn KvRead,
     rules: &Rules,
     events: &Events,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Result<(), VerifyError> {
-    let of_row = |row: &[u8], found: &mut Found| {
+    let of_row = |row: &[u8], found: &mut Findings| {
         let Some(auth) = Auth::parse(row) else { return };
         let known = events.get(&auth.id);
         let known = known.filter(|event| rules.get(events.name(event.room())).is_some());
@@ -332,7 +332,7 @@ fn auth_events(
         }
     };
     let of_part = |store: &dyn KvRead, part: &Part| {
-        let mut found = Found::default();
+        let mut found = Findings::default();
         part.each(store, |_, row| {
             of_row(row, &mut found);
             Ok(())
@@ -350,7 +350,7 @@ fn auth_events(
 /// Names the events whose places don't agree.
 pub(in crate::verify) fn places_one_by_one(
     store: &dyn KvRead,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Result<(), VerifyError> {
     let mut seen = BTreeSet::new();
     for row in store.scan(&trees::PDUID_PDU, &[])? {

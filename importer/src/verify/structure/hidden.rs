@@ -12,7 +12,7 @@ use crate::{
         schema::{shapes, trees},
         store::KvRead,
     },
-    findings::{codes, collector::Found},
+    findings::{codes, collector::Findings},
     verify::{
         VerifyError,
         tools::{
@@ -36,10 +36,10 @@ pub(in crate::verify) fn check(
     store: &dyn KvRead,
     server_name: &str,
     since: SinceImport,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Result<(), VerifyError> {
     let of_part = |store: &dyn KvRead, part: Part| {
-        let mut found = Found::default();
+        let mut found = Findings::default();
         let mut sights =
             Sights { store, server_name, layers: Layers::new(store), known: BTreeMap::new() };
         part.each(store, |id, _| sights.event(id, since, &mut found))?;
@@ -64,7 +64,7 @@ impl Sights<'_> {
         &mut self,
         id: &[u8],
         since: SinceImport,
-        found: &mut Found,
+        found: &mut Findings,
     ) -> Result<(), VerifyError> {
         let store = self.store;
         let short = states::number(store, &trees::EVENTID_SHORTEVENTID, id)?;

@@ -12,7 +12,7 @@ use crate::{
         },
         store::KvRead,
     },
-    findings::{codes, collector::Found},
+    findings::{codes, collector::Findings},
     hash::hash,
     verify::{
         VerifyError,
@@ -191,7 +191,7 @@ const ZERO: [u8; 8] = [0; 8];
 pub(in crate::verify) fn check(
     store: &dyn KvRead,
     sums: &BTreeMap<&'static Tree, Sums>,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Result<(), VerifyError> {
     let sums = |tree: &Tree| sums.get(tree).copied().unwrap_or_default();
     let (couples, _) = PAIRS.as_chunks::<2>();
@@ -214,7 +214,7 @@ pub(in crate::verify) fn check(
 fn short_ids(
     store: &dyn KvRead,
     tree: &'static Tree,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Result<(), VerifyError> {
     let mut seen = Numbers::default();
     for row in store.scan(tree, &[])? {
@@ -232,7 +232,7 @@ fn short_ids(
 fn one_by_one(
     store: &dyn KvRead,
     (tree, other, expected): Pair,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Result<(), VerifyError> {
     for row in store.scan(tree, &[])? {
         let (key, value) = row?;

@@ -9,7 +9,7 @@ use crate::{
         },
         store::KvRead,
     },
-    findings::{codes, collector::Found},
+    findings::{codes, collector::Findings},
     verify::{VerifyError, tools::lookup::get},
 };
 
@@ -20,7 +20,7 @@ static POINTERS: [&Table<User<'static>, UserKey<'static>>; 3] =
 pub(in crate::verify) fn check(
     store: &dyn KvRead,
     server_name: &str,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Result<(), VerifyError> {
     for tree in POINTERS {
         for row in store.scan(tree, &[])? {

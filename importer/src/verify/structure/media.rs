@@ -14,7 +14,7 @@ use crate::{
         },
         store::KvRead,
     },
-    findings::{codes, collector::Found},
+    findings::{codes, collector::Findings},
     verify::{
         VerifyError,
         tools::{lookup::get, since_import::SinceImport},
@@ -24,7 +24,7 @@ use crate::{
 /// Seconds of the year 5138; a time above is in milliseconds, of which Conduit makes a huge age.
 const LATEST_SECONDS: u64 = 100_000_000_000;
 
-pub(in crate::verify) fn check(store: &dyn KvRead, found: &mut Found) -> Result<(), VerifyError> {
+pub(in crate::verify) fn check(store: &dyn KvRead, found: &mut Findings) -> Result<(), VerifyError> {
     for row in store.scan(&trees::SERVERNAMEMEDIAID_METADATA, &[])? {
         let (key, value) = row?;
         let tree = &trees::SERVERNAMEMEDIAID_METADATA;
@@ -72,7 +72,7 @@ pub(in crate::verify) fn check(store: &dyn KvRead, found: &mut Found) -> Result<
 }
 
 /// Continuwuity's row of an original says the same as Conduit's, and there is one for each.
-fn by_id(store: &dyn KvRead, found: &mut Found) -> Result<(), VerifyError> {
+fn by_id(store: &dyn KvRead, found: &mut Findings) -> Result<(), VerifyError> {
     let tree = &trees::SERVERNAMEMEDIAID_METADATA;
     for row in store.scan(tree, &[])? {
         let (key, value) = row?;
@@ -119,7 +119,7 @@ fn by_id(store: &dyn KvRead, found: &mut Found) -> Result<(), VerifyError> {
 }
 
 /// The two rows of an uploader name each other.
-fn uploaders(store: &dyn KvRead, found: &mut Found) -> Result<(), VerifyError> {
+fn uploaders(store: &dyn KvRead, found: &mut Findings) -> Result<(), VerifyError> {
     let (by_id, by_user) =
         (&trees::SERVERNAMEMEDIAID_USERLOCALPART, &trees::SERVERNAME_USERLOCALPART_MEDIAID);
     for row in store.scan(by_id, &[])? {

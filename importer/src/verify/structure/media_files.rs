@@ -19,7 +19,7 @@ use crate::{
         store::KvRead,
     },
     counted::count,
-    findings::{codes, codes::Code, collector::Found},
+    findings::{codes, codes::Code, collector::Findings},
     fs::{ContentDirectory, ContentHash, files_below, hash},
     hash::hash as hash_of,
     progress::Progress,
@@ -63,7 +63,7 @@ pub(in crate::verify) fn check(
     directory: &ContentDirectory,
     unread: &Unread<'_>,
     progress: Progress,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Result<(), VerifyError> {
     let total = store.scan(&trees::FILEHASH_METADATA, &[])?.count();
     if total > 0 && !directory.path().is_dir() {
@@ -157,7 +157,7 @@ fn names_by_id(store: &dyn KvRead) -> Result<Option<BTreeSet<u64>>, VerifyError>
 fn without_row(
     store: &dyn KvRead,
     directory: &ContentDirectory,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Result<(), VerifyError> {
     let by_id = names_by_id(store)?;
     for file in files_below(directory.path()) {

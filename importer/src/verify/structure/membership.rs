@@ -17,7 +17,7 @@ use crate::{
         store::KvRead,
     },
     counted::counted,
-    findings::{codes, collector::Found},
+    findings::{codes, collector::Findings},
     verify::{
         VerifyError,
         tools::{
@@ -48,7 +48,7 @@ pub(in crate::verify) fn check(
     context: &Context<'_>,
     id: &str,
     state: &State,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Result<(), VerifyError> {
     let Context { server_name, since, events } = *context;
     let mut joins = BTreeMap::new();
@@ -87,9 +87,9 @@ pub(in crate::verify) fn check(
 /// (src/database/key_value/globals.rs:83-91).
 pub(in crate::verify) fn check_rooms_exist(
     store: &dyn KvRead,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Result<(), VerifyError> {
-    let of_row = |store: &dyn KvRead, key: &[u8], found: &mut Found| {
+    let of_row = |store: &dyn KvRead, key: &[u8], found: &mut Findings| {
         let Ok(RoomUser { room, user }) = trees::ROOMUSERID_JOINED.read_key(key) else {
             return Ok(());
         };
@@ -104,7 +104,7 @@ pub(in crate::verify) fn check_rooms_exist(
         Ok(())
     };
     let of_part = |store: &dyn KvRead, part: Part| {
-        let mut found = Found::default();
+        let mut found = Findings::default();
         part.each(store, |key, _| of_row(store, key, &mut found))?;
         Ok(found)
     };
@@ -141,7 +141,7 @@ impl Room<'_> {
         Ok(())
     }
 
-    fn compare(&self, rows: &Rows, found: &mut Found) {
+    fn compare(&self, rows: &Rows, found: &mut Findings) {
         let users: BTreeSet<_> =
             self.members.keys().chain(rows.keys()).map(String::as_str).collect();
         for user in users {
@@ -181,7 +181,7 @@ impl Room<'_> {
         &self,
         joins: &BTreeMap<String, u64>,
         since: SinceImport,
-        found: &mut Found,
+        found: &mut Findings,
     ) -> Result<(), VerifyError> {
         for (user, short) in joins {
             let key = RoomUser { room: self.id, user };
@@ -203,7 +203,7 @@ impl Room<'_> {
         Ok(())
     }
 
-    fn counts(&self, rows: &Rows, found: &mut Found) -> Result<(), VerifyError> {
+    fn counts(&self, rows: &Rows, found: &mut Findings) -> Result<(), VerifyError> {
         for (membership, tree) in
             [("join", &trees::ROOMID_JOINEDCOUNT), ("invite", &trees::ROOMID_INVITEDCOUNT)]
         {
@@ -222,7 +222,7 @@ impl Room<'_> {
     }
 
     /// Servers in a room are those of users whose rows join them.
-    fn servers(&self, rows: &Rows, found: &mut Found) -> Result<(), VerifyError> {
+    fn servers(&self, rows: &Rows, found: &mut Findings) -> Result<(), VerifyError> {
         let joined = rows.iter().filter(|(_, shown)| shown.contains(&"join"));
         let expected: BTreeSet<_> = joined.map(|(user, _)| server_of(user).to_owned()).collect();
         let mut stored = BTreeSet::new();

@@ -21,7 +21,7 @@ use crate::{
         },
         store::KvRead,
     },
-    findings::{codes, collector::Found},
+    findings::{codes, collector::Findings},
     verify::VerifyError,
 };
 
@@ -45,7 +45,10 @@ fn is_of(receipt: &ReceiptEventContent, user: &str) -> bool {
     users.len() == 1 && users.keys().all(|id| id == user)
 }
 
-pub(in crate::verify) fn check(store: &dyn KvRead, found: &mut Found) -> Result<(), VerifyError> {
+pub(in crate::verify) fn check(
+    store: &dyn KvRead,
+    found: &mut Findings,
+) -> Result<(), VerifyError> {
     let mut room = String::new();
     let mut users = BTreeSet::new();
     for row in store.scan(&trees::READRECEIPTID_READRECEIPT, &[])? {
@@ -72,7 +75,7 @@ pub(in crate::verify) fn check(store: &dyn KvRead, found: &mut Found) -> Result<
     unread(store, found)
 }
 
-fn unread(store: &dyn KvRead, found: &mut Found) -> Result<(), VerifyError> {
+fn unread(store: &dyn KvRead, found: &mut Findings) -> Result<(), VerifyError> {
     let notifications = |key: &[u8]| {
         let key = trees::USERROOMID_NOTIFICATIONCOUNT.read_key(key).ok()?;
         Some(format!("{} in {}", key.user, key.room))
@@ -93,7 +96,7 @@ fn too_large<K: Shape>(
     store: &dyn KvRead,
     table: &'static Table<K, Number<'static>>,
     subject: impl Fn(&[u8]) -> Option<String>,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Result<(), VerifyError> {
     for row in store.scan(table.tree(), &[])? {
         let (key, value) = row?;

@@ -6,7 +6,7 @@ use crate::{
         schema::{shapes::RoomEvent, trees},
         store::KvRead,
     },
-    findings::{codes, collector::Found},
+    findings::{codes, collector::Findings},
     verify::{
         VerifyError,
         tools::{lookup::beginning, parts},
@@ -16,7 +16,7 @@ use crate::{
 pub(in crate::verify) fn check(
     store: &dyn KvRead,
     context: &Context<'_>,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Result<(), VerifyError> {
     let mut rooms = Vec::new();
     for row in store.scan(&trees::ROOMID_SHORTROOMID, &[])? {
@@ -24,7 +24,7 @@ pub(in crate::verify) fn check(
         rooms.push(String::from_utf8_lossy(&room).into_owned());
     }
     let of_room = |store: &dyn KvRead, name: &String| {
-        let mut found = Found::default();
+        let mut found = Findings::default();
         room(store, name, context, &mut found)?;
         Ok(found)
     };
@@ -47,7 +47,7 @@ fn room(
     store: &dyn KvRead,
     room: &str,
     context: &Context<'_>,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Result<(), VerifyError> {
     let Some(state) = states::current(store, room)? else {
         found.add(&codes::STATE_UNSOUND, room, "has no current state");
@@ -65,7 +65,7 @@ fn leaves(
     store: &dyn KvRead,
     room: &str,
     events: &Events,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Result<(), VerifyError> {
     let mut number = 0_u64;
     for row in beginning(store, &trees::ROOMID_PDULEAVES, &RoomEvent { room, event: "" })? {

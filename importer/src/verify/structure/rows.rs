@@ -12,7 +12,7 @@ use crate::{
         },
         store::KvRead,
     },
-    findings::{codes, collector::Found},
+    findings::{codes, collector::Findings},
     verify::{
         VerifyError,
         tools::{lookup::get, since_import::SinceImport},
@@ -43,7 +43,7 @@ pub(in crate::verify) struct Trees {
 pub(in crate::verify) fn check(
     store: &dyn KvRead,
     since: SinceImport,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Result<u64, VerifyError> {
     let known = |name: &String| trees::PATCHED.contains(&name.as_str());
     for name in store.foreign_trees()?.into_iter().filter(|name| !known(name)) {
@@ -78,7 +78,7 @@ impl Amount {
         (key, value): (&[u8], &[u8]),
         largest: Result<u64, DecodeError>,
         counter: u64,
-        found: &mut Found,
+        found: &mut Findings,
     ) {
         self.rows = self.rows.saturating_add(1);
         let length = key.len().saturating_add(value.len());
@@ -116,7 +116,7 @@ pub(in crate::verify) fn largest(
 }
 
 /// The counter; 0 if there is none.
-fn global(store: &dyn KvRead, found: &mut Found) -> Result<u64, VerifyError> {
+fn global(store: &dyn KvRead, found: &mut Findings) -> Result<u64, VerifyError> {
     let number = |key: &[u8]| -> Result<Option<u64>, VerifyError> {
         let value = store.get(&trees::GLOBAL, key)?;
         Ok(value.and_then(|value| value.try_into().ok()).map(u64::from_be_bytes))
@@ -150,7 +150,7 @@ pub(in crate::verify) fn public_key(
 pub(in crate::verify) fn admin_room(
     store: &dyn KvRead,
     server_name: &str,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Result<(), VerifyError> {
     let server = format!("@conduit:{server_name}");
     if store.get(&trees::USERID_PASSWORD, server.as_bytes())?.is_none() {

@@ -12,7 +12,7 @@ use crate::{
         },
         store::KvRead,
     },
-    findings::{codes, collector::Found},
+    findings::{codes, collector::Findings},
     verify::{
         VerifyError,
         tools::{
@@ -38,7 +38,7 @@ struct Known {
 pub(in crate::verify) fn check(
     store: &dyn KvRead,
     events: &Events,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Result<(), VerifyError> {
     let states = differences(store, events, found)?;
     let known = |hash| {
@@ -101,7 +101,7 @@ fn is_outside(
 fn differences(
     store: &dyn KvRead,
     events: &Events,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Result<Vec<Known>, VerifyError> {
     let keys = keys(store)?;
     let create = short_key(store, "m.room.create", "")?;

@@ -25,7 +25,7 @@ use crate::{
         store::KvRead,
     },
     counted::count,
-    findings::{codes, collector::Found},
+    findings::{codes, collector::Findings},
     hash::hash,
     verify::{
         VerifyError,
@@ -47,7 +47,7 @@ const LONGEST_WORD: usize = 50;
 pub(in crate::verify) struct Seen {
     pub(in crate::verify) events: events::Seen,
     pub(in crate::verify) amount: Amount,
-    pub(in crate::verify) found: Found,
+    pub(in crate::verify) found: Findings,
     /// Ids of events and their places.
     stored: Sum,
     /// The rows of the search index that the messages should have.
@@ -70,7 +70,7 @@ struct Piece {
     first: First,
     chain: Chain,
     /// Where the state before an event does not follow, as far as the piece belongs to a chain.
-    breaks: Found,
+    breaks: Findings,
 }
 
 /// The first event of a piece.
@@ -211,7 +211,7 @@ impl Piece {
         let is_single = first.is_single;
         let previous = hashes(&links).collect();
         let chain = if is_single { Chain::After(Last::new(links, place)) } else { Chain::Broken };
-        Self { short, previous, first, chain, breaks: Found::default() }
+        Self { short, previous, first, chain, breaks: Findings::default() }
     }
 
     /// In a chain, after one predecessor that is a timeline event too, the state before is the one before that, with its
@@ -252,7 +252,7 @@ impl Chain {
         next: &str,
         place: Option<(u64, u64)>,
         layers: &mut Layers<'_>,
-        found: &mut Found,
+        found: &mut Findings,
     ) -> Result<(), VerifyError> {
         if let Self::After(last) = self
             && !last.leads_to(place, layers)?
@@ -327,7 +327,7 @@ impl<'a> Timelines<'a> {
     pub(in crate::verify) fn take(
         &mut self,
         part: Seen,
-        found: &mut Found,
+        found: &mut Findings,
     ) -> Result<events::Seen, VerifyError> {
         found.merge(part.found);
         self.stored.merge(part.stored);
@@ -353,7 +353,7 @@ impl<'a> Timelines<'a> {
         self,
         places: Sum,
         words: Sum,
-        found: &mut Found,
+        found: &mut Findings,
     ) -> Result<(), VerifyError> {
         let store = self.store;
         if let Some(done) = self.room {
@@ -371,7 +371,7 @@ impl<'a> Timelines<'a> {
 }
 
 /// Names the events whose count another one has.
-fn counts_one_by_one(store: &dyn KvRead, found: &mut Found) -> Result<(), VerifyError> {
+fn counts_one_by_one(store: &dyn KvRead, found: &mut Findings) -> Result<(), VerifyError> {
     let mut counts = Numbers::default();
     for row in store.scan(&trees::PDUID_PDU, &[])? {
         let (key, row) = row?;
@@ -400,7 +400,7 @@ impl<'a> Room<'a> {
         store: &dyn KvRead,
         name: &'a str,
         piece: Piece,
-        found: &mut Found,
+        found: &mut Findings,
     ) -> Result<Self, VerifyError> {
         let mut leaves = BTreeSet::new();
         let of_room = RoomEvent { room: name, event: "" };
@@ -417,7 +417,7 @@ impl<'a> Room<'a> {
         &mut self,
         piece: Piece,
         layers: &mut Layers<'_>,
-        found: &mut Found,
+        found: &mut Findings,
     ) -> Result<(), VerifyError> {
         self.previous.extend(piece.previous);
         let First { id, previous, is_single, place } = &piece.first;
@@ -433,7 +433,7 @@ impl<'a> Room<'a> {
 
     /// Each predecessor is referenced unless it is an extremity, which must not be
     /// (src/service/rooms/event_handler/mod.rs:894-912).
-    fn references(mut self, store: &dyn KvRead, found: &mut Found) -> Result<(), VerifyError> {
+    fn references(mut self, store: &dyn KvRead, found: &mut Findings) -> Result<(), VerifyError> {
         let mut referenced = Vec::new();
         let of_room = RoomReferenced { room: self.name, event: "$" };
         for row in beginning(store, &trees::REFERENCEDEVENTS, &of_room)? {
@@ -513,7 +513,7 @@ fn set_token(token: &mut Vec<u8>, short_room: u64, word: &str, pdu_id: &[u8]) {
 }
 
 /// Names the messages whose words are not in the search index, and counts the rows that belong to no message.
-fn words_one_by_one(store: &dyn KvRead, found: &mut Found) -> Result<(), VerifyError> {
+fn words_one_by_one(store: &dyn KvRead, found: &mut Findings) -> Result<(), VerifyError> {
     let mut words: u64 = 0;
     for row in store.scan(&trees::PDUID_PDU, &[])? {
         let (key, value) = row?;
@@ -542,7 +542,7 @@ fn in_index(
     short_room: u64,
     pdu_id: &[u8],
     links: &Links<'_>,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Result<u64, VerifyError> {
     let mut number: u64 = 0;
     let mut token = Vec::new();
@@ -558,9 +558,13 @@ fn in_index(
 }
 
 /// Relations and threads name events that exist.
-fn relations(store: &dyn KvRead, counts: &Numbers, found: &mut Found) -> Result<(), VerifyError> {
+fn relations(
+    store: &dyn KvRead,
+    counts: &Numbers,
+    found: &mut Findings,
+) -> Result<(), VerifyError> {
     let of_part = |store: &dyn KvRead, part: &Part| {
-        let mut found = Found::default();
+        let mut found = Findings::default();
         part.each(store, |key, _| {
             let Ok(relation) = trees::TOFROM_RELATION.read_key(key) else { return Ok(()) };
             let ends = [relation.to_count, relation.from_count];

@@ -14,7 +14,7 @@ use crate::{
         },
         store::KvRead,
     },
-    findings::{codes, codes::Code, collector::Found},
+    findings::{codes, codes::Code, collector::Findings},
     verify::{VerifyError, tools::lookup::get},
 };
 
@@ -29,7 +29,7 @@ struct AccountData<T> {
 pub(in crate::verify) fn check(
     store: &dyn KvRead,
     server_name: &str,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Result<(), VerifyError> {
     for row in store.scan(&trees::USERID_PASSWORD, &[])? {
         let (user, password) = row?;
@@ -91,7 +91,7 @@ fn is_device(
     tree: &Tree,
     key: &UserDevice<'_>,
     code: &Code,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Result<(), VerifyError> {
     if get(store, &trees::USERDEVICEID_METADATA, key)?.is_none() {
         let subject = format!("{} of {}", key.device, key.user);
@@ -100,7 +100,7 @@ fn is_device(
     Ok(())
 }
 
-fn push_rules(store: &dyn KvRead, user: &str, found: &mut Found) -> Result<(), VerifyError> {
+fn push_rules(store: &dyn KvRead, user: &str, found: &mut Findings) -> Result<(), VerifyError> {
     let parsed = account_data(store, "", user, "m.push_rules")?
         .map(|event| serde_json::from_slice::<AccountData<PushRulesEventContent>>(&event));
     match parsed {

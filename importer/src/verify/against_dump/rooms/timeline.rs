@@ -12,7 +12,7 @@ use crate::{
     },
     counted::{count, counted},
     dump::{RoomReader, format::DumpEvent},
-    findings::{codes, collector::Found},
+    findings::{codes, collector::Findings},
     tally::Kind,
     verify::{
         VerifyError,
@@ -108,7 +108,7 @@ impl Room<'_> {
         reader: &mut RoomReader,
         states: &mut States<'_>,
         seen: &mut extra::Seen,
-        found: &mut Found,
+        found: &mut Findings,
     ) -> Result<Seen, VerifyError> {
         let room = self.head.room_id.as_str();
         let short = get(self.store, &trees::ROOMID_SHORTROOMID, &shapes::Room { room })?;
@@ -175,7 +175,7 @@ impl Room<'_> {
         compared: &mut Compared<'_>,
         states: &mut States<'_>,
         seen: &mut extra::Seen,
-        found: &mut Found,
+        found: &mut Findings,
     ) -> Result<(), VerifyError> {
         let keeps = self.keeps(Kind::TimelineEvent);
         let batch: Vec<_> = batch
@@ -223,11 +223,11 @@ impl Room<'_> {
                 states.compare(id, state, before, self.skipped, found)?;
             }
         }
-        let differences: Vec<Found> = differing
+        let differences: Vec<Findings> = differing
             .par_iter()
             .with_min_len(16)
             .map(|(event, pdu)| {
-                let mut found = Found::default();
+                let mut found = Findings::default();
                 event.compare(pdu.as_deref(), &mut found);
                 found
             })

@@ -11,7 +11,7 @@ use super::{
     row::{Canonical, text},
 };
 use crate::{
-    findings::{codes, collector::Found},
+    findings::{codes, collector::Findings},
     verify::tools::canonical_text::{get, members, pick, plain},
 };
 
@@ -21,7 +21,7 @@ pub(super) fn is_sound(
     event: &Canonical<'_>,
     rules: &RoomVersionRules,
     own: &Own<'_>,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> bool {
     sound(event, rules, own, found).is_some()
 }
@@ -30,7 +30,7 @@ fn sound(
     event: &Canonical<'_>,
     rules: &RoomVersionRules,
     own: &Own<'_>,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Option<()> {
     let id = &*event.read.id;
     let value = |name: &str| get(&event.members, name);
@@ -63,7 +63,7 @@ pub(super) fn check(
     mut pdu: CanonicalJsonObject,
     rules: &RoomVersionRules,
     own: &Own<'_>,
-    found: &mut Found,
+    found: &mut Findings,
 ) {
     pdu.remove("event_id");
     let unsigned = pdu.remove("unsigned");

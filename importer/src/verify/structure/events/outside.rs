@@ -3,7 +3,7 @@
 use super::{Rules, Seen};
 use crate::{
     conduit::{schema::trees, store::KvRead},
-    findings::{codes, collector::Found},
+    findings::{codes, collector::Findings},
     verify::{
         VerifyError,
         structure::{
@@ -20,8 +20,8 @@ pub(in crate::verify) struct Outside {
     pub(in crate::verify) seen: Seen,
     pub(in crate::verify) amount: Amount,
     /// What is wrong with the rows as such.
-    pub(in crate::verify) of_rows: Found,
-    pub(in crate::verify) found: Found,
+    pub(in crate::verify) of_rows: Findings,
+    pub(in crate::verify) found: Findings,
 }
 
 impl Outside {

@@ -72,7 +72,7 @@ fn findings(state: Option<Known<'_>>) -> Vec<String> {
     let id = Event { event: "$outside" };
     put(&mut store, &trees::EVENTID_SHORTEVENTID, &id, &OUTSIDE);
     put(&mut store, &trees::EVENTID_OUTLIERPDU, &id, &Sorted { json: "{}" });
-    let mut found = Found::default();
+    let mut found = Findings::default();
     check(&store, "own.test", SinceImport::default(), &mut found).unwrap();
     found.finish().into_iter().map(|finding| format!("{} {}", finding.code, finding.text)).collect()
 }
