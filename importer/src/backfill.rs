@@ -22,7 +22,7 @@ pub use self::{
     keys::{ConnectError, Keys},
 };
 use crate::{
-    import::history::{ImportedRoom, PastError},
+    import::history::{HistoryError, ImportedRoom},
     progress::{Phase, Progress},
 };
 
@@ -112,7 +112,7 @@ pub async fn fetch(
     progress: Progress,
     interrupted: impl Future<Output = ()>,
 ) -> (Outcome, Option<FetchError>) {
-    let mut rooms = match host.with(|past| past.rooms()).await {
+    let mut rooms = match host.with(|history| history.rooms()).await {
         Ok(rooms) => rooms,
         Err(error) => return (Outcome::default(), Some(FetchError::Database(error))),
     };
@@ -191,10 +191,10 @@ impl Walk<'_> {
         };
         let missing = host.missing(&room.room_id).await.map_err(FetchError::Database)?;
         let id = room.room_id.clone();
-        let given_up = host.with(move |past| {
-            let given_up = past.given_up(&id)?;
-            past.leave(&id);
-            Ok::<_, PastError>(given_up)
+        let given_up = host.with(move |history| {
+            let given_up = history.given_up(&id)?;
+            history.leave(&id);
+            Ok::<_, HistoryError>(given_up)
         });
         let given_up = given_up.await.map_err(FetchError::Database)?;
         let doubtful = given_up.iter().filter(|(_, verdict)| !verdict.is_final());

@@ -8,7 +8,7 @@ use crate::{
     dump::{PreparedError, ReadError, WriteError},
     findings,
     findings::{Finding, Severity},
-    import::{ImportError, history::PastError},
+    import::{ImportError, history::HistoryError},
     migration::{Blocked, TargetError},
     report::ReportError,
     source::{SourceError, dump::DumpError},
@@ -90,7 +90,7 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
         .or_else(|| of_type(cause.is::<ConfigError>() || cause.is::<SecretFileError>(), SOURCE))
         .or_else(|| of_type(cause.is::<ConduitConfigError>() || cause.is::<TargetError>(), USAGE))
         .or_else(|| of_type(cause.is::<ConnectError>(), SOURCE))
-        .or_else(|| of_type(cause.is::<PastError>() || cause.is::<ConduitError>(), TARGET))
+        .or_else(|| of_type(cause.is::<HistoryError>() || cause.is::<ConduitError>(), TARGET))
         .or_else(|| of_type(cause.is::<crate::fs::atomic_dir::PartialError>(), TARGET))
         .or_else(|| of_type(cause.is::<WriteError>() || cause.is::<ReportError>(), TARGET))
         .or_else(|| of_type(cause.is::<crate::conduit::store::KvError>(), TARGET))

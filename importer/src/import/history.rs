@@ -32,7 +32,7 @@ use crate::conduit::{
 };
 
 /// A complete database to which earlier history is added.
-pub struct Past {
+pub struct History {
     store: Box<dyn KvCommit>,
     server_name: Box<str>,
     /// The last number handed out.
@@ -59,7 +59,7 @@ pub struct ImportedRoom {
 /// Why earlier history can't be read or written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum PastError {
+pub enum HistoryError {
     /// The database was never finished.
     #[error("the database is incomplete, because its import did not finish; import again")]
     Incomplete,
@@ -117,26 +117,26 @@ pub enum PastError {
     Rows(#[from] ImportError),
 }
 
-impl std::fmt::Debug for Past {
+impl std::fmt::Debug for History {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Past").field("rooms", &self.rooms.len()).finish_non_exhaustive()
+        f.debug_struct("History").field("rooms", &self.rooms.len()).finish_non_exhaustive()
     }
 }
 
-impl Past {
+impl History {
     /// Takes a database that was opened for writing.
     ///
     /// # Errors
     ///
-    /// [`PastError::Incomplete`], [`PastError::OtherVersion`], [`PastError::Kv`].
-    pub fn open(store: Box<dyn KvCommit>, server_name: &ServerName) -> Result<Self, PastError> {
+    /// [`HistoryError::Incomplete`], [`HistoryError::OtherVersion`], [`HistoryError::Kv`].
+    pub fn open(store: Box<dyn KvCommit>, server_name: &ServerName) -> Result<Self, HistoryError> {
         let lookup = Lookup(store.as_ref());
         match lookup.number(&trees::GLOBAL, b"version")? {
             Some(found) if found == store.dialect().version() => {}
-            Some(found) => return Err(PastError::OtherVersion { found }),
-            None => return Err(PastError::Incomplete),
+            Some(found) => return Err(HistoryError::OtherVersion { found }),
+            None => return Err(HistoryError::Incomplete),
         }
-        let counter = lookup.number(&trees::GLOBAL, b"c")?.ok_or(PastError::Incomplete)?;
+        let counter = lookup.number(&trees::GLOBAL, b"c")?.ok_or(HistoryError::Incomplete)?;
         let admin_room = lookup.0.get(&trees::ALIAS_ROOMID, b"admins")?;
         let admin_room = match admin_room {
             Some(room) => lookup.number(&trees::ROOMID_SHORTROOMID, &room)?,
@@ -165,19 +165,19 @@ impl Past {
     ///
     /// # Errors
     ///
-    /// [`PastError::OtherKey`], [`PastError::Damaged`], [`PastError::Kv`].
-    pub fn check_key(&self, id: &str, public: &[u8]) -> Result<(), PastError> {
+    /// [`HistoryError::OtherKey`], [`HistoryError::Damaged`], [`HistoryError::Kv`].
+    pub fn check_key(&self, id: &str, public: &[u8]) -> Result<(), HistoryError> {
         let pair = self.signer()?;
         let found = format!("ed25519:{}", pair.version());
         if found == id && pair.public_key() == public {
             return Ok(());
         }
-        Err(PastError::OtherKey { found, expected: id.to_owned() })
+        Err(HistoryError::OtherKey { found, expected: id.to_owned() })
     }
 
     /// The server's own key, to sign with.
-    fn signer(&self) -> Result<Ed25519KeyPair, PastError> {
-        let damaged = || PastError::Damaged { what: "the signing key".into() };
+    fn signer(&self) -> Result<Ed25519KeyPair, HistoryError> {
+        let damaged = || HistoryError::Damaged { what: "the signing key".into() };
         let value = self.store.get(&trees::GLOBAL, b"keypair")?.ok_or_else(damaged)?;
         let Ok(Global::Keypair(key)) = trees::GLOBAL.read_value(b"keypair", &value) else {
             return Err(damaged());
@@ -189,8 +189,8 @@ impl Past {
     ///
     /// # Errors
     ///
-    /// [`PastError`].
-    pub fn kept_keys(&self, server: &ServerName) -> Result<Option<Vec<u8>>, PastError> {
+    /// [`HistoryError`].
+    pub fn kept_keys(&self, server: &ServerName) -> Result<Option<Vec<u8>>, HistoryError> {
         Ok(self.store.get(&trees::SERVER_SIGNINGKEYS, server.as_str().as_bytes())?)
     }
 
@@ -198,13 +198,13 @@ impl Past {
     ///
     /// # Errors
     ///
-    /// [`PastError`].
-    pub fn rooms(&self) -> Result<Vec<ImportedRoom>, PastError> {
+    /// [`HistoryError`].
+    pub fn rooms(&self) -> Result<Vec<ImportedRoom>, HistoryError> {
         let lookup = Lookup(self.store.as_ref());
         let mut rooms = Vec::new();
         for row in self.store.scan(&trees::ROOMID_SHORTROOMID, &[])? {
             let (key, value) = row?;
-            let damaged = || PastError::Damaged { what: "the id of a room".into() };
+            let damaged = || HistoryError::Damaged { what: "the id of a room".into() };
             let room_id = std::str::from_utf8(&key).ok().and_then(|id| RoomId::parse(id).ok());
             let room_id = room_id.ok_or_else(damaged)?;
             let short = <[u8; 8]>::try_from(&*value).map_err(|_| damaged())?;
@@ -231,8 +231,8 @@ impl Past {
     ///
     /// # Errors
     ///
-    /// [`PastError`].
-    pub fn retry_given_up(&mut self) -> Result<usize, PastError> {
+    /// [`HistoryError`].
+    pub fn retry_given_up(&mut self) -> Result<usize, HistoryError> {
         let tree = trees::PREDECESSOR_GIVENUP.tree();
         let mut rows = BTreeMap::new();
         for row in self.store.scan(tree, &[])? {
@@ -249,8 +249,8 @@ impl Past {
     ///
     /// # Errors
     ///
-    /// [`PastError`].
-    pub fn given_up(&self, room: &RoomId) -> Result<BTreeMap<OwnedEventId, Verdict>, PastError> {
+    /// [`HistoryError`].
+    pub fn given_up(&self, room: &RoomId) -> Result<BTreeMap<OwnedEventId, Verdict>, HistoryError> {
         Lookup(self.store.as_ref()).given_up(room)
     }
 
@@ -258,23 +258,26 @@ impl Past {
     pub(crate) fn room_version(
         &mut self,
         room: &RoomId,
-    ) -> Result<Option<RoomVersionId>, PastError> {
+    ) -> Result<Option<RoomVersionId>, HistoryError> {
         Ok(self.load(room)?.map(|room| room.version.clone()))
     }
 
-    pub(crate) fn first(&mut self, room: &RoomId) -> Result<Option<OwnedEventId>, PastError> {
+    pub(crate) fn first(&mut self, room: &RoomId) -> Result<Option<OwnedEventId>, HistoryError> {
         let Some(known) = self.load(room)? else { return Ok(None) };
         let Some(first) = known.first else { return Ok(None) };
         let key = first.key(known.short);
         Ok(Some(Lookup(self.store.as_ref()).id_at(&key)?))
     }
 
-    pub(crate) fn missing(&mut self, room: &RoomId) -> Result<BTreeSet<OwnedEventId>, PastError> {
+    pub(crate) fn missing(
+        &mut self,
+        room: &RoomId,
+    ) -> Result<BTreeSet<OwnedEventId>, HistoryError> {
         let now = (self.clock)();
         Ok(self.load(room)?.map(|room| room.missing(now)).unwrap_or_default())
     }
 
-    pub(crate) fn place(&self, room: &RoomId, event: &EventId) -> Result<Place, PastError> {
+    pub(crate) fn place(&self, room: &RoomId, event: &EventId) -> Result<Place, HistoryError> {
         let lookup = Lookup(self.store.as_ref());
         if lookup.count(room, event)?.is_some() {
             return Ok(Place::Timeline);
@@ -287,7 +290,7 @@ impl Past {
         &self,
         room: &RoomId,
         event: &EventId,
-    ) -> Result<Option<CanonicalJsonObject>, PastError> {
+    ) -> Result<Option<CanonicalJsonObject>, HistoryError> {
         Lookup(self.store.as_ref()).event(room, event)
     }
 
@@ -295,7 +298,7 @@ impl Past {
         &self,
         room: &RoomId,
         event: &EventId,
-    ) -> Result<Option<StateMap>, PastError> {
+    ) -> Result<Option<StateMap>, HistoryError> {
         let lookup = Lookup(self.store.as_ref());
         if lookup.count(room, event)?.is_none() {
             return Ok(None);
@@ -310,7 +313,7 @@ impl Past {
         &mut self,
         room: &RoomId,
         event: &EventId,
-    ) -> Result<Vec<OwnedEventId>, PastError> {
+    ) -> Result<Vec<OwnedEventId>, HistoryError> {
         let redactions = self.load(room)?.map(|room| room.redactions_of(event).cloned().collect());
         Ok(redactions.unwrap_or_default())
     }
@@ -319,8 +322,8 @@ impl Past {
         &mut self,
         room: &RoomId,
         events: Vec<Pdu>,
-    ) -> Result<(), PastError> {
-        self.load(room)?.ok_or_else(|| PastError::NoRoom { room: room.to_owned() })?;
+    ) -> Result<(), HistoryError> {
+        self.load(room)?.ok_or_else(|| HistoryError::NoRoom { room: room.to_owned() })?;
         let server_name = self.server_name.clone();
         let key = self.signer()?;
         self.change(room, |room_id, known, rows| {
@@ -331,8 +334,8 @@ impl Past {
         })
     }
 
-    pub(crate) fn prepend(&mut self, room: &RoomId, page: Page) -> Result<(), PastError> {
-        self.load(room)?.ok_or_else(|| PastError::NoRoom { room: room.to_owned() })?;
+    pub(crate) fn prepend(&mut self, room: &RoomId, page: Page) -> Result<(), HistoryError> {
+        self.load(room)?.ok_or_else(|| HistoryError::NoRoom { room: room.to_owned() })?;
         let server_name = self.server_name.clone();
         self.change(room, |room_id, known, rows| {
             page::prepend(room_id, &server_name, known, page, rows)
@@ -344,7 +347,7 @@ impl Past {
         room: &RoomId,
         event: &EventId,
         reason: GivenUp,
-    ) -> Result<(), PastError> {
+    ) -> Result<(), HistoryError> {
         let tree = &trees::PREDECESSOR_GIVENUP;
         let key = tree.key_of(&RoomEvent { room: room.as_str(), event: event.as_str() });
         let now = (self.clock)();
@@ -361,7 +364,7 @@ impl Past {
     }
 
     /// The timeline of a room, read from the database the first time.
-    fn load(&mut self, id: &RoomId) -> Result<Option<&mut RoomTimeline>, PastError> {
+    fn load(&mut self, id: &RoomId) -> Result<Option<&mut RoomTimeline>, HistoryError> {
         if !self.rooms.contains_key(id)
             && let Some(room) =
                 RoomTimeline::read(id, self.admin_room, &Lookup(self.store.as_ref()))?
@@ -375,8 +378,8 @@ impl Past {
     fn change(
         &mut self,
         id: &RoomId,
-        write: impl FnOnce(&RoomId, &mut RoomTimeline, &mut Rows<'_>) -> Result<Removed, PastError>,
-    ) -> Result<(), PastError> {
+        write: impl FnOnce(&RoomId, &mut RoomTimeline, &mut Rows<'_>) -> Result<Removed, HistoryError>,
+    ) -> Result<(), HistoryError> {
         // If a change fails, the timeline in memory no longer agrees with the database.
         let Some(mut room) = self.rooms.remove(id) else { return Ok(()) };
         let mut pending = Pending::new(self.store.as_mut());
@@ -406,8 +409,8 @@ impl Past {
     ///
     /// # Errors
     ///
-    /// [`PastError`].
-    pub fn close(mut self) -> Result<(), PastError> {
+    /// [`HistoryError`].
+    pub fn close(mut self) -> Result<(), HistoryError> {
         Ok(self.store.checkpoint()?)
     }
 }

@@ -23,7 +23,7 @@ use crate::{
     conduit::store::{self, Backend},
     counted::{counted, grouped},
     fs::files_below,
-    import::history::Past,
+    import::history::History,
     runtime::{block_on, interrupted},
 };
 
@@ -82,13 +82,13 @@ impl Arguments {
             let server_name = keys.server_name().to_owned();
             target.check_server_name(server_name.as_str())?;
             let store = store::change(target.backend, &target.directory)?;
-            let mut past = Past::open(store, &server_name)?;
-            past.check_key(&own.0, &own.1)?;
+            let mut history = History::open(store, &server_name)?;
+            history.check_key(&own.0, &own.1)?;
             if self.retry_given_up {
-                past.retry_given_up()?;
+                history.retry_given_up()?;
             }
             let upstream = Client::new(self.homeserver.clone(), server_name, key, http)?;
-            let host = DatabaseHost::new(past, keys);
+            let host = DatabaseHost::new(history, keys);
             let (outcome, error) = fetch(
                 &host,
                 Arc::new(upstream),
@@ -100,8 +100,8 @@ impl Arguments {
             output::print(self.output.format, &outcome, |out, outcome| {
                 text(out, outcome, error.as_ref())
             })?;
-            if let Some(past) = host.into_past() {
-                past.close()?;
+            if let Some(history) = host.into_history() {
+                history.close()?;
             }
             hand_over(&target.directory).with_context(|| {
                 let directory = target.directory.display();

@@ -7,7 +7,7 @@ use ruma::{CanonicalJsonObject, CanonicalJsonValue, EventId, OwnedEventId, RoomI
 use serde::Serialize;
 
 use super::{
-    PastError, Removed,
+    HistoryError, Removed,
     lookup::Lookup,
     room::{Relating, RoomTimeline},
 };
@@ -61,7 +61,7 @@ pub(super) fn outliers(
     room: &mut RoomTimeline,
     events: Vec<Pdu>,
     rows: &mut Rows<'_>,
-) -> Result<Removed, PastError> {
+) -> Result<Removed, HistoryError> {
     for pdu in events {
         if Lookup(rows.store()).is_stored(&pdu.event_id)? {
             continue;
@@ -89,7 +89,7 @@ fn hidden(
     signer: &RoomSigner<'_>,
     room: &mut RoomTimeline,
     rows: &mut Rows<'_>,
-) -> Result<u64, PastError> {
+) -> Result<u64, HistoryError> {
     if let Some(hidden) = room.hidden {
         return Ok(hidden);
     }
@@ -113,7 +113,7 @@ pub(super) fn prepend(
     room: &mut RoomTimeline,
     page: Page,
     rows: &mut Rows<'_>,
-) -> Result<Removed, PastError> {
+) -> Result<Removed, HistoryError> {
     let mut writer = Writer { room_id, room, server_name, rows, removed: Removed::new() };
     let mut entries = writer.entries(page)?;
     // What comes later is there when an event is written: its relations, its redaction, its replies.
@@ -129,7 +129,7 @@ pub(super) fn prepend(
 
 impl Writer<'_, '_> {
     /// Parses the events, the oldest first, and stores the state before each.
-    fn entries(&mut self, page: Page) -> Result<Vec<Entry>, PastError> {
+    fn entries(&mut self, page: Page) -> Result<Vec<Entry>, HistoryError> {
         let room_id = self.room_id;
         let mut entries: Vec<Entry> = Vec::with_capacity(page.events.len());
         let mut states = Vec::with_capacity(page.events.len());
@@ -180,16 +180,16 @@ impl Writer<'_, '_> {
     }
 
     /// The state before an event of the timeline, on which that before `of` builds.
-    fn earlier(&self, of: &EventId, from: &OwnedEventId) -> Result<State, PastError> {
+    fn earlier(&self, of: &EventId, from: &OwnedEventId) -> Result<State, HistoryError> {
         let lookup = self.lookup();
         if lookup.count(self.room_id, from)?.is_none() {
-            return Err(PastError::State { event: of.to_owned(), missing: from.clone() });
+            return Err(HistoryError::State { event: of.to_owned(), missing: from.clone() });
         }
         Ok(lookup.state_before(from)?.unwrap_or_default())
     }
 
     /// The state before the first event of the timeline, which the page's are likely to be like.
-    fn first_state(&self) -> Result<State, PastError> {
+    fn first_state(&self) -> Result<State, HistoryError> {
         let Some(first) = self.room.first else { return Ok(State::default()) };
         let lookup = self.lookup();
         let first = lookup.id_at(&first.key(self.room.short))?;
@@ -201,12 +201,12 @@ impl Writer<'_, '_> {
         &mut self,
         of: &EventId,
         state: &StateMap,
-    ) -> Result<BTreeMap<u64, Option<u64>>, PastError> {
+    ) -> Result<BTreeMap<u64, Option<u64>>, HistoryError> {
         let mut shorts = BTreeMap::new();
         for ((kind, key), event) in state {
             let id = event.as_str().as_bytes();
             let Some(short) = self.lookup().number(&trees::EVENTID_SHORTEVENTID, id)? else {
-                return Err(PastError::State { event: of.to_owned(), missing: event.clone() });
+                return Err(HistoryError::State { event: of.to_owned(), missing: event.clone() });
             };
             shorts.insert(self.rows.short_state_key(kind, key)?, Some(short));
         }
@@ -214,7 +214,7 @@ impl Writer<'_, '_> {
     }
 
     /// Writes an event; `older` are those of the page before it.
-    fn event(&mut self, entry: &Entry, older: &[Entry]) -> Result<(), PastError> {
+    fn event(&mut self, entry: &Entry, older: &[Entry]) -> Result<(), HistoryError> {
         let Entry { event, short, count, before, redacted_by } = entry;
         let (room_id, short_room) = (self.room_id, self.room.short);
         let redaction = match redacted_by {
@@ -258,7 +258,7 @@ impl Writer<'_, '_> {
         entry: &Entry,
         before: &State,
         older: &[Entry],
-    ) -> Result<Option<Replaced>, PastError> {
+    ) -> Result<Option<Replaced>, HistoryError> {
         let event = &entry.event;
         let Some(state_key) = &event.state_key else { return Ok(None) };
         let key = self.rows.short_state_key(&event.kind, state_key)?;
@@ -287,7 +287,7 @@ impl Writer<'_, '_> {
         event: &Event,
         count: PduCount,
         mut relating: Vec<Relating>,
-    ) -> Result<Option<String>, PastError> {
+    ) -> Result<Option<String>, HistoryError> {
         let Some(target) = count.normal() else { return Ok(None) };
         relating.sort_by_key(|relating| relating.count);
         let mut thread: Option<(Thread, CanonicalJsonObject)> = None;
@@ -311,7 +311,7 @@ impl Writer<'_, '_> {
     }
 
     /// An event outside of the timeline that came in redacted form learns of its redaction.
-    fn redacts_outlier(&mut self, redaction: &Object<'_>) -> Result<(), PastError> {
+    fn redacts_outlier(&mut self, redaction: &Object<'_>) -> Result<(), HistoryError> {
         let Some(target) = self.room.redacts(redaction) else { return Ok(()) };
         let Some(mut json) = self.lookup().outlier(self.room_id, target)? else { return Ok(()) };
         if is_redacted(&json) && !is_marked(&json) {
@@ -342,10 +342,10 @@ impl Writer<'_, '_> {
     }
 }
 
-fn parse(room_id: &RoomId, room: &RoomTimeline, pdu: &Pdu) -> Result<Event, PastError> {
+fn parse(room_id: &RoomId, room: &RoomTimeline, pdu: &Pdu) -> Result<Event, HistoryError> {
     let json = Object::from(&pdu.json);
     Event::of(&pdu.event_id, json, room_id.as_str(), &room.rules).map_err(|reason| {
-        PastError::Event { event: pdu.event_id.clone(), reason: reason.detail.into_owned() }
+        HistoryError::Event { event: pdu.event_id.clone(), reason: reason.detail.into_owned() }
     })
 }
 
@@ -355,7 +355,7 @@ fn text(json: &impl Serialize) -> String {
 }
 
 /// Writes the rows that an event has in the timeline and outside of it. Gives the short event id.
-fn register(room_id: &RoomId, event: &Event, rows: &mut Rows<'_>) -> Result<u64, PastError> {
+fn register(room_id: &RoomId, event: &Event, rows: &mut Rows<'_>) -> Result<u64, HistoryError> {
     if let Some(state_key) = &event.state_key {
         rows.short_state_key(&event.kind, state_key)?;
     }
@@ -372,7 +372,7 @@ fn redacted_because(
     redaction: &OwnedEventId,
     target: &EventId,
     lookup: &Lookup<'_>,
-) -> Result<String, PastError> {
+) -> Result<String, HistoryError> {
     let stored = lookup.event(room_id, redaction)?;
     Ok(stored.map_or_else(|| unknown_redaction(redaction, target), |event| text(&event)))
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use conduit_backfill::{host::GivenUp, verdict::Verdict};
 use ruma::{EventId, OwnedEventId, RoomId, RoomVersionId, room_version_rules::RoomVersionRules};
 
-use super::{PastError, lookup::Lookup};
+use super::{HistoryError, lookup::Lookup};
 use crate::{
     conduit::{
         canonical_json::{Canonical, Object},
@@ -48,10 +48,10 @@ impl RoomTimeline {
         id: &RoomId,
         admin_room: Option<u64>,
         lookup: &Lookup<'_>,
-    ) -> Result<Option<Self>, PastError> {
+    ) -> Result<Option<Self>, HistoryError> {
         let short = lookup.number(&trees::ROOMID_SHORTROOMID, id.as_str().as_bytes())?;
         let (Some(short), Some(version)) = (short, lookup.version(id)?) else { return Ok(None) };
-        let rules = version.rules().ok_or_else(|| PastError::Damaged {
+        let rules = version.rules().ok_or_else(|| HistoryError::Damaged {
             what: format!("the version of {id}, {version},"),
         })?;
         let mut room = Self {
@@ -92,8 +92,8 @@ impl RoomTimeline {
         &mut self,
         json: &Object<'_>,
         count: PduCount,
-        is_there: impl Fn(&EventId) -> Result<bool, PastError>,
-    ) -> Result<(), PastError> {
+        is_there: impl Fn(&EventId) -> Result<bool, HistoryError>,
+    ) -> Result<(), HistoryError> {
         for event in prev_events(json) {
             self.need(event, &is_there)?;
         }
@@ -147,8 +147,8 @@ impl RoomTimeline {
     fn need(
         &mut self,
         event: &EventId,
-        is_there: &impl Fn(&EventId) -> Result<bool, PastError>,
-    ) -> Result<(), PastError> {
+        is_there: &impl Fn(&EventId) -> Result<bool, HistoryError>,
+    ) -> Result<(), HistoryError> {
         if !self.missing.contains(event) && !self.given_up.contains_key(event) && !is_there(event)?
         {
             self.missing.insert(event.to_owned());
@@ -168,7 +168,7 @@ impl RoomTimeline {
         event: &EventId,
         verdict: Verdict,
         lookup: &Lookup<'_>,
-    ) -> Result<(), PastError> {
+    ) -> Result<(), HistoryError> {
         self.missing.remove(event);
         self.given_up.insert(event.to_owned(), verdict);
         if verdict.reason == GivenUp::Withheld {
@@ -183,7 +183,7 @@ impl RoomTimeline {
         room: &RoomId,
         event: &EventId,
         lookup: &Lookup<'_>,
-    ) -> Result<(), PastError> {
+    ) -> Result<(), HistoryError> {
         let json = lookup.event(room, event)?.unwrap_or_default();
         for previous in prev_events(&Object::from(&json)) {
             self.need(previous, &|event| lookup.count(room, event).map(|count| count.is_some()))?;

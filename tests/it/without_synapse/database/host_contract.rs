@@ -21,7 +21,7 @@ use importer::{
         DumpReader, DumpWriter,
         format::{DumpEvent, DumpRoom, DumpState, Manifest},
     },
-    import::{self, history::Past},
+    import::{self, history::History},
     progress::Progress,
 };
 use ruma::{EventId, OwnedEventId, RoomId, server_name};
@@ -68,7 +68,7 @@ impl Factory for Databases {
         };
         let name = server_name!("old.example.org");
         let keys = Keys::known(name.to_owned(), start.keys);
-        let host = DatabaseHost::new(Past::open(store, name).unwrap(), keys);
+        let host = DatabaseHost::new(History::open(store, name).unwrap(), keys);
         let shared: Arc<dyn Host> = Arc::new(host.clone());
         self.made.lock().unwrap().push((shared.clone(), host, directory));
         Ok(shared)
@@ -77,13 +77,13 @@ impl Factory for Databases {
     async fn reopen(&self, host: Arc<dyn Host>) -> Result<Arc<dyn Host>, HostError> {
         let (database, directory) = self.of(&host);
         let backend = self.backend;
-        let reopen = move |past: &mut Past| {
-            let mut store = std::mem::replace(past, placeholder()).into_store();
+        let reopen = move |history: &mut History| {
+            let mut store = std::mem::replace(history, placeholder()).into_store();
             if let Some(backend) = backend {
                 drop(store);
                 store = store::change(backend, &directory)?;
             }
-            *past = Past::open(store, server_name!("old.example.org"))?;
+            *history = History::open(store, server_name!("old.example.org"))?;
             Ok(())
         };
         database.with(reopen).await?;
@@ -96,10 +96,10 @@ impl Factory for Databases {
         room: &RoomId,
     ) -> Result<Vec<OwnedEventId>, HostError> {
         let room = room.to_owned();
-        let read = move |past: &mut Past| {
-            let short = past.store().get(&trees::ROOMID_SHORTROOMID, room.as_bytes())?.unwrap();
+        let read = move |history: &mut History| {
+            let short = history.store().get(&trees::ROOMID_SHORTROOMID, room.as_bytes())?.unwrap();
             let mut events = Vec::new();
-            for row in past.store().scan(&trees::PDUID_PDU, &short)? {
+            for row in history.store().scan(&trees::PDUID_PDU, &short)? {
                 let (key, json) = row?;
                 let event: Value = serde_json::from_slice(&json).unwrap();
                 let id: OwnedEventId = event["event_id"].as_str().unwrap().try_into().unwrap();
@@ -120,8 +120,8 @@ impl Factory for Databases {
         event: &EventId,
     ) -> Result<bool, HostError> {
         let event = event.to_owned();
-        let read = move |past: &mut Past| {
-            let store = past.store();
+        let read = move |history: &mut History| {
+            let store = history.store();
             let short = store.get(&trees::EVENTID_SHORTEVENTID, event.as_bytes())?;
             let state = match &short {
                 Some(short) => store.get(&trees::SHORTEVENTID_SHORTSTATEHASH, short)?,
@@ -135,7 +135,7 @@ impl Factory for Databases {
 }
 
 /// A database with nothing, which stands in for one that is closed.
-fn placeholder() -> Past {
+fn placeholder() -> History {
     let mut store = MemoryStore::default();
     let row = |key: &[u8], value: u64| Row {
         tree: &trees::GLOBAL,
@@ -143,7 +143,7 @@ fn placeholder() -> Past {
         value: value.to_be_bytes().to_vec(),
     };
     store.write(vec![row(b"version", 18), row(b"c", 1)]).unwrap();
-    Past::open(Box::new(store), server_name!("old.example.org")).unwrap()
+    History::open(Box::new(store), server_name!("old.example.org")).unwrap()
 }
 
 /// The rooms as a dump.

@@ -26,7 +26,7 @@ use importer::{
     },
     import::{
         self,
-        history::{Past, PastError},
+        history::{History, HistoryError},
     },
     progress::Progress,
     verify::{self, StateComparison},
@@ -205,12 +205,12 @@ fn number(event: &DumpEvent) -> usize {
 
 fn host(store: Box<dyn KvCommit>) -> DatabaseHost {
     let name = server_name!("dump.test");
-    let past = Past::open(store, name).unwrap();
-    DatabaseHost::new(past, Keys::known(name.to_owned(), BTreeMap::new()))
+    let history = History::open(store, name).unwrap();
+    DatabaseHost::new(history, Keys::known(name.to_owned(), BTreeMap::new()))
 }
 
 fn store_of(host: DatabaseHost) -> Box<dyn KvCommit> {
-    host.into_past().unwrap().into_store()
+    host.into_history().unwrap().into_store()
 }
 
 fn findings(store: &dyn KvRead) -> Vec<String> {
@@ -304,9 +304,9 @@ async fn what_fails_changes_nothing_and_can_be_done_again() {
     let story = Story::tell();
     let fails = Arc::new(AtomicBool::new(true));
     let host = host(Box::new(Failing { store: story.imported(9), fails: fails.clone() }));
-    let before: Content = host.with(|past| Ok(named(past))).await.unwrap();
+    let before: Content = host.with(|history| Ok(named(history))).await.unwrap();
     host.prepend(room(), story.page(4, 9)).await.unwrap_err();
-    same(&before, &host.with(|past| Ok(named(past))).await.unwrap());
+    same(&before, &host.with(|history| Ok(named(history))).await.unwrap());
     // A page that is wrong in the middle, too.
     fails.store(false, Ordering::Relaxed);
     let mut wrong = story.page(4, 9);
@@ -318,15 +318,15 @@ async fn what_fails_changes_nothing_and_can_be_done_again() {
     unknown.events[3].state_before = StateBefore::Whole(state);
     let error = host.prepend(room(), unknown).await.unwrap_err();
     assert!(error.to_string().contains("$unknown"), "{error}");
-    same(&before, &host.with(|past| Ok(named(past))).await.unwrap());
+    same(&before, &host.with(|history| Ok(named(history))).await.unwrap());
 
     host.prepend(room(), story.page(4, 9)).await.unwrap();
     host.prepend(room(), story.page(0, 4)).await.unwrap();
     same(&content(&story.imported(0)), &content(store_of(host).as_ref()));
 }
 
-fn named(past: &mut Past) -> Content {
-    content(past.store())
+fn named(history: &mut History) -> Content {
+    content(history.store())
 }
 
 /// Without the range that an import reserves there are Conduit's own ids for the past: in the right order, without relations.
@@ -380,16 +380,16 @@ async fn outliers_are_promoted_and_what_is_given_up_is_not_asked_for() {
         let reason = |(id, why): (_, Verdict)| (id, (why.word(), why.is_final()));
         given_up.into_iter().map(reason).collect::<BTreeMap<_, _>>()
     };
-    let given_up = host.with(|past| past.given_up(room())).await.unwrap();
+    let given_up = host.with(|history| history.given_up(room())).await.unwrap();
     let expected =
         [(event(7).clone(), ("unavailable", false)), (event(8).clone(), ("withheld", false))];
     assert_eq!(reasons(given_up), BTreeMap::from(expected));
 
     // An hour later both are asked for once more; given up again, it is for good.
     let later = || verdict::now().saturating_add(verdict::AGAIN);
-    host.with(move |past| {
-        past.set_clock(later);
-        Ok::<_, PastError>(())
+    host.with(move |history| {
+        history.set_clock(later);
+        Ok::<_, HistoryError>(())
     })
     .await
     .unwrap();
@@ -398,23 +398,23 @@ async fn outliers_are_promoted_and_what_is_given_up_is_not_asked_for() {
     host.give_up(room(), event(8), GivenUp::Withheld).await.unwrap();
     host.give_up(room(), event(7), GivenUp::Unavailable).await.unwrap();
     let much_later = || verdict::now().saturating_add(1000 * verdict::AGAIN);
-    host.with(move |past| {
-        past.set_clock(much_later);
-        Ok::<_, PastError>(())
+    host.with(move |history| {
+        history.set_clock(much_later);
+        Ok::<_, HistoryError>(())
     })
     .await
     .unwrap();
     assert_eq!(host.missing(room()).await.unwrap(), BTreeSet::new());
-    let given_up = host.with(|past| past.given_up(room())).await.unwrap();
+    let given_up = host.with(|history| history.given_up(room())).await.unwrap();
     let expected =
         [(event(7).clone(), ("unavailable", true)), (event(8).clone(), ("withheld", true))];
     assert_eq!(reasons(given_up), BTreeMap::from(expected));
 
-    assert_eq!(host.with(Past::retry_given_up).await.unwrap(), 2);
+    assert_eq!(host.with(History::retry_given_up).await.unwrap(), 2);
     assert_eq!(host.missing(room()).await.unwrap(), BTreeSet::from([event(8).clone()]));
     host.prepend(room(), story.page(5, 9)).await.unwrap();
     assert_eq!(host.place(room(), event(8)).await.unwrap(), Place::Timeline);
-    assert_eq!(host.with(|past| past.given_up(room())).await.unwrap(), BTreeMap::new());
+    assert_eq!(host.with(|history| history.given_up(room())).await.unwrap(), BTreeMap::new());
     host.prepend(room(), story.page(0, 5)).await.unwrap();
     same(&content(&story.imported(0)), &content(store_of(host).as_ref()));
 }
