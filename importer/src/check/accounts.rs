@@ -12,7 +12,7 @@ use crate::{
     },
     counted::{count, counted},
     findings::codes::{self, Code},
-    source::survey::{Account, OddAccountData, Survey},
+    source::survey::{AccountFacts, OddAccountData, Survey},
     synapse::config::SynapseConfig,
 };
 
@@ -108,7 +108,7 @@ pub(super) fn name(checks: &mut Checks, user_id: &UserId, deactivated: bool) {
     }
 }
 
-fn rights(checks: &mut Checks, account: &Account, appservices: Option<&BTreeSet<&str>>) {
+fn rights(checks: &mut Checks, account: &AccountFacts, appservices: Option<&BTreeSet<&str>>) {
     let id = account.user_id.as_str();
     if account.guest {
         checks.found(&codes::GUEST, id, "is a guest");

@@ -5,7 +5,7 @@ use crate::{
     conduit::room_versions::is_supported,
     counted::count,
     findings::codes,
-    source::survey::{Room, Survey},
+    source::survey::{RoomFacts, Survey},
 };
 
 pub(super) fn check(checks: &mut Checks, survey: &Survey) {
@@ -31,7 +31,7 @@ pub(super) fn check(checks: &mut Checks, survey: &Survey) {
     }
 }
 
-fn room(checks: &mut Checks, room: &Room) {
+fn room(checks: &mut Checks, room: &RoomFacts) {
     let id = &room.room_id;
     let name = room.name.as_deref().map(|name| format!("{name:?}, ")).unwrap_or_default();
     let users = count(room.joined, "local user");

@@ -191,18 +191,18 @@ fn database(dump: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::survey::{Account, Database, Media, Room};
+    use crate::source::survey::{AccountFacts, DatabaseFacts, MediaFacts, RoomFacts};
 
     #[test]
     fn the_estimate_goes_by_what_will_be_read() {
         let mut survey = Survey {
-            accounts: vec![Account::default(); 3],
-            rooms: vec![Room::default(); 2],
-            media: Media { files: 1, bytes: 7, ..Media::default() },
+            accounts: vec![AccountFacts::default(); 3],
+            rooms: vec![RoomFacts::default(); 2],
+            media: MediaFacts { files: 1, bytes: 7, ..MediaFacts::default() },
             ..Survey::default()
         };
         assert_eq!(dump(&survey, History::Full), 460_000);
-        survey.database = Some(Database {
+        survey.database = Some(DatabaseFacts {
             bytes: 1_000_000,
             pending_updates: Vec::new(),
             locale: None,
@@ -221,9 +221,9 @@ mod tests {
             serde_json::from_value(serde_json::json!({"tables": [table]})).unwrap()
         };
         let mut survey = Survey {
-            accounts: vec![Account::default(); 30],
-            rooms: vec![Room::default(); 1],
-            media: Media { files: 2, bytes: 3_000_000_000, ..Media::default() },
+            accounts: vec![AccountFacts::default(); 30],
+            rooms: vec![RoomFacts::default(); 1],
+            media: MediaFacts { files: 2, bytes: 3_000_000_000, ..MediaFacts::default() },
             census: Some(census(10)),
             ..Survey::default()
         };

@@ -12,7 +12,7 @@ use crate::{
     dump::{Extent, History, MediaFiles, format::DumpAppservice},
     findings::{self, Severity},
     fs::atomic_dir::Partial,
-    source::survey::{Account, Database, Media, Survey},
+    source::survey::{AccountFacts, DatabaseFacts, MediaFacts, Survey},
     synapse::{
         config::{ConfigError, Deployment, Service, SynapseConfig},
         database::DatabaseError,
@@ -321,7 +321,7 @@ fn media_that_another_program_keeps_is_told_once() {
         let mut checks = Checks::default();
         checks.configuration(&config, &deployment);
         let missing = missing.iter().map(|id| (*id).to_owned()).collect();
-        let media = Media { files: 3, missing, ..Media::default() };
+        let media = MediaFacts { files: 3, missing, ..MediaFacts::default() };
         checks.survey(&Survey { media, ..survey() }, Some(&config));
         let mut found = codes(checks);
         found.retain(|code| matches!(*code, "C124" | "C401" | "C402" | "C404"));
@@ -431,7 +431,7 @@ fn a_disk_that_is_too_small_is_found() {
     let target =
         Target { database, media, dump, report, server_name: None, service: None, binary: None, dialect: Dialect::Conduit };
     let bytes = 1 << 60;
-    let huge = Database {
+    let huge = DatabaseFacts {
         bytes,
         pending_updates: Vec::new(),
         locale: None,
@@ -451,7 +451,7 @@ fn what_the_apis_cannot_give_is_said_and_pending_updates_are_noted() {
     let mut checks = Checks::default();
     checks.survey(&survey(), None);
     assert_eq!(codes(checks), ["C114", "C204"]);
-    let database = Database {
+    let database = DatabaseFacts {
         bytes: 0,
         pending_updates: vec!["an_index".into()],
         locale: None,
@@ -465,10 +465,10 @@ fn what_the_apis_cannot_give_is_said_and_pending_updates_are_noted() {
 
 #[test]
 fn many_findings_are_counted_and_accepted_ones_are_warnings() {
-    let foreign = |number| Account {
+    let foreign = |number| AccountFacts {
         user_id: format!("@{number:04}:x.test"),
         deactivated: true,
-        ..Account::default()
+        ..AccountFacts::default()
     };
     let accounts = (0..1002).map(foreign).collect();
     let mut checks = Checks::default();

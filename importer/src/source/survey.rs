@@ -10,11 +10,11 @@ pub struct Survey {
     /// The server's name.
     pub server_name: String,
     /// The database, if it is read.
-    pub database: Option<Database>,
+    pub database: Option<DatabaseFacts>,
     /// All accounts.
-    pub accounts: Vec<Account>,
+    pub accounts: Vec<AccountFacts>,
     /// All rooms that a local user has to do with.
-    pub rooms: Vec<Room>,
+    pub rooms: Vec<RoomFacts>,
     /// Rooms that the alias `#admins:NAME` names.
     pub admins_alias: Option<String>,
     /// Rooms that an administrator has blocked.
@@ -51,7 +51,7 @@ pub struct Survey {
     /// Events of timelines that lack a part, by room.
     pub incomplete_events: Vec<(String, String)>,
     /// Local media files: number and bytes.
-    pub media: Media,
+    pub media: MediaFacts,
     /// Duplicate rows in tables with a unique index.
     pub duplicates: Vec<Duplicate>,
     /// Account data that a homeserver reads itself, of another form than the specification's; a thousand at most.
@@ -73,7 +73,7 @@ pub struct Signatures {
 
 /// Facts about a database.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Database {
+pub struct DatabaseFacts {
     /// Bytes on disk.
     pub bytes: u64,
     /// Background updates that Synapse has not finished.
@@ -97,10 +97,10 @@ pub struct Locale {
     pub ctype: String,
 }
 
-/// An account.
+/// Facts about an account.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[expect(clippy::struct_excessive_bools, reason = "Synapse's flags, independent of each other")]
-pub struct Account {
+pub struct AccountFacts {
     /// Its name, which may be no user id.
     pub user_id: String,
     /// A server administrator.
@@ -119,9 +119,9 @@ pub struct Account {
     pub appservice: Option<String>,
 }
 
-/// A room.
+/// Facts about a room.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Room {
+pub struct RoomFacts {
     /// The room id.
     pub room_id: String,
     /// A name for people: its name, or an alias.
@@ -162,9 +162,9 @@ pub struct OddAccountData {
     pub content: String,
 }
 
-/// Local media.
+/// Facts about local media.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Media {
+pub struct MediaFacts {
     /// Files that were uploaded here.
     pub files: u64,
     /// Their bytes.

@@ -9,7 +9,7 @@ use super::running;
 use crate::{
     check::Checks,
     fs::open_by::tests::Other,
-    source::survey::{Database, Survey},
+    source::survey::{DatabaseFacts, Survey},
     synapse::config::{Deployment, SynapseConfig},
 };
 
@@ -88,7 +88,7 @@ fn whoever_has_its_sqlite_database_open_tells() {
 #[test]
 fn other_sessions_on_its_postgresql_database_tell() {
     let found = |other_sessions| {
-        let database = Database {
+        let database = DatabaseFacts {
             bytes: 0,
             pending_updates: Vec::new(),
             locale: None,

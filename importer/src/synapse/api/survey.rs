@@ -10,12 +10,12 @@ use super::{
     rooms::{self, ListedRoom},
     users::{self, ListedUser},
 };
-use crate::source::survey::{Account, Room, Survey};
+use crate::source::survey::{AccountFacts, RoomFacts, Survey};
 
 /// Lists accounts and rooms.
 pub(super) async fn read(api: &Connection, server_name: &ServerName) -> Result<Survey, ApiError> {
-    let accounts = users::listed(api).await?.into_values().map(Account::from).collect();
-    let mut rooms: Vec<_> = rooms::listed(api).await?.into_values().map(Room::from).collect();
+    let accounts = users::listed(api).await?.into_values().map(AccountFacts::from).collect();
+    let mut rooms: Vec<_> = rooms::listed(api).await?.into_values().map(RoomFacts::from).collect();
     rooms.sort();
     let admins_alias = room_of(api, &format!("#admins:{server_name}")).await?;
     let server_name = server_name.to_string();
@@ -35,7 +35,7 @@ async fn room_of(api: &Connection, alias: &str) -> Result<Option<String>, ApiErr
     Ok(found.map(|found| found.room_id))
 }
 
-impl From<ListedUser> for Account {
+impl From<ListedUser> for AccountFacts {
     fn from(user: ListedUser) -> Self {
         Self {
             user_id: user.name,
@@ -50,7 +50,7 @@ impl From<ListedUser> for Account {
     }
 }
 
-impl From<ListedRoom> for Room {
+impl From<ListedRoom> for RoomFacts {
     fn from(room: ListedRoom) -> Self {
         Self {
             room_id: room.room_id.into(),

@@ -2,7 +2,7 @@
 
 use super::queries;
 use crate::{
-    source::survey::Account,
+    source::survey::AccountFacts,
     synapse::database::{
         DatabaseError, Facts,
         connection::Connection,
@@ -34,7 +34,7 @@ row! {
 pub(super) async fn read(
     db: &mut Connection,
     facts: &Facts,
-) -> Result<Vec<Account>, DatabaseError> {
+) -> Result<Vec<AccountFacts>, DatabaseError> {
     let (schema, delegated) = (&facts.schema, facts.config.delegated_auth);
     let sql = format!(
         "SELECT name, appservice_id, admin, deactivated, is_guest, shadow_banned, {}, {}, {}, \
@@ -46,7 +46,7 @@ pub(super) async fn read(
     let mut accounts = Vec::new();
     db.each("users", &sql, &[], |row| {
         accounts.push(match row.decode::<SurveyedAccountRow>() {
-            Ok(row) => Account {
+            Ok(row) => AccountFacts {
                 erased: facts.erased.contains(&row.user_id),
                 user_id: row.user_id,
                 admin: row.admin && !delegated,
@@ -60,7 +60,7 @@ pub(super) async fn read(
                 appservice: row.appservice_id.0,
             },
             // A row that does not decode is reported by its name alone, which is then no user id or unusable.
-            Err(_) => Account { user_id: row.label(), ..Account::default() },
+            Err(_) => AccountFacts { user_id: row.label(), ..AccountFacts::default() },
         });
     })
     .await?;

@@ -3,7 +3,7 @@
 use super::queries;
 use crate::{
     dump::format::SourceKind,
-    source::survey::{Database, Locale},
+    source::survey::{DatabaseFacts, Locale},
     synapse::{
         config::{DatabaseConfig, SynapseConfig},
         database::{
@@ -20,7 +20,7 @@ pub(super) async fn read(
     second: Option<&mut Databases>,
     config: &SynapseConfig,
     schema: &Schema,
-) -> Result<Database, DatabaseError> {
+) -> Result<DatabaseFacts, DatabaseError> {
     let mut bytes = bytes_of(&mut databases.main, &config.database).await?;
     if let (Some(state), Some(config)) = (&mut databases.state, &config.state_database) {
         bytes = bytes.saturating_add(bytes_of(state, config).await?);
@@ -39,7 +39,7 @@ pub(super) async fn read(
         SourceKind::Sqlite | SourceKind::Api => (None, 0),
     };
     let sql = "SELECT COUNT(*) FROM current_state_events";
-    Ok(Database {
+    Ok(DatabaseFacts {
         bytes,
         pending_updates: schema.pending_updates.clone(),
         locale,

@@ -5,7 +5,7 @@ use std::path::Path;
 use ruma::ServerName;
 
 use crate::{
-    source::survey::Media,
+    source::survey::MediaFacts,
     synapse::{
         config::SynapseConfig,
         database::{DatabaseError, connection::Connection, schema::Schema},
@@ -17,8 +17,8 @@ pub(super) async fn read(
     db: &mut Connection,
     schema: &Schema,
     config: &SynapseConfig,
-) -> Result<Media, DatabaseError> {
-    let mut media = Media::default();
+) -> Result<MediaFacts, DatabaseError> {
+    let mut media = MediaFacts::default();
     if !schema.has_table("local_media_repository") {
         return Ok(media);
     }

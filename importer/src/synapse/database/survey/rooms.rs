@@ -8,7 +8,7 @@ use super::queries;
 use crate::{
     counted::count,
     dump::format::SourceKind,
-    source::survey::Room,
+    source::survey::RoomFacts,
     synapse::database::{
         DatabaseError, Facts,
         connection::Connection,
@@ -37,7 +37,10 @@ row! {
 }
 
 /// All rooms that a local user has to do with, sorted.
-pub(super) async fn read(db: &mut Connection, facts: &Facts) -> Result<Vec<Room>, DatabaseError> {
+pub(super) async fn read(
+    db: &mut Connection,
+    facts: &Facts,
+) -> Result<Vec<RoomFacts>, DatabaseError> {
     let Facts { schema, config, senders, .. } = facts;
     let name = if schema.has_table("room_stats_state") {
         "(SELECT MAX(COALESCE(s.name, s.canonical_alias)) FROM room_stats_state s WHERE s.room_id = m.room_id)"
@@ -79,14 +82,14 @@ pub(super) async fn read(db: &mut Connection, facts: &Facts) -> Result<Vec<Room>
     let mut rooms = Vec::with_capacity(rows.len());
     for row in &rows {
         let Ok(row) = row.decode::<SurveyedRoomRow>() else {
-            rooms.push(Room { room_id: row.label(), ..Room::default() });
+            rooms.push(RoomFacts { room_id: row.label(), ..RoomFacts::default() });
             continue;
         };
         let mut version = row.version.filter(|version| !version.is_empty());
         if let (None, Ok(id)) = (&version, <&RoomId>::try_from(row.room_id.as_str())) {
             version = version_by_create_event(db, id).await?;
         }
-        rooms.push(Room {
+        rooms.push(RoomFacts {
             room_id: row.room_id,
             name: row.name.filter(|name| !name.is_empty()),
             version,
