@@ -8,12 +8,7 @@ mod signing_key;
 mod tests;
 mod x_matrix;
 
-pub use self::{
-    error::ClientError,
-    media::Media,
-    signing_key::{SigningKey, SigningKeyError},
-};
-
+use error::Subject;
 use reqwest::{
     Method, StatusCode, Url,
     header::{AUTHORIZATION, CONTENT_TYPE},
@@ -24,8 +19,12 @@ use ruma::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-use crate::http::{Answer, Http, HttpOptions, Repeat};
-use error::Subject;
+pub use self::{
+    error::ClientError,
+    media::Media,
+    signing_key::{SigningKey, SigningKeyError},
+};
+use crate::http::{Answer, Http, HttpOptions, Repeat, endpoint};
 
 /// A federation client to one upstream that has the same server name as we.
 #[derive(Clone, Debug)]
@@ -248,17 +247,8 @@ impl Client {
 
     /// A URL of one of the APIs between servers, below the path that the base may have.
     fn url_of(&self, api: &str, path: &[&str], query: &[(&str, &str)]) -> Url {
-        let mut url = self.base.clone();
         // `new` refused URLs that have no path.
-        if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop_if_empty().extend(["_matrix", api]).extend(path);
-        }
-        url.set_query(None);
-        url.set_fragment(None);
-        if !query.is_empty() {
-            url.query_pairs_mut().extend_pairs(query);
-        }
-        url
+        endpoint(&self.base, &["_matrix", api], path, query)
     }
 
     async fn send<T: DeserializeOwned>(

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use reqwest::{
-    RequestBuilder, Response, StatusCode,
+    RequestBuilder, Response, StatusCode, Url,
     header::{HeaderMap, RETRY_AFTER},
     redirect::Policy,
 };
@@ -37,6 +37,24 @@ impl Default for HttpOptions {
             longest_delay: Duration::from_secs(30),
         }
     }
+}
+
+/// The URL of an endpoint: `base`, below the path that it may have, then the segments of the API and the endpoint's own, with
+/// this query and no fragment. All are percent-encoded here.
+///
+/// A `base` that can't have a path, such as `data:`, is given back without them; whoever takes one from an operator refuses
+/// it beforehand.
+pub fn endpoint(base: &Url, api: &[&str], path: &[&str], query: &[(&str, &str)]) -> Url {
+    let mut url = base.clone();
+    if let Ok(mut segments) = url.path_segments_mut() {
+        segments.pop_if_empty().extend(api).extend(path);
+    }
+    url.set_query(None);
+    url.set_fragment(None);
+    if !query.is_empty() {
+        url.query_pairs_mut().extend_pairs(query);
+    }
+    url
 }
 
 /// Whether a request may reach the server twice.
@@ -277,4 +295,23 @@ fn wait_asked_for(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Optio
         let limited: Limited = serde_json::from_slice(body).ok()?;
         Some(Duration::from_millis(limited.retry_after_ms))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Url, endpoint};
+
+    #[test]
+    fn an_endpoint_lies_below_the_path_of_the_base_and_is_encoded() {
+        let url = |base: &str, query: &[(&str, &str)]| {
+            let path = ["rooms", "!a/b?c", "messages"];
+            let base = Url::parse(base).unwrap();
+            endpoint(&base, &["_matrix", "client", "v3"], &path, query).to_string()
+        };
+        assert_eq!(
+            url("http://x/below/?old=1#old", &[("from", "a&b")]),
+            "http://x/below/_matrix/client/v3/rooms/!a%2Fb%3Fc/messages?from=a%26b"
+        );
+        assert_eq!(url("http://x", &[]), "http://x/_matrix/client/v3/rooms/!a%2Fb%3Fc/messages");
+    }
 }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::json;
 use unicode_normalization::UnicodeNormalization as _;
 
-use crate::http::{Answer, Http, HttpError, Repeat};
+use crate::http::{self, Answer, Http, HttpError, Repeat};
 
 /// How much of a password bcrypt looks at, in bytes.
 const BCRYPT_LENGTH: usize = 72;
@@ -101,13 +101,8 @@ fn verdict(answer: &Answer) -> Result<Option<String>, AskError> {
 
 /// `/_matrix/client/v3/NAME` of the old server; `name` may have several segments.
 pub(crate) fn endpoint(base: &Url, name: &str) -> Url {
-    let mut url = base.clone();
-    if let Ok(mut segments) = url.path_segments_mut() {
-        segments.pop_if_empty().extend(["_matrix", "client", "v3"]).extend(name.split('/'));
-    }
-    url.set_query(None);
-    url.set_fragment(None);
-    url
+    let path: Vec<_> = name.split('/').collect();
+    http::endpoint(base, &["_matrix", "client", "v3"], &path, &[])
 }
 
 #[cfg(test)]

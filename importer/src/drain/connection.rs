@@ -1,6 +1,6 @@
 //! Requests to Conduit, each in the name of a user.
 
-use conduit_backfill::http::{Answer, Http, HttpError, HttpOptions, Repeat};
+use conduit_backfill::http::{Answer, Http, HttpError, HttpOptions, Repeat, endpoint};
 use reqwest::{
     StatusCode, Url,
     header::{AUTHORIZATION, HeaderValue},
@@ -154,15 +154,8 @@ impl Conduit {
         path: &[&str],
         query: &[(&str, &str)],
     ) -> Result<T, ConduitError> {
-        let mut url = self.base.clone();
         // `new` refused URLs that have no path.
-        if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop_if_empty().extend(["_matrix", "client", "v3"]).extend(path);
-        }
-        url.set_query(None);
-        if !query.is_empty() {
-            url.query_pairs_mut().extend_pairs(query);
-        }
+        let url = endpoint(&self.base, &["_matrix", "client", "v3"], path, query);
         let mut bearer = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret().trim()))
             .map_err(|_no_header| ConduitError::Token)?;
         bearer.set_sensitive(true);

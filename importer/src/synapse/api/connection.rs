@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use conduit_backfill::http::{Answer, Http, HttpError, HttpOptions, Opened, Repeat};
+use conduit_backfill::http::{Answer, Http, HttpError, HttpOptions, Opened, Repeat, endpoint};
 use reqwest::{
     Method, Response, StatusCode, Url,
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue},
@@ -96,17 +96,8 @@ impl Connection {
     }
 
     fn url(&self, api: &[&str], path: &[&str], query: &[(&str, &str)]) -> Url {
-        let mut url = self.base.clone();
         // `new` refused URLs that have no path.
-        if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop_if_empty().extend(api).extend(path);
-        }
-        url.set_query(None);
-        url.set_fragment(None);
-        if !query.is_empty() {
-            url.query_pairs_mut().extend_pairs(query);
-        }
-        url
+        endpoint(&self.base, api, path, query)
     }
 
     async fn send<T: DeserializeOwned>(
