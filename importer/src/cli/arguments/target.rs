@@ -24,13 +24,37 @@ pub(in crate::cli) struct TargetArguments {
     options: TargetOptions,
 }
 
+/// Arguments that name a Conduit database, where its media does not matter.
+#[derive(Clone, Debug, Args)]
+#[group(skip)]
+#[command(group = ArgGroup::new("a database").required(true).multiple(true).args(NAMES))]
+pub(in crate::cli) struct DatabaseArguments {
+    #[command(flatten)]
+    options: DatabaseOptions,
+}
+
 /// What names a database.
 const NAMES: [&str; 3] = ["database", "conduit_config", "conduit_env"];
 
-/// The same where there need be none.
+/// The options of [`TargetArguments`], of which none need be given.
 #[derive(Clone, Debug, Args)]
 #[group(skip)]
 pub(in crate::cli) struct TargetOptions {
+    #[command(flatten)]
+    options: DatabaseOptions,
+    /// The server that the database is for [default: conduit]
+    #[arg(long, value_enum, default_value_t, hide_default_value = true)]
+    target: Dialect,
+    /// Conduit's media directory [default: the configuration's, or `media` in the database's directory]. For a Conduit
+    /// with an S3 bucket: the directory whose content you upload
+    #[arg(long, value_name = "DIR")]
+    media_directory: Option<PathBuf>,
+}
+
+/// Those that name a database and its engine.
+#[derive(Clone, Debug, Args)]
+#[group(skip)]
+struct DatabaseOptions {
     /// Directory of the database. With a configuration: where its `database_path` is on this machine, if that is a path in
     /// a container
     #[arg(long, value_name = "DIR")]
@@ -42,17 +66,10 @@ pub(in crate::cli) struct TargetOptions {
     /// override `--conduit-config`, which is optional then. May be given several times
     #[arg(long, value_name = "FILE")]
     conduit_env: Vec<PathBuf>,
-    /// The server that the database is for [default: conduit]
-    #[arg(long, value_enum, default_value_t, hide_default_value = true)]
-    target: Dialect,
     /// Storage engine [default: the one found, or rocksdb]
     #[arg(long, value_enum, requires = "database")]
     #[arg(conflicts_with_all = ["conduit_config", "conduit_env"])]
     backend: Option<Backend>,
-    /// Conduit's media directory [default: the configuration's, or `media` in the database's directory]. For a Conduit
-    /// with an S3 bucket: the directory whose content you upload
-    #[arg(long, value_name = "DIR")]
-    media_directory: Option<PathBuf>,
 }
 
 impl TargetArguments {
@@ -62,46 +79,39 @@ impl TargetArguments {
     }
 }
 
-impl TargetOptions {
-    /// The same from other arguments, where media does not matter.
-    pub(in crate::cli) fn without_media(
-        database: Option<PathBuf>,
-        conduit_config: Option<PathBuf>,
-        conduit_env: Vec<PathBuf>,
-        backend: Option<Backend>,
-    ) -> Self {
+impl DatabaseArguments {
+    /// Works out the database from the arguments.
+    pub(in crate::cli) fn resolve(&self) -> anyhow::Result<Target> {
         // A configuration with an S3 bucket names no directory, and none is needed.
         let media_directory = Some(PathBuf::from("media"));
-        Self {
-            database,
-            conduit_config,
-            conduit_env,
-            target: Dialect::Conduit,
-            backend,
-            media_directory,
-        }
+        let options = self.options.clone();
+        TargetOptions { options, target: Dialect::Conduit, media_directory }.resolve()
     }
+}
 
-    /// Whether a database is named.
-    pub(in crate::cli) fn is_said(&self) -> bool {
-        self.database.is_some() || self.has_config()
-    }
-
+impl DatabaseOptions {
     fn has_config(&self) -> bool {
         self.conduit_config.is_some() || !self.conduit_env.is_empty()
+    }
+}
+
+impl TargetOptions {
+    /// Whether a database is named.
+    pub(in crate::cli) fn is_said(&self) -> bool {
+        self.options.database.is_some() || self.options.has_config()
     }
 
     /// Works out the database from the arguments. Paths get their one form here.
     pub(in crate::cli) fn resolve(&self) -> anyhow::Result<Target> {
-        if self.has_config() {
+        if self.options.has_config() {
             return self.configured();
         }
-        let Some(database) = &self.database else {
+        let Some(database) = &self.options.database else {
             return Err(TargetError::NotNamed.into());
         };
         let directory = normal(database);
-        let backend =
-            self.backend.or_else(|| store::detect(&directory)).unwrap_or(Backend::Rocksdb);
+        let backend = self.options.backend;
+        let backend = backend.or_else(|| store::detect(&directory)).unwrap_or(Backend::Rocksdb);
         let media = self.media_directory.as_deref().map(normal);
         let media = media.unwrap_or_else(|| directory.join("media"));
         let layout = match self.target {
@@ -122,13 +132,12 @@ impl TargetOptions {
     }
 
     fn configured(&self) -> anyhow::Result<Target> {
-        let files = ConduitFiles {
-            config: self.conduit_config.clone(),
-            environment: self.conduit_env.clone(),
-        };
+        let DatabaseOptions { database, conduit_config, conduit_env, .. } = &self.options;
+        let files =
+            ConduitFiles { config: conduit_config.clone(), environment: conduit_env.clone() };
         let config = ConduitConfig::read(&files, self.target)?;
-        let directory = normal(self.database.as_ref().unwrap_or(&config.database_path));
-        if self.database.is_none() && !self.conduit_env.is_empty() && !directory.exists() {
+        let directory = normal(database.as_ref().unwrap_or(&config.database_path));
+        if database.is_none() && !conduit_env.is_empty() && !directory.exists() {
             info!(
                 "the database's directory `{}` (`CONDUIT_DATABASE_PATH`) does not exist on this machine; if it is a path in a \
                  container, `--database DIR` names the directory here",

@@ -17,10 +17,10 @@ use crate::{
     backfill::{DatabaseHost, FetchError, Keys, Outcome, RoomOutcome, fetch},
     cli::{
         Global,
-        arguments::{source::read_secret, target::TargetOptions},
+        arguments::{source::read_secret, target::DatabaseArguments},
         exit, output,
     },
-    conduit::store::{self, Backend},
+    conduit::store,
     counted::{counted, grouped},
     fs::files_below,
     import::history::History,
@@ -35,20 +35,8 @@ Example:
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Arguments {
-    /// Directory of the database; Conduit must not run
-    #[arg(long, value_name = "DIR")]
-    #[arg(required_unless_present_any = ["conduit_config", "conduit_env"])]
-    database: Option<PathBuf>,
-    /// Conduit's configuration, which names the database and its engine
-    #[arg(long, value_name = "FILE")]
-    conduit_config: Option<PathBuf>,
-    /// File with the variables `CONDUIT_…` that Conduit is started with, one a line. May be given several times
-    #[arg(long, value_name = "FILE")]
-    conduit_env: Vec<PathBuf>,
-    /// Storage engine [default: the one found]
-    #[arg(long, value_enum, requires = "database")]
-    #[arg(conflicts_with_all = ["conduit_config", "conduit_env"])]
-    backend: Option<Backend>,
+    #[command(flatten)]
+    target: DatabaseArguments,
     /// Address of the old Synapse, such as http://127.0.0.1:8008
     #[arg(long, value_name = "URL")]
     homeserver: reqwest::Url,
@@ -64,13 +52,7 @@ pub(in crate::cli) struct Arguments {
 
 impl Arguments {
     pub(in crate::cli) fn run(&self, global: Global) -> anyhow::Result<u8> {
-        let target = TargetOptions::without_media(
-            self.database.clone(),
-            self.conduit_config.clone(),
-            self.conduit_env.clone(),
-            self.backend,
-        );
-        let target = target.resolve()?;
+        let target = self.target.resolve()?;
         let secret = read_secret("--signing-key", &self.signing_key)?;
         let key = SigningKey::parse(secret.expose_secret())
             .with_context(|| format!("reading `{}`", self.signing_key.display()))?;
