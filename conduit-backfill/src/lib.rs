@@ -57,6 +57,11 @@
 //! [`http`] is the layer below, of use for any other API of the old homeserver: reused connections, timeouts, a limit on
 //! bodies, retries.
 
+#![warn(
+    clippy::arithmetic_side_effects,
+    reason = "it calculates with numbers of another server, in whatever profile its host is built"
+)]
+
 pub mod backfill;
 pub mod client;
 pub mod error;

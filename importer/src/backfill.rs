@@ -60,7 +60,7 @@ pub struct Outcome {
 impl Outcome {
     /// Events that were fetched, over all rooms.
     pub fn fetched(&self) -> u64 {
-        self.rooms.iter().fold(0, |sum, room| sum.saturating_add(room.fetched))
+        self.rooms.iter().map(|room| room.fetched).sum()
     }
 
     /// Whether nothing is left that another run could fetch.

@@ -20,7 +20,7 @@ pub(crate) fn count<N: fmt::Display + PartialEq + From<u8> + Copy>(number: N, on
 pub(crate) fn grouped(number: impl fmt::Display) -> String {
     let text = number.to_string();
     let digits = text.trim_start_matches('-').len();
-    let mut grouped = String::with_capacity(text.len().saturating_mul(2));
+    let mut grouped = String::with_capacity(text.len() * 2);
     for (place, letter) in (0..text.len()).rev().zip(text.chars()) {
         grouped.push(letter);
         if place > 0 && place < digits && place.is_multiple_of(3) {

@@ -116,7 +116,7 @@ impl Outcome {
 
     /// Events that were read.
     pub fn events(&self) -> u64 {
-        self.rooms.iter().fold(0, |sum, room| sum.saturating_add(room.events))
+        self.rooms.iter().map(|room| room.events).sum()
     }
 }
 
@@ -166,7 +166,7 @@ pub async fn drain(
             None => break,
             Some(Ok(room)) => {
                 let has_failed = room.reached == Reached::Failed;
-                failed = if has_failed { failed.saturating_add(1) } else { 0 };
+                failed = if has_failed { failed + 1 } else { 0 };
                 let problem = room.problem.clone().filter(|_| failed >= FAILING);
                 outcome.rooms.push(room);
                 if let Some(problem) = problem {
@@ -247,8 +247,8 @@ impl Reader<'_> {
                         asked.insert(user.clone());
                         idle = 0;
                     }
-                    idle = idle.saturating_add(1);
-                    turn = index.saturating_add(1);
+                    idle += 1;
+                    turn = index + 1;
                 }
                 End::Failed(why) => {
                     problem = Some(why);
@@ -300,7 +300,7 @@ impl Reader<'_> {
                 Err(error) => return Err(error.into()),
             };
             let number = u64::try_from(page.chunk.len()).unwrap_or(u64::MAX);
-            position.events = position.events.saturating_add(number);
+            position.events += number;
             position.has_beginning |= page.chunk.iter().any(Event::is_create);
             if let Some(last) = page.chunk.last() {
                 position.oldest = Some(last.id.clone());

@@ -1,6 +1,8 @@
 //! Progress of long work, for people: what a run does now, how far it is, how long that will take. On a terminal that is a
 //! line which changes; otherwise a line every few seconds. What is finished stays as a line.
 
+#![warn(clippy::arithmetic_side_effects, reason = "a dump may say any numbers")]
+
 use std::{
     fmt,
     io::{IsTerminal, Write as _},

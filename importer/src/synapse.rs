@@ -2,6 +2,11 @@
 //!
 //! Synapse's data is only ever read; the API source makes login tokens and gives them back.
 
+#![warn(
+    clippy::arithmetic_side_effects,
+    reason = "a database and the answers of a server may hold any numbers"
+)]
+
 pub mod api;
 pub mod config;
 pub mod database;

@@ -1,5 +1,7 @@
 //! Counting what was read, written and skipped: nothing disappears in silence.
 
+#![warn(clippy::arithmetic_side_effects, reason = "a dump may say any numbers")]
+
 mod rows;
 mod words;
 

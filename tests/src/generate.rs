@@ -8,7 +8,6 @@
 //! Not there, as nothing that is tested needs it: other servers, the index of auth chains (`has_auth_chain_index` is
 //! false, as in databases from before 2021), tables for sliding sync, the user directory, statistics of users.
 #![expect(
-    clippy::arithmetic_side_effects,
     clippy::as_conversions,
     clippy::cast_possible_truncation,
     clippy::cast_precision_loss,

@@ -31,13 +31,13 @@ pub(super) fn check(checks: &mut Checks, survey: &Survey, config: Option<&Synaps
             Ok(_) => checks.found(&codes::FOREIGN_USER, id, "belongs to another server name"),
             Err(_) => checks.found(&codes::FOREIGN_USER, id, "is no user id, or its row is broken"),
         }
-        erased = erased.saturating_add(u64::from(account.erased));
+        erased += u64::from(account.erased);
         if account.deactivated {
             continue;
         }
         has_admin |= account.admin;
         rights(checks, account, appservices.as_ref());
-        passwords = passwords.saturating_add(u64::from(account.password == Some(true)));
+        passwords += u64::from(account.password == Some(true));
     }
     if !has_admin {
         checks.found(&codes::NO_ADMIN, &survey.server_name, "no active server administrator");

@@ -1,5 +1,7 @@
 //! What a migration needs: time, and room on the disks. Estimates, from above.
 
+#![warn(clippy::arithmetic_side_effects, reason = "a homeserver may say any numbers")]
+
 use std::{
     collections::BTreeMap,
     fmt,

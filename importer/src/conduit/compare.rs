@@ -59,7 +59,7 @@ pub fn compare(
         let (first, second) = (trees(first)?, trees(second)?);
         let foreign = first.symmetric_difference(&second);
         for name in foreign.filter(|name| !PATCHED.contains(&name.as_str())) {
-            comparison.compared.rows = comparison.compared.rows.saturating_add(1);
+            comparison.compared.rows += 1;
             comparison.differ(&json!({ "tree": name }))?;
         }
     }
@@ -99,7 +99,7 @@ impl Comparison<'_> {
         first: Option<Entry>,
         second: Option<Entry>,
     ) -> Result<(), InspectError> {
-        self.compared.rows = self.compared.rows.saturating_add(1);
+        self.compared.rows += 1;
         if first == second {
             return Ok(());
         }
@@ -119,7 +119,7 @@ impl Comparison<'_> {
     }
 
     fn differ(&mut self, line: &Json) -> Result<(), InspectError> {
-        self.compared.differences = self.compared.differences.saturating_add(1);
+        self.compared.differences += 1;
         if self.compared.differences <= self.most {
             serde_json::to_writer(&mut *self.out, line).map_err(io::Error::from)?;
             self.out.write_all(b"\n")?;

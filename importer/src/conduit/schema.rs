@@ -1,5 +1,7 @@
 //! The trees, and how keys and values are laid out in bytes.
 
+#![warn(clippy::arithmetic_side_effects, reason = "bytes of keys and values are made here")]
+
 pub mod dialect;
 pub mod keypair;
 pub mod kind;

@@ -117,7 +117,7 @@ pub trait KvRead: Send {
     fn rows(&self, tree: &'static Tree) -> Result<u64, KvError> {
         let mut rows: u64 = 0;
         self.visit(tree, &[], &mut |_, _| {
-            rows = rows.saturating_add(1);
+            rows += 1;
             true
         })?;
         Ok(rows)

@@ -47,8 +47,7 @@ impl Respond for Scripted {
             let status = if token == "left" { 403 } else { 401 };
             return ResponseTemplate::new(status).set_body_json(json!({}));
         };
-        let from =
-            query.get("from").map_or(self.newest.saturating_add(1), |from| from.parse().unwrap());
+        let from = query.get("from").map_or(self.newest + 1, |from| from.parse().unwrap());
         let first = self.first.load(Ordering::Relaxed);
         let first = if from < first.saturating_add(PAGE) {
             first.saturating_sub(PAGE).max(self.last)

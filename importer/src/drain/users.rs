@@ -47,7 +47,7 @@ impl Tokens {
                 (Some(user), Some(token), None) => (UserId::parse(user).ok(), token),
                 _ => (None, ""),
             };
-            let user = user.ok_or(TokensError { line: index.saturating_add(1) })?;
+            let user = user.ok_or(TokensError { line: index + 1 })?;
             self.0.insert(user, SecretString::from(token));
         }
         Ok(())

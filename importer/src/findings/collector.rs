@@ -19,7 +19,7 @@ impl Findings {
     /// Adds a finding of a code about `subject`.
     pub(crate) fn add(&mut self, code: &Code, subject: impl Into<String>, text: impl Into<String>) {
         let count = self.counts.entry((code.code, code.severity)).or_default();
-        *count = count.saturating_add(1);
+        *count += 1;
         if *count <= KEPT {
             self.findings.push(code.of(subject, text));
         }
@@ -35,7 +35,7 @@ impl Findings {
         for (kind, count) in other.counts {
             let own = self.counts.entry(kind).or_default();
             let room = usize::try_from(KEPT.saturating_sub(*own)).unwrap_or(usize::MAX);
-            *own = own.saturating_add(count);
+            *own += count;
             let of_kind = other.findings.iter().filter(|f| (f.code, f.severity) == kind);
             self.findings.extend(of_kind.take(room).cloned());
         }

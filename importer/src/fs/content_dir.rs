@@ -330,7 +330,7 @@ impl NewFile<'_> {
     /// [`PutError::Write`].
     pub fn write(&mut self, chunk: &[u8]) -> Result<(), PutError> {
         self.hash.update(chunk);
-        self.bytes = self.bytes.saturating_add(u64::try_from(chunk.len()).unwrap_or(u64::MAX));
+        self.bytes += u64::try_from(chunk.len()).unwrap_or(u64::MAX);
         self.file
             .write_all(chunk)
             .map_err(|source| PutError::Write { path: self.file.path().to_owned(), source })
@@ -352,7 +352,7 @@ impl NewFile<'_> {
         let mut file = self.file.as_file();
         each_chunk(&mut file, |chunk| {
             self.hash.update(chunk);
-            self.bytes = self.bytes.saturating_add(u64::try_from(chunk.len()).unwrap_or(u64::MAX));
+            self.bytes += u64::try_from(chunk.len()).unwrap_or(u64::MAX);
             true
         })
         .map_err(PutError::Read)
@@ -388,7 +388,7 @@ pub fn hash(source: &mut impl Read) -> io::Result<(ContentHash, u64)> {
     let mut bytes: u64 = 0;
     each_chunk(source, |chunk| {
         hash.update(chunk);
-        bytes = bytes.saturating_add(u64::try_from(chunk.len()).unwrap_or(u64::MAX));
+        bytes += u64::try_from(chunk.len()).unwrap_or(u64::MAX);
         true
     })?;
     Ok((ContentHash(hash.finalize().into()), bytes))

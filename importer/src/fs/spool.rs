@@ -33,7 +33,7 @@ impl Spool {
         let entry = [&length.to_be_bytes(), text.as_bytes()].concat();
         self.file.seek(SeekFrom::Start(self.end))?;
         self.file.write_all(&entry)?;
-        self.end = self.end.saturating_add(u64::try_from(entry.len()).unwrap_or(u64::MAX));
+        self.end += u64::try_from(entry.len()).unwrap_or(u64::MAX);
         Ok(place)
     }
 

@@ -6,6 +6,8 @@
 //! `import/rooms.rs` says which numbers are free for earlier events. If there are none, an event gets an id of the kind
 //! that Conduit's own backfill hands out: it is shown, but can have no relations and no thread.
 
+#![warn(clippy::arithmetic_side_effects, reason = "a database may hold any numbers")]
+
 mod lookup;
 mod page;
 mod room;

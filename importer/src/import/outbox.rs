@@ -52,7 +52,7 @@ pub(super) fn import(
             Ok(payload) => {
                 let destination = destination(&item);
                 let number: &mut usize = queued.entry(destination.clone()).or_default();
-                *number = number.saturating_add(1);
+                *number += 1;
                 queue(&destination, *number <= TOGETHER, &payload, rows)?;
                 tally.written(kind, 1);
             }

@@ -76,7 +76,7 @@ impl ImportedRooms {
         self.ids.extend(other.ids);
         self.servers.extend(other.servers);
         self.users_in_states.extend(other.users_in_states);
-        self.erased = self.erased.saturating_add(other.erased);
+        self.erased += other.erased;
         self.left.extend(other.left);
         self.findings.extend(other.findings);
     }

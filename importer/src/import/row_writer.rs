@@ -1,5 +1,7 @@
 //! Rows on their way into the store: batches, and the one counter.
 
+#![warn(clippy::arithmetic_side_effects, reason = "the numbers that rows get are given out here")]
+
 use std::collections::BTreeMap;
 
 use ruma::EventId;

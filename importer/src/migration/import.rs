@@ -99,7 +99,7 @@ impl Import<'_> {
     pub fn run(mut self, directory: &Path, mut watch: Stopwatch) -> anyhow::Result<Imported> {
         let (first, of) = self.steps;
         let importing = self.progress.step(first, of, "import");
-        let verifying = self.progress.step(first.saturating_add(1), of, "verify");
+        let verifying = self.progress.step(first + 1, of, "verify");
         let target = self.target;
         let partial = Partial::create(&target.directory)?;
         let dump = open_dump(directory, importing)?;

@@ -16,7 +16,7 @@ pub(super) fn utc(ms: u64) -> String {
         {
             match days.checked_sub(length) {
                 Some(rest) => days = rest,
-                None => return format!("{year}-{month:02}-{:02} {time}", days.saturating_add(1)),
+                None => return format!("{year}-{month:02}-{:02} {time}", days + 1),
             }
         }
     }

@@ -73,7 +73,7 @@ impl Later {
                 (&mut later.lost_events, &mut later.lost_rooms)
             };
             *events = events.saturating_add(older);
-            *rooms = rooms.saturating_add(1);
+            *rooms += 1;
         }
         later
     }
@@ -108,9 +108,9 @@ fn facts(
     let head = room.head();
     let mut members: u64 = 0;
     for member in head.local_members.iter().filter(|member| member.membership == "join") {
-        members = members.saturating_add(1);
+        members += 1;
         let rooms = joined.entry(member.user_id.clone()).or_default();
-        *rooms = rooms.saturating_add(1);
+        *rooms += 1;
     }
     let state = present_state(room)?;
     let name = state.get("m.room.name");
@@ -124,7 +124,7 @@ fn facts(
     let mut threads = Threads::default();
     for event in room.timeline()? {
         let event = event?;
-        events = events.saturating_add(1);
+        events += 1;
         look(&event, name, &mut title);
         if is_cut {
             threads.see(&event);

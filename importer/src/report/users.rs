@@ -54,7 +54,7 @@ pub(super) fn read(
                 // `DEVICE of USER`; a device id may be anything, a user id has no spaces.
                 let user = skip.item.rsplit_once(" of ").map_or("", |(_, user)| user);
                 let count = tokens_left.entry(user).or_default();
-                *count = count.saturating_add(1);
+                *count += 1;
             }
             Kind::User => {
                 left_out.insert(&skip.item, &skip.detail);
@@ -112,12 +112,12 @@ impl Uploads {
             }
             let size = media.bytes.unwrap_or(0);
             if !left.contains(media.uri().as_str()) {
-                uploads.moved.files = uploads.moved.files.saturating_add(1);
+                uploads.moved.files += 1;
                 uploads.moved.bytes = uploads.moved.bytes.saturating_add(size);
             }
             let Some(uploader) = media.uploader else { continue };
             let (files, bytes) = uploads.by_user.entry(uploader).or_default();
-            *files = files.saturating_add(1);
+            *files += 1;
             *bytes = bytes.saturating_add(size);
         }
         Ok(uploads)

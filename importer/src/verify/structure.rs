@@ -71,7 +71,7 @@ pub fn structure(
         own: Own::read(store, server_name)?,
     };
     let all = parts_of_all(store)?;
-    let number = all.len().saturating_add(AFTERWARDS.len());
+    let number = all.len() + AFTERWARDS.len();
     let phase = progress.phase_of(["part of the database", "parts of the database"], number);
     let likely = events::likely_versions(store, ground.rooms.values())?;
     let mut read = read(store, &ground, &all, &likely, &phase)?;

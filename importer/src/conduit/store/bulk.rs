@@ -1,6 +1,11 @@
 //! Rows of large trees on their way into an engine: collected until they are many, sorted, and merged at the end, so that
 //! each is added once and in the order of its key.
 
+#![warn(
+    clippy::arithmetic_side_effects,
+    reason = "places of rows in memory and in files are calculated here"
+)]
+
 mod runs;
 mod sorted_rows;
 

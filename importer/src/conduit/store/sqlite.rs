@@ -313,6 +313,6 @@ fn tables(connection: &Connection) -> rusqlite::Result<()> {
             [],
         )?;
     }
-    connection.set_prepared_statement_cache_capacity(TREES.len().saturating_mul(3));
+    connection.set_prepared_statement_cache_capacity(TREES.len() * 3);
     Ok(())
 }

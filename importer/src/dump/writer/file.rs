@@ -130,7 +130,7 @@ impl Hashed {
     fn take(&mut self, data: &[u8]) -> io::Result<()> {
         self.file.write_all(data)?;
         self.hash.update(data);
-        self.bytes = self.bytes.saturating_add(u64::try_from(data.len()).unwrap_or(u64::MAX));
+        self.bytes += u64::try_from(data.len()).unwrap_or(u64::MAX);
         Ok(())
     }
 

@@ -190,7 +190,7 @@ impl Event {
         let mut members = unsigned.0.iter().collect::<Vec<_>>();
         members.sort_unstable();
         let (before, after) = self.json.split_at_checked(self.unsigned).unwrap_or_default();
-        let mut bytes = Vec::with_capacity(self.json.len().saturating_add(64));
+        let mut bytes = Vec::with_capacity(self.json.len() + 64);
         bytes.extend_from_slice(before.as_bytes());
         bytes.extend_from_slice(b",\"unsigned\":{");
         for (index, (name, value)) in members.into_iter().enumerate() {

@@ -29,7 +29,7 @@ struct Layer {
 
 impl Layer {
     fn size(&self) -> usize {
-        self.added.len().saturating_add(self.removed.len())
+        self.added.len() + self.removed.len()
     }
 }
 
@@ -121,7 +121,7 @@ impl State {
         }
         let mut layers = self.layers.clone();
         while let Some(top) = layers.last() {
-            let size = added.len().saturating_add(removed.len());
+            let size = added.len() + removed.len();
             if fits(size, layers.len(), layers.first().map_or(0, |full| full.size())) {
                 break;
             }
@@ -200,7 +200,7 @@ mod tests {
             if diff.parent == 0 { (BTreeSet::new(), 0) } else { expand(store, diff.parent) };
         state.extend(diff.added);
         state.retain(|event| !diff.removed.contains(event));
-        (state, rows.saturating_add(1))
+        (state, rows + 1)
     }
 
     fn check(steps: &[Vec<(u64, Option<u64>)>]) {

@@ -134,7 +134,7 @@ pub(in crate::import) struct Thread {
 impl Thread {
     /// Adds the next reply.
     pub(in crate::import) fn add(&mut self, sender: &UserId) {
-        self.replies = self.replies.saturating_add(1);
+        self.replies += 1;
         if !self.participants.contains_key(sender) {
             self.participants.insert(sender.to_owned(), self.replies);
         }

@@ -119,7 +119,7 @@ impl Builder<'_> {
         let mut event = json!({
             "auth_events": self.auth_events(sender, kind, key),
             "content": content,
-            "depth": self.events.len().saturating_add(1),
+            "depth": self.events.len() + 1,
             "origin": self.context.server_name,
             "origin_server_ts": self.context.created_ts,
             "prev_events": self.events.last().map(|event| &event.event_id).into_iter().collect::<Vec<_>>(),
@@ -161,7 +161,7 @@ impl Builder<'_> {
         });
         let base = self.states.last().map(|state| state.id);
         self.states.push(DumpState {
-            id: base.unwrap_or(0).saturating_add(1),
+            id: base.unwrap_or(0) + 1,
             base,
             set: vec![(kind.to_owned(), key.to_owned(), event_id.clone())],
             unset: Vec::new(),

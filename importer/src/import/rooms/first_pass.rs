@@ -1,5 +1,7 @@
 //! The first pass over a room: which events there are, and which state each one needs.
 
+#![warn(clippy::arithmetic_side_effects, reason = "other servers say the depths of events")]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{

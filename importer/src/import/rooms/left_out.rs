@@ -65,7 +65,7 @@ fn contents(
             Item::Receipt(_) => Kind::Receipt,
         };
         let count = counts.entry(kind).or_default();
-        *count = count.saturating_add(1);
+        *count += 1;
         Ok(true)
     })?;
     let room = source.head().room_id.as_str();

@@ -287,7 +287,7 @@ impl<'a> Members<'a> {
                 return rows.put(&trees::ROOMUSERID_JOINED, &room_user, &joined);
             }
             "invite" => {
-                self.invited = self.invited.saturating_add(1);
+                self.invited += 1;
                 self.invite_sender(&user_room, state, rows)?;
                 (&trees::USERROOMID_INVITESTATE, &trees::ROOMUSERID_INVITECOUNT)
             }

@@ -1,5 +1,7 @@
 //! The numbers of a room's events.
 
+#![warn(clippy::arithmetic_side_effects, reason = "the numbers that rows get are calculated here")]
+
 use std::{collections::BTreeMap, mem};
 
 use conduit_backfill::predecessor::token;

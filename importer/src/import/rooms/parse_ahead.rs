@@ -49,7 +49,7 @@ fn fill(
     let mut batch = Vec::new();
     let mut bytes: usize = 0;
     let read = source.read(sections, &mut |item| {
-        bytes = bytes.saturating_add(item.bytes());
+        bytes += item.bytes();
         batch.push(item);
         if bytes < BATCH_BYTES {
             return Ok(true);
@@ -75,7 +75,7 @@ impl Item {
     fn bytes(&self) -> usize {
         match self {
             Self::Outlier(event) | Self::Timeline(event) => event.pdu.get().len(),
-            Self::State(state) => state.set.len().saturating_mul(100),
+            Self::State(state) => state.set.len() * 100,
             Self::Receipt(_) => 100,
         }
     }

@@ -161,7 +161,7 @@ impl States {
             if let Some(old) = state.get(*key).filter(|old| *old != short) {
                 self.replaced.insert(short, old);
                 let uses = self.replacements.entry(old).or_default();
-                *uses = uses.saturating_add(1);
+                *uses += 1;
             }
         }
     }

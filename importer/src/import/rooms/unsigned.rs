@@ -78,7 +78,7 @@ impl UnsignedParts {
             let has_state = dumped.state_before.is_some_and(|state| states.hash(state).is_some());
             match slot {
                 Slot::Timeline(number) if is_timeline && has_state && number >= next => {
-                    next = number.saturating_add(1);
+                    next = number + 1;
                     parts.reply(event, number, &first_pass.numbering)?;
                 }
                 Slot::Outlier(_) => {}

@@ -182,7 +182,7 @@ impl Writer<'_, '_> {
         let is_first = first_pass::is_first(event);
         match self.first_pass.numbering.get(&event.id) {
             Some(slot @ Slot::Timeline(number)) if number >= self.next_timeline => {
-                self.next_timeline = number.saturating_add(1);
+                self.next_timeline = number + 1;
                 if before.is_some() || is_first {
                     let before = before.filter(|_| !is_first);
                     self.write_timeline(event, dumped, slot, before)?;
@@ -210,7 +210,7 @@ impl Writer<'_, '_> {
         slot: Slot,
         section: Section,
     ) -> Result<u64, ImportError> {
-        self.erased = self.erased.saturating_add(u64::from(dumped.erased));
+        self.erased += u64::from(dumped.erased);
         let short = self.first_pass.numbering.short(slot);
         self.rows.name_event(&event.id, short)?;
         let Some(state_key) = &event.state_key else { return Ok(short) };
@@ -235,7 +235,7 @@ impl Writer<'_, '_> {
         slot: Slot,
     ) -> Result<(), ImportError> {
         if let Slot::Outlier(number) = slot {
-            self.next_outlier = number.saturating_add(1);
+            self.next_outlier = number + 1;
         }
         let short = self.register(event, dumped, slot, Section::Outliers)?;
         let state = self.hidden_state(event, slot)?;

@@ -45,7 +45,7 @@ pub(super) fn compare(
         match sent {
             Some(sent) => {
                 let number = waiting.entry((destination, sent)).or_default();
-                *number = number.saturating_add(1);
+                *number += 1;
             }
             None => found.add(
                 &codes::MISSING_IN_DATABASE,

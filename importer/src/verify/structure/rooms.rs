@@ -71,7 +71,7 @@ fn leaves(
     for row in beginning(store, &trees::ROOMID_PDULEAVES, &RoomEvent { room, event: "" })? {
         let (_, event) = row?;
         let event = String::from_utf8_lossy(&event).into_owned();
-        number = number.saturating_add(1);
+        number += 1;
         if events.get(&event).is_none() {
             found.add(&codes::ROWS_DISAGREE, room, format!("its extremity {event} is not stored"));
         }

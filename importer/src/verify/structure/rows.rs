@@ -80,9 +80,9 @@ impl Amount {
         counter: u64,
         found: &mut Findings,
     ) {
-        self.rows = self.rows.saturating_add(1);
-        let length = key.len().saturating_add(value.len());
-        self.bytes = self.bytes.saturating_add(u64::try_from(length).unwrap_or(u64::MAX));
+        self.rows += 1;
+        let length = key.len() + value.len();
+        self.bytes += u64::try_from(length).unwrap_or(u64::MAX);
         match largest {
             Ok(largest) if largest > counter && tree != &trees::BACKUPID_ETAG => {
                 let text = format!("{largest} is above the counter {counter}");
@@ -99,9 +99,9 @@ impl Trees {
     pub(in crate::verify) fn add(&mut self, tree: &'static Tree, amount: Amount) {
         if amount.rows > 0 {
             let rows = self.rows.entry(tree.name).or_default();
-            *rows = rows.saturating_add(amount.rows);
+            *rows += amount.rows;
             let bytes = self.bytes.entry(tree.name).or_default();
-            *bytes = bytes.saturating_add(amount.bytes);
+            *bytes += amount.bytes;
         }
     }
 }

@@ -521,12 +521,12 @@ fn words_one_by_one(store: &dyn KvRead, found: &mut Findings) -> Result<(), Veri
         else {
             continue;
         };
-        words = words.saturating_add(in_index(store, short_room, &key, &links, found)?);
+        words += in_index(store, short_room, &key, &links, found)?;
     }
     let mut rows: u64 = 0;
     for row in store.scan(&trees::TOKENIDS, &[])? {
         row?;
-        rows = rows.saturating_add(1);
+        rows += 1;
     }
     if rows > words {
         let text =
@@ -549,7 +549,7 @@ fn in_index(
     for word in words(links) {
         set_token(&mut token, short_room, &word, pdu_id);
         if store.get(&trees::TOKENIDS, &token)?.is_some() {
-            number = number.saturating_add(1);
+            number += 1;
         } else {
             found.add(&codes::SEARCH_INDEX_WRONG, &*links.id, "a word of it can't be searched for");
         }

@@ -115,14 +115,11 @@ impl<'a> Scanner<'a> {
     }
 
     fn pass(&mut self, byte: u8) -> Option<()> {
-        (self.peek()? == byte).then(|| self.at = self.at.saturating_add(1))
+        (self.peek()? == byte).then(|| self.at += 1)
     }
 
     fn pass_all(&mut self, word: &[u8]) -> Option<()> {
-        self.bytes
-            .get(self.at..)?
-            .starts_with(word)
-            .then(|| self.at = self.at.saturating_add(word.len()))
+        self.bytes.get(self.at..)?.starts_with(word).then(|| self.at += word.len())
     }
 
     /// Passes a name and a value that are written like these.
@@ -164,7 +161,7 @@ impl<'a> Scanner<'a> {
             last = Some(name);
             self.pass(b':')?;
             let begin = self.at;
-            self.value(depth.saturating_add(1))?;
+            self.value(depth + 1)?;
             member(name, self.text.get(begin..self.at)?);
             if self.pass(b',').is_none() {
                 return self.pass(b'}');
@@ -181,7 +178,7 @@ impl<'a> Scanner<'a> {
             return Some(());
         }
         loop {
-            self.value(depth.saturating_add(1))?;
+            self.value(depth + 1)?;
             if self.pass(b',').is_none() {
                 return self.pass(b']');
             }
@@ -197,15 +194,15 @@ impl<'a> Scanner<'a> {
             self.at = self.at.checked_add(plain)?;
             match rest.get(plain..)? {
                 [b'"', ..] => {
-                    self.at = self.at.saturating_add(1);
+                    self.at += 1;
                     return Some(());
                 }
                 [b'\\', b'"' | b'\\' | b'b' | b'f' | b'n' | b'r' | b't', ..] => {
-                    self.at = self.at.saturating_add(2);
+                    self.at += 2;
                 }
                 [b'\\', b'u', b'0', b'0', b'0', b'0'..=b'7' | b'b' | b'e' | b'f', ..]
                 | [b'\\', b'u', b'0', b'0', b'1', b'0'..=b'9' | b'a'..=b'f', ..] => {
-                    self.at = self.at.saturating_add(6);
+                    self.at += 6;
                 }
                 _ => return None,
             }
@@ -234,9 +231,9 @@ fn plain_bytes(text: &[u8]) -> usize {
     let is_plain =
         |block: &&[u8; 16]| !block.iter().fold(false, |found, byte| found | is_special(byte));
     let (blocks, _) = text.as_chunks::<16>();
-    let before = blocks.iter().take_while(is_plain).count().saturating_mul(16);
+    let before = blocks.iter().take_while(is_plain).count() * 16;
     let rest = text.get(before..).unwrap_or_default();
-    before.saturating_add(rest.iter().take_while(|byte| !is_special(byte)).count())
+    before + rest.iter().take_while(|byte| !is_special(byte)).count()
 }
 
 #[cfg(test)]

@@ -93,7 +93,7 @@ pub(in crate::verify) fn work<I: Send, T: Send>(
             early.insert(at, made);
             while let Some(made) = early.remove(&due) {
                 take(made?)?;
-                due = due.saturating_add(1);
+                due += 1;
             }
         }
         Ok(())

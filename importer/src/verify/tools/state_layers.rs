@@ -37,7 +37,7 @@ pub(in crate::verify) struct Layer {
 
 impl Layer {
     fn size(&self) -> usize {
-        self.added.len().saturating_add(self.removed.len())
+        self.added.len() + self.removed.len()
     }
 
     fn keys(&self) -> impl Iterator<Item = u64> {
@@ -169,7 +169,7 @@ impl<'a> Layers<'a> {
         added.sort_unstable();
         removed.sort_unstable();
         let layer = Rc::new(Layer { hash, parent, added, removed });
-        self.entries = self.entries.saturating_add(layer.size());
+        self.entries += layer.size();
         self.recent.push_front(layer.clone());
         while self.recent.len() > KEPT_LAYERS
             || (self.entries > KEPT_ENTRIES && self.recent.len() > 1)

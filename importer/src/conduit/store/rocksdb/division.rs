@@ -18,7 +18,7 @@ pub(super) fn divide(
         let middle = between(&from, &until);
         match middle.filter(|_| depth < DEEPEST && size(&from, &until) > bytes) {
             Some(middle) => {
-                let depth = depth.saturating_add(1);
+                let depth = depth + 1;
                 parts.push((middle.clone(), until, depth));
                 parts.push((from, middle, depth));
             }

@@ -104,7 +104,7 @@ impl Files {
         }
         let directory = self.directory()?;
         let options = self.options.clone();
-        self.begun = self.begun.saturating_add(1);
+        self.begun += 1;
         let name = self.begun.to_string();
         self.under_way
             .push_back(std::thread::spawn(move || write(&directory, &name, rows, &options)));
@@ -174,7 +174,7 @@ fn write(
             made.push((tree, path));
         }
         writer.put(key, value)?;
-        bytes = bytes.saturating_add(key.len()).saturating_add(value.len());
+        bytes += key.len() + value.len();
     }
     if is_open {
         writer.finish()?;

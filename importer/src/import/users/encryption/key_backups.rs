@@ -50,7 +50,7 @@ pub(super) fn write(
         }
     }
     let newest = versions.keys().next_back().map(u64::to_string).unwrap_or_default();
-    let length = newest.len().saturating_add(usize::from(newest > row_writer::START.to_string()));
+    let length = newest.len() + usize::from(newest > row_writer::START.to_string());
     for (version, backup) in versions {
         write_version(id, &format!("{version:0length$}"), backup, rows, tally)?;
     }

@@ -53,10 +53,10 @@ impl Stored<'_> {
             let (key, pdu) = row?;
             let count = PduCount::read(&key).and_then(|(_, count)| count.normal());
             if self.since.has_run() && count.is_none_or(|count| self.since.is_new(count)) {
-                self.new = self.new.saturating_add(1);
+                self.new += 1;
                 continue;
             }
-            self.number = self.number.saturating_add(1);
+            self.number += 1;
             self.next = Some(Event { key, pdu });
             break;
         }
@@ -137,7 +137,7 @@ impl Room<'_> {
             while bytes < BATCH_BYTES {
                 let Some(event) = events.next() else { break };
                 let event = event?;
-                bytes = bytes.saturating_add(event.pdu.get().len());
+                bytes += event.pdu.get().len();
                 batch.push(event);
             }
             if batch.is_empty() {
@@ -148,7 +148,7 @@ impl Room<'_> {
         // If the dump has no event, all were fetched.
         let none = !compared.has_begun && compared.expected == 0;
         while !none && compared.stored.next.is_some() {
-            compared.differs_from.get_or_insert(compared.expected.saturating_add(1));
+            compared.differs_from.get_or_insert(compared.expected + 1);
             compared.stored.advance()?;
         }
         if let Some(number) = compared.differs_from {
@@ -202,7 +202,7 @@ impl Room<'_> {
             if !compared.has_begun {
                 self.begin(id, compared)?;
             }
-            compared.expected = compared.expected.saturating_add(1);
+            compared.expected += 1;
             let is_same = |next: &Event| dumped.is_same(&next.pdu).is_some();
             if compared.stored.next.as_ref().is_some_and(is_same) {
                 compared.stored.advance()?;
