@@ -7,7 +7,7 @@
     python scripts/lab stop --dir DIR
     python scripts/lab snapshot --dir DIR --output FILE [--homeserver URL]
     python scripts/lab history --dir DIR --output FILE [--bin CONDUIT --database DIR --before FILE]
-    python scripts/lab compare BEFORE AFTER
+    python scripts/lab compare BEFORE AFTER [--server conduit|continuwuity]
     python scripts/lab conduit --dir DIR --bin CONDUIT --database DIR --before FILE --after FILE
     python scripts/lab threads --dir DIR --bin CONDUIT --database DIR --without DIR
     python scripts/lab encryption --dir DIR --bin CONDUIT --database DIR
@@ -45,6 +45,7 @@ import past
 import predecessor
 import race
 import secrecy
+import servers
 import snapshot
 import synapse
 import talk
@@ -232,11 +233,12 @@ def main() -> int:
     sub = commands.add_parser("compare", help="compare two snapshots; exit code 1 if something is unexplained")
     sub.add_argument("before", type=Path)
     sub.add_argument("after", type=Path)
+    sub.add_argument("--server", choices=servers.SERVERS, default="conduit", help="what AFTER is of; default conduit")
     sub.set_defaults(run=None)
 
     args = parser.parse_args()
     if args.run is None:
-        return 1 if compare.report(args.before, args.after) else 0
+        return 1 if compare.report(servers.SERVERS[args.server], args.before, args.after) else 0
     return 1 if args.run(Notes(args.dir.resolve()), args) else 0
 
 

@@ -1,4 +1,4 @@
-"""Conduit on a migrated database: do the same people see the same, and can they go on?"""
+"""Conduit, or Continuwuity, on a migrated database: do the same people see the same, and can they go on?"""
 
 import contextlib
 import subprocess
@@ -12,22 +12,24 @@ import bridge
 import compare
 import encryption
 import secrecy
+import servers
 import snapshot
 from api import Client, Refused
 from notes import Notes
 from synapse import free_port
 
 START_SECONDS = 60
-# Conduit takes part in rooms of these versions only.
+# Both servers take part in rooms of these versions only.
 OLDEST_ROOM_VERSION = 3
 
 
 def try_out(lab: Notes, binary: Path, database: Path, before: Path, after: Path) -> int:
-    """Starts Conduit twice: compares, sends into each room, looks again. Returns how much is unexplained."""
-    # Conduit sends at its start what Synapse had not sent, so the bridge must listen by then.
-    with bridge.receiver(lab) as received, running(lab, binary, database, ["allow_registration = true"]) as base_url:
+    """Starts the server twice: compares, sends into each room, looks again. Returns how much is unexplained."""
+    server = servers.of(binary)
+    # It sends at its start what Synapse had not sent, so the bridge must listen by then.
+    with bridge.receiver(lab) as received, running(lab, binary, database, server.open_registration) as base_url:
         snapshot.write(lab, base_url, after)
-        unexplained = compare.report(before, after)
+        unexplained = compare.report(server, before, after)
         unexplained += secrecy.compare(lab, base_url, before.with_suffix(".refused.json"))
         queued = len(received)
         sent = send(lab, base_url)
@@ -36,7 +38,7 @@ def try_out(lab: Notes, binary: Path, database: Path, before: Path, after: Path)
             mute.append("the bridge was not sent what it had not received from Synapse")
         print(f"of these, {queued} events had waited for it on Synapse")
         print(f"sent a message in each of {len(sent)} rooms")
-        unexplained += encryption.go_on(lab, base_url)
+        unexplained += encryption.go_on(lab, base_url, server.first_sync_has_device_lists)
     with running(lab, binary, database) as base_url:
         ada = client(lab, base_url)
         lost = [nickname for nickname, (room, event) in sent.items()
@@ -78,15 +80,15 @@ def try_bridge(lab: Notes, base_url: str, said: str, received: list[dict]) -> li
 
 
 def talk_on(lab: Notes, binary: Path, database: Path) -> int:
-    """Starts Conduit and lets encrypted conversations go on. Returns how much went wrong."""
+    """Starts the server and lets encrypted conversations go on. Returns how much went wrong."""
     with running(lab, binary, database) as base_url:
-        return encryption.go_on(lab, base_url)
+        return encryption.go_on(lab, base_url, servers.of(binary).first_sync_has_device_lists)
 
 
 @contextlib.contextmanager
 def running(lab: Notes, binary: Path, database: Path, more: Sequence[str] = (),
             federation: bool = False, environment: dict | None = None) -> Iterator[str]:
-    """A Conduit that is stopped at the end, with further lines of configuration; yields its address."""
+    """A server that is stopped at the end, with further lines of configuration; yields its address."""
     process, base_url = start(lab, binary, database, more, federation, environment)
     try:
         yield base_url
@@ -98,22 +100,22 @@ def running(lab: Notes, binary: Path, database: Path, more: Sequence[str] = (),
 def start(lab: Notes, binary: Path, database: Path, more: Sequence[str] = (),
           federation: bool = False, environment: dict | None = None) -> tuple[subprocess.Popen, str]:
     """The process and its address, as soon as it answers."""
-    port = free_port()
+    server, port = servers.of(binary), free_port()
     config = database.with_suffix(".toml")
     config.write_text("\n".join([
         "[global]", f'server_name = "{lab["server_name"]}"', f'database_path = "{database}"',
-        f'database_backend = "{"sqlite" if (database / "conduit.db").exists() else "rocksdb"}"',
-        f"port = {port}", 'address = "127.0.0.1"', f"allow_federation = {str(federation).lower()}", "allow_check_for_updates = false", *more, "",
+        f"port = {port}", 'address = "127.0.0.1"', f"allow_federation = {str(federation).lower()}",
+        *server.settings(database), *more, "",
     ]))
     with open(database.with_suffix(".log"), "a") as log:
-        process = subprocess.Popen([binary], env={"CONDUIT_CONFIG": str(config)} | (environment or {}), stdout=log, stderr=log,
+        process = subprocess.Popen([binary], env={server.variable: str(config)} | (environment or {}), stdout=log, stderr=log,
                                    stdin=subprocess.DEVNULL)
     base_url = f"http://127.0.0.1:{port}"
     deadline = time.monotonic() + START_SECONDS
     while not answers(base_url):
         if process.poll() is not None or time.monotonic() > deadline:
             process.kill()
-            raise SystemExit(f"Conduit did not start; see {database.with_suffix('.log')}")
+            raise SystemExit(f"{server.name} did not start; see {database.with_suffix('.log')}")
         time.sleep(0.2)
     return process, base_url
 

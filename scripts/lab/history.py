@@ -6,6 +6,7 @@ from pathlib import Path
 
 import compare
 import conduit
+import servers
 import snapshot
 from api import Client, q
 from notes import Notes
@@ -119,9 +120,9 @@ def write(lab: Notes, base_url: str, output: Path, before: dict | None = None) -
 
 
 def try_out(lab: Notes, binary: Path, database: Path, before: Path, after: Path) -> int:
-    """Looks at the same past on Conduit. Returns how much is unexplained."""
-    begin = time.monotonic()
+    """Looks at the same past on the other server. Returns how much is unexplained."""
+    server, begin = servers.of(binary), time.monotonic()
     with conduit.running(lab, binary, database) as base_url:
-        print(f"Conduit answers after {time.monotonic() - begin:.1f} s")
+        print(f"{server.name} answers after {time.monotonic() - begin:.1f} s")
         write(lab, base_url, after, json.loads(before.read_text()))
-    return compare.report(before, after)
+    return compare.report(server, before, after)

@@ -3,6 +3,7 @@
 from collections import Counter
 
 import compare
+import servers
 
 
 # What a stock Conduit does wherever its data come from.
@@ -33,7 +34,7 @@ class Judge:
         for room, told in expected.items():
             path = f"devices/{user}/0/join/{room}"
             for where, fault in differences(told, found.get(room, {"main": [], "threads": {}, "applied": [], "endless": [room]})):
-                reason = KNOWN.get(where) or compare.explanation(f"{path}/{where}")
+                reason = KNOWN.get(where) or compare.explanation(servers.CONDUIT, f"{path}/{where}")
                 if reason:
                     explained[reason] += 1
                 else:
