@@ -11,6 +11,7 @@
     python scripts/lab conduit --dir DIR --bin CONDUIT --database DIR --before FILE --after FILE
     python scripts/lab threads --dir DIR --bin CONDUIT --database DIR --without DIR
     python scripts/lab encryption --dir DIR --bin CONDUIT --database DIR
+    python scripts/lab fixture --dir DIR --bin CONTINUWUITY --database DIR
     python scripts/lab expire --dir DIR
     python scripts/lab predecessor --dir DIR --bin PATCHED-CONDUIT --database DIR --database-by-api DIR
     python scripts/lab live-long --dir DIR
@@ -39,6 +40,7 @@ import drained
 import elsewhere
 import empty
 import fill
+import fixture
 import history
 import hostile
 import past
@@ -153,6 +155,10 @@ def talk_on(lab: Notes, args: argparse.Namespace) -> int:
     return conduit.talk_on(lab, args.bin, args.database.resolve())
 
 
+def make_fixture(lab: Notes, args: argparse.Namespace) -> None:
+    fixture.make(lab, args.bin, args.database.resolve())
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/lab", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -227,6 +233,10 @@ def main() -> int:
         sub.add_argument(f"--{option}", type=Path, required=True)
 
     sub = command("encryption", talk_on, "start Conduit on a migrated database and talk on; exit code 1 if a client can't")
+    for option in ("bin", "database"):
+        sub.add_argument(f"--{option}", type=Path, required=True)
+
+    sub = command("fixture", make_fixture, "fill an empty Continuwuity and stop it: see tests/fixtures/README.md")
     for option in ("bin", "database"):
         sub.add_argument(f"--{option}", type=Path, required=True)
 

@@ -14,7 +14,7 @@ from notes import Notes
 from people import Family
 from synapse import free_port
 
-GHOST = "bridge_gull"
+GHOST, BOT = "bridge_gull", "bridgebot"
 
 
 def register(lab: Notes) -> None:
@@ -25,7 +25,7 @@ def register(lab: Notes) -> None:
     lab.setdefault("bridge_port", free_port())
     registration = {
         "id": "bridge", "url": f"http://127.0.0.1:{lab['bridge_port']}", "as_token": lab["as_token"],
-        "hs_token": lab["hs_token"], "sender_localpart": "bridgebot", "rate_limited": False,
+        "hs_token": lab["hs_token"], "sender_localpart": BOT, "rate_limited": False,
         "namespaces": {"users": [{"exclusive": True, "regex": "@bridge_.*"}], "aliases": [], "rooms": []},
     }
     (lab.dir / "bridge.yaml").write_text(yaml.safe_dump(registration))
@@ -39,13 +39,13 @@ def ghost(lab: Notes, base_url: str, localpart: str = GHOST) -> Client:
     return client
 
 
-def tell(family: Family) -> None:
-    """A gull from another network talks in a room that the bridge made."""
+def tell(family: Family, registers: tuple[str, ...] = (GHOST, "bridge_idle", BOT)) -> None:
+    """A gull from another network talks in a room that the bridge made, after it has registered its users."""
     lab = family.lab
-    for localpart in (GHOST, "bridge_idle", "bridgebot"):
+    for localpart in registers:
         nobody = Client(lab["base_url"], lab["as_token"])
         nobody.post("/register", type="m.login.application_service", username=localpart, inhibit_login=True)
-    gull, bot = ghost(lab, lab["base_url"]), ghost(lab, lab["base_url"], "bridgebot")
+    gull, bot = ghost(lab, lab["base_url"]), ghost(lab, lab["base_url"], BOT)
     gull.put(f"/profile/{quote(gull.user_id)}/displayname", displayname="Gull (bridged)")
     gull.account_data("test.bridge.state", since=5)
     room = bot.post("/createRoom", preset="private_chat", name="Harbour", room_version="10",

@@ -50,7 +50,7 @@ def try_out(lab: Notes, binary: Path, database: Path, before: Path, after: Path)
 def try_bridge(lab: Notes, base_url: str, said: str, received: list[dict]) -> list[str]:
     """The bridge acts as its users, speaks, and hears what is said in its rooms. Returns what does not work."""
     room, failed = lab["rooms"]["bridged"]["room_id"], []
-    for localpart in ("bridgebot", bridge.GHOST):
+    for localpart in (bridge.BOT, bridge.GHOST):
         ghost = bridge.ghost(lab, base_url, localpart)
         try:
             if ghost.get("/account/whoami")["user_id"] != ghost.user_id:

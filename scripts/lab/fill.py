@@ -19,6 +19,7 @@ def tell(lab: Notes) -> None:
     rooms.home(family)
     rooms.public(family)
     rooms.comings_and_goings(family)
+    rooms.block(family)
     rooms.many_messages(family)
     rooms.spaces(family)
     rooms.upgraded(family)

@@ -20,9 +20,9 @@ def invite_and_join(family: Family, room: str, host: str, *guests: str) -> None:
         family[guest].join(room)
 
 
-def every_version(family: Family) -> None:
+def every_version(family: Family, versions: list[str] = VERSIONS) -> None:
     """A room of each version: messages, a redaction, a change of topic and of a display name, a guest who left."""
-    for version in VERSIONS:
+    for version in versions:
         room = create(family, "ada", f"v{version}", version, name=f"Version {version}")
         invite_and_join(family, room, "ada", "ben", "dan")
         family["ada"].say(room, f"Hello in version {version} 👋")
@@ -126,11 +126,16 @@ def comings_and_goings(family: Family) -> None:
     family["dan"].say(empty, "Last one out turns off the light")
     for name in ("eve", "dan"):
         family[name].leave(empty)
-    family["ada"].put(f"/_synapse/admin/v1/rooms/{q(empty)}/block", block=True)
     back = create(family, "ada", "rejoined", preset="public_chat", name="Back again")
     for step in ("join", "leave", "join"):
         getattr(family["dan"], step)(back)
     family["dan"].say(back, "I am back")
+
+
+def block(family: Family) -> None:
+    """Nobody may come back to the room that nobody is in."""
+    empty = family.lab["rooms"]["empty"]["room_id"]
+    family["ada"].put(f"/_synapse/admin/v1/rooms/{q(empty)}/block", block=True)
 
 
 def many_messages(family: Family) -> None:
@@ -188,11 +193,16 @@ def deactivate(family: Family, name: str, erase: bool) -> None:
     user["devices"], user["deactivated"] = [], True
 
 
-def one_who_goes(family: Family) -> None:
-    """Gus had rooms, a profile and devices, and is deactivated."""
+def fishing(family: Family) -> None:
+    """What Gus has before he goes."""
     room = create(family, "gus", "of-gus", preset="public_chat", name="Fishing")
     family["ben"].join(room)
     family["gus"].say(room, "Gone fishing 🎣")
+
+
+def one_who_goes(family: Family) -> None:
+    """Gus had rooms, a profile and devices, and is deactivated."""
+    fishing(family)
     deactivate(family, "gus", erase=False)
 
 

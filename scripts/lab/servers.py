@@ -77,7 +77,18 @@ CONDUIT = Server(
     first_sync_has_device_lists=True,
     explained=CONDUIT_EXPLAINED,
 )
-SERVERS = {server.command: server for server in [CONDUIT]}
+# Source: Continuwuity 09073235.
+CONTINUWUITY_EXPLAINED = []
+
+CONTINUWUITY = Server(
+    "Continuwuity", "continuwuity", "CONTINUWUITY_CONFIG",
+    settings=lambda _database: ["allow_announcements_check = false"],
+    open_registration=["yes_i_am_very_very_sure_i_want_an_open_registration_server_prone_to_abuse = true"],
+    # It leaves out the changes of other people where there is no token (api/client/sync/v3/joined.rs:866-869).
+    first_sync_has_device_lists=False,
+    explained=CONTINUWUITY_EXPLAINED,
+)
+SERVERS = {server.command: server for server in [CONDUIT, CONTINUWUITY]}
 
 
 def of(binary: Path) -> Server:
