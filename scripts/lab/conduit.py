@@ -25,15 +25,15 @@ OLDEST_ROOM_VERSION = 3
 
 def try_out(lab: Notes, binary: Path, database: Path, before: Path, after: Path) -> int:
     """Starts the server twice: compares, sends into each room, looks again. Returns how much is unexplained."""
-    server = servers.of(binary)
+    server, begin = servers.of(binary), time.time()
     # It sends at its start what Synapse had not sent, so the bridge must listen by then.
     with bridge.receiver(lab) as received, running(lab, binary, database, server.open_registration) as base_url:
         snapshot.write(lab, base_url, after)
         unexplained = compare.report(server, before, after)
-        unexplained += secrecy.compare(lab, base_url, before.with_suffix(".refused.json"))
-        queued = len(received)
+        unexplained += secrecy.compare(lab, server, base_url, before.with_suffix(".refused.json"))
         sent = send(lab, base_url)
         mute = try_bridge(lab, base_url, sent["bridged"][1], received)
+        queued = sum(event["origin_server_ts"] < begin * 1000 for event in received)
         if not queued:
             mute.append("the bridge was not sent what it had not received from Synapse")
         print(f"of these, {queued} events had waited for it on Synapse")

@@ -9,6 +9,7 @@ from pathlib import Path
 import bridge
 import conduit
 import crypto
+import neighbour
 import people
 import rooms
 from api import Client, Refused, q
@@ -29,10 +30,12 @@ def make(lab: Notes, binary: Path, database: Path) -> None:
     lab.dir.mkdir(parents=True, exist_ok=True)
     lab |= {"server_name": SERVER_NAME, "registration_secret": secrets.token_hex(16), "invitation": secrets.token_hex(8)}
     bridge.register(lab)
-    settings = [f'registration_token = "{lab["invitation"]}"', "ip_range_denylist = []"]
-    with conduit.running(lab, binary, database, settings) as base_url:
+    settings = [f'registration_token = "{lab["invitation"]}"', *neighbour.SETTINGS]
+    with conduit.running(lab, binary, database, settings, federation=True) as base_url:
         lab["base_url"] = base_url
-        tell(lab, first_token(database))
+        family = register(lab, first_token(database))
+        with neighbour.running(lab) as olga:
+            tell(family, olga)
     with conduit.running(lab, binary, database, settings):
         pass
     print(f"{len(lab['users'])} users, {len(lab['rooms'])} rooms")
@@ -50,18 +53,19 @@ def first_token(database: Path) -> str:
     raise SystemExit(f"no token for the first account in {log}")
 
 
-def tell(lab: Notes, token: str) -> None:
-    family = register(lab, token)
+def tell(family: Family, olga: Client) -> None:
     office = Office(family)
     office.appservice()
     people.profiles(family)
     rooms.every_version(family, [str(version) for version in range(conduit.OLDEST_ROOM_VERSION, 13)])
     for part in (rooms.home, rooms.public, rooms.comings_and_goings, rooms.many_messages, rooms.spaces, rooms.upgraded,
-                 ghosts, crypto.secrets_of, people.settings, rooms.fishing, uploads, extras, looks):
+                 ghosts, crypto.secrets_of, people.settings, rooms.fishing, uploads, extras):
         part(family)
+    neighbour.tell(family, olga)
+    looks(family)
     for part in (wards, oauth_session):
         part(family, office)
-    lab.save()
+    family.lab.save()
 
 
 def register(lab: Notes, token: str) -> Family:

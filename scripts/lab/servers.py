@@ -20,6 +20,8 @@ class Server:
     open_registration: list[str]
     # Whether the first answer to /sync names people whose keys are to be asked for.
     first_sync_has_device_lists: bool
+    # Whether who knows the id of an event outside of the timelines is refused it.
+    hides_outliers: bool
     explained: list[tuple[str, str]]
 
 
@@ -75,10 +77,56 @@ CONDUIT = Server(
         f'database_backend = "{backend(database)}"', "allow_check_for_updates = false"],
     open_registration=["allow_registration = true"],
     first_sync_has_device_lists=True,
+    hides_outliers=True,
     explained=CONDUIT_EXPLAINED,
 )
 # Source: Continuwuity 09073235.
-CONTINUWUITY_EXPLAINED = []
+CONTINUWUITY_EXPLAINED = [
+    (r"devices/\w+/\d/(join|leave)/v[12]",
+     "Continuwuity holds no rooms of versions 1 and 2 (core/info/room_version.rs:10-22); the importer warns of each"),
+    (r"devices/ada/\d/join/![^/]+",
+     "Continuwuity's own room for administrators (service/admin/create.rs:28-237)"),
+    (r"devices/ben/\d/join/private/receipts/m\.read\.private\|@ben:[^|]+\|(main)?",
+     "Continuwuity knows no threads of receipts: one for the main timeline is one for the room (service/rooms/read_receipt/mod.rs:72)"),
+    (r"media/.+/thumbnail 96x96",
+     "Continuwuity gives an image that is smaller than the thumbnail asked for as it is; Synapse enlarges it "
+     "(service/media/thumbnail.rs:112)"),
+    (r"media/.+/without token/.+",
+     "Continuwuity gives all its files without a token, too, unless `allow_legacy_media` is off (core/config/mod.rs:1757, api/router.rs:241)"),
+    (r"media/\w+/(file gone|quarantined|reserved)/file/status",
+     "where there is no file, Continuwuity answers 400 (api/client/media.rs:143)"),
+    (r"media/\w+/odd name/(file|without token)/name",
+     "Continuwuity leaves out of a file's name what no file system would take (core/utils/content_disposition.rs:73)"),
+    (r"devices/\w+/\d/(push_rules|account_data/m\.push_rules/global)/(override/\.m\.rule\.(contains_display_name|roomnotif)|"
+     r"content/\.m\.rule\.contains_user_name|underride/\.im\.vector\.jitsi)",
+     "when a client asks for push rules, Continuwuity takes away the server's rules of old: mentions without `m.mentions` (MSC4210), "
+     "calls by widgets (api/client/push.rs:55-88)"),
+    (r"devices/\w+/\d/(push_rules|account_data/m\.push_rules/global)/(override|underride)/"
+     r"\.(org\.matrix\.msc3930\.rule\.poll_\w+|m\.rule\.(encrypted_)?room_one_to_one)/?.*",
+     "and it puts its own in: rules for polls (MSC3930), conditions in another order (the same)"),
+    (r"devices/ben/\d/join/of-kim/history/[\w.]+ @kim:.+/content/.+",
+     "kim was erased: Synapse shows what she said to those only who were there; Continuwuity knows no such rule, so the dump "
+     "leaves it out for all (importer/docs/decisions.md)"),
+    (r"devices/ben/\d/join/of-kim/relations/.+",
+     "kim was erased: of her reaction, only that there was something is left"),
+    (r"devices/hana/\d/join/of-kim/history/m\.room\.(create|name|power_levels|topic) @kim:.+/content/.+",
+     "kim was erased: what she set and still holds is whole in Continuwuity's history; Synapse shows it whole as the room's state only"),
+    (r"devices/\w+/\d/profiles/@kim:[^/]+/errcode",
+     "kim was erased: Synapse has no profile of hers, Continuwuity an empty one (api/client/profile.rs:32)"),
+    (r"devices/ben/\d/keys/master_keys/@ben:[^/]+/signatures",
+     "Continuwuity shows ben who signed his key (service/users/mod.rs:207); Synapse shows a signature to its signer"),
+    (r"(?:devices/(\w+)/\d/join/long|room\d+/(\w+))/history/m\.room\.member @(?:\1|\2):.+",
+     "where not everybody may see everything, Continuwuity judges an event by the state before it and so hides from people how "
+     "they were invited, came or left; Synapse always shows them (service/rooms/state_accessor/user_can.rs:74-105)"),
+    (r"room\d+/\w+/history/m\.room\.history_visibility @.+",
+     "Synapse shows an event that opens the history to those to whom it opens it; Continuwuity judges it by the state before "
+     "(service/rooms/state_accessor/user_can.rs:74-105)"),
+    (r"devices/\w+/\d/join/far/order",
+     "of events that were sent at once, Synapse's /messages shows the deeper ones last; Continuwuity has one order, that of "
+     "arrival (service/rooms/timeline/data.rs:171)"),
+    (r"devices/\w+/\d/join/private/relations/.+",
+     "Continuwuity's /relations goes one level deeper than asked (service/rooms/pdu_metadata/mod.rs:86-106)"),
+]
 
 CONTINUWUITY = Server(
     "Continuwuity", "continuwuity", "CONTINUWUITY_CONFIG",
@@ -86,6 +134,8 @@ CONTINUWUITY = Server(
     open_registration=["yes_i_am_very_very_sure_i_want_an_open_registration_server_prone_to_abuse = true"],
     # It leaves out the changes of other people where there is no token (api/client/sync/v3/joined.rs:866-869).
     first_sync_has_device_lists=False,
+    # An event without a state may be seen by all users of the server (service/rooms/state_accessor/user_can.rs:74-105).
+    hides_outliers=False,
     explained=CONTINUWUITY_EXPLAINED,
 )
 SERVERS = {server.command: server for server in [CONDUIT, CONTINUWUITY]}

@@ -56,7 +56,7 @@ def device_view(client: Client, lab: Notes, addresses: set[str]) -> dict:
         "keys": keys(client, users),
         "one_time_keys": sync.get("device_one_time_keys_count"),
         "backup": backup(client),
-        "push_rules": client.get("/pushrules/")["global"],
+        "push_rules": rules(client.get("/pushrules/")["global"]),
         "filters": {number: attempt(client, f"/user/{q(client.user_id)}/filter/{number}") for number in range(2)},
         "search": {word: search(client, word) for word in WORDS},
         "pushers": {pusher["pushkey"]: pusher for pusher in client.get("/pushers")["pushers"]},
@@ -123,7 +123,16 @@ def stripped(view: dict) -> dict:
 
 
 def data(view: dict) -> dict:
-    return {event["type"]: event["content"] for event in view.get("events", [])}
+    found = {event["type"]: event["content"] for event in view.get("events", [])}
+    if "m.push_rules" in found:
+        found["m.push_rules"] = {"global": rules(found["m.push_rules"]["global"])}
+    return found
+
+
+def rules(kinds: dict[str, list[dict]]) -> dict:
+    """Push rules by their ids, and their order."""
+    return {kind: {rule["rule_id"]: rule for rule in ordered} | {"order": [rule["rule_id"] for rule in ordered]}
+            for kind, ordered in kinds.items()}
 
 
 def receipts(view: dict) -> dict:
