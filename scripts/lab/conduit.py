@@ -1,6 +1,7 @@
 """Conduit, or Continuwuity, on a migrated database: do the same people see the same, and can they go on?"""
 
 import contextlib
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -24,8 +25,11 @@ OLDEST_ROOM_VERSION = 3
 
 
 def try_out(lab: Notes, binary: Path, database: Path, before: Path, after: Path) -> int:
-    """Starts the server twice: compares, sends into each room, looks again. Returns how much is unexplained."""
+    """Starts the server twice: compares, sends into each room, looks again; and once on a copy, where encryption goes on.
+    Returns how much is unexplained."""
     server, begin = servers.of(binary), time.time()
+    # Continuwuity forgets what waited for a device at its first /sync, which is that of the comparison.
+    untouched = shutil.copytree(database, database.with_name(f"{database.name}-untouched"))
     # It sends at its start what Synapse had not sent, so the bridge must listen by then.
     with bridge.receiver(lab) as received, running(lab, binary, database, server.open_registration) as base_url:
         snapshot.write(lab, base_url, after)
@@ -38,7 +42,7 @@ def try_out(lab: Notes, binary: Path, database: Path, before: Path, after: Path)
             mute.append("the bridge was not sent what it had not received from Synapse")
         print(f"of these, {queued} events had waited for it on Synapse")
         print(f"sent a message in each of {len(sent)} rooms")
-        unexplained += encryption.go_on(lab, base_url, server.first_sync_has_device_lists)
+    unexplained += talk_on(lab, binary, untouched)
     with running(lab, binary, database) as base_url:
         ada = client(lab, base_url)
         lost = [nickname for nickname, (room, event) in sent.items()

@@ -8,6 +8,7 @@ from api import Client, Refused, q
 from notes import Notes
 
 PAGE = 100
+PUSH_RULES = {"override", "content", "room", "sender", "underride"}
 # Words of the story: of a room with a past that some may not see, in one message, in a thread, in an edit, in a message
 # that was redacted, nowhere.
 WORDS = ["Message", "cake", "thread", "Chocolate", "tpyo", "fishing", "nowhere"]
@@ -131,8 +132,9 @@ def data(view: dict) -> dict:
 
 def rules(kinds: dict[str, list[dict]]) -> dict:
     """Push rules by their ids, and their order."""
-    return {kind: {rule["rule_id"]: rule for rule in ordered} | {"order": [rule["rule_id"] for rule in ordered]}
-            for kind, ordered in kinds.items()}
+    named = PUSH_RULES | {kind for kind, ordered in kinds.items() if ordered}
+    lists = {kind: {rule["rule_id"]: rule for rule in kinds.get(kind, [])} for kind in named}
+    return {kind: rules | {"order": list(rules)} for kind, rules in lists.items()}
 
 
 def receipts(view: dict) -> dict:
