@@ -133,7 +133,7 @@ def ghosts(family: Family) -> None:
 
 
 def uploads(family: Family) -> None:
-    """Files with names and without, thumbnails, and a preview."""
+    """Files with names and without, and thumbnails."""
     ada, ben = family["ada"], family["ben"]
     large = ada.upload(picture(10, 160, 90, 400, 300), "image/png", "Garten 🌻.png")
     ben.upload("Grüße\n".encode(), "text/plain", "Grüße.txt")

@@ -18,23 +18,32 @@ SEND = "/_matrix/federation/v1/send/"
 def say(lab: Notes, other: Notes, admin: Client, speaker: Client, room: str, after: str, text: str) -> str:
     """Hands our server alone a message that follows the event `after`; returns its id. The room's version is 4 to 10."""
     older = admin.get(f"/_synapse/admin/v1/fetch_event/{q(after)}")["event"]
+    event_id, results = hand(lab, other, message(speaker, room, after, older["depth"] + 1, text))
+    assert results == {event_id: {}}, results
+    return event_id
+
+
+def message(speaker: Client, room: str, after: str, depth: int, text: str) -> dict:
+    """A message that follows the event `after`, allowed by the room's state as it is."""
     state = {(event["type"], event["state_key"]): event["event_id"] for event in speaker.get(f"/rooms/{q(room)}/state")}
-    event = {
+    return {
         "type": "m.room.message", "room_id": room, "sender": speaker.user_id,
         "content": {"msgtype": "m.text", "body": text},
-        "origin_server_ts": int(time.time() * 1000), "depth": older["depth"] + 1, "prev_events": [after],
+        "origin_server_ts": int(time.time() * 1000), "depth": depth, "prev_events": [after],
         "auth_events": [state["m.room.create", ""], state["m.room.power_levels", ""],
                         state["m.room.member", speaker.user_id]],
     }
-    event["hashes"] = {"sha256": b64encode(digest(event)).decode().rstrip("=")}
+
+
+def hand(lab: Notes, other: Notes, event: dict) -> tuple[str, dict]:
+    """Hands our server alone a message of the other one; returns its id, and what our server says to it, by id."""
+    event |= {"hashes": {"sha256": b64encode(digest(event)).decode().rstrip("=")}}
     # Of a message's keys, its redaction takes the content only; that is what is signed, and what makes the id.
     redacted = event | {"content": {}}
     event_id = "$" + urlsafe_b64encode(digest(redacted)).decode().rstrip("=")
     key = signing_key(other)
     event["signatures"] = signedjson.sign.sign_json(redacted, other["server_name"], key)["signatures"]
-    results = send(lab, other, key, event)["pdus"]
-    assert results == {event_id: {}}, results
-    return event_id
+    return event_id, send(lab, other, key, event)["pdus"]
 
 
 def digest(value: dict) -> bytes:

@@ -7,7 +7,11 @@ import ssl
 import threading
 from collections.abc import Iterator
 
+import requests
+
 import elsewhere
+import fork
+import people
 import synapse
 from api import Client, q
 from notes import Notes
@@ -19,10 +23,23 @@ SETTINGS = ["allow_invalid_tls_certificates_yes_i_know_what_the_fuck_i_am_doing_
             "ip_range_denylist = []", "trusted_servers = []"]
 
 
+def notes(lab: Notes) -> Notes:
+    return Notes(lab.dir / "neighbour")
+
+
+def register(lab: Notes, name: str) -> Client:
+    """Somebody on the other server."""
+    other, password = notes(lab), f"pw-{name}"
+    nobody = Client(other["base_url"])
+    people.register_one(other, nobody, name, password, name.title())
+    login = nobody.post("/login", type="m.login.password", password=password, identifier={"type": "m.id.user", "user": name})
+    return Client(other["base_url"], login["access_token"], login["user_id"])
+
+
 @contextlib.contextmanager
 def running(lab: Notes) -> Iterator[Client]:
     """The two servers know each other; yields Olga."""
-    other = Notes(lab.dir / "neighbour")
+    other = notes(lab)
     other.dir.mkdir(parents=True, exist_ok=True)
     file = other.dir / "federation.json"
     other |= {"server_name": SERVER_NAME, "federation_port": 8448, "federation": str(file)}
@@ -30,7 +47,7 @@ def running(lab: Notes) -> Iterator[Client]:
         file.write_text(json.dumps({lab["server_name"]: port}))
         synapse.start(other, None)
         try:
-            yield elsewhere.register(other)
+            yield register(lab, "olga")
         finally:
             synapse.stop(other)
 
@@ -92,3 +109,33 @@ def tell(family: Family, olga: Client) -> None:
     olga.post(f"/join/{q(ours)}?server_name={family.lab['server_name']}")
     elsewhere.arrives(ada, ours, olga.say(ours, "I am from next door"))
     elsewhere.arrives(olga, ours, ada.say(ours, "Welcome"))
+    otto = register(family.lab, "otto")
+    not_accepted(family, olga, otto)
+
+
+def not_accepted(family: Family, olga: Client, otto: Client) -> None:
+    """Otto speaks as if he had not been kicked, and as if he had never come in."""
+    ada, room = family["ada"], family.lab["rooms"]["far 10"]["room_id"]
+    olga.invite(room, otto.user_id)
+    otto.join(room)
+    hello = otto.say(room, "Hello, I am Otto")
+    elsewhere.arrives(ada, room, hello)
+    softly, hard = (fork.message(otto, room, hello, 100, text) for text in ("I am still here", "I was never here"))
+    hard["auth_events"].pop()
+    olga.post(f"/rooms/{q(room)}/kick", user_id=otto.user_id)
+    elsewhere.arrives(ada, room, olga.say(room, "Otto has gone"))
+    for event in (softly, hard):
+        hand(family.lab, event)
+
+
+def hand(lab: Notes, event: dict) -> None:
+    """Hands it to Continuwuity as soon as that has nothing else to do for the other server."""
+    def attempt() -> None:
+        try:
+            fork.hand(lab, notes(lab), event)
+        except requests.HTTPError as error:
+            if error.response.status_code != 429:
+                raise
+            raise KeyError(event["content"]["body"]) from error
+
+    elsewhere.until(attempt)
