@@ -34,7 +34,7 @@ def try_out(lab: Notes, binary: Path, database: Path, before: Path, after: Path)
     with bridge.receiver(lab) as received, running(lab, binary, database, server.open_registration) as base_url:
         snapshot.write(lab, base_url, after)
         unexplained = compare.report(server, before, after)
-        unexplained += secrecy.compare(lab, server, base_url, before.with_suffix(".refused.json"))
+        unexplained += secrecy.compare(lab, base_url, before.with_suffix(".refused.json"))
         sent = send(lab, base_url)
         mute = try_bridge(lab, base_url, sent["bridged"][1], received)
         queued = sum(event["origin_server_ts"] < begin * 1000 for event in received)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from api import Client, Refused, q
 from notes import Notes
-from servers import Server
 
 # Explained: Synapse hides from a user what somebody says whom he ignores; the others leave that to the client.
 IGNORES = {"dan": "eve"}
@@ -14,9 +13,8 @@ SHOWN = 20
 
 
 def events(lab: Notes, only: str = "TRUE") -> list[list[str]]:
-    """The events that Synapse has, all or those of which a condition in SQL holds: room, event, sender, and whether it is
-    outside of the timelines."""
-    sql = f"SELECT room_id, event_id, sender, outlier FROM events WHERE {only} ORDER BY event_id"
+    """The events that Synapse has, in timelines or not, all or those of which a condition in SQL holds: room, event, sender."""
+    sql = f"SELECT room_id, event_id, sender FROM events WHERE {only} ORDER BY event_id"
     if lab["engine"] == "sqlite":
         path = Path(lab["database"]["args"]["database"])
         with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as database:
@@ -58,7 +56,7 @@ def given(lab: Notes, base_url: str, hidden: dict[str, list[list[str]]]) -> tupl
     """Asks for all of that. Returns what is given, and how many requests there were."""
     answered, asked = [], 0
     for name, client in people(lab, base_url):
-        for room, event, sender, _ in hidden.get(name, ()):
+        for room, event, sender in hidden.get(name, ()):
             # Whether Synapse gives somebody his own leave depends on whether it has the event in memory with what was before it.
             if sender == client.user_id or IGNORES.get(name) == sender.removeprefix("@").partition(":")[0]:
                 continue
@@ -69,12 +67,9 @@ def given(lab: Notes, base_url: str, hidden: dict[str, list[list[str]]]) -> tupl
     return answered, asked
 
 
-def compare(lab: Notes, server: Server, base_url: str, before: Path) -> int:
+def compare(lab: Notes, base_url: str, before: Path) -> int:
     """Asks for what Synapse refused. Returns how much is given."""
-    hidden = json.loads(before.read_text())
-    if not server.hides_outliers:
-        hidden = {name: [event for event in known if not event[3]] for name, known in hidden.items()}
-    answered, asked = given(lab, base_url, hidden)
+    answered, asked = given(lab, base_url, json.loads(before.read_text()))
     print("\n".join(answered[:SHOWN]))
     print(f"{len(answered)} of {asked} requests for events that Synapse refuses are answered")
     return len(answered)

@@ -1,4 +1,4 @@
-"""The servers that a database is made for, and all that the laboratory knows of how they differ."""
+"""The servers that a database is made for, and what differs between them."""
 
 import subprocess
 from collections.abc import Callable
@@ -20,8 +20,6 @@ class Server:
     open_registration: list[str]
     # Whether the first answer to /sync names people whose keys are to be asked for.
     first_sync_has_device_lists: bool
-    # Whether who knows the id of an event outside of the timelines is refused it.
-    hides_outliers: bool
     explained: list[tuple[str, str]]
 
 
@@ -77,7 +75,6 @@ CONDUIT = Server(
         f'database_backend = "{backend(database)}"', "allow_check_for_updates = false"],
     open_registration=["allow_registration = true"],
     first_sync_has_device_lists=True,
-    hides_outliers=True,
     explained=CONDUIT_EXPLAINED,
 )
 # Source: Continuwuity 09073235.
@@ -134,8 +131,6 @@ CONTINUWUITY = Server(
     open_registration=["yes_i_am_very_very_sure_i_want_an_open_registration_server_prone_to_abuse = true"],
     # It leaves out the changes of other people where there is no token (api/client/sync/v3/joined.rs:866-869).
     first_sync_has_device_lists=False,
-    # An event without a state may be seen by all users of the server (service/rooms/state_accessor/user_can.rs:74-105).
-    hides_outliers=False,
     explained=CONTINUWUITY_EXPLAINED,
 )
 SERVERS = {server.command: server for server in [CONDUIT, CONTINUWUITY]}
