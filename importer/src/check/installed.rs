@@ -5,7 +5,7 @@ use std::{
     io::Read as _,
     path::Path,
     process::{Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use super::Checks;
@@ -15,8 +15,9 @@ use crate::findings::codes;
 const PACKAGES: &str = "/var/lib/dpkg/status";
 /// Conduit's package (Cargo.toml, `[package.metadata.deb]`).
 const PACKAGE: &str = "matrix-conduit";
-/// How long a program may take to print its version.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// A program may take five seconds to print its version: so often is looked whether it has ended.
+const LOOKS: u32 = 500;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
 
 /// The first release whose database has version 18 (src/database/mod.rs:462 of its tag).
 const OPENS_18: Version = Version([0, 10, 1]);
@@ -59,13 +60,14 @@ pub(super) fn check(checks: &mut Checks, binary: Option<&Path>) {
     let subject = format!("`{}`", binary.display());
     match printed(binary) {
         Err(reason) => checks.found(&codes::NOT_CONDUIT, subject, reason),
-        Ok(line) => match line.split_once(' ') {
-            Some(("conduit", version)) => judge(checks, &format!("{subject} {version}"), version),
-            _ => {
+        Ok(line) => {
+            if let Some(("conduit", version)) = line.split_once(' ') {
+                judge(checks, &format!("{subject} {version}"), version);
+            } else {
                 let text = format!("prints `{line}` as its version; it is not Conduit");
                 checks.found(&codes::NOT_CONDUIT, subject, text);
             }
-        },
+        }
     }
 }
 
@@ -104,13 +106,11 @@ fn printed(binary: &Path) -> Result<String, String> {
     let mut command = Command::new(binary);
     command.arg("--version").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().map_err(|error| format!("can't be run: {error}"))?;
-    let begun = Instant::now();
+    let mut looks = 0..LOOKS;
     let status = loop {
         match child.try_wait() {
             Ok(Some(status)) => break status,
-            Ok(None) if begun.elapsed() < PATIENCE => {
-                std::thread::sleep(Duration::from_millis(10));
-            }
+            Ok(None) if looks.next().is_some() => std::thread::sleep(BETWEEN_LOOKS),
             _ => {
                 // It may have ended meanwhile.
                 let _ended = child.kill();

@@ -19,10 +19,7 @@ use std::{
 };
 
 use self::{continuwuity::Continuwuity, rocksdb::RocksStore, sqlite::SqliteStore};
-use super::schema::{
-    dialect::Dialect,
-    trees::Tree,
-};
+use super::schema::{dialect::Dialect, trees::Tree};
 use crate::fs::hints;
 
 /// A row of a tree.
@@ -234,13 +231,18 @@ impl Mode {
     }
 }
 
+/// Makes a store.
+pub type Create = fn(&NewStore<'_>) -> Result<Box<dyn KvLoad>, KvError>;
+/// Opens a store, to read it.
+pub type Read = fn(Backend, &Path) -> Result<Box<dyn KvRead>, KvError>;
+
 /// How a migration makes a store and reads it again: [`Access::DIRECT`], or a homeserver's own way into its database.
 #[derive(Clone, Copy, Debug)]
 pub struct Access {
     /// Makes a store in an empty directory; see [`create`].
-    pub create: fn(&NewStore<'_>) -> Result<Box<dyn KvLoad>, KvError>,
+    pub create: Create,
     /// Opens the same store when everything is written; see [`read`].
-    pub read: fn(Backend, &Path) -> Result<Box<dyn KvRead>, KvError>,
+    pub read: Read,
 }
 
 impl Access {

@@ -59,9 +59,9 @@ impl ConduitFiles {
                 }
             }
         }
-        let named = variables.remove(FILE).and_then(|file| file.as_str().map(PathBuf::from));
-        let named = named.filter(|path| !path.as_os_str().is_empty());
-        let mut settings = match self.config.as_ref().or(named.as_ref()) {
+        let other = variables.remove(FILE).and_then(|file| file.as_str().map(PathBuf::from));
+        let other = other.filter(|path| !path.as_os_str().is_empty());
+        let mut settings = match self.config.as_ref().or(other.as_ref()) {
             Some(path) => file(path)?,
             None => Table::new(),
         };

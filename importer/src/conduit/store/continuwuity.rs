@@ -10,16 +10,14 @@
 //! | `referencedevents` | a separator stands between room and event |
 //! | `userroomid_leftstate` | `null` instead of an empty list |
 
-use super::{
-    Changes, Entries, Entry, KvCommit, KvError, KvLoad, KvRead, Row, rocksdb::RocksStore,
-};
+use super::{Changes, Entries, Entry, KvCommit, KvError, KvLoad, KvRead, Row, rocksdb::RocksStore};
 use crate::conduit::schema::{
     dialect::Dialect,
     trees::{
         self, BANNEDROOMIDS, DISABLEDROOMIDS, REFERENCEDEVENTS, REMOTEUSERID_REMOTEUSER,
         ROOMUSERID_KNOCKCOUNT, ROOMUSERID_KNOCKEDCOUNT, ROOMUSERID_LASTNOTIFICATIONREAD, Tree,
-        USERID_PASSWORD, USERROOMID_HIGHLIGHTCOUNT, USERROOMID_KNOCKEDSTATE,
-        USERROOMID_KNOCKSTATE, USERROOMID_LEFTSTATE,
+        USERID_PASSWORD, USERROOMID_HIGHLIGHTCOUNT, USERROOMID_KNOCKEDSTATE, USERROOMID_KNOCKSTATE,
+        USERROOMID_LEFTSTATE,
     },
 };
 
@@ -94,7 +92,6 @@ impl<S> Continuwuity<S> {
         value: Vec<u8>,
     ) -> (&'static Tree, Vec<u8>, Vec<u8>) {
         match kept(tree) {
-            Kept::Same => (tree, key, value),
             Kept::As(other) => (other, key, value),
             Kept::With(other) => {
                 let tree = if self.is_other(tree, &key) { other } else { tree };
@@ -102,7 +99,7 @@ impl<S> Continuwuity<S> {
             }
             Kept::Separated => (tree, separated(&key), value),
             Kept::NullForEmpty if value == LEFT.0 => (tree, key, LEFT.1.to_vec()),
-            Kept::NullForEmpty => (tree, key, value),
+            Kept::Same | Kept::NullForEmpty => (tree, key, value),
         }
     }
 
@@ -202,9 +199,7 @@ impl<S: KvRead + Sync> KvRead for Continuwuity<S> {
     fn rows(&self, tree: &'static Tree) -> Result<u64, KvError> {
         match kept(tree) {
             Kept::As(other) => self.store.rows(other),
-            Kept::With(other) => {
-                Ok(self.store.rows(tree)?.saturating_add(self.store.rows(other)?))
-            }
+            Kept::With(other) => Ok(self.store.rows(tree)?.saturating_add(self.store.rows(other)?)),
             _ => self.store.rows(tree),
         }
     }

@@ -66,9 +66,9 @@ impl RocksStore {
                 // All at once: one by one, RocksDB writes and reads back the options of all for each.
                 let mut create = options.clone();
                 create.create_missing_column_families(true);
-                let families = dialect.families().map(|tree| {
-                    ColumnFamilyDescriptor::new(tree.name, options.clone())
-                });
+                let families = dialect
+                    .families()
+                    .map(|tree| ColumnFamilyDescriptor::new(tree.name, options.clone()));
                 DB::open_cf_descriptors(&create, directory, families)
             }
             Mode::Read | Mode::Change => {

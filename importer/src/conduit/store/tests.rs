@@ -1,8 +1,8 @@
 //! The contract of [`KvRead`], [`KvLoad`] and [`KvCommit`], run on each engine.
 
 use super::{
-    Backend, KvCommit, KvError, KvLoad, KvRead, NewStore, Row, change, create, detect, memory::MemoryStore,
-    read,
+    Backend, KvCommit, KvError, KvLoad, KvRead, NewStore, Row, change, create, detect,
+    memory::MemoryStore, read,
 };
 use crate::{
     conduit::schema::trees::{ALIAS_ROOMID, PDUID_PDU, Tree, USERROOMID_JOINED},

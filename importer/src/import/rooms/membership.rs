@@ -288,7 +288,7 @@ impl<'a> Members<'a> {
             }
             "invite" => {
                 self.invited += 1;
-                self.invite_sender(&user_room, state, rows)?;
+                invite_sender(&user_room, state, rows)?;
                 (&trees::USERROOMID_INVITESTATE, &trees::ROOMUSERID_INVITECOUNT)
             }
             "knock" => (&trees::USERROOMID_KNOCKSTATE, &trees::ROOMUSERID_KNOCKCOUNT),
@@ -299,26 +299,25 @@ impl<'a> Members<'a> {
         rows.put(states, &user_room, &AsSent { json: &state.to_string() })?;
         rows.put(counts, &room_user, &Count { count })
     }
+}
 
-    /// Who invites, where the server asks for that to leave out invites of ignored users.
-    fn invite_sender(
-        &self,
-        invited: &UserRoom<'_>,
-        state: &Value,
-        rows: &mut Rows<'_>,
-    ) -> Result<(), ImportError> {
-        if !rows.holds(&trees::USERROOMID_INVITESENDER) {
-            return Ok(());
-        }
-        let own = |item: &&Value| {
-            item.get("type").is_some_and(|kind| kind == "m.room.member")
-                && item.get("state_key").is_some_and(|key| key == invited.user)
-        };
-        let event = state.as_array().and_then(|state| state.iter().rfind(own));
-        let sender = event.and_then(|event| event.get("sender")).and_then(Value::as_str);
-        match sender {
-            Some(user) => rows.put(&trees::USERROOMID_INVITESENDER, invited, &User { user }),
-            None => Ok(()),
-        }
+/// Who invites, where the server asks for that to leave out invites of ignored users.
+fn invite_sender(
+    invited: &UserRoom<'_>,
+    state: &Value,
+    rows: &mut Rows<'_>,
+) -> Result<(), ImportError> {
+    if !rows.holds(&trees::USERROOMID_INVITESENDER) {
+        return Ok(());
+    }
+    let own = |item: &&Value| {
+        item.get("type").is_some_and(|kind| kind == "m.room.member")
+            && item.get("state_key").is_some_and(|key| key == invited.user)
+    };
+    let event = state.as_array().and_then(|state| state.iter().rfind(own));
+    let sender = event.and_then(|event| event.get("sender")).and_then(Value::as_str);
+    match sender {
+        Some(user) => rows.put(&trees::USERROOMID_INVITESENDER, invited, &User { user }),
+        None => Ok(()),
     }
 }

@@ -108,20 +108,20 @@ impl Writer<'_, '_> {
                 self.rows.put(&trees::ONETIMEKEYID_ONETIMEKEYS, &key_of, &value)?;
             }
         }
-        self.fallback_keys(device, gone)
+        self.fallback_keys(device, gone.as_ref())
     }
 
     /// One key of each algorithm, where the server knows fallback keys.
     fn fallback_keys(
         &mut self,
         device: &DumpDevice,
-        gone: Option<SkipReason>,
+        gone: Option<&SkipReason>,
     ) -> Result<(), ImportError> {
         let (user, name) = (self.user.user_id.as_str(), device.device_id.as_str());
         let is_held = self.rows.holds(&trees::FALLBACKKEYID_FALLBACKKEY);
         for (key_id, DumpFallbackKey { key, used }) in &device.fallback_keys {
             let reason = if is_held {
-                gone.clone().or_else(|| unfit_one_time_key(key_id))
+                gone.cloned().or_else(|| unfit_one_time_key(key_id))
             } else {
                 Some(FALLBACK)
             };

@@ -313,8 +313,8 @@ impl<'a> Dumped<'a> {
             None => unsigned_of_row(stored, &members(self.canonical.as_deref()?)?, self.id())?,
         };
         let is_redacted = match unsigned {
-            Some(unsigned) => matches!(pick(unsigned, ["redacted_because"])?, [Some(_)]),
-            None => false,
+            "" => false,
+            unsigned => matches!(pick(unsigned, ["redacted_because"])?, [Some(_)]),
         };
         (is_redacted == self.event.redacted_by.is_some()).then_some(())
     }
