@@ -19,6 +19,11 @@ pub fn conduit() -> Option<String> {
     named_by("CONDUIT_BIN")
 }
 
+/// The Continuwuity that `CONTINUWUITY_BIN` names. Without one, the test is [`skipped`].
+pub fn continuwuity() -> Option<String> {
+    named_by("CONTINUWUITY_BIN")
+}
+
 /// The importer of a patched Conduit (`conduit-import`) that `CONDUIT_IMPORT_BIN` names. Without one, the test is
 /// [`skipped`].
 pub fn conduit_import() -> Option<String> {

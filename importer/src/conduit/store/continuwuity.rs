@@ -43,6 +43,9 @@ enum Kept {
     Same,
     /// Under another name.
     As(&'static Tree),
+    /// The same, beside rows with a room alone as their key, of which nobody reads any
+    /// (src/service/rooms/state_cache/update.rs:172-173 there).
+    Among(&'static Tree),
     /// In two trees; the other one's rows come without values, or with their own.
     With(&'static Tree),
     /// With a separator in its keys.
@@ -54,7 +57,7 @@ enum Kept {
 fn kept(tree: &'static Tree) -> Kept {
     match tree.name {
         name if name == USERROOMID_KNOCKSTATE.name => Kept::As(&USERROOMID_KNOCKEDSTATE),
-        name if name == ROOMUSERID_KNOCKCOUNT.name => Kept::As(&ROOMUSERID_KNOCKEDCOUNT),
+        name if name == ROOMUSERID_KNOCKCOUNT.name => Kept::Among(&ROOMUSERID_KNOCKEDCOUNT),
         name if name == DISABLEDROOMIDS.name => Kept::As(&BANNEDROOMIDS),
         name if name == USERID_PASSWORD.name => Kept::With(&REMOTEUSERID_REMOTEUSER),
         name if name == USERROOMID_HIGHLIGHTCOUNT.name => {
@@ -92,7 +95,7 @@ impl<S> Continuwuity<S> {
         value: Vec<u8>,
     ) -> (&'static Tree, Vec<u8>, Vec<u8>) {
         match kept(tree) {
-            Kept::As(other) => (other, key, value),
+            Kept::As(other) | Kept::Among(other) => (other, key, value),
             Kept::With(other) => {
                 let tree = if self.is_other(tree, &key) { other } else { tree };
                 (tree, key, value)
@@ -117,7 +120,7 @@ impl<S: KvRead + Sync> KvRead for Continuwuity<S> {
     fn get(&self, tree: &'static Tree, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
         match kept(tree) {
             Kept::Same => self.store.get(tree, key),
-            Kept::As(other) => self.store.get(other, key),
+            Kept::As(other) | Kept::Among(other) => self.store.get(other, key),
             Kept::With(other) => match self.store.get(tree, key)? {
                 Some(value) => Ok(Some(value)),
                 None => self.store.get(other, key),
@@ -135,6 +138,12 @@ impl<S: KvRead + Sync> KvRead for Continuwuity<S> {
         match kept(tree) {
             Kept::Same => self.store.scan(tree, prefix),
             Kept::As(other) => self.store.scan(other, prefix),
+            Kept::Among(other) => {
+                let is_whole = |row: &Result<Entry, KvError>| {
+                    row.as_ref().map_or(true, |(key, _)| key.contains(&SEPARATOR))
+                };
+                Ok(Box::new(self.store.scan(other, prefix)?.filter(is_whole)))
+            }
             Kept::With(other) => {
                 let (first, second) =
                     (self.store.scan(tree, prefix)?, self.store.scan(other, prefix)?);
@@ -198,7 +207,7 @@ impl<S: KvRead + Sync> KvRead for Continuwuity<S> {
 
     fn rows(&self, tree: &'static Tree) -> Result<u64, KvError> {
         match kept(tree) {
-            Kept::As(other) => self.store.rows(other),
+            Kept::As(other) | Kept::Among(other) => self.store.rows(other),
             Kept::With(other) => Ok(self.store.rows(tree)?.saturating_add(self.store.rows(other)?)),
             _ => self.store.rows(tree),
         }
@@ -309,6 +318,7 @@ mod tests {
                 row(&USERROOMID_HIGHLIGHTCOUNT, b"@a:own.test\xff!r:x", b"2"),
                 row(&USERROOMID_KNOCKSTATE, b"@a:own.test\xff!k:x", b"[1]"),
                 row(&ROOMUSERID_KNOCKCOUNT, b"!k:x\xff@a:own.test", b"3"),
+                row(&ROOMUSERID_KNOCKEDCOUNT, b"!k:x", b"1"),
                 row(&DISABLEDROOMIDS, b"!bad:x", b""),
                 row(&REFERENCEDEVENTS, b"!r:x$e", b""),
                 row(&REFERENCEDEVENTS, b"!r:xy$f", b""),
@@ -329,7 +339,7 @@ mod tests {
             (&ROOMUSERID_LASTNOTIFICATIONREAD, &[("!r:x\u{fffd}@a:own.test", "1")]),
             (&USERROOMID_KNOCKSTATE, &[]),
             (&USERROOMID_KNOCKEDSTATE, &[("@a:own.test\u{fffd}!k:x", "[1]")]),
-            (&ROOMUSERID_KNOCKEDCOUNT, &[("!k:x\u{fffd}@a:own.test", "3")]),
+            (&ROOMUSERID_KNOCKEDCOUNT, &[("!k:x", "1"), ("!k:x\u{fffd}@a:own.test", "3")]),
             (&BANNEDROOMIDS, &[("!bad:x", "")]),
             (&REFERENCEDEVENTS, &[("!r:xy\u{fffd}$f", ""), ("!r:x\u{fffd}$e", "")]),
             (
@@ -354,6 +364,8 @@ mod tests {
         assert_eq!(entries(&store, &DISABLEDROOMIDS, &[]), pairs(&[("!bad:x", "")]));
         let left = [("@a:own.test\u{fffd}!l:x", "[]"), ("@a:own.test\u{fffd}!m:x", "[1]")];
         assert_eq!(entries(&store, &USERROOMID_LEFTSTATE, b"@a:own.test\xff"), pairs(&left));
+        let knocks = pairs(&[("!k:x\u{fffd}@a:own.test", "3")]);
+        assert_eq!(entries(&store, &ROOMUSERID_KNOCKCOUNT, &[]), knocks);
         let value = |tree, key: &[u8]| store.get(tree, key).unwrap();
         assert_eq!(value(&USERID_PASSWORD, b"@b:elsewhere.test"), Some(Vec::new()));
         assert_eq!(value(&USERID_PASSWORD, b"@z:own.test"), None);

@@ -1,6 +1,7 @@
-//! A stock Conduit on a migrated database. `CONDUIT_BIN` names it; without one these tests are skipped, and say so.
+//! A stock Conduit, or a Continuwuity, on a migrated database. `CONDUIT_BIN` and `CONTINUWUITY_BIN` name them; without one, its tests
+//! are skipped, and say so.
 
-use std::path::Path;
+use std::{ffi::OsStr, path::Path};
 
 use importer::dump::REACH_BACK;
 use migration_tests::{
@@ -11,8 +12,7 @@ use migration_tests::{
 
 /// Each device, with the access token that it has from Synapse, sees on Conduit what it saw on Synapse (`scripts/lab/snapshot.py`
 /// asks both, `compare.py` compares), can send messages, and still can after a second start (`conduit.py`).
-fn moves(engine: Engine, import: impl FnOnce(&Path, &Path)) {
-    let Some(binary) = skip::conduit() else { return };
+fn moves(binary: &str, engine: Engine, import: impl FnOnce(&Path, &Path)) {
     let lab = Lab::start(engine).unwrap();
     let path = |name: &str| lab.directory().join(name).to_string_lossy().into_owned();
     lab.run("snapshot", &["--output", &path("before.json")]).unwrap();
@@ -25,7 +25,7 @@ fn moves(engine: Engine, import: impl FnOnce(&Path, &Path)) {
         "conduit",
         &[
             "--bin",
-            &binary,
+            binary,
             "--database",
             &path("conduit"),
             "--before",
@@ -39,24 +39,36 @@ fn moves(engine: Engine, import: impl FnOnce(&Path, &Path)) {
 
 #[test]
 fn a_family_moves_from_sqlite_to_rocksdb() {
-    moves(Engine::Sqlite, |dump, database| {
+    let Some(binary) = skip::conduit() else { return };
+    moves(&binary, Engine::Sqlite, |dump, database| {
         command::import(dump, database, "rocksdb").unwrap();
     });
 }
 
 #[test]
 fn a_family_moves_from_postgres_to_sqlite() {
-    moves(Engine::Postgres, |dump, database| {
+    let Some(binary) = skip::conduit() else { return };
+    moves(&binary, Engine::Postgres, |dump, database| {
         command::import(dump, database, "sqlite").unwrap();
     });
 }
 
 #[test]
 fn a_family_moves_by_conduits_own_importer() {
-    let Some(program) = skip::conduit_import() else { return };
-    moves(Engine::Sqlite, |dump, database| {
+    let (Some(binary), Some(program)) = (skip::conduit(), skip::conduit_import()) else { return };
+    moves(&binary, Engine::Sqlite, |dump, database| {
         let arguments = command::import_arguments(dump, database, "rocksdb");
         command::run_other(&program, arguments).unwrap().json().unwrap();
+    });
+}
+
+#[test]
+fn a_family_moves_to_continuwuity() {
+    let Some(binary) = skip::continuwuity() else { return };
+    moves(&binary, Engine::Sqlite, |dump, database| {
+        let arguments = command::import_arguments(dump, database, "rocksdb");
+        let to = ["--target", "continuwuity"].map(OsStr::new);
+        command::run(arguments.into_iter().chain(to)).unwrap().json().unwrap();
     });
 }
 
