@@ -191,7 +191,7 @@ def main() -> int:
     for option in ("bin", "database", "before"):
         sub.add_argument(f"--{option}", type=Path)
 
-    sub = command("conduit", move_in, "start Conduit on a migrated database and compare; exit code 1 if it differs")
+    sub = command("conduit", move_in, "start Conduit, or Continuwuity, on a migrated database and compare; exit code 1 if it differs")
     for option in ("bin", "database", "before", "after"):
         sub.add_argument(f"--{option}", type=Path, required=True)
 
@@ -232,7 +232,7 @@ def main() -> int:
     for option in ("bin", "database", "without"):
         sub.add_argument(f"--{option}", type=Path, required=True)
 
-    sub = command("encryption", talk_on, "start Conduit on a migrated database and talk on; exit code 1 if a client can't")
+    sub = command("encryption", talk_on, "start Conduit, or Continuwuity, on a migrated database and talk on; exit code 1 if a client can't")
     for option in ("bin", "database"):
         sub.add_argument(f"--{option}", type=Path, required=True)
 

@@ -20,6 +20,8 @@ class Server:
     open_registration: list[str]
     # Whether the first answer to /sync names people whose keys are to be asked for.
     first_sync_has_device_lists: bool
+    # Whether it refuses a reply in a thread whose first event it has not.
+    refuses_rootless_replies: bool
     explained: list[tuple[str, str]]
 
 
@@ -75,8 +77,10 @@ CONDUIT = Server(
         f'database_backend = "{backend(database)}"', "allow_check_for_updates = false"],
     open_registration=["allow_registration = true"],
     first_sync_has_device_lists=True,
+    refuses_rootless_replies=True,
     explained=CONDUIT_EXPLAINED,
 )
+
 # Source: Continuwuity 09073235.
 CONTINUWUITY_EXPLAINED = [
     (r"devices/\w+/\d/(join|leave)/v[12]",
@@ -131,8 +135,11 @@ CONTINUWUITY = Server(
     open_registration=["yes_i_am_very_very_sure_i_want_an_open_registration_server_prone_to_abuse = true"],
     # It leaves out the changes of other people where there is no token (api/client/sync/v3/joined.rs:866-869).
     first_sync_has_device_lists=False,
+    # It logs that (service/rooms/timeline/append.rs:699-712).
+    refuses_rootless_replies=False,
     explained=CONTINUWUITY_EXPLAINED,
 )
+
 SERVERS = {server.command: server for server in [CONDUIT, CONTINUWUITY]}
 
 
