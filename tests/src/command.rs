@@ -210,6 +210,16 @@ pub fn import_arguments<'a>(
     [command, of, dump.as_os_str(), to, database.as_os_str(), by, backend.as_ref()]
 }
 
+/// Imports a dump into a database for Continuwuity.
+///
+/// # Errors
+///
+/// If that fails.
+pub fn import_for_continuwuity(dump: &Path, database: &Path) -> anyhow::Result<Value> {
+    let to = ["--target", "continuwuity"].map(OsStr::new);
+    run(import_arguments(dump, database, "rocksdb").into_iter().chain(to))?.json()
+}
+
 /// `target/PROFILE/importer`, next to the directory of the test's own executable.
 ///
 /// # Errors

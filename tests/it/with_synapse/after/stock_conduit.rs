@@ -1,7 +1,7 @@
 //! A stock Conduit, or a Continuwuity, on a migrated database. `CONDUIT_BIN` and `CONTINUWUITY_BIN` name them; without one, its tests
 //! are skipped, and say so.
 
-use std::{ffi::OsStr, path::Path};
+use std::path::Path;
 
 use importer::dump::REACH_BACK;
 use migration_tests::{
@@ -66,9 +66,7 @@ fn a_family_moves_by_conduits_own_importer() {
 fn a_family_moves_to_continuwuity() {
     let Some(binary) = skip::continuwuity() else { return };
     moves(&binary, Engine::Sqlite, |dump, database| {
-        let arguments = command::import_arguments(dump, database, "rocksdb");
-        let to = ["--target", "continuwuity"].map(OsStr::new);
-        command::run(arguments.into_iter().chain(to)).unwrap().json().unwrap();
+        command::import_for_continuwuity(dump, database).unwrap();
     });
 }
 

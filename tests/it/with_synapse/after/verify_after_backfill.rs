@@ -159,6 +159,10 @@ fn what_is_fetched_later_is_what_a_full_import_has() {
         let rooms = again["rooms"].as_array().unwrap();
         assert!(rooms.iter().all(|room| room["fetched"] == 0), "{again:#}");
     }
+    let database = story.lab.path("continuwuity");
+    command::import_for_continuwuity(&story.recent, &database).unwrap();
+    nothing_is_missing(&story.backfill(&database).backfilled().unwrap());
+    story.is_whole(&database, Backend::Rocksdb, &story.recent);
     refused_if_unfinished_or_of_another_server(&story);
 }
 
