@@ -70,10 +70,7 @@ pub trait KvRead: Send {
     ///
     /// As [`Self::scan`].
     fn scan_from<'a>(&'a self, tree: &'static Tree, from: &[u8]) -> Result<Entries<'a>, KvError> {
-        let from = from.to_vec();
-        let is_before =
-            move |row: &Result<Entry, KvError>| row.as_ref().is_ok_and(|(key, _)| **key < *from);
-        Ok(Box::new(self.scan(tree, &[])?.skip_while(is_before)))
+        Ok(from_key(self.scan(tree, &[])?, from))
     }
 
     /// Gives the rows of a tree from a key on to `visit`, in order, borrowed, until that returns false.
@@ -87,13 +84,7 @@ pub trait KvRead: Send {
         from: &[u8],
         visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
     ) -> Result<(), KvError> {
-        for row in self.scan_from(tree, from)? {
-            let (key, value) = row?;
-            if !visit(&key, &value) {
-                break;
-            }
-        }
-        Ok(())
+        each(self.scan_from(tree, from)?, visit)
     }
 
     /// Keys, not necessarily of rows, that divide a tree into parts of about so many bytes on disk, in order. A store that
@@ -131,6 +122,25 @@ pub trait KvRead: Send {
     ///
     /// The engine's.
     fn foreign_trees(&self) -> Result<Vec<String>, KvError>;
+}
+
+/// Leaves out rows before a key.
+fn from_key<'a>(rows: Entries<'a>, from: &[u8]) -> Entries<'a> {
+    let from = from.to_vec();
+    let is_before =
+        move |row: &Result<Entry, KvError>| row.as_ref().is_ok_and(|(key, _)| **key < *from);
+    Box::new(rows.skip_while(is_before))
+}
+
+/// Gives rows to `visit` until that returns false.
+fn each(rows: Entries<'_>, visit: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), KvError> {
+    for row in rows {
+        let (key, value) = row?;
+        if !visit(&key, &value) {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// A new store, to be filled. It is worth nothing before [`Self::finish`]: a load that is interrupted begins anew.

@@ -29,6 +29,7 @@ mod extra;
 mod json;
 mod key_backups;
 pub(super) mod media;
+mod named;
 mod outbox;
 mod push_rules;
 mod pushers;

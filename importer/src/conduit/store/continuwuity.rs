@@ -10,7 +10,10 @@
 //! | `referencedevents` | a separator stands between room and event |
 //! | `userroomid_leftstate` | `null` instead of an empty list |
 
-use super::{Changes, Entries, Entry, KvCommit, KvError, KvLoad, KvRead, Row, rocksdb::RocksStore};
+use super::{
+    Changes, Entries, Entry, KvCommit, KvError, KvLoad, KvRead, Row, each, from_key,
+    rocksdb::RocksStore,
+};
 use crate::conduit::schema::{
     dialect::Dialect,
     trees::{
@@ -167,13 +170,7 @@ impl<S: KvRead + Sync> KvRead for Continuwuity<S> {
         match kept(tree) {
             Kept::Same => self.store.scan_from(tree, from),
             Kept::As(other) => self.store.scan_from(other, from),
-            _ => {
-                let from = from.to_vec();
-                let is_before = move |row: &Result<Entry, KvError>| {
-                    row.as_ref().is_ok_and(|(key, _)| **key < *from)
-                };
-                Ok(Box::new(self.scan(tree, &[])?.skip_while(is_before)))
-            }
+            _ => Ok(from_key(self.scan(tree, &[])?, from)),
         }
     }
 
@@ -184,17 +181,10 @@ impl<S: KvRead + Sync> KvRead for Continuwuity<S> {
         visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
     ) -> Result<(), KvError> {
         match kept(tree) {
-            Kept::Same => return self.store.visit(tree, from, visit),
-            Kept::As(other) => return self.store.visit(other, from, visit),
-            _ => {}
+            Kept::Same => self.store.visit(tree, from, visit),
+            Kept::As(other) => self.store.visit(other, from, visit),
+            _ => each(self.scan_from(tree, from)?, visit),
         }
-        for row in self.scan_from(tree, from)? {
-            let (key, value) = row?;
-            if !visit(&key, &value) {
-                break;
-            }
-        }
-        Ok(())
     }
 
     fn divide(&self, tree: &'static Tree, bytes: u64) -> Result<Vec<Vec<u8>>, KvError> {

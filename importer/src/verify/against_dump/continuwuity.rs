@@ -1,13 +1,17 @@
 //! What Continuwuity has a place for and Conduit has not: the states of accounts, profile fields, e-mail addresses, fallback keys,
 //! the devices of pushers, when tokens expire, earlier signing keys, who sent an invite.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use ruma::OwnedOneTimeKeyId;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
-use super::{Findings, KvRead, VerifyError, codes, json::Json};
+use super::{
+    Findings, KvRead, VerifyError, codes,
+    json::Json,
+    named::{Named, differences},
+};
 use crate::{
     conduit::schema::{
         shapes::{
@@ -23,9 +27,6 @@ use crate::{
 
 /// What ends the user in a key.
 const SEPARATOR: u8 = 0xff;
-
-/// Rows by their names, as far as people may see them.
-type Named<T> = BTreeMap<String, T>;
 
 /// Compares what belongs to an account. `created_ts` is when the dump was made, in milliseconds; `rights`: whether the account may
 /// act.
@@ -273,26 +274,6 @@ fn named<K: Shape, V: Shape, T>(
         }
     }
     Ok(named)
-}
-
-fn differences<T: PartialEq>(
-    expected: &Named<T>,
-    stored: &Named<T>,
-    item: impl Fn(&str) -> String,
-    found: &mut Findings,
-) {
-    for (name, value) in expected {
-        match stored.get(name) {
-            None => found.add(&codes::MISSING_IN_DATABASE, item(name), "is missing"),
-            Some(stored) if stored != value => {
-                found.add(&codes::DIFFERS_FROM_DUMP, item(name), "differs");
-            }
-            Some(_) => {}
-        }
-    }
-    for name in stored.keys().filter(|name| !expected.contains_key(*name)) {
-        found.add(&codes::NOT_IN_DUMP, item(name), "is not in the dump");
-    }
 }
 
 /// Of a room that a local user has left, the event by which it was left, if Continuwuity could show the room by it; else nothing.

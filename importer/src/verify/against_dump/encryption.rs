@@ -8,7 +8,12 @@ use ruma::{OwnedOneTimeKeyId, OwnedUserId, encryption::CrossSigningKey};
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 
-use super::{Findings, KvRead, VerifyError, codes, json::Json, signatures::Signatures};
+use super::{
+    Findings, KvRead, VerifyError, codes,
+    json::Json,
+    named::{Named, differences},
+    signatures::Signatures,
+};
 use crate::{
     conduit::{
         schema::{
@@ -26,7 +31,7 @@ use crate::{
 };
 
 /// Items of one tree by their names.
-type Named = BTreeMap<String, Json>;
+type Items = Named<Json>;
 
 pub(super) fn compare(
     store: &dyn KvRead,
@@ -53,7 +58,7 @@ fn keys(
     found: &mut Findings,
 ) -> Result<bool, VerifyError> {
     let id = user.user_id.as_str();
-    let mut expected = Named::new();
+    let mut expected = Items::new();
     for (usage, tree) in [
         ("master", &trees::USERID_MASTERKEYID),
         ("self_signing", &trees::USERID_SELFSIGNINGKEYID),
@@ -115,7 +120,7 @@ fn one_time_keys(
     found: &mut Findings,
 ) -> Result<(), VerifyError> {
     let id = user.user_id.as_str();
-    let mut expected = Named::new();
+    let mut expected = Items::new();
     for device in devices {
         for (name, key) in &device.one_time_keys {
             let name = Value::from(name.as_str());
@@ -302,8 +307,8 @@ fn named<K: Shape, V: Shape>(
     table: &'static Table<K, V>,
     user: &str,
     name: impl Fn(&K::Row<'_>) -> String,
-) -> Result<Named, VerifyError> {
-    let mut rows = Named::new();
+) -> Result<Items, VerifyError> {
+    let mut rows = Items::new();
     for row in store.scan(table.tree(), &[user.as_bytes(), b"\xff"].concat())? {
         let (key, value) = row?;
         if let Ok(key) = table.read_key(&key) {
@@ -311,26 +316,6 @@ fn named<K: Shape, V: Shape>(
         }
     }
     Ok(rows)
-}
-
-fn differences(
-    expected: &Named,
-    stored: &Named,
-    item: impl Fn(&str) -> String,
-    found: &mut Findings,
-) {
-    for (name, value) in expected {
-        match stored.get(name) {
-            None => found.add(&codes::MISSING_IN_DATABASE, item(name), "is missing"),
-            Some(stored) if stored != value => {
-                found.add(&codes::DIFFERS_FROM_DUMP, item(name), "differs");
-            }
-            Some(_) => {}
-        }
-    }
-    for name in stored.keys().filter(|name| !expected.contains_key(*name)) {
-        found.add(&codes::NOT_IN_DUMP, item(name), "is not in the dump");
-    }
 }
 
 fn parse(json: &RawValue) -> Option<Value> {
