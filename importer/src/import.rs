@@ -25,7 +25,7 @@ pub use media::{LinkedMedia, MediaTarget};
 use ruma::OwnedRoomId;
 
 pub(crate) use self::rooms::MARGIN;
-use self::{context::Context, rooms::admin_room, row_writer::Rows, users::read_markers};
+use self::{context::Context, rooms::admin_room, row_writer::Rows, users::receipts_and_unread};
 use crate::{
     conduit::{
         schema::keypair::KeypairError,
@@ -127,7 +127,7 @@ pub fn import(
     rooms::left_rooms::write(&rooms.left, &mut rows)?;
 
     // Read markers name events by their places in timelines.
-    read_markers::import(dump, &rooms.ids, &mut rows, &mut tally, progress)?;
+    receipts_and_unread::import(dump, &rooms.ids, &mut rows, &mut tally, progress)?;
     let mut findings = rooms.findings;
     let (of_media, linked) = media::import(dump, media, &context, &mut rows, &mut tally, progress)?;
     findings.extend(of_media);

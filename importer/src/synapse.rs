@@ -12,7 +12,7 @@ pub mod config;
 pub mod database;
 mod erased;
 mod media_paths;
-pub mod push_rules;
+pub mod push_ruleset;
 pub mod quiet_config;
 mod relations;
 

@@ -7,7 +7,7 @@ use ruma::{OwnedUserId, UserId};
 use super::Checks;
 use crate::{
     conduit::{
-        account_data::{Readable, readable},
+        account_data::{Parsable, parsable},
         schema::dialect::Dialect,
     },
     counted::{count, counted},
@@ -128,14 +128,14 @@ fn rights(checks: &mut Checks, account: &AccountFacts, appservices: Option<&BTre
 fn account_data(checks: &mut Checks, survey: &Survey) {
     for OddAccountData { user, room, kind, content } in &survey.odd_account_data {
         let subject = format!("{kind} of {user} {room}");
-        match readable(kind, content) {
-            Readable::Whole => {}
-            Readable::Part { left_out, .. } => {
+        match parsable(kind, content) {
+            Parsable::Whole => {}
+            Parsable::Part { left_out, .. } => {
                 for entry in left_out {
                     checks.found(&codes::ACCOUNT_DATA, subject.trim(), entry);
                 }
             }
-            Readable::Nothing(_) => {
+            Parsable::Nothing(_) => {
                 checks.found(&codes::ACCOUNT_DATA, subject.trim(), "nothing of it can be read");
             }
         }

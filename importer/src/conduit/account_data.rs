@@ -18,7 +18,7 @@ use super::members::{self, Members};
 
 /// What Conduit can read of account data.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Readable {
+pub(crate) enum Parsable {
     /// All of it.
     Whole,
     /// All but some entries.
@@ -33,19 +33,19 @@ pub(crate) enum Readable {
 }
 
 /// What Conduit can parse of the content of account data of a type: the content for the database.
-pub(crate) fn readable(kind: &str, content: &str) -> Readable {
+pub(crate) fn parsable(kind: &str, content: &str) -> Parsable {
     let (parse, part): (Parse, Take) = match kind {
         "m.ignored_user_list" => (parse::<IgnoredUserListEventContent>, ignored_users),
         "m.direct" => (parse::<DirectEventContent>, direct_chats),
         "m.tag" => (parse::<TagEventContent>, tags),
-        _ => return Readable::Whole,
+        _ => return Parsable::Whole,
     };
-    let Err(error) = parse(content) else { return Readable::Whole };
+    let Err(error) = parse(content) else { return Parsable::Whole };
     match part(content) {
         Some(Part { content, left_out }) if parse(&content).is_ok() => {
-            Readable::Part { content, left_out }
+            Parsable::Part { content, left_out }
         }
-        _ => Readable::Nothing(error),
+        _ => Parsable::Nothing(error),
     }
 }
 
@@ -54,7 +54,7 @@ type Parse = fn(&str) -> Result<(), String>;
 /// Takes what can be read of a content.
 type Take = fn(&str) -> Option<Part>;
 
-/// The readable part of a content, and what is not in it.
+/// The part that parses of a content, and what is not in it.
 struct Part {
     content: String,
     left_out: Vec<String>,
@@ -140,7 +140,7 @@ fn shown(json: &str) -> String {
 
 /// Whether Conduit can give an object to clients to whose keys it adds something: it reads it whole
 /// (src/api/client_server/keys.rs:546-563).
-pub(crate) fn is_readable_object(json: &str) -> bool {
+pub(crate) fn is_parsable_object(json: &str) -> bool {
     is::<serde_json::Map<String, serde_json::Value>>(json)
 }
 
@@ -151,7 +151,7 @@ mod tests {
     #[track_caller]
     fn part(kind: &str, content: &str, left: &str, left_out: &[&str]) {
         let left_out = left_out.iter().map(ToString::to_string).collect();
-        assert_eq!(readable(kind, content), Readable::Part { content: left.into(), left_out });
+        assert_eq!(parsable(kind, content), Parsable::Part { content: left.into(), left_out });
     }
 
     #[test]
@@ -192,7 +192,7 @@ mod tests {
             ("m.tag", r#"{"tags":{"m.favourite":{"order":"0.5"}}}"#),
             ("m.other", r"[1e400]"),
         ] {
-            assert_eq!(readable(kind, content), Readable::Whole, "{kind}");
+            assert_eq!(parsable(kind, content), Parsable::Whole, "{kind}");
         }
     }
 
@@ -204,7 +204,7 @@ mod tests {
             ("m.ignored_user_list", r#"{"ignored_users":["@a:x"]}"#),
             ("m.tag", "null"),
         ] {
-            assert!(matches!(readable(kind, content), Readable::Nothing(_)), "{kind} {content}");
+            assert!(matches!(parsable(kind, content), Parsable::Nothing(_)), "{kind} {content}");
         }
     }
 }

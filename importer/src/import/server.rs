@@ -9,8 +9,8 @@ use serde_json::json;
 use super::{ImportError, row_writer::Rows, skip::SkipReason};
 use crate::{
     conduit::schema::{
-        keypair,
         dialect::Dialect,
+        keypair,
         shapes::{AsSent, Count, Room, Server},
         trees,
     },

@@ -4,9 +4,9 @@ mod account;
 mod account_data;
 mod clients;
 mod encryption;
-mod push_rules;
-pub(super) mod read_markers;
+mod push_rule_filter;
 pub(super) mod receipt;
+pub(super) mod receipts_and_unread;
 
 use ruma::OwnedUserId;
 
@@ -28,7 +28,7 @@ pub(super) struct Accounts {
     pub(super) signed_keys: SignedKeys,
 }
 
-/// Imports all accounts, but for what needs rooms: see [`read_markers`].
+/// Imports all accounts, but for what needs rooms: see [`receipts_and_unread`].
 pub(super) fn import(
     dump: &DumpReader,
     rows: &mut Rows<'_>,

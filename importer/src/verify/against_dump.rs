@@ -33,7 +33,7 @@ mod named;
 mod outbox;
 mod push_rules;
 mod pushers;
-mod read_markers;
+mod receipts_and_unread;
 mod rooms;
 mod signatures;
 mod states;
@@ -116,7 +116,7 @@ pub(super) fn compare(
     let skipped = Skipped::of(skipped);
     let server_name = dump.manifest().server_name.clone();
 
-    let mut reading = read_markers::Reading::read(store)?;
+    let mut reading = receipts_and_unread::Reading::read(store)?;
     let mut seen = extra::Seen::default();
     let phase = progress.phase("room", dump.number_of_rooms());
     let of_room = |store: &dyn KvRead, room: Result<RoomReader, ReadError>| {
@@ -172,7 +172,7 @@ struct Account {
     id: String,
     data: users::KnownAccountData,
     signatures: signatures::Signatures,
-    reading: Vec<read_markers::Expected>,
+    reading: Vec<receipts_and_unread::Expected>,
     found: Findings,
 }
 
@@ -182,7 +182,7 @@ fn account(
     dump: &DumpReader,
     user: &DumpUser,
     skipped: &Skipped<'_>,
-    begins: &read_markers::Begins,
+    begins: &receipts_and_unread::Begins,
 ) -> Result<Account, VerifyError> {
     let mut account = Account {
         id: user.user_id.to_string(),
@@ -202,7 +202,7 @@ fn account(
             continuwuity::account(store, user, dump.manifest().created_ts, rights, found)?;
         }
         signatures.signed_by(user);
-        account.reading = read_markers::of_user(store, user, begins, found)?;
+        account.reading = receipts_and_unread::of_user(store, user, begins, found)?;
     }
     Ok(account)
 }

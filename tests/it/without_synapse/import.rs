@@ -4,5 +4,5 @@ mod continuwuity;
 mod contradictions;
 mod history;
 mod media;
-mod read_markers;
 mod receipts;
+mod receipts_and_unread;

@@ -11,7 +11,7 @@ use crate::{
         ImportError,
         row_writer::Rows,
         skip::SkipReason,
-        users::receipt::{Candidate, SUPERSEDED},
+        users::receipt::{Candidate, ONE_PER_ROOM},
     },
     tally::{Kind, Tally},
 };
@@ -50,7 +50,7 @@ impl RemoteReceipts {
         if kept.rank() < candidate.rank() {
             std::mem::swap(kept, &mut candidate);
         }
-        leave(&candidate.event_id, SUPERSEDED);
+        leave(&candidate.event_id, ONE_PER_ROOM);
     }
 
     pub(super) fn write(

@@ -2,10 +2,10 @@
 
 use serde_json::{json, value::RawValue};
 
-use super::push_rules;
+use super::push_rule_filter;
 use crate::{
     conduit::{
-        account_data::{Readable, readable},
+        account_data::{Parsable, parsable},
         schema::{
             shapes::{AccountData, AccountDataType, AsSent},
             trees,
@@ -52,7 +52,8 @@ impl Writer<'_, '_> {
             }
             return Ok(());
         }
-        let rules = push_rules::content(&user.user_id, user.push_rules.as_deref(), self.tally);
+        let rules =
+            push_rule_filter::content(&user.user_id, user.push_rules.as_deref(), self.tally);
         self.put("", "m.push_rules", &rules.to_string())?;
         // Rules that the dump doesn't have are the defaults, which are nothing that moved.
         let moved = u64::from(user.push_rules.is_some());
@@ -76,9 +77,9 @@ impl Writer<'_, '_> {
             self.tally.skip(counted, item, "push-rules-unused", detail);
             return Ok(());
         }
-        match readable(kind, content.get()) {
-            Readable::Whole => self.put(room, kind, content.get())?,
-            Readable::Part { content, left_out } => {
+        match parsable(kind, content.get()) {
+            Parsable::Whole => self.put(room, kind, content.get())?,
+            Parsable::Part { content, left_out } => {
                 self.put(room, kind, &content)?;
                 for entry in left_out {
                     self.tally.read(counted, 1);
@@ -87,7 +88,7 @@ impl Writer<'_, '_> {
                     self.tally.skip(counted, entry, "account-data-entry-unreadable", detail);
                 }
             }
-            Readable::Nothing(error) => {
+            Parsable::Nothing(error) => {
                 self.tally.skip(counted, item, "account-data-unparsable", error);
                 return Ok(());
             }

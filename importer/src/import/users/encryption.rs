@@ -19,7 +19,7 @@ pub(in crate::import) use self::cross_signing::SignedKeys;
 use super::account::json_text;
 use crate::{
     conduit::{
-        account_data::is_readable_object,
+        account_data::is_parsable_object,
         schema::{
             shapes::{
                 AsSent, FallbackKey, FallbackKeyId, KeyChange, OneTimeKey, Sorted, ToDevice, User,
@@ -177,7 +177,7 @@ fn unfit_keys(keys: &RawValue, user: &UserId, device: &str) -> Option<SkipReason
         device_id: String,
     }
     match serde_json::from_str::<Owner>(keys.get()) {
-        Ok(_) if !is_readable_object(keys.get()) => Some(SkipReason::new(
+        Ok(_) if !is_parsable_object(keys.get()) => Some(SkipReason::new(
             "key-unparsable",
             "Conduit could not read it, and would then answer no query for keys",
         )),

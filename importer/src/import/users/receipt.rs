@@ -24,7 +24,7 @@ pub(in crate::import) struct Candidate {
 }
 
 /// Why a receipt stays behind if the user has one of a higher [`Candidate::rank`] in the room.
-pub(in crate::import) const SUPERSEDED: SkipReason = SkipReason::new(
+pub(in crate::import) const ONE_PER_ROOM: SkipReason = SkipReason::new(
     "one-receipt-per-room",
     "Conduit keeps one receipt of each user in a room, that for the newest event outside threads",
 );

@@ -34,7 +34,7 @@ use super::{
 };
 use crate::{
     dump::format::{DumpExternalId, DumpProfile, DumpThreepid, DumpUser},
-    synapse::push_rules,
+    synapse::push_ruleset,
     tally::{Kind, Tally},
 };
 
@@ -87,7 +87,7 @@ pub(super) async fn read(
     user.external_ids = external_ids(tables, tally).await?;
     user.account_data = account_data::read(tables, features, tally).await?;
     let rules = account_data::push_rules(tables, tally).await?;
-    user.push_rules = push_rules::tree(user_id, &rules, features).ok();
+    user.push_rules = push_ruleset::tree(user_id, &rules, features).ok();
     user.pushers = clients::pushers(tables, schema, tally).await?;
     user.filters = clients::filters(tables, tally).await?;
     user.key_backups = backups::read(tables, tally).await?;

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     conduit::members::Members, dump::format::DumpUser, tally::Kind,
-    verify::structure::users::account_data,
+    verify::tools::lookup::account_data,
 };
 
 pub(super) fn compare(

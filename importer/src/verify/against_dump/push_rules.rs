@@ -4,7 +4,7 @@ use ruma::push::Ruleset;
 use serde_json::{Value, json};
 
 use super::{Findings, KvRead, VerifyError, codes};
-use crate::{dump::format::DumpUser, verify::structure::users::account_data};
+use crate::{dump::format::DumpUser, verify::tools::lookup::account_data};
 
 /// The kinds of rules.
 const KINDS: [&str; 5] = ["override", "content", "room", "sender", "underride"];
@@ -22,14 +22,14 @@ pub(super) fn compare(
     let id = user.user_id.as_str();
     let Some(dumped) = serde_json::from_str::<Value>(rules.get())
         .ok()
-        .and_then(|rules| readable(rules.get("global")?))
+        .and_then(|rules| parsable_rules(rules.get("global")?))
     else {
         // Nothing of it can be used: the server's default rules stand in.
         return Ok(());
     };
     let stored = account_data(store, "", id, "m.push_rules")?
         .and_then(|event| serde_json::from_slice::<Value>(&event).ok())
-        .and_then(|event| readable(event.get("content")?.get("global")?));
+        .and_then(|event| parsable_rules(event.get("content")?.get("global")?));
     if stored.as_ref() != Some(&dumped) {
         found.add(&codes::DIFFERS_FROM_DUMP, id, "the push rules differ");
     }
@@ -37,7 +37,7 @@ pub(super) fn compare(
 }
 
 /// The rules that ruma reads one by one, as ruma writes them; `None` if they don't go together.
-fn readable(global: &Value) -> Option<Value> {
+fn parsable_rules(global: &Value) -> Option<Value> {
     let all = KINDS.map(|kind| global.get(kind).and_then(Value::as_array));
     let list = |good: &dyn Fn(&str, &Value) -> bool| {
         let lists = KINDS.iter().zip(all).map(|(kind, rules)| {

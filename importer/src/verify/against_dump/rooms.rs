@@ -11,8 +11,8 @@ use ruma::{RoomVersionId, room_version_rules::RoomVersionRules};
 use serde_json::Value;
 
 use super::{
-    Findings, KvRead, Skipped, VerifyError, codes, continuwuity, directory, encryption, extra::Seen,
-    read_markers, states::States as DumpStates,
+    Findings, KvRead, Skipped, VerifyError, codes, continuwuity, directory, encryption,
+    extra::Seen, receipts_and_unread, states::States as DumpStates,
 };
 use crate::{
     conduit::{
@@ -30,10 +30,10 @@ use crate::{
     tally::Kind,
     verify::{
         StateComparison,
-        structure::{events, states, users::account_data},
+        structure::{events, states},
         tools::{
             canonical_text::{Member, members, pick, unsigned_of_row},
-            lookup::get,
+            lookup::{account_data, get},
             since_import::SinceImport,
         },
     },
@@ -46,7 +46,7 @@ const VERSIONS: std::ops::RangeInclusive<u8> = 3..=12;
 #[derive(Debug, Default)]
 pub(super) struct Compared {
     pub(super) seen: Seen,
-    pub(super) reading: read_markers::OfRoom,
+    pub(super) reading: receipts_and_unread::OfRoom,
     pub(super) found: Findings,
 }
 
@@ -104,7 +104,7 @@ pub(super) fn compare(
         states.compare(id, state, stored, skipped, found)?;
     }
     let first = timeline.first.as_deref();
-    *reading = read_markers::OfRoom::of(store, id, first, reader.receipts()?, server_name)?;
+    *reading = receipts_and_unread::OfRoom::of(store, id, first, reader.receipts()?, server_name)?;
     if !timeline.is_new {
         extremities(store, &head, found)?;
     }
@@ -329,7 +329,11 @@ fn plain(json: &[u8]) -> (Object<'_>, Option<Canonical<'_>>) {
 }
 
 /// Those of the dump that are in the timeline; if none is, Conduit goes on from another event.
-fn extremities(store: &dyn KvRead, head: &DumpRoom, found: &mut Findings) -> Result<(), VerifyError> {
+fn extremities(
+    store: &dyn KvRead,
+    head: &DumpRoom,
+    found: &mut Findings,
+) -> Result<(), VerifyError> {
     let room = head.room_id.as_str();
     let mut expected = BTreeSet::new();
     for event in &head.forward_extremities {

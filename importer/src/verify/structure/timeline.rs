@@ -375,7 +375,7 @@ fn counts_one_by_one(store: &dyn KvRead, found: &mut Findings) -> Result<(), Ver
     let mut counts = Numbers::default();
     for row in store.scan(&trees::PDUID_PDU, &[])? {
         let (key, row) = row?;
-        let (Some(id), Some((_, count))) = (row::readable(&row), PduCount::read(&key)) else {
+        let (Some(id), Some((_, count))) = (row::readable_id(&row), PduCount::read(&key)) else {
             continue;
         };
         if count.normal().is_some_and(|count| !counts.insert(count)) {

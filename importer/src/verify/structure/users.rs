@@ -9,13 +9,16 @@ use serde::{Deserialize, de::IgnoredAny};
 use crate::{
     conduit::{
         schema::{
-            shapes::{AccountDataType, OneTimeKey, UserDevice},
+            shapes::{OneTimeKey, UserDevice},
             trees::{self, Tree},
         },
         store::KvRead,
     },
     findings::{codes, codes::Code, collector::Findings},
-    verify::{VerifyError, tools::lookup::get},
+    verify::{
+        VerifyError,
+        tools::lookup::{account_data, get},
+    },
 };
 
 /// An account data event.
@@ -109,18 +112,4 @@ fn push_rules(store: &dyn KvRead, user: &str, found: &mut Findings) -> Result<()
         None => found.add(&codes::PUSH_RULES_UNREADABLE, user, "has no push rules"),
     }
     Ok(())
-}
-
-/// An account data event.
-pub(in crate::verify) fn account_data(
-    store: &dyn KvRead,
-    room: &str,
-    user: &str,
-    kind: &str,
-) -> Result<Option<Vec<u8>>, VerifyError> {
-    let key = AccountDataType { room, user, r#type: kind };
-    match get(store, &trees::ROOMUSERTYPE_ROOMUSERDATAID, &key)? {
-        Some(id) => Ok(store.get(&trees::ROOMUSERDATAID_ACCOUNTDATA, &id)?),
-        None => Ok(None),
-    }
 }

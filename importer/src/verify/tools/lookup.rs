@@ -2,7 +2,11 @@
 
 use crate::{
     conduit::{
-        schema::table::{Shape, Table},
+        schema::{
+            shapes::AccountDataType,
+            table::{Shape, Table},
+            trees,
+        },
         store::{Entries, KvError, KvRead},
     },
     verify::VerifyError,
@@ -25,4 +29,18 @@ pub(in crate::verify) fn beginning<'a, K: Shape, V: Shape>(
     key: &K::Row<'_>,
 ) -> Result<Entries<'a>, VerifyError> {
     Ok(store.scan(table.tree(), &table.key_of(key))?)
+}
+
+/// An account data event.
+pub(in crate::verify) fn account_data(
+    store: &dyn KvRead,
+    room: &str,
+    user: &str,
+    kind: &str,
+) -> Result<Option<Vec<u8>>, VerifyError> {
+    let key = AccountDataType { room, user, r#type: kind };
+    match get(store, &trees::ROOMUSERTYPE_ROOMUSERDATAID, &key)? {
+        Some(id) => Ok(store.get(&trees::ROOMUSERDATAID_ACCOUNTDATA, &id)?),
+        None => Ok(None),
+    }
 }

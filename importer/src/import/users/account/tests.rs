@@ -258,7 +258,10 @@ fn of_the_tokens_of_a_device_the_newest_that_never_ends_is_taken() {
         said(chosen(&list, true, true)),
         ["newest taken", "newer older-token", "older older-token", "oldest older-token"]
     );
-    assert_eq!(said(chosen(&[("a", None), ("b", None)], true, false)), ["b taken", "a older-token"]);
+    assert_eq!(
+        said(chosen(&[("a", None), ("b", None)], true, false)),
+        ["b taken", "a older-token"]
+    );
     assert_eq!(said(chosen(&[("a", Some(1))], true, false)), ["a token-expires"]);
     assert_eq!(said(chosen(&[("a", None)], false, false)), ["a account-without-rights"]);
     assert_eq!(said(chosen(&[], true, false)), [""; 0]);

@@ -10,7 +10,7 @@ use crate::{
     dump::format::DumpAccountData,
     synapse::{
         database::{DatabaseError, counter::Items},
-        push_rules::{UserRule, UserRules},
+        push_ruleset::{UserRule, UserRules},
     },
     tally::{Kind, Tally},
 };

@@ -155,7 +155,7 @@ pub(super) fn read(id: &str, json: &CanonicalJsonObject) -> Option<Read<'static>
 }
 
 /// The id of a row's event, if Conduit can read it.
-pub(in crate::verify) fn readable(row: &[u8]) -> Option<String> {
+pub(in crate::verify) fn readable_id(row: &[u8]) -> Option<String> {
     let json = serde_json::from_slice::<CanonicalJsonObject>(row).ok()?;
     let id = text(&json, "event_id")?;
     read(id, &json).map(|read| read.id.into_owned())

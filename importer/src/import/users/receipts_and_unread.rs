@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ruma::{EventId, OwnedRoomId, RoomId};
 
-use super::receipt::{Candidate, SUPERSEDED};
+use super::receipt::{Candidate, ONE_PER_ROOM};
 use crate::{
     conduit::schema::{
         pdu_id::PduCount,
@@ -219,7 +219,7 @@ fn keep<'a>(
         Some((best, _)) if best.rank() >= new.0.rank() => Some(new),
         _ => kept.replace(new),
     };
-    other.map(|(_, receipt)| (receipt, SUPERSEDED))
+    other.map(|(_, receipt)| (receipt, ONE_PER_ROOM))
 }
 
 /// What a receipt is called in reports.

@@ -1,5 +1,5 @@
 //! Push rules that Conduit's parser accepts: one that it refuses would make other people's messages fail. The dump has
-//! whole rulesets; `synapse/push_rules.rs` builds them from the rows of Synapse's database.
+//! whole rulesets; `synapse/push_ruleset.rs` builds them from the rows of Synapse's database.
 
 use ruma::{UserId, push::Ruleset};
 use serde::Deserialize as _;

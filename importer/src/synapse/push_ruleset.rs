@@ -1,8 +1,8 @@
-//! Push rules: from rows of Synapse's database to the whole ruleset that clients see. `import/users/push_rules.rs` later
+//! Push rules: from rows of Synapse's database to the whole ruleset that clients see. `import/users/push_rule_filter.rs` later
 //! leaves out the rules that Conduit can't parse.
 //!
 //! Synapse stores only what a user changed: own rules, switches, and other actions for default rules. The default rules
-//! themselves (`push_rules/defaults.json`) are those that Synapse 1.163 answers with, in their order; rules that belong to
+//! themselves (`push_ruleset/defaults.json`) are those that Synapse 1.163 answers with, in their order; rules that belong to
 //! an experimental feature appear if it is on. Those of MSC1767 (extensible events), which no room version uses, are
 //! left out.
 
@@ -15,7 +15,7 @@ use serde_json::{
     value::{RawValue, to_raw_value},
 };
 
-const DEFAULTS: &str = include_str!("push_rules/defaults.json");
+const DEFAULTS: &str = include_str!("push_ruleset/defaults.json");
 
 /// What a user has in Synapse's database.
 #[derive(Clone, Debug, Default, PartialEq)]
