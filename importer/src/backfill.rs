@@ -97,7 +97,7 @@ pub enum FetchError {
     )]
     Source(#[source] BackfillError),
     /// The database can't be written or read.
-    #[error("cannot write to Conduit's database")]
+    #[error("cannot write to the database")]
     Database(#[source] conduit_backfill::host::HostError),
     /// The operator ended the run.
     #[error("interrupted; run the command again to continue from here")]

@@ -18,6 +18,8 @@ mod target;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
+
 pub(crate) use self::source::chain;
 pub use self::{
     media::copying_seconds,
@@ -113,13 +115,14 @@ impl Checks {
         self.found.push(finding);
     }
 
-    fn found(&mut self, code: &Code, subject: impl Into<String>, text: impl Into<String>) {
+    fn found(&mut self, code: &Code, subject: impl Into<String>, text: impl Into<Cow<'static, str>>) {
         self.found.add(code, subject, text);
     }
 
     /// All findings, the worst first, with a line for those that were only counted.
     pub fn finish(self) -> Vec<Finding> {
         let mut findings = self.found.finish();
+        self.dialect.reword(&mut findings);
         // What blocks says it, too.
         if findings.iter().any(|finding| finding.code == codes::MEDIA_ELSEWHERE.code) {
             findings.retain(|finding| finding.code != codes::OTHER_MEDIA.code);

@@ -15,3 +15,4 @@ pub(crate) mod members;
 pub(crate) mod room_versions;
 pub mod schema;
 pub mod store;
+mod words;

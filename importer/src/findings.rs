@@ -3,9 +3,9 @@
 pub mod codes;
 pub(crate) mod collector;
 
-use std::{collections::BTreeSet, fmt};
+use std::{borrow::Cow, collections::BTreeSet, fmt};
 
-use serde::{Serialize, Serializer, ser::SerializeStruct as _};
+use serde::Serialize;
 
 /// How much a finding matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -29,44 +29,26 @@ impl fmt::Display for Severity {
     }
 }
 
-/// One finding. Written as JSON it has its `meaning`, too.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// One finding. Of its texts, the borrowed ones are the program's own; an owned one may have other people's words in it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Finding {
     /// How much it matters.
     pub severity: Severity,
     /// A stable code: `C…` from checks, `I…` from the import, `V…` from verify. Never reused.
     pub code: &'static str,
+    /// What the code means.
+    pub meaning: Cow<'static, str>,
     /// What it is about: a user, a room, a tree and key. Never a secret.
     pub subject: String,
     /// What was found.
-    pub text: String,
-    /// What to do about it.
-    pub remedy: String,
+    pub text: Cow<'static, str>,
+    /// What to do about it; may be empty.
+    pub remedy: Cow<'static, str>,
 }
 
 /// What to do about findings of one code, each thing once.
 pub fn remedies<'a>(group: &[&'a Finding]) -> BTreeSet<&'a str> {
     group.iter().map(|finding| &*finding.remedy).filter(|remedy| !remedy.is_empty()).collect()
-}
-
-impl Finding {
-    /// What its code means.
-    pub fn meaning(&self) -> &'static str {
-        codes::of(self.code, self.severity).map_or("", |entry| entry.meaning)
-    }
-}
-
-impl Serialize for Finding {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut fields = serializer.serialize_struct("Finding", 6)?;
-        fields.serialize_field("severity", &self.severity)?;
-        fields.serialize_field("code", &self.code)?;
-        fields.serialize_field("meaning", &self.meaning())?;
-        fields.serialize_field("subject", &self.subject)?;
-        fields.serialize_field("text", &self.text)?;
-        fields.serialize_field("remedy", &self.remedy)?;
-        fields.end()
-    }
 }
 
 impl fmt::Display for Finding {
@@ -101,9 +83,10 @@ mod tests {
         let finding = |remedy: &str| Finding {
             severity: Severity::Blocking,
             code: "C101",
+            meaning: "".into(),
             subject: "Synapse's configuration".into(),
             text: "a file can't be read".into(),
-            remedy: remedy.into(),
+            remedy: remedy.to_owned().into(),
         };
         let found = ["add `--map-path /data=/srv`", "", "be root", "be root"].map(finding);
         let group: Vec<&Finding> = found.iter().collect();

@@ -143,7 +143,10 @@ pub fn import(
     // The version is last: Conduit takes a database without one for an old one.
     rows.finish(server::signing_key(&server, &mut tally)?)?;
     findings.extend(erased(rooms.erased, server_name));
+    let dialect = store.dialect();
+    dialect.reword_skips(&mut tally.skipped);
     findings.extend(lost::findings(&dump.manifest().tally, &tally));
+    dialect.reword(&mut findings);
     Ok(Imported { tally, findings, linked })
 }
 

@@ -165,7 +165,8 @@ pub fn migrate(plan: &Plan<'_>, watch: &mut dyn Watch) -> anyhow::Result<Migrate
     let reused_dump = matches!(planned, crate::check::Dump::Reused(..));
     let place = place(target, planned, plan.report.clone(), plan.conduit_binary.clone());
     let phase = progress.step(1, STEPS, "check").phase("finding", 0);
-    let checked = check(homeserver, Some(Ok(place)), Synapse::MustBeStopped, &plan.accepted);
+    let checked =
+        check(homeserver, target.dialect, Some(Ok(place)), Synapse::MustBeStopped, &plan.accepted);
     phase.advance(u64::try_from(checked.findings.len()).unwrap_or(u64::MAX));
     drop(phase);
     if checked.blocks() {

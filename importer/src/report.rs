@@ -33,6 +33,7 @@ pub use self::{
     verdict::Verdict,
 };
 use crate::{
+    conduit::schema::dialect::Dialect,
     dump::{
         DumpReader, History, ReadError,
         census::Census,
@@ -63,6 +64,8 @@ const LEFT_OUT: &str = "left-out.csv";
 pub struct Report {
     /// [`VERSION`].
     pub version: u32,
+    /// The server that was moved to.
+    pub target: Dialect,
     /// How it ended.
     pub verdict: Verdict,
     /// The same in one sentence.
@@ -121,7 +124,7 @@ pub struct DatabaseFacts {
     pub directory: PathBuf,
     /// Its engine.
     pub backend: String,
-    /// The version of its layout, which Conduit knows it by.
+    /// The version of its layout, which the server knows it by.
     pub version: u64,
     /// Whether it passed and has its name.
     pub complete: bool,
@@ -190,11 +193,13 @@ pub struct StepFacts {
 /// What a report is made of besides the dump.
 #[derive(Debug)]
 pub struct Outcome<'a> {
+    /// The server that is moved to.
+    pub target: Dialect,
     /// Where the database is, or would be.
     pub database: DatabaseFacts,
     /// Where the media files are.
     pub media: MediaFacts,
-    /// Where Conduit will listen, as the reverse proxy reaches it, if its configuration says it.
+    /// Where the server will listen, as the reverse proxy reaches it, if its configuration says it.
     pub listen: Option<SocketAddr>,
     /// What the import did.
     pub imported: &'a Tally,
@@ -233,6 +238,7 @@ impl Report {
         let steps = outcome.steps.iter().map(|&(step, seconds)| StepFacts { step, seconds });
         let mut report = Self {
             version: VERSION,
+            target: outcome.target,
             verdict: Verdict::NotComplete,
             headline: String::new(),
             made_ts: outcome.made_ts,

@@ -5,7 +5,7 @@
 mod rows;
 mod words;
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -120,8 +120,9 @@ pub struct Skip {
     pub item: String,
     /// A stable, short code: `room-version-unsupported`, `event-unparsable`, ….
     pub reason: String,
-    /// One sentence for a person: what is wrong and what can be done.
-    pub detail: String,
+    /// One sentence for a person: what is wrong and what can be done. A borrowed one is the program's own; an owned one may have
+    /// other people's words in it.
+    pub detail: Cow<'static, str>,
     /// How many there are, if they are told together.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub number: u64,
@@ -160,7 +161,7 @@ impl Tally {
         kind: Kind,
         item: impl Into<String>,
         reason: &str,
-        detail: impl Into<String>,
+        detail: impl Into<Cow<'static, str>>,
     ) {
         self.skipped.push(Skip {
             kind,
@@ -177,7 +178,7 @@ impl Tally {
         kind: Kind,
         item: impl Into<String>,
         reason: &str,
-        detail: impl Into<String>,
+        detail: impl Into<Cow<'static, str>>,
     ) {
         if let Some(count) = self.written.get_mut(&kind) {
             *count = count.saturating_sub(1);
@@ -192,7 +193,7 @@ impl Tally {
         number: u64,
         item: impl Into<String>,
         reason: &str,
-        detail: impl Into<String>,
+        detail: impl Into<Cow<'static, str>>,
     ) {
         if number > 0 {
             self.read(kind, number);

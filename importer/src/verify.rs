@@ -98,7 +98,9 @@ pub fn against_dump(
     let since = SinceImport::read(store)?;
     let mut found = Findings::default();
     against_dump::compare(store, dump, skipped, how, *progress, &mut found)?;
-    Ok(Verified { findings: since.judge(found.finish()), ..Verified::default() })
+    let mut findings = since.judge(found.finish());
+    store.dialect().reword(&mut findings);
+    Ok(Verified { findings, ..Verified::default() })
 }
 
 /// Where media files are.
@@ -157,6 +159,7 @@ pub fn media(
         let files = against_dump::media::Sources { store: &source, unread: &unread };
         against_dump::media::compare(store, dump, files, skipped, *progress, &mut found)?;
     }
-    let findings = SinceImport::read(store)?.judge(found.finish());
+    let mut findings = SinceImport::read(store)?.judge(found.finish());
+    store.dialect().reword(&mut findings);
     Ok(Verified { findings, ..Verified::default() })
 }

@@ -8,7 +8,7 @@ use super::Checks;
 use crate::{
     conduit::{
         account_data::{Parsable, parsable},
-        schema::dialect::Dialect,
+        schema::trees,
     },
     counted::{count, counted},
     findings::codes::{self, Code},
@@ -54,7 +54,7 @@ pub(super) fn check(checks: &mut Checks, survey: &Survey, config: Option<&Synaps
     for user in &survey.pending_deactivations {
         checks.found(&codes::DEACTIVATING, user, "is being deactivated");
     }
-    if checks.dialect == Dialect::Conduit {
+    if !checks.dialect.holds(&trees::USERDEVICEID_TOKENEXPIRES) {
         by_user(
             checks,
             &codes::EXPIRING_TOKENS,
@@ -70,7 +70,10 @@ pub(super) fn check(checks: &mut Checks, survey: &Survey, config: Option<&Synaps
     );
     by_user(checks, &codes::PUSHERS, &survey.other_pushers, ["pusher", "pushers"]);
     account_data(checks, survey);
-    total(checks, &codes::OUTSIDE_IDS, survey, survey.outside_ids, ["id", "ids"]);
+    let holds_emails = checks.dialect.holds(&trees::EMAIL_LOCALPART);
+    let emails = if holds_emails { survey.emails } else { 0 };
+    let outside_ids = survey.outside_ids.saturating_sub(emails);
+    total(checks, &codes::OUTSIDE_IDS, survey, outside_ids, ["id", "ids"]);
     total(
         checks,
         &codes::UNPLACED,
@@ -78,13 +81,15 @@ pub(super) fn check(checks: &mut Checks, survey: &Survey, config: Option<&Synaps
         survey.dehydrated_devices,
         ["dehydrated device", "dehydrated devices"],
     );
-    total(
-        checks,
-        &codes::UNPLACED,
-        survey,
-        survey.custom_profiles,
-        ["profile with custom fields", "profiles with custom fields"],
-    );
+    if !checks.dialect.holds(&trees::USERIDPROFILEKEY_VALUE) {
+        total(
+            checks,
+            &codes::UNPLACED,
+            survey,
+            survey.custom_profiles,
+            ["profile with custom fields", "profiles with custom fields"],
+        );
+    }
     total(
         checks,
         &codes::DELAYED,
@@ -112,8 +117,9 @@ fn rights(checks: &mut Checks, account: &AccountFacts, appservices: Option<&BTre
     let id = account.user_id.as_str();
     if account.guest {
         checks.found(&codes::GUEST, id, "is a guest");
-    } else if account.restricted {
-        checks.found(&codes::RESTRICTED, id, "is locked, suspended, shadow-banned or unapproved");
+    } else if account.restricted || (account.suspended && !keeps_suspended(checks)) {
+        let text = "is locked, suspended, shadow-banned or unapproved";
+        checks.found(&codes::RESTRICTED, id, text);
     } else if let Some(appservice) = &account.appservice {
         if appservices.is_some_and(|known| !known.contains(appservice.as_str())) {
             let text = format!("belongs to the application service `{appservice}`");
@@ -122,6 +128,11 @@ fn rights(checks: &mut Checks, account: &AccountFacts, appservices: Option<&BTre
     } else if account.password == Some(false) {
         checks.found(&codes::NO_PASSWORD, id, "has no password");
     }
+}
+
+/// Whether locked and suspended accounts move as such.
+fn keeps_suspended(checks: &Checks) -> bool {
+    checks.dialect.holds(&trees::USERID_LOCK)
 }
 
 /// Entries that the import leaves out, as Conduit could not read the others with them.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Checks;
 use crate::{
+    conduit::schema::dialect::Dialect,
     counted::{count, counted},
     dump::census::{Census, Fate, TableRows},
     findings::{Finding, codes},
@@ -17,8 +18,8 @@ const TOLD: &str = "delayed_events";
 const MEMBERSHIPS: [&str; 2] = ["local_current_membership", "room_memberships"];
 
 /// Findings about a census; with that of a dump, about its sums as well.
-pub fn findings(census: &Census) -> Vec<Finding> {
-    let mut checks = Checks::default();
+pub fn findings(census: &Census, dialect: Dialect) -> Vec<Finding> {
+    let mut checks = Checks::of(dialect);
     check(&mut checks, census);
     checks.finish()
 }
@@ -42,10 +43,10 @@ pub(super) fn survey(checks: &mut Checks, survey: &Survey) {
         check(checks, census);
     }
     for (room, text) in &survey.membership_conflicts {
-        checks.found(&codes::MEMBERSHIPS, room, text);
+        checks.found(&codes::MEMBERSHIPS, room, text.clone());
     }
     for (room, text) in &survey.broken_state {
-        checks.found(&codes::STATE_ROW, room, text);
+        checks.found(&codes::STATE_ROW, room, text.clone());
     }
 }
 
@@ -62,6 +63,7 @@ fn check(checks: &mut Checks, census: &Census) {
         }
         if table.fate == Fate::NoPlace && rows > 0 && table.table != TOLD {
             let why = crate::synapse::database::whereabouts(&table.table).unwrap_or_default();
+            let why = checks.dialect.words(why);
             checks.found(&codes::NO_PLACE, &name, format!("{}: {why}", number(table)));
         }
         if let ("event_json", [first, ..]) = (table.table.as_str(), table.owners.as_slice()) {

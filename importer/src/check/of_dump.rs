@@ -2,20 +2,23 @@
 
 use super::Checks;
 use crate::{
-    conduit::{room_versions::is_supported, schema::keypair},
+    conduit::{
+        room_versions::is_supported,
+        schema::{dialect::Dialect, keypair},
+    },
     counted::count,
     dump::{DumpReader, ReadError, format::DumpUser},
     findings::{Finding, Severity, codes},
 };
 
-/// What stands in the way of importing a dump, or will be missed. A room of a version that Conduit can't hold does not
+/// What stands in the way of importing a dump for a server, or will be missed. A room of a version that Conduit can't hold does not
 /// block: whoever made the dump has decided.
 ///
 /// # Errors
 ///
 /// [`ReadError`].
-pub fn of_dump(dump: &DumpReader) -> Result<Vec<Finding>, ReadError> {
-    let mut checks = Checks::default();
+pub fn of_dump(dump: &DumpReader, dialect: Dialect) -> Result<Vec<Finding>, ReadError> {
+    let mut checks = Checks::of(dialect);
     let server = dump.server()?;
     let seed = secrecy::ExposeSecret::expose_secret(&server.signing_key.seed);
     if let Err(error) = keypair::pkcs8(&server.signing_key.version, seed) {
@@ -29,7 +32,7 @@ pub fn of_dump(dump: &DumpReader) -> Result<Vec<Finding>, ReadError> {
             finding.severity = Severity::Warning;
         }
         if finding.code != codes::NO_ADMIN.code && !finding.remedy.is_empty() {
-            finding.remedy.push_str("; then make a new dump");
+            finding.remedy.to_mut().push_str("; then make a new dump");
         }
     }
     findings.sort();
@@ -98,7 +101,7 @@ mod tests {
         });
         writer.finish(from(manifest)).unwrap();
         let dump = DumpReader::open(&directory, |_| {}).unwrap();
-        of_dump(&dump).unwrap().into_iter().map(|finding| finding.code).collect()
+        of_dump(&dump, Dialect::Conduit).unwrap().into_iter().map(|finding| finding.code).collect()
     }
 
     #[test]

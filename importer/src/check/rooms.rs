@@ -24,7 +24,7 @@ pub(super) fn check(checks: &mut Checks, survey: &Survey) {
         checks.found(&codes::VISIBILITY, room, text);
     }
     for (room, text) in &survey.incomplete_events {
-        checks.found(&codes::INCOMPLETE, room, text);
+        checks.found(&codes::INCOMPLETE, room, text.clone());
     }
     for alias in &survey.foreign_aliases {
         checks.found(&codes::FOREIGN_ALIAS, alias, "is another server's alias");

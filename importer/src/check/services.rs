@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::Checks;
 use crate::{
-    conduit::config::ConduitService,
+    conduit::{config::ConduitService, schema::dialect::Dialect},
     findings::codes::{self, Code},
     synapse::config::{Deployment, Service, SynapseConfig},
 };
@@ -32,19 +32,30 @@ pub(super) fn check(checks: &mut Checks, conduit: &ConduitService, synapse: Opti
     let Some(synapse) = synapse else { return };
     let does = |service| synapse.services.contains(&service);
     if does(Service::Turn) && !conduit.turn {
-        checks.found(&codes::TURN, "`turn_uris`", "is configured, `[global.turn]` is not");
+        let text = match checks.dialect {
+            Dialect::Conduit => "is configured, `[global.turn]` is not",
+            Dialect::Continuwuity => "is configured, Continuwuity's is not",
+        };
+        checks.found(&codes::TURN, "`turn_uris`", text);
     }
     if does(Service::FederationWhitelist) && conduit.federation {
         let text = "is configured, and `allow_federation` of Conduit is on";
         checks.found(&codes::FEDERATION_OPEN, "`federation_domain_whitelist`", text);
     }
     if does(Service::MediaRetention) && !conduit.media_retention {
-        let text = "is configured, `[global.media] retention` is not";
+        let text = match checks.dialect {
+            Dialect::Conduit => "is configured, `[global.media] retention` is not",
+            Dialect::Continuwuity => "is configured",
+        };
         checks.found(&codes::MEDIA_RETENTION, "`media_retention`", text);
     }
     if does(Service::Jwt) {
-        let text = if conduit.jwt { "is set" } else { "is not set" };
-        checks.found(&codes::JWT, "`jwt_secret` of Conduit", text);
+        let (setting, text) = match (checks.dialect, conduit.jwt) {
+            (Dialect::Continuwuity, _) => ("`jwt_config`", "is configured"),
+            (Dialect::Conduit, true) => ("`jwt_secret` of Conduit", "is set"),
+            (Dialect::Conduit, false) => ("`jwt_secret` of Conduit", "is not set"),
+        };
+        checks.found(&codes::JWT, setting, text);
     }
     if let Some(url) = &synapse.public_baseurl
         && plain(url) != plain(&conduit.client)
@@ -53,7 +64,10 @@ pub(super) fn check(checks: &mut Checks, conduit: &ConduitService, synapse: Opti
         checks.found(&codes::CLIENT_ADDRESS, "`public_baseurl`", text);
     }
     if !does(Service::ServerWellKnown) {
-        let text = format!("is off; Conduit will answer `{}`", conduit.server);
+        let text = match checks.dialect {
+            Dialect::Conduit => format!("is off; Conduit will answer `{}`", conduit.server),
+            Dialect::Continuwuity => "is off".to_owned(),
+        };
         checks.found(&codes::SERVER_ADDRESS, "`serve_server_wellknown`", text);
     }
     for (service, code, key) in WITHOUT {

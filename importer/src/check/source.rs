@@ -23,7 +23,7 @@ pub fn configuration_errors(error: &ConfigError) -> Vec<Finding> {
         ConfigError::Several { files } => files
             .iter()
             .map(|file| Finding {
-                remedy: file.remedy(),
+                remedy: file.remedy().into(),
                 ..codes::CONFIG.of(
                     format!("`{}`", file.path.display()),
                     format!("`{}` names it: {}", file.key, file.source),
@@ -47,7 +47,7 @@ fn configuration_error(error: &ConfigError) -> Finding {
 
 /// The finding of an error whose own words say what to do.
 fn told(finding: Finding) -> Finding {
-    Finding { remedy: String::new(), ..finding }
+    Finding { remedy: "".into(), ..finding }
 }
 
 /// The finding that an unreadable Synapse is.

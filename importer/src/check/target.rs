@@ -110,7 +110,7 @@ fn place(checks: &mut Checks, path: &Path, used: &codes::Code) {
         // Its own words say what to do, which is not to move something.
         Err(error) => {
             let finding = codes::TARGET_IN_THE_WAY.of(subject, error.to_string());
-            checks.add(Finding { remedy: String::new(), ..finding });
+            checks.add(Finding { remedy: "".into(), ..finding });
             return;
         }
     }

@@ -244,12 +244,12 @@ fn what_to_do_about_a_target_is_said_once() {
     let used = directory.path().join("used");
     std::fs::create_dir_all(used.join("x")).unwrap();
     let (code, text, remedy) = told(used);
-    assert_eq!((code, text.as_str()), ("C503", "is not empty"));
+    assert_eq!((code, &*text), ("C503", "is not empty"));
     assert!(remedy.starts_with("name a new directory"));
     let busy = directory.path().join("busy");
     let _running = Partial::create(&busy).unwrap();
     let (code, text, remedy) = told(busy);
-    assert_eq!((code, remedy.as_str()), ("C504", ""));
+    assert_eq!((code, &*remedy), ("C504", ""));
     assert!(text.ends_with("wait for its end, or stop it"), "{text}");
 }
 

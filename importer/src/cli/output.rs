@@ -1,6 +1,7 @@
 //! What the commands print.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     io::{self, Write},
 };
@@ -11,6 +12,7 @@ use serde::Serialize;
 use super::paint::Paint;
 pub(super) use crate::migration::VERSION;
 use crate::{
+    conduit::schema::dialect::Dialect,
     counted::{count, counted, grouped},
     findings::{Finding, Severity, codes, remedies},
     fs::hints,
@@ -102,8 +104,8 @@ fn painted(out: &mut dyn Write, findings: &[Finding], paint: Paint) -> io::Resul
         groups.entry((finding.severity, finding.code)).or_default().push(finding);
     }
     for ((severity, code), group) in &groups {
+        let meaning = group.first().map_or("", |first| &*first.meaning);
         let entry = codes::of(code, *severity);
-        let meaning = entry.map_or("", |entry| entry.meaning);
         writeln!(out, "{} {code}: {meaning}", paint.severity(*severity))?;
         for finding in group.iter().take(NAMED) {
             writeln!(out, "  {}: {}", finding.subject, finding.text)?;
@@ -127,7 +129,12 @@ fn painted(out: &mut dyn Write, findings: &[Finding], paint: Paint) -> io::Resul
 }
 
 /// A tally as a table, and what was left out grouped by reason.
-pub(super) fn tally(out: &mut dyn Write, tally: &Tally, verb: &str) -> io::Result<()> {
+pub(super) fn tally(
+    out: &mut dyn Write,
+    tally: &Tally,
+    verb: &str,
+    target: Dialect,
+) -> io::Result<()> {
     let mut skipped: BTreeMap<Kind, u64> = BTreeMap::new();
     let mut reasons: BTreeMap<(Kind, &str), Vec<&crate::tally::Skip>> = BTreeMap::new();
     for skip in &tally.skipped {
@@ -151,7 +158,8 @@ pub(super) fn tally(out: &mut dyn Write, tally: &Tally, verb: &str) -> io::Resul
     }
     for ((kind, reason), skips) in reasons {
         let number = skips.iter().fold(0, |sum: u64, skip| sum.saturating_add(skip.number));
-        let why = skips.first().and_then(|skip| skip.why()).map_or(reason, |why| why.words);
+        let why = skips.first().and_then(|skip| skip.why());
+        let why = why.map_or(Cow::Borrowed(reason), |why| target.words(why.words));
         writeln!(out, "\n{} left out: {why}", counted(number, kind.words()))?;
         for skip in skips.iter().take(NAMED) {
             writeln!(out, "  {}: {}", skip.item, skip.detail)?;

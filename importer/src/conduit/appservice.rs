@@ -61,7 +61,7 @@ fn readable(text: &str, server_name: &str) -> Result<Registration, Refusal> {
             let set = RegexSet::new(same.map(|namespace| namespace.regex.as_str()));
             set.map_err(|_| {
                 let detail = format!(
-                    "Conduit can't compile a regular expression of its namespace `{name}`: write it without look-around \
+                    "a regular expression of its namespace `{name}` can't be compiled: write it without look-around \
                      (`(?!…)`, `(?=…)`) and back-references"
                 );
                 ("registration-regex", detail)

@@ -14,7 +14,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::{
     inspect::{InspectError, shown},
-    schema::trees::{PATCHED, TREES, Tree},
+    schema::trees::{PATCHED, Tree},
     store::{Entries, Entry, KvError, KvRead},
 };
 
@@ -27,7 +27,7 @@ pub struct Compared {
     pub differences: u64,
 }
 
-/// Compares `tree`, or all trees, of two databases. Writes the first `most` rows that differ as lines
+/// Compares `tree`, or all trees, of two databases; if they are different servers', the trees that both have. Writes the first `most` rows that differ as lines
 /// `{"tree", "key": {…}, "first": {…}, "second": {…}}`, without `first` or `second` if only the other one has the row;
 /// rows that don't decode are shown as [`super::inspect::inspect`] shows them, and so are secrets unless `secrets`. A tree
 /// that Conduit does not know and only one of them has counts as one row; those of [`PATCHED`] don't, as a patched Conduit
@@ -45,7 +45,8 @@ pub fn compare(
     out: &mut dyn Write,
 ) -> Result<Compared, InspectError> {
     let mut comparison = Comparison { compared: Compared::default(), secrets, most, out };
-    for tree in tree.map_or_else(|| TREES.to_vec(), |tree| vec![tree]) {
+    let all = || first.dialect().common_trees(second.dialect());
+    for tree in tree.map_or_else(all, |tree| vec![tree]) {
         let mut first = first.scan(tree, &[])?.peekable();
         let mut second = second.scan(tree, &[])?.peekable();
         while let Some((first, second)) = next(&mut first, &mut second)? {

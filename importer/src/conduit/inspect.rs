@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json, json};
 use super::{
     schema::{
         layout::{Fields, Value},
-        trees::{TREES, Tree},
+        trees::Tree,
     },
     store::{KvError, KvRead},
 };
@@ -37,7 +37,7 @@ pub fn inspect(
     secrets: bool,
     out: &mut dyn Write,
 ) -> Result<(), InspectError> {
-    let trees: Vec<_> = tree.map_or_else(|| TREES.to_vec(), |tree| vec![tree]);
+    let trees: Vec<_> = tree.map_or_else(|| store.dialect().trees(), |tree| vec![tree]);
     for tree in trees {
         for row in store.scan(tree, &[])? {
             let (key, value) = row?;

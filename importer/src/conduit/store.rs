@@ -352,7 +352,7 @@ fn expect(backend: Backend, directory: &Path) -> Result<(), KvError> {
     let reason = match detect(directory) {
         Some(found) if found == backend => return Ok(()),
         Some(found) => format!("it is a {found} database; use `--backend {found}`"),
-        None => "there is no Conduit database; name the directory of one".into(),
+        None => "there is no database of Conduit or Continuwuity; name the directory of one".into(),
     };
     Err(KvError::Open { path: directory.to_owned(), reason })
 }
@@ -370,7 +370,7 @@ pub enum KvError {
         reason: String,
     },
     /// Another process has the store open.
-    #[error("the database in `{}` is in use; stop Conduit first", path.display())]
+    #[error("the database in `{}` is in use; stop the server first", path.display())]
     InUse {
         /// The directory.
         path: PathBuf,

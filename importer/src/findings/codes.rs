@@ -2,6 +2,8 @@
 //!
 //! `C…` come from checks before anything is written, `I…` from the import, `V…` from verify. A code is never reused.
 
+use std::borrow::Cow;
+
 use super::{
     Finding, Severity,
     Severity::{Blocking, Note, Warning},
@@ -28,10 +30,15 @@ impl Code {
     }
 
     /// A finding of this code about `subject`.
-    pub(crate) fn of(&self, subject: impl Into<String>, text: impl Into<String>) -> Finding {
+    pub(crate) fn of(
+        &self,
+        subject: impl Into<String>,
+        text: impl Into<Cow<'static, str>>,
+    ) -> Finding {
         Finding {
             severity: self.severity,
             code: self.code,
+            meaning: self.meaning.into(),
             subject: subject.into(),
             text: text.into(),
             remedy: self.remedy.into(),

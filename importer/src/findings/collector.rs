@@ -1,8 +1,8 @@
 //! Collecting findings without filling the memory.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
-use crate::findings::{Finding, Severity, codes::Code};
+use crate::findings::{Finding, Severity, codes, codes::Code};
 
 /// Findings of one code and severity that are kept; the rest is counted.
 const KEPT: u64 = 1000;
@@ -17,7 +17,12 @@ pub(crate) struct Findings {
 
 impl Findings {
     /// Adds a finding of a code about `subject`.
-    pub(crate) fn add(&mut self, code: &Code, subject: impl Into<String>, text: impl Into<String>) {
+    pub(crate) fn add(
+        &mut self,
+        code: &Code,
+        subject: impl Into<String>,
+        text: impl Into<Cow<'static, str>>,
+    ) {
         let count = self.counts.entry((code.code, code.severity)).or_default();
         *count += 1;
         if *count <= KEPT {
@@ -48,9 +53,10 @@ impl Findings {
                 self.findings.push(Finding {
                     severity,
                     code,
+                    meaning: codes::of(code, severity).map_or("", |entry| entry.meaning).into(),
                     subject: "further ones".into(),
-                    text: format!("{more} more findings of this code"),
-                    remedy: String::new(),
+                    text: format!("{more} more findings of this code").into(),
+                    remedy: "".into(),
                 });
             }
         }

@@ -24,7 +24,7 @@ use ruma::{
 };
 
 use self::{lookup::Lookup, room::RoomTimeline};
-use super::{ImportError, VERSION, rooms::hidden::RoomSigner, row_writer::Rows};
+use super::{ImportError, rooms::hidden::RoomSigner, row_writer::Rows};
 use crate::conduit::{
     schema::{
         shapes::{Global, RoomEvent},
@@ -67,11 +67,13 @@ pub enum HistoryError {
     Incomplete,
     /// Another version than the importer knows.
     #[error(
-        "the database has version {found}, not {VERSION}; use the importer that belongs to this Conduit"
+        "the database has version {found}, not {expected}; use the importer that belongs to this version of the server"
     )]
     OtherVersion {
         /// The version.
         found: u64,
+        /// The version that the importer writes.
+        expected: u64,
     },
     /// The database is another server's, or its key was changed.
     #[error(
@@ -132,10 +134,11 @@ impl History {
     ///
     /// [`HistoryError::Incomplete`], [`HistoryError::OtherVersion`], [`HistoryError::Kv`].
     pub fn open(store: Box<dyn KvCommit>, server_name: &ServerName) -> Result<Self, HistoryError> {
+        let expected = store.dialect().version();
         let lookup = Lookup(store.as_ref());
         match lookup.number(&trees::GLOBAL, b"version")? {
-            Some(found) if found == store.dialect().version() => {}
-            Some(found) => return Err(HistoryError::OtherVersion { found }),
+            Some(found) if found == expected => {}
+            Some(found) => return Err(HistoryError::OtherVersion { found, expected }),
             None => return Err(HistoryError::Incomplete),
         }
         let counter = lookup.number(&trees::GLOBAL, b"c")?.ok_or(HistoryError::Incomplete)?;

@@ -118,8 +118,9 @@ fn import_room(
     }
     let Some(parser) = parser else {
         let version = head.room_version.as_deref().unwrap_or("unknown");
+        let server = rows.dialect();
         let detail =
-            format!("Conduit can't hold version {version}; upgrade the room on Synapse first");
+            format!("{server} can't hold version {version}; upgrade the room on Synapse first");
         let reason = SkipReason::with(UNSUPPORTED, detail);
         return left_out::room(source, Sections::All, &reason, tally);
     };

@@ -40,18 +40,15 @@ pub enum Synapse {
     MustBeStopped,
 }
 
-/// Checks whatever can be checked. `place` is where everything is to be, if that is known, or the finding that Conduit's
+/// Checks whatever can be checked of a move to a server. `place` is where everything is to be, if that is known, or the finding that Conduit's
 /// configuration can't be used. Findings of the codes `accepted` don't block.
 pub fn check(
     homeserver: &Homeserver<'_>,
+    dialect: Dialect,
     place: Option<Result<check::Target, Box<Finding>>>,
     synapse: Synapse,
     accepted: &BTreeSet<String>,
 ) -> Checked {
-    let dialect = match &place {
-        Some(Ok(target)) => target.dialect,
-        _ => Dialect::Conduit,
-    };
     let mut checks = Checks::of(dialect);
     let (survey, is_unreadable) = look(homeserver, &mut checks);
     let configuration = homeserver.configuration.ok().flatten();

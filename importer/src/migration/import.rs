@@ -16,11 +16,14 @@ use super::{
 };
 use crate::{
     check::{self, census, chain},
-    conduit::store::{Access, NewStore},
+    conduit::{
+        schema::dialect::Dialect,
+        store::{Access, NewStore},
+    },
     dump::{DumpReader, PreparedMedia},
     findings::{self, Finding, Severity},
     fs::atomic_dir::Partial,
-    import::{self, import},
+    import::import,
     progress::{Progress, Stopwatch},
     report::{self, DatabaseFacts, Later, MediaFacts, Prepared, Report, Todo, TreeFacts, Verdict},
     runtime::now_ms,
@@ -33,6 +36,8 @@ use crate::{
 pub struct Imported {
     /// [`VERSION`].
     pub version: u32,
+    /// The server that the database is for.
+    pub target: Dialect,
     /// How it ended.
     pub verdict: Verdict,
     /// The same in one sentence.
@@ -107,7 +112,7 @@ impl Import<'_> {
         watch.lap("check the dump's files");
 
         let media = NewMedia::create(&self.media, target, partial.path(), &dump)?;
-        let of_dump = check::of_dump(&dump)?;
+        let of_dump = check::of_dump(&dump, target.dialect)?;
         if findings::gravest(&of_dump) == Some(Severity::Blocking) {
             return Err(Blocked { findings: of_dump }.into());
         }
@@ -156,6 +161,7 @@ impl Import<'_> {
         }
         Ok(Imported {
             version: VERSION,
+            target: target.dialect,
             verdict: made.verdict,
             headline: made.headline,
             database,
@@ -176,7 +182,7 @@ impl Import<'_> {
         let is_guess = |finding: &Finding| census.is_some() && census::is_code(finding.code);
         let mut findings: Vec<_> =
             said_before.into_iter().filter(|finding| !is_guess(finding)).collect();
-        findings.extend(census.into_iter().flat_map(census::findings));
+        findings.extend(census.into_iter().flat_map(|census| census::findings(census, self.target.dialect)));
         findings.extend(new_media::retention(self.target));
         findings
     }
@@ -193,7 +199,7 @@ impl Import<'_> {
         DatabaseFacts {
             directory: self.target.directory.clone(),
             backend: self.target.backend.to_string(),
-            version: import::VERSION,
+            version: self.target.dialect.version(),
             complete,
             trees: rows.iter().map(tree).collect(),
         }
@@ -215,6 +221,7 @@ impl Import<'_> {
                 prepared: prepared_media,
             },
             listen: self.target.service.as_ref().map(|service| reached(service.listen)),
+            target: self.target.dialect,
             database,
             imported,
             findings,

@@ -40,9 +40,20 @@ pub enum TargetError {
          is written there before you start Conduit"
     )]
     Bucket,
+    /// An engine that the server does not have.
+    #[error("Continuwuity opens RocksDB only; leave out `--backend sqlite`")]
+    Engine,
+    /// A database of another server.
+    #[error("the database is {found}'s, and `--target` says {said}; leave `--target` out, or name {said}'s database")]
+    OtherTarget {
+        /// What `--target` says.
+        said: Dialect,
+        /// Whose it is.
+        found: Dialect,
+    },
     /// A configuration for another server than the dump's.
     #[error(
-        "Conduit's configuration is for `{configured}`, the dump is of `{dumped}`; set `server_name` to `{dumped}`"
+        "the new server's configuration is for `{configured}`, the dump is of `{dumped}`; set `server_name` to `{dumped}`"
     )]
     OtherServer {
         /// Its `server_name`.

@@ -33,7 +33,7 @@ pub(super) fn page(report: &Report) -> String {
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 meta name="referrer" content="no-referrer";
-                title { (report.server_name) ": from Synapse to Conduit" }
+                title { (report.server_name) ": from Synapse to " (report.target) }
                 style { (PreEscaped(STYLE)) }
             }
             body {

@@ -1,11 +1,12 @@
 //! What an operator still has to do, in this order.
 
-use std::{fs, path::Path};
+use std::{fs, net::SocketAddr, path::Path};
 
 use serde::Serialize;
 
 use super::{Later, Outcome};
 use crate::{
+    conduit::schema::dialect::Dialect,
     counted::count,
     fs::{
         atomic_dir::{normal, unfinished},
@@ -35,13 +36,21 @@ impl Todo {
     }
 }
 
+const PASSWORDS: &str = "If somebody can't log in on a new device, use `reset-password` in the admin room: a stock Conduit can't verify \
+                         Synapse's password hashes.";
+const PROXY: &str = "Point the reverse proxy at Conduit, with the rule that this command prints (or for `caddy`, `traefik`, `apache`, \
+                     `haproxy`): clients keep Synapse's pagination tokens, which a stock Conduit refuses; without the rule they can't \
+                     scroll back beyond the messages that they have. Keep the rule for a year, or for as long as somebody may come back \
+                     with a client that was last opened before the move.";
+
 /// The list, for the end of a run.
 pub(super) fn list(outcome: &Outcome<'_>, dump: &Path, later: &Later) -> Vec<Todo> {
     let directory = &outcome.database.directory;
+    let server = outcome.target;
     if !outcome.database.complete {
         return vec![
             Todo::new(format!(
-                "Don't start Conduit: verification failed. The database is kept in `{}` for inspection; the next run \
+                "Don't start {server}: verification failed. The database is kept in `{}` for inspection; the next run \
                  removes it.",
                 unfinished(directory).display()
             )),
@@ -59,7 +68,7 @@ pub(super) fn list(outcome: &Outcome<'_>, dump: &Path, later: &Later) -> Vec<Tod
     let rooms = skipped(Kind::Room, "");
     if rooms > 0 {
         list.push(Todo::new(format!(
-            "{} stayed behind; the report lists them with the reasons. If anybody needs them: start Synapse instead of Conduit, \
+            "{} stayed behind; the report lists them with the reasons. If anybody needs them: start Synapse instead of {server}, \
              repair them there (upgrade those of old room versions), and migrate again.",
             count(rooms, "room")
         )));
@@ -77,12 +86,13 @@ pub(super) fn list(outcome: &Outcome<'_>, dump: &Path, later: &Later) -> Vec<Tod
         ));
     }
     list.push(proxy(outcome));
-    list.push(start(Path::new("/")));
+    list.push(start(server, Path::new("/")));
     let services = skipped(Kind::Appservice, "");
     if services > 0 {
         list.push(Todo::new(format!(
-            "Register {} in Conduit's admin room: `register-appservice`.",
-            count(services, "application service")
+            "Register {} in {server}'s admin room: {}.",
+            count(services, "application service"),
+            server.words("`register-appservice`")
         )));
     }
     let tokens = skipped(Kind::AccessToken, "token-expires");
@@ -94,10 +104,7 @@ pub(super) fn list(outcome: &Outcome<'_>, dump: &Path, later: &Later) -> Vec<Tod
     }
     let passwords = outcome.imported.written.get(&Kind::PasswordHash).copied().unwrap_or(0);
     if passwords > 0 {
-        list.push(Todo::new(
-            "If somebody can't log in on a new device, use `reset-password` in the admin room: a stock Conduit can't verify \
-             Synapse's password hashes.",
-        ));
+        list.push(Todo::new(server.words(PASSWORDS)));
     }
     let is_later = later.events > 0 || later.uncounted;
     if is_later {
@@ -127,34 +134,49 @@ fn ownership(outcome: &Outcome<'_>) -> Todo {
     if !outcome.media.uploaded && !media.starts_with(directory) {
         owned = format!("{owned} {}", word(media.display()));
     }
-    let known = conduits_user(&fs::read_to_string("/etc/passwd").unwrap_or_default());
-    let text = match known {
-        Some(_) => "Change the owner of the new files to the user that Conduit runs as.",
-        None => {
-            "Change the owner of the new files to the user that Conduit runs as, here taken to be `conduit`:"
-        }
+    let server = outcome.target;
+    let known = user(server, &fs::read_to_string("/etc/passwd").unwrap_or_default());
+    let taken = match server {
+        Dialect::Conduit => "conduit",
+        Dialect::Continuwuity => "continuwuity",
     };
-    Todo::by(text, [format!("chown -R {}: {owned}", known.unwrap_or("conduit"))])
+    let mut text = format!("Change the owner of the new files to the user that {server} runs as");
+    text += &known.map_or_else(|| format!(", here taken to be `{taken}`:"), |_| ".".to_owned());
+    if server == Dialect::Continuwuity && known.is_none() {
+        text += " Debian's package needs none of it in `/var/lib/conduwuit`: its unit has no lasting user, and systemd gives it these files.";
+    }
+    Todo::by(text, [format!("chown -R {}: {owned}", known.unwrap_or(taken))])
 }
 
 /// The rule that keeps Synapse's tokens away.
 fn proxy(outcome: &Outcome<'_>) -> Todo {
-    let elsewhere = outcome.listen.filter(|listen| *listen != Direction::ToConduit.upstream());
+    let server = outcome.target;
+    let listen = outcome.listen.unwrap_or_else(|| default_address(server));
+    let elsewhere = (listen != Direction::ToConduit.upstream()).then_some(listen);
     let upstream = elsewhere.map(|listen| format!(" --upstream {listen}")).unwrap_or_default();
     Todo::by(
-        "Point the reverse proxy at Conduit, with the rule that this command prints (or for `caddy`, `traefik`, `apache`, \
-         `haproxy`): clients keep Synapse's pagination tokens, which a stock Conduit refuses; without the rule they can't \
-         scroll back beyond the messages that they have. Keep the rule for a year, or for as long as somebody may come back \
-         with a client that was last opened before the move.",
+        server.words(PROXY),
         [format!("{} proxy-config --for nginx{upstream}", outcome.program)],
     )
 }
 
-/// How Conduit is started, if systemd knows it. `root` is where the system's files are.
-pub(super) fn start(root: &Path) -> Todo {
-    let text = "Start Conduit, and look at its log and at your rooms.";
+/// Where the server listens if its configuration does not say it.
+fn default_address(server: Dialect) -> SocketAddr {
+    match server {
+        Dialect::Conduit => Direction::ToConduit.upstream(),
+        Dialect::Continuwuity => ([127, 0, 0, 1], 8008).into(),
+    }
+}
+
+/// How the server is started, if systemd knows it. `root` is where the system's files are.
+pub(super) fn start(server: Dialect, root: &Path) -> Todo {
+    let text = server.words("Start Conduit, and look at its log and at your rooms.");
+    let units: &[&str] = match server {
+        Dialect::Conduit => &["matrix-conduit", "conduit"],
+        Dialect::Continuwuity => &["continuwuity", "conduwuit"],
+    };
     let places = ["etc/systemd/system", "usr/lib/systemd/system", "lib/systemd/system"];
-    let unit = ["matrix-conduit", "conduit"].into_iter().find(|unit| {
+    let unit = units.iter().find(|unit| {
         let file = format!("{unit}.service");
         places.iter().any(|place| {
             root.join(place).join(&file).is_symlink() || root.join(place).join(&file).is_file()
@@ -169,10 +191,14 @@ pub(super) fn start(root: &Path) -> Todo {
     Todo::by(text, unmask.into_iter().chain(start))
 }
 
-/// The user that Conduit's packages and guides run it as, if there is one on this machine.
-pub(super) fn conduits_user(passwd: &str) -> Option<&'static str> {
+/// The user that the server's packages and guides run it as, if there is one on this machine.
+pub(super) fn user(server: Dialect, passwd: &str) -> Option<&'static str> {
+    let users: &[&str] = match server {
+        Dialect::Conduit => &["_matrix-conduit", "matrix-conduit", "conduit"],
+        Dialect::Continuwuity => &["continuwuity", "conduwuit"],
+    };
     let is_here = |user: &&str| passwd.lines().any(|line| line.split(':').next() == Some(user));
-    ["_matrix-conduit", "matrix-conduit", "conduit"].into_iter().find(is_here)
+    users.iter().copied().find(is_here)
 }
 
 /// How history that is left for later is fetched.
@@ -187,8 +213,11 @@ fn fetch(outcome: &Outcome<'_>, later: &Later) -> Todo {
             count(later.rooms, "room")
         )
     };
+    let server = outcome.target;
     let refused = match later.unbegun_threads {
         0 => String::new(),
+        // Continuwuity takes them.
+        _ if server == Dialect::Continuwuity => String::new(),
         threads => format!(
             " Until then, a stock Conduit answers replies in {} with an error (400), because the thread's first event is missing.",
             count(threads, "thread")
@@ -208,7 +237,7 @@ fn fetch(outcome: &Outcome<'_>, later: &Later) -> Todo {
     if files.is_empty() {
         files.push("CONFIG".into());
     }
-    // Not at Conduit's address: the proxy would lead people there.
+    // Not at the new server's address: the proxy would lead people there.
     let mut address = quiet_config::LISTEN;
     let mut listen = String::new();
     if outcome.listen.is_some_and(|conduits| conduits.port() == address.port()) {
@@ -225,11 +254,15 @@ fn fetch(outcome: &Outcome<'_>, later: &Later) -> Todo {
     } else {
         " Synapse's configuration has the paths of a container: run the second command in the container."
     };
+    let or_drain = match server {
+        Dialect::Conduit => ", or `importer drain` with a patched Conduit that runs",
+        Dialect::Continuwuity => "",
+    };
     Todo::by(
         format!(
             "{what} can't be scrolled to yet.{refused} To fetch them, start the old Synapse with the configuration that the \
-             first command prints: it sends nothing and nobody else can reach it. Then stop Conduit and run `importer backfill`, \
-             or `importer drain` with a patched Conduit that runs. Repeat it until it prints that nothing is missing.\
+             first command prints: it sends nothing and nobody else can reach it. Then stop {server} and run `importer backfill`\
+             {or_drain}. Repeat it until it prints that nothing is missing.\
              {unknown}{where_it_runs}",
         ),
         [

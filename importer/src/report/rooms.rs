@@ -89,7 +89,7 @@ pub(super) fn read(
         .skipped
         .iter()
         .filter(|skip| skip.kind == Kind::Room)
-        .map(|skip| (skip.item.as_str(), skip.detail.as_str()))
+        .map(|skip| (skip.item.as_str(), &*skip.detail))
         .collect();
     let mut rooms = Vec::with_capacity(dump.number_of_rooms());
     for room in dump.rooms() {

@@ -31,6 +31,8 @@ pub struct Survey {
     pub other_pushers: Vec<(String, u64)>,
     /// E-mail addresses, telephone numbers and single sign-on ids.
     pub outside_ids: u64,
+    /// Accounts that have an e-mail address.
+    pub emails: u64,
     /// Dehydrated devices.
     pub dehydrated_devices: u64,
     /// Profiles with custom fields.
@@ -111,7 +113,9 @@ pub struct AccountFacts {
     pub erased: bool,
     /// A guest.
     pub guest: bool,
-    /// Locked, suspended, shadow-banned or not yet approved.
+    /// Locked or suspended.
+    pub suspended: bool,
+    /// Shadow-banned or not yet approved.
     pub restricted: bool,
     /// Whether there is a password; `None` if the source can't tell.
     pub password: Option<bool>,

@@ -21,10 +21,10 @@ pub fn overlay(server_name: &ServerName, given: &[PathBuf], listen: SocketAddr) 
     let given = given.collect::<Vec<_>>().concat();
     let (address, port) = (listen.ip(), listen.port());
     format!(
-        r#"# The old Synapse of {server_name}, for as long as Conduit fetches history from it: it answers requests and
+        r#"# The old Synapse of {server_name}, for as long as history is fetched from it: it answers requests and
 # sends nothing. Start it with its usual configuration files, and this one last:
 #   synapse_homeserver {given}-c quiet.yaml
-# Stop all workers: this is for a single process. Let nobody but Conduit reach the address below.
+# Stop all workers: this is for a single process. Let nobody but the new server reach the address below.
 listeners:
   - port: {port}
     bind_addresses: ["{address}"]

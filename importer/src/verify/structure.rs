@@ -94,7 +94,8 @@ pub fn structure(
         Ok(())
     })?;
     rooms::check(store, &context, &mut found)?;
-    let findings = since.judge(found.finish());
+    let mut findings = since.judge(found.finish());
+    store.dialect().reword(&mut findings);
     Ok(Verified { rows: trees.rows, bytes: trees.bytes, findings })
 }
 

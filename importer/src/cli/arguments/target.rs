@@ -42,9 +42,6 @@ const NAMES: [&str; 3] = ["database", "conduit_config", "conduit_env"];
 pub(in crate::cli) struct TargetOptions {
     #[command(flatten)]
     options: DatabaseOptions,
-    /// The server that the database is for [default: conduit]
-    #[arg(long, value_enum, default_value_t, hide_default_value = true)]
-    target: Dialect,
     /// Conduit's media directory [default: the configuration's, or `media` in the database's directory]. For a Conduit
     /// with an S3 bucket: the directory whose content you upload
     #[arg(long, value_name = "DIR")]
@@ -55,6 +52,9 @@ pub(in crate::cli) struct TargetOptions {
 #[derive(Clone, Debug, Args)]
 #[group(skip)]
 struct DatabaseOptions {
+    /// The server that the database is for [default: conduit; of a database that is there, its own]
+    #[arg(long, value_enum)]
+    target: Option<Dialect>,
     /// Directory of the database. With a configuration: where its `database_path` is on this machine, if that is a path in
     /// a container
     #[arg(long, value_name = "DIR")]
@@ -77,6 +77,11 @@ impl TargetArguments {
     pub(in crate::cli) fn resolve(&self) -> anyhow::Result<Target> {
         self.options.resolve()
     }
+
+    /// Refuses a database of another server than the one that is said.
+    pub(in crate::cli) fn expect(&self, found: Dialect) -> Result<(), TargetError> {
+        self.options.options.expect(found)
+    }
 }
 
 impl DatabaseArguments {
@@ -85,13 +90,25 @@ impl DatabaseArguments {
         // A configuration with an S3 bucket names no directory, and none is needed.
         let media_directory = Some(PathBuf::from("media"));
         let options = self.options.clone();
-        TargetOptions { options, target: Dialect::Conduit, media_directory }.resolve()
+        TargetOptions { options, media_directory }.resolve()
+    }
+
+    /// Refuses a database of another server than the one that is said.
+    pub(in crate::cli) fn expect(&self, found: Dialect) -> Result<(), TargetError> {
+        self.options.expect(found)
     }
 }
 
 impl DatabaseOptions {
     fn has_config(&self) -> bool {
         self.conduit_config.is_some() || !self.conduit_env.is_empty()
+    }
+
+    fn expect(&self, found: Dialect) -> Result<(), TargetError> {
+        match self.target {
+            Some(said) if said != found => Err(TargetError::OtherTarget { said, found }),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -101,8 +118,16 @@ impl TargetOptions {
         self.options.database.is_some() || self.options.has_config()
     }
 
+    /// The server that the database is for.
+    pub(in crate::cli) fn dialect(&self) -> Dialect {
+        self.options.target.unwrap_or_default()
+    }
+
     /// Works out the database from the arguments. Paths get their one form here.
     pub(in crate::cli) fn resolve(&self) -> anyhow::Result<Target> {
+        if self.dialect() == Dialect::Continuwuity && self.options.backend == Some(Backend::Sqlite) {
+            return Err(TargetError::Engine.into());
+        }
         if self.options.has_config() {
             return self.configured();
         }
@@ -114,7 +139,7 @@ impl TargetOptions {
         let backend = backend.or_else(|| store::detect(&directory)).unwrap_or(Backend::Rocksdb);
         let media = self.media_directory.as_deref().map(normal);
         let media = media.unwrap_or_else(|| directory.join("media"));
-        let layout = match self.target {
+        let layout = match self.dialect() {
             Dialect::Conduit => Layout::default(),
             Dialect::Continuwuity => Layout::Flat,
         };
@@ -122,7 +147,7 @@ impl TargetOptions {
         Ok(Target {
             directory,
             backend,
-            dialect: self.target,
+            dialect: self.dialect(),
             server_name: None,
             media,
             uploads_media: false,
@@ -135,7 +160,7 @@ impl TargetOptions {
         let DatabaseOptions { database, conduit_config, conduit_env, .. } = &self.options;
         let files =
             ConduitFiles { config: conduit_config.clone(), environment: conduit_env.clone() };
-        let config = ConduitConfig::read(&files, self.target)?;
+        let config = ConduitConfig::read(&files, self.dialect())?;
         let directory = normal(database.as_ref().unwrap_or(&config.database_path));
         if database.is_none() && !conduit_env.is_empty() && !directory.exists() {
             info!(
@@ -156,7 +181,7 @@ impl TargetOptions {
         Ok(Target {
             directory,
             backend: config.backend,
-            dialect: self.target,
+            dialect: self.dialect(),
             server_name: Some(config.server_name),
             media: ContentDirectory::new(media, config.media.layout),
             uploads_media: config.media.path.is_none(),

@@ -64,6 +64,7 @@ impl Arguments {
             let server_name = keys.server_name().to_owned();
             target.check_server_name(server_name.as_str())?;
             let store = store::change(target.backend, &target.directory)?;
+            self.target.expect(store.dialect())?;
             let mut history = History::open(store, &server_name)?;
             history.check_key(&own.0, &own.1)?;
             if self.retry_given_up {

@@ -17,6 +17,7 @@ use crate::{
         },
         exit, output,
     },
+    conduit::schema::dialect::Dialect,
     findings::{Finding, codes},
     fs::atomic_dir::{normal, suffixed},
     migration::{self, Checked, Synapse, Target},
@@ -65,6 +66,8 @@ pub(in crate::cli) struct Accepted {
 struct Outcome {
     /// [`output::VERSION`].
     version: u32,
+    /// The server that is moved to.
+    target: Dialect,
     findings: Vec<Finding>,
     /// How much there is to move, and what that needs; none if Synapse could not be read.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -74,6 +77,7 @@ struct Outcome {
 impl Arguments {
     pub(in crate::cli) fn run(&self) -> anyhow::Result<u8> {
         self.source.named()?;
+        let target = self.target.dialect();
         let place = self.target.is_said().then(|| {
             let target = self.target.resolve().map_err(|error| Box::new(unusable(&error)))?;
             let dump = dump_path(self.dump.as_deref(), &target);
@@ -83,10 +87,20 @@ impl Arguments {
         });
         let configuration = self.source.configuration(self.media.store.media_store.as_deref());
         let homeserver = self.source.homeserver(&configuration);
-        let checked = migration::check(&homeserver, place, Synapse::MayRun, &self.accepted.codes());
+        let checked = migration::check(
+            &homeserver,
+            target,
+            place,
+            Synapse::MayRun,
+            &self.accepted.codes(),
+        );
         let code = exit_code(&checked);
-        let outcome =
-            Outcome { version: output::VERSION, findings: checked.findings, plan: checked.plan };
+        let outcome = Outcome {
+            version: output::VERSION,
+            target,
+            findings: checked.findings,
+            plan: checked.plan,
+        };
         output::print(self.output.format, &outcome, |out, outcome| {
             output::findings(out, &outcome.findings)?;
             outcome.plan.as_ref().map_or(Ok(()), |plan| write!(out, "\n{plan}"))

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::{
     check::{self, census},
     cli::{Global, arguments::source::SourceArguments, exit, output},
+    conduit::schema::dialect::Dialect,
     counted::count,
     dump::format::Manifest,
     findings::Finding,
@@ -52,7 +53,11 @@ impl Arguments {
         let homeserver = self.source.homeserver(&configuration);
         let progress = global.progress().step(0, 0, "dump");
         let manifest = migration::dump(&homeserver, &self.dump, progress)?;
-        let findings = manifest.census.as_ref().map(census::findings).unwrap_or_default();
+        let findings = manifest
+            .census
+            .as_ref()
+            .map(|census| census::findings(census, Dialect::Conduit))
+            .unwrap_or_default();
         let dumped = Dumped { manifest, findings, synapse_runs };
         output::print(self.output.format, &dumped, |out, Dumped { manifest, findings, .. }| {
             writeln!(
@@ -62,7 +67,7 @@ impl Arguments {
                 count(manifest.files.len(), "file"),
                 self.dump.display()
             )?;
-            output::tally(out, &manifest.tally, "dumped")?;
+            output::tally(out, &manifest.tally, "dumped", Dialect::Conduit)?;
             if !findings.is_empty() {
                 writeln!(out)?;
                 output::findings(out, findings)?;

@@ -66,7 +66,7 @@ pub(super) fn text(
     imported: &Imported,
     target: &Target,
 ) -> io::Result<()> {
-    output::tally(out, &imported.tally, "imported")?;
+    output::tally(out, &imported.tally, "imported", target.dialect)?;
     writeln!(out)?;
     if !imported.findings.is_empty() {
         output::findings(out, &imported.findings)?;

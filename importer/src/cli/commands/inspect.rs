@@ -14,7 +14,7 @@ use crate::{
     conduit::{
         compare::{Compared, compare},
         inspect::{InspectError, inspect},
-        schema::trees::{TREES, Tree},
+        schema::{dialect::Dialect, trees::Tree},
         store::{self, KvRead},
     },
 };
@@ -26,7 +26,7 @@ Example, the rows of one tree:
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Arguments {
-    /// Directory of the database; Conduit must not run
+    /// Directory of the database; the server must not run
     #[arg(long, value_name = "DIR", required_unless_present = "diff")]
     database: Option<PathBuf>,
     /// Compare two databases instead, and print the rows that differ; exit code 1 if there are any
@@ -45,12 +45,17 @@ pub(in crate::cli) struct Arguments {
 
 impl Arguments {
     pub(in crate::cli) fn run(&self) -> anyhow::Result<u8> {
-        let tree = self.tree.as_deref().map(find).transpose()?;
         let mut out = io::BufWriter::new(io::stdout().lock());
         let result = match (&self.database, &*self.diff) {
-            (None, [first, second]) => self.diff(&*open(first)?, &*open(second)?, tree, &mut out),
+            (None, [first, second]) => {
+                let (first, second) = (open(first)?, open(second)?);
+                self.tree(&*first)?;
+                let tree = self.tree(&*second)?;
+                self.diff(&*first, &*second, tree, &mut out)
+            }
             (database, _) => {
                 let store = open(database.as_deref().unwrap_or(Path::new("")))?;
+                let tree = self.tree(&*store)?;
                 inspect(&*store, tree, self.secrets, &mut out).map(|()| exit::CLEAN)
             }
         };
@@ -60,6 +65,11 @@ impl Arguments {
         }
     }
 
+    /// The tree that is asked for.
+    fn tree(&self, store: &dyn KvRead) -> anyhow::Result<Option<&'static Tree>> {
+        self.tree.as_deref().map(|name| find(store.dialect(), name)).transpose()
+    }
+
     fn diff(
         &self,
         first: &dyn KvRead,
@@ -67,6 +77,12 @@ impl Arguments {
         tree: Option<&'static Tree>,
         out: &mut dyn io::Write,
     ) -> Result<u8, InspectError> {
+        let (own, other) = (first.dialect(), second.dialect());
+        if own != other && tree.is_none() {
+            warn!(
+                "the databases are {own}'s and {other}'s: only trees that both have are compared, by Conduit's names"
+            );
+        }
         let Compared { rows, differences } =
             compare(first, second, tree, self.secrets, self.most, out)?;
         if differences > self.most {
@@ -80,14 +96,14 @@ impl Arguments {
 
 fn open(directory: &Path) -> anyhow::Result<Box<dyn KvRead>> {
     let backend = store::detect(directory)
-        .with_context(|| format!("`{}` holds no Conduit database", directory.display()))?;
+        .with_context(|| format!("`{}` holds no database of Conduit or Continuwuity", directory.display()))?;
     Ok(store::read(backend, directory)?)
 }
 
-fn find(name: &str) -> anyhow::Result<&'static Tree> {
-    TREES.into_iter().find(|tree| tree.name == name).ok_or_else(|| {
-        let names: Vec<_> = TREES.iter().map(|tree| tree.name).collect();
-        anyhow!("Conduit has no tree `{name}`; its trees are {}", names.join(", "))
+fn find(server: Dialect, name: &str) -> anyhow::Result<&'static Tree> {
+    server.find(name).ok_or_else(|| {
+        let names: Vec<_> = server.trees().iter().map(|tree| tree.name).collect();
+        anyhow!("{server} has no tree `{name}`; its trees are {}", names.join(", "))
     })
 }
 

@@ -15,6 +15,7 @@ use crate::{
         },
         exit, interruptible, output,
     },
+    conduit::schema::dialect::Dialect,
     findings::Finding,
     migration::{Checked, Imported, Migrated, Plan, Target, Watch, migrate},
     tally::Tally,
@@ -69,6 +70,8 @@ struct Outcome {
 struct Refused {
     /// [`output::VERSION`].
     version: u32,
+    /// The server that is moved to.
+    target: Dialect,
     findings: Vec<Finding>,
 }
 
@@ -94,7 +97,7 @@ impl Arguments {
             program: &output::program(),
         };
         match migrate(&plan, &mut Terminal::default())? {
-            Migrated::Refused(checked) => self.refused(checked),
+            Migrated::Refused(checked) => self.refused(checked, &target),
             Migrated::Moved { dumped, reused_dump, imported } => {
                 let dump = plan.dump.clone();
                 let dumped = dumped.tally;
@@ -104,9 +107,13 @@ impl Arguments {
         }
     }
 
-    fn refused(&self, checked: Checked) -> anyhow::Result<u8> {
+    fn refused(&self, checked: Checked, target: &Target) -> anyhow::Result<u8> {
         let code = check::exit_code(&checked);
-        let nothing = Refused { version: output::VERSION, findings: checked.findings };
+        let nothing = Refused {
+            version: output::VERSION,
+            target: target.dialect,
+            findings: checked.findings,
+        };
         output::print(self.output.format, &nothing, |out, nothing| {
             output::findings(out, &nothing.findings)?;
             writeln!(out, "Nothing was written.")
@@ -118,8 +125,8 @@ impl Arguments {
         output::print(self.output.format, outcome, |out, outcome| {
             let earlier = if outcome.reused_dump { ", which an earlier run made" } else { "" };
             writeln!(out, "From Synapse into {}{earlier}:\n", outcome.dump.display())?;
-            output::tally(out, &outcome.dumped, "dumped")?;
-            writeln!(out, "\nFrom there into Conduit's database:\n")?;
+            output::tally(out, &outcome.dumped, "dumped", target.dialect)?;
+            writeln!(out, "\nFrom there into {}'s database:\n", target.dialect)?;
             import::text(out, &outcome.imported, target)
         })?;
         Ok(exit::of_findings(&outcome.imported.findings))

@@ -53,6 +53,7 @@ impl Arguments {
             target.check_server_name(&dump.manifest().server_name)?;
         }
         let store = store::read(target.backend, &target.directory)?;
+        self.target.expect(store.dialect())?;
         let files =
             Files { directory: &target.media, store: self.media_store.as_ref(), linked: None };
         let verified = match (&dump, &self.server_name) {

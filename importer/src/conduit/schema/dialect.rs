@@ -110,6 +110,17 @@ impl Dialect {
         };
         TREES.into_iter().chain(CONTINUWUITY).filter(is_held).collect()
     }
+
+    /// The trees that this server and another have in common.
+    pub fn common_trees(self, other: Self) -> Vec<&'static Tree> {
+        let others = other.trees();
+        self.trees().into_iter().filter(|tree| others.contains(tree)).collect()
+    }
+
+    /// The tree that a database of this server has by that name.
+    pub fn find(self, name: &str) -> Option<&'static Tree> {
+        self.trees().into_iter().chain(self.families()).find(|tree| tree.name == name)
+    }
 }
 
 #[cfg(test)]

@@ -70,7 +70,7 @@ fn contents(
     })?;
     let room = source.head().room_id.as_str();
     for (kind, number) in counts {
-        tally.leave_out(kind, number, room, reason.code, &*reason.detail);
+        tally.leave_out(kind, number, room, reason.code, reason.detail.clone());
     }
     Ok(())
 }

@@ -55,7 +55,7 @@ fn unfit_pusher(
     stored: &str,
 ) -> Option<SkipReason> {
     if pusher.kind != "http" {
-        let detail = format!("Conduit sends no {} pushes", pusher.kind);
+        let detail = format!("{dialect} sends no {} pushes", pusher.kind);
         Some(SkipReason::with("not-in-conduit", detail))
     } else if !pusher.enabled {
         Some(SkipReason::new("pusher-disabled", "Conduit would switch it on"))

@@ -36,14 +36,15 @@ pub(super) fn table(report: &Report) -> Markup {
                     th scope="col" { "What it is" }
                 }
             }
-            tbody { @for table in census.tables.iter().filter(|table| table.rows != Some(0)) { (line(table)) } }
+            tbody { @for table in census.tables.iter().filter(|table| table.rows != Some(0)) { (line(report, table)) } }
         }
     };
     folded("census", "Synapse's tables", &note, &body)
 }
 
-fn line(table: &TableRows) -> Markup {
+fn line(report: &Report, table: &TableRows) -> Markup {
     let what = whereabouts(&table.table).unwrap_or("a table that the importer does not know");
+    let what = report.target.words(what);
     html! {
         tr {
             th.code scope="row" { (table.table) }
@@ -57,7 +58,7 @@ fn line(table: &TableRows) -> Markup {
             td.num data-l="Left out" { (grouped(sum(&table.left_out))) }
             td.num data-l="Never move" { (grouped(sum(&table.never))) }
             td data-l="What it is" {
-                (sentence(what))
+                (sentence(&what))
                 @if table.unaccounted != 0 { " " strong { (grouped(table.unaccounted)) " unaccounted for" } }
             }
         }

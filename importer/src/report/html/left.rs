@@ -89,7 +89,7 @@ fn rank(kind: Kind) -> u8 {
 fn group(report: &Report, kind: Kind, skips: &[&Skip], anchor: Option<&str>) -> Markup {
     html! {
         details.group id=[anchor] open[rank(kind) < 4 && skips.len() <= OPEN] {
-            summary { span { b { (counted(sum(skips), kind.words())) } (because(skips)) } }
+            summary { span { b { (counted(sum(skips), kind.words())) } (because(report, skips)) } }
             (items(report, skips))
         }
     }
@@ -114,7 +114,7 @@ pub(super) fn of_no_use(report: &Report) -> Markup {
         @if groups.is_empty() { p { "Nothing." } }
         @for ((kind, _), skips) in &groups {
             details.group id={ "unmissed-" (name(*kind)) } {
-                summary { span { b { (counted(sum(skips), kind.words())) } (because(skips)) } }
+                summary { span { b { (counted(sum(skips), kind.words())) } (because(report, skips)) } }
                 (items(report, skips))
             }
         }
@@ -127,9 +127,9 @@ pub(super) fn name(kind: Kind) -> String {
     kind.name().replace(' ', "-")
 }
 
-fn because(skips: &[&Skip]) -> Markup {
+fn because(report: &Report, skips: &[&Skip]) -> Markup {
     let why = skips.first().and_then(|skip| skip.why());
-    html! { @if let Some(why) = why { ": " (why.words) } }
+    html! { @if let Some(why) = why { ": " (report.target.words(why.words)) } }
 }
 
 fn items(report: &Report, skips: &[&Skip]) -> Markup {

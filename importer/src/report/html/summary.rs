@@ -9,6 +9,7 @@ use super::{
     number, sentence, with_code,
 };
 use crate::{
+    conduit::schema::dialect::Dialect,
     counted::{counted, grouped},
     findings::{Finding, Severity, remedies},
     progress::time,
@@ -28,7 +29,7 @@ pub(super) fn header(report: &Report) -> Markup {
     };
     html! {
         header {
-            p.eyebrow { "From Synapse to Conduit" }
+            p.eyebrow { "From Synapse to " (report.target) }
             h1 { (report.server_name) }
             div.verdict.(class) {
                 svg.sign viewBox="0 0 24 24" aria-hidden="true" focusable="false" {
@@ -79,7 +80,7 @@ fn facts(report: &Report) -> Markup {
             div {
                 dt { "To" }
                 dd {
-                    "Conduit, database version " (report.database.version) " (" (engine(&report.database.backend)) "): "
+                    (report.target) ", database version " (report.database.version) " (" (engine(&report.database.backend)) "): "
                     code { (report.database.directory.display()) }
                 }
             }
@@ -181,6 +182,8 @@ pub(super) fn notice(report: &Report) -> Markup {
         report.kinds.iter().find(|facts| facts.kind == kind).is_some_and(|facts| facts.written > 0)
     };
     let logins = missed(report, Kind::AccessToken);
+    let is_conduit = report.target == Dialect::Conduit;
+    let star = if is_conduit { patched() } else { html! {} };
     html! {
         section #notice {
             h2 { "What people will notice" }
@@ -196,17 +199,22 @@ pub(super) fn notice(report: &Report) -> Markup {
                 @if written(Kind::PasswordHash) {
                     li {
                         "A " b { "new" } " login needs a new password, which an administrator sets in the admin room \
-                        (" code { "reset-password" } ")." (patched())
+                        (" code { (report.target.words("`reset-password`").trim_matches('`')) } ")." (star)
                     }
                 }
                 @if report.later.rooms > 0 || report.later.uncounted {
-                    li { "Older messages can't be scrolled to until they are fetched." (patched()) }
+                    li { "Older messages can't be scrolled to until they are fetched." (star) }
                 }
-                li { "Element X shows no invites. The room appears when it is joined in another app, or by its address." (patched()) }
-                li { "Element Web can show the messages of a thread in the wrong order." }
-                li { "People on other servers don't see who is typing here, and see read receipts only with the next message." }
+                @if is_conduit {
+                    li { "Element X shows no invites. The room appears when it is joined in another app, or by its address." (star) }
+                    li { "Element Web can show the messages of a thread in the wrong order." }
+                    li { "People on other servers don't see who is typing here, and see read receipts only with the next message." }
+                }
             }
-            p.note { "These are differences between the two servers; nothing that moved is lost. " span.star { "*" } " Not with a Conduit that has this project's patches." }
+            p.note {
+                "These are differences between the two servers; nothing that moved is lost."
+                @if is_conduit { " " span.star { "*" } " Not with a Conduit that has this project's patches." }
+            }
         }
     }
 }
@@ -247,7 +255,7 @@ fn group_of(group: &[&Finding]) -> Markup {
         details.finding open[first.severity == Severity::Blocking] {
             summary {
                 span class={ "badge " (first.severity) } { (first.severity) }
-                span.meaning { (with_code(&sentence(first.meaning()))) }
+                span.meaning { (with_code(&sentence(&first.meaning))) }
             }
             ul {
                 @for finding in group.iter().take(SHOWN) {

@@ -43,7 +43,8 @@ impl From<ListedUser> for AccountFacts {
             deactivated: user.deactivated,
             erased: user.erased,
             guest: user.is_guest,
-            restricted: user.shadow_banned || user.locked || user.suspended,
+            suspended: user.locked || user.suspended,
+            restricted: user.shadow_banned,
             password: None,
             appservice: user.appservice_id,
         }

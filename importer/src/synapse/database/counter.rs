@@ -1,6 +1,9 @@
 //! Counting: what is read is written or skipped.
 
-use std::collections::{BTreeMap, btree_map::Entry};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, btree_map::Entry},
+};
 
 use super::row::{BrokenRow, FromRow, KeptRow, Row};
 use crate::tally::{Kind, Tally};
@@ -114,7 +117,7 @@ impl<'a> Items<'a> {
     }
 
     /// Skips an item that is not a row of its own: a join returned its row twice.
-    pub(super) fn skip_twin(&mut self, item: &str, reason: &str, detail: &str) {
+    pub(super) fn skip_twin(&mut self, item: &str, reason: &str, detail: &'static str) {
         let item = format!("{} {item}", self.owner);
         self.tally.skip(self.kind, item.trim_start(), reason, detail);
     }
@@ -144,7 +147,7 @@ impl<'a> Items<'a> {
     }
 
     /// Skips an item, named by its owner and itself.
-    pub(super) fn skip(&mut self, item: &str, reason: &str, detail: impl Into<String>) {
+    pub(super) fn skip(&mut self, item: &str, reason: &str, detail: impl Into<Cow<'static, str>>) {
         let item = format!("{} {item}", self.owner);
         if self.parts {
             self.read(1);

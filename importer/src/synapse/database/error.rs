@@ -287,7 +287,7 @@ fn peer(user: &str, is_here: bool) -> String {
         return format!("there is no such system user here: {by_password}");
     }
     format!(
-        "read it as that user and write Conduit's database as root: `sudo -u {user} importer dump --dump DIR` with Synapse's \
+        "read it as that user and write the new database as root: `sudo -u {user} importer dump --dump DIR` with Synapse's \
          configuration and a DIR that the user may write, then `importer import --dump DIR`; `sudo -u {user} importer check` \
          with Synapse's configuration alone checks before. For `migrate` in one go, {by_password}. `sudo -u postgres importer` does not work: that user may not read Synapse's configuration, key and files"
     )

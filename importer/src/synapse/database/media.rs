@@ -170,7 +170,7 @@ async fn count_derived(db: &mut Connection, tally: &mut Tally) -> Result<(), Dat
         let rows = db.rows("thumbnails", &sql, &[]).await?;
         thumbnails = thumbnails.saturating_add(number(&rows));
     }
-    let detail = "Conduit makes a thumbnail when somebody asks for it";
+    let detail = "they are made anew when somebody asks for them";
     tally.leave_out(Kind::Thumbnail, thumbnails, "all", "made-anew", detail);
     let sql = "SELECT COUNT(*) FROM local_media_repository WHERE url_cache IS NOT NULL";
     let previews = number(&db.rows("local_media_repository", sql, &[]).await?);

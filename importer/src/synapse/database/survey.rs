@@ -61,6 +61,7 @@ pub(super) async fn read(
         },
         other_pushers: accounts::other_pushers(db).await?,
         outside_ids: accounts::outside_ids(db).await?,
+        emails: accounts::emails(db).await?,
         dehydrated_devices: queries::rows(db, schema, "dehydrated_devices", "TRUE").await?,
         custom_profiles: custom_profiles(db, schema).await?,
         pending_deactivations: queries::optional_names(

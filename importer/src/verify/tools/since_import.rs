@@ -54,12 +54,12 @@ impl SinceImport {
                 codes::NEW_SINCE_IMPORT
             } else {
                 if finding.severity == Severity::Blocking {
-                    IN_USE.clone_into(&mut finding.remedy);
+                    finding.remedy = IN_USE.into();
                 }
                 continue;
             };
             (finding.code, finding.severity) = (code.code, code.severity);
-            finding.remedy.clear();
+            (finding.meaning, finding.remedy) = (code.meaning.into(), "".into());
         }
         findings.sort();
         findings

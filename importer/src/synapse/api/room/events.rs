@@ -1,6 +1,9 @@
 //! Events of a room, in the timeline and outside: state, auth chains, pending invites.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use ruma::{EventId, OwnedEventId};
 use serde::Deserialize;
@@ -87,14 +90,14 @@ impl<'a> RoomEvents<'a> {
         if !self.known.contains_key(id) && !self.missing.contains(id) {
             match self.fetcher.fetch(id).await? {
                 Some(Ok(event)) => self.add_outlier(event, counter).await?,
-                Some(Err(broken)) => self.lose(id, broken.reason(), &broken.to_string(), counter),
+                Some(Err(broken)) => self.lose(id, broken.reason(), broken.to_string(), counter),
                 None => self.lose(id, "event-missing", "the room's state or an auth chain refers to the event, and Synapse does not provide it", counter),
             }
         }
         Ok(self.known.get(id))
     }
 
-    fn lose(&mut self, id: &EventId, reason: &str, detail: &str, counter: &mut Counter<'_>) {
+    fn lose(&mut self, id: &EventId, reason: &str, detail: impl Into<Cow<'static, str>>, counter: &mut Counter<'_>) {
         counter.lost(Kind::Outlier, id.as_str(), reason, detail);
         self.missing.insert(id.to_owned());
     }
@@ -108,7 +111,7 @@ impl<'a> RoomEvents<'a> {
             && let Some(by) = self.redacted_by(&event).await?
             && let Err(broken) = event.redact(by, &self.fetcher.version)
         {
-            self.lose(&event.id.clone(), broken.reason(), &broken.to_string(), counter);
+            self.lose(&event.id.clone(), broken.reason(), broken.to_string(), counter);
             return Ok(());
         }
         match event.dump(None) {
@@ -118,7 +121,7 @@ impl<'a> RoomEvents<'a> {
                 self.known.insert(id, KnownEvent { outlier: true, ..KnownEvent::from(event) });
             }
             Err(broken) => {
-                self.lose(&event.id.clone(), broken.reason(), &broken.to_string(), counter);
+                self.lose(&event.id.clone(), broken.reason(), broken.to_string(), counter);
             }
         }
         Ok(())

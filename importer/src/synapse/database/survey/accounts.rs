@@ -52,10 +52,8 @@ pub(super) async fn read(
                 admin: row.admin && !delegated,
                 deactivated: row.deactivated,
                 guest: row.guest,
-                restricted: row.shadow_banned
-                    || row.locked
-                    || row.suspended
-                    || row.approved == Some(false),
+                suspended: row.locked || row.suspended,
+                restricted: row.shadow_banned || row.approved == Some(false),
                 password: (!delegated).then_some(row.password),
                 appservice: row.appservice_id.0,
             },
@@ -101,6 +99,12 @@ pub(super) async fn other_pushers(
 ) -> Result<Vec<(String, u64)>, DatabaseError> {
     let sql = "SELECT user_name, COUNT(*) FROM pushers WHERE kind <> 'http' GROUP BY user_name";
     queries::numbers(db, "pushers", sql, &[]).await
+}
+
+/// How many accounts have an e-mail address.
+pub(super) async fn emails(db: &mut Connection) -> Result<u64, DatabaseError> {
+    let sql = "SELECT COUNT(DISTINCT user_id) FROM user_threepids WHERE medium = 'email'";
+    queries::number(db, "user_threepids", sql).await
 }
 
 /// E-mail addresses, telephone numbers and single sign-on ids.

@@ -59,7 +59,7 @@ fn found(survey: &Survey, config: &SynapseConfig) -> BTreeSet<(&'static str, Str
     checks
         .finish()
         .into_iter()
-        .map(|Finding { code, subject, text, .. }| (code, subject, text))
+        .map(|Finding { code, subject, text, .. }| (code, subject, text.into_owned()))
         .collect()
 }
 

@@ -66,7 +66,7 @@ pub(super) async fn device_keys(
         };
         let own = signatures.iter().filter(|signature| signature.target == device_id);
         let Some(keys) = merge(&keys, own) else {
-            let detail = "the device's keys are no JSON object that Conduit can read";
+            let detail = "the device's keys are no JSON object of the expected form";
             items.skip(&device_id, "keys-invalid", detail);
             continue;
         };
@@ -169,7 +169,7 @@ pub(super) async fn signed_keys(
                     items.skip(
                         owner.as_str(),
                         "keys-invalid",
-                        "the key is no JSON object that Conduit can read",
+                        "the key is no JSON object of the expected form",
                     );
                 }
             }

@@ -274,7 +274,7 @@ async fn what_belongs_to_a_device_that_was_left_out_does_not_say_that_there_was_
         .skipped
         .iter()
         .filter(|skip| skip.kind != crate::tally::Kind::Device)
-        .map(|skip| skip.detail.as_str())
+        .map(|skip| &*skip.detail)
         .collect();
     assert!(told.len() > 2, "{told:?}");
     let all =
