@@ -115,7 +115,12 @@ impl Checks {
         self.found.push(finding);
     }
 
-    fn found(&mut self, code: &Code, subject: impl Into<String>, text: impl Into<Cow<'static, str>>) {
+    fn found(
+        &mut self,
+        code: &Code,
+        subject: impl Into<String>,
+        text: impl Into<Cow<'static, str>>,
+    ) {
         self.found.add(code, subject, text);
     }
 

@@ -9,6 +9,8 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(test)]
+pub(crate) use self::words::reasons;
 pub use self::{
     rows::{Met, Rows},
     words::Reason,

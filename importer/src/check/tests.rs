@@ -165,7 +165,7 @@ fn of_target(directory: &Path, change: impl FnOnce(&mut Target)) -> Vec<&'static
         server_name: Some("own.test".into()),
         service: Some(service()),
         binary: None,
- dialect: Dialect::Conduit,
+        dialect: Dialect::Conduit,
     };
     change(&mut target);
     let deployment = Deployment {
@@ -234,7 +234,7 @@ fn what_to_do_about_a_target_is_said_once() {
             server_name: None,
             service: None,
             binary: None,
- dialect: Dialect::Conduit,
+            dialect: Dialect::Conduit,
         };
         checks.target(&target, None, None, History::Full);
         let found = checks.finish();
@@ -271,7 +271,7 @@ fn what_conduit_does_otherwise_is_found() {
             server_name: None,
             service: Some(service),
             binary: None,
- dialect: Dialect::Conduit,
+            dialect: Dialect::Conduit,
         };
         let mut checks = Checks::default();
         checks.configuration(&config, &deployment);
@@ -358,7 +358,7 @@ fn an_earlier_dump_is_taken_only_if_nothing_came_later() {
             server_name: None,
             service: None,
             binary: None,
- dialect: Dialect::Conduit,
+            dialect: Dialect::Conduit,
         };
         let mut checks = Checks::default();
         let survey = Survey { last_activity_ts, ..survey() };
@@ -377,7 +377,7 @@ fn an_earlier_dump_is_taken_only_if_nothing_came_later() {
         server_name: None,
         service: None,
         binary: None,
- dialect: Dialect::Conduit,
+        dialect: Dialect::Conduit,
     };
     let mut checks = Checks::default();
     checks.target(&target, Some(&survey()), None, History::Recent);
@@ -406,7 +406,7 @@ fn an_earlier_dump_is_taken_only_if_it_was_made_with_the_same_options() {
             server_name: None,
             service: None,
             binary: None,
- dialect: Dialect::Conduit,
+            dialect: Dialect::Conduit,
         };
         let mut checks = Checks::default();
         checks.target(&target, Some(&survey()), None, History::Recent);
@@ -428,8 +428,16 @@ fn a_disk_that_is_too_small_is_found() {
     let dump = Dump::New(directory.path().join("dump"));
     let report = directory.path().to_owned();
     let media = database.join("media");
-    let target =
-        Target { database, media, dump, report, server_name: None, service: None, binary: None, dialect: Dialect::Conduit };
+    let target = Target {
+        database,
+        media,
+        dump,
+        report,
+        server_name: None,
+        service: None,
+        binary: None,
+        dialect: Dialect::Conduit,
+    };
     let bytes = 1 << 60;
     let huge = DatabaseFacts {
         bytes,
@@ -484,4 +492,79 @@ fn many_findings_are_counted_and_accepted_ones_are_warnings() {
     findings::accept(&mut found, &["C205".to_owned(), "C204".to_owned()].into());
     assert!(found.iter().all(|finding| finding.severity >= Severity::Warning));
     assert_eq!(findings::gravest(&found), Some(Severity::Warning));
+}
+
+/// What is so on Continuwuity, in words for it.
+#[test]
+fn what_continuwuity_does_otherwise_is_found() {
+    let of = |text: &str| {
+        let (_, deployment) = read(text).unwrap();
+        let mut checks = Checks::of(Dialect::Continuwuity);
+        super::services::check(&mut checks, &service(), Some(&deployment));
+        checks.finish()
+    };
+    let mut found = Vec::new();
+    for text in [
+        "turn_uris: ['turn:t']",
+        "federation_domain_whitelist: [a.test]",
+        "media_retention: {remote_media_lifetime: 90d}",
+        "serve_server_wellknown: false",
+        "auto_join_rooms: ['#a:own.test']",
+        "email: {smtp_host: mail}",
+        "user_consent: {version: 1.0}",
+        "jwt_config: {enabled: true}",
+    ] {
+        let of_text = of(&format!("serve_server_wellknown: true\n{text}")
+            .replace("serve_server_wellknown: true\nserve", "serve"));
+        let [finding] = &*of_text else { panic!("{text}: {of_text:?}") };
+        found.push(format!("{finding}\n  meaning: {}", finding.meaning));
+    }
+    let found = found.join("\n");
+    assert!(!found.contains("Conduit"), "{found}");
+    insta::assert_snapshot!(found);
+}
+
+#[test]
+fn what_continuwuity_has_a_place_for_is_no_finding() {
+    let account = |name: &str| AccountFacts {
+        user_id: format!("@{name}:own.test"),
+        admin: true,
+        ..AccountFacts::default()
+    };
+    let accounts = vec![
+        AccountFacts { suspended: true, ..account("suspended") },
+        AccountFacts { restricted: true, ..account("shadow") },
+    ];
+    let survey = Survey {
+        accounts,
+        expiring_tokens: vec![("@a:own.test".into(), 1)],
+        outside_ids: 3,
+        emails: 2,
+        custom_profiles: 1,
+        ..survey()
+    };
+    let of = |dialect: Dialect| {
+        let mut checks = Checks::of(dialect);
+        checks.survey(&survey, None);
+        let found = checks.finish().into_iter();
+        let found =
+            found.filter(|finding| matches!(finding.code, "C210" | "C213" | "C216" | "C219"));
+        found
+            .map(|finding| format!("{} {}: {}", finding.code, finding.subject, finding.text))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        of(Dialect::Conduit),
+        [
+            "C210 @shadow:own.test: is locked, suspended, shadow-banned or unapproved",
+            "C210 @suspended:own.test: is locked, suspended, shadow-banned or unapproved",
+            "C213 @a:own.test: 1 access token",
+            "C216 own.test: 3 ids",
+            "C219 own.test: 1 profile with custom fields",
+        ]
+    );
+    assert_eq!(
+        of(Dialect::Continuwuity),
+        ["C210 @shadow:own.test: is shadow-banned or unapproved", "C216 own.test: 1 id"]
+    );
 }

@@ -33,8 +33,10 @@ pub struct ConduitConfig {
 #[non_exhaustive]
 pub enum ConduitConfigError {
     /// The file can't be read.
-    #[error("reading Conduit's configuration `{}`; run the importer as a user who may read it, or correct `--conduit-config`; if `CONDUIT_CONFIG` in `--conduit-env` is a path in a container, name the file on this machine with `--conduit-config FILE`", path.display())]
+    #[error("reading {dialect}'s configuration `{}`; run the importer as a user who may read it, or correct `--conduit-config`; if `CONDUIT_CONFIG` in `--conduit-env` is a path in a container, name the file on this machine with `--conduit-config FILE`", path.display())]
     Io {
+        /// Whose.
+        dialect: Dialect,
         /// The file.
         path: PathBuf,
         /// What the system said.
@@ -42,8 +44,10 @@ pub enum ConduitConfigError {
         source: std::io::Error,
     },
     /// Not TOML, or a needed setting is absent.
-    #[error("Conduit's configuration `{}`: {reason}", path.display())]
+    #[error("{dialect}'s configuration `{}`: {reason}", path.display())]
     Parse {
+        /// Whose.
+        dialect: Dialect,
         /// The file.
         path: PathBuf,
         /// What is wrong, and where.
@@ -70,7 +74,7 @@ impl ConduitConfig {
             return continuwuity::read(files);
         }
         let settings = files.read(&document::CONDUIT)?;
-        let wrong = |reason| ConduitConfigError::Parse { path: files.name(), reason };
+        let wrong = |reason| ConduitConfigError::Parse { dialect, path: files.name(), reason };
         let has_variables = !files.environment.is_empty();
         form::check(&settings, has_variables).map_err(wrong)?;
         let text = |key: &str| settings.get(key).and_then(Value::as_str).unwrap_or_default();

@@ -82,7 +82,10 @@ mod tests {
 
     fn said(dumped: &Tally, imported: &Tally) -> Vec<(&'static str, String, String)> {
         let findings = findings(dumped, imported);
-        findings.into_iter().map(|found| (found.code, found.subject, found.text.into_owned())).collect()
+        findings
+            .into_iter()
+            .map(|found| (found.code, found.subject, found.text.into_owned()))
+            .collect()
     }
 
     #[test]

@@ -182,7 +182,9 @@ impl Import<'_> {
         let is_guess = |finding: &Finding| census.is_some() && census::is_code(finding.code);
         let mut findings: Vec<_> =
             said_before.into_iter().filter(|finding| !is_guess(finding)).collect();
-        findings.extend(census.into_iter().flat_map(|census| census::findings(census, self.target.dialect)));
+        findings.extend(
+            census.into_iter().flat_map(|census| census::findings(census, self.target.dialect)),
+        );
         findings.extend(new_media::retention(self.target));
         findings
     }

@@ -44,7 +44,9 @@ pub enum TargetError {
     #[error("Continuwuity opens RocksDB only; leave out `--backend sqlite`")]
     Engine,
     /// A database of another server.
-    #[error("the database is {found}'s, and `--target` says {said}; leave `--target` out, or name {said}'s database")]
+    #[error(
+        "the database is {found}'s, and `--target` says {said}; leave `--target` out, or name {said}'s database"
+    )]
     OtherTarget {
         /// What `--target` says.
         said: Dialect,

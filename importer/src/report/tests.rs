@@ -8,6 +8,7 @@ use super::{
     beside, left_out,
 };
 use crate::{
+    conduit::schema::dialect::Dialect,
     dump::{
         DumpReader, DumpWriter,
         format::{DumpEvent, Manifest},
@@ -92,7 +93,7 @@ fn dump(directory: &std::path::Path, users: usize, rooms: usize) -> DumpReader {
         "version": crate::dump::format::VERSION, "server_name": "own.test", "created_ts": 1_700_000_000_000_u64,
         "source": {"kind": "sqlite", "schema_version": 94},
         "tally": {"read": {"user": users, "thumbnail": 23}, "written": {"user": users}, "skipped": [
-            {"kind": "thumbnail", "item": "all", "reason": "made-anew", "detail": "Conduit makes its own", "number": 23},
+            {"kind": "thumbnail", "item": "all", "reason": "made-anew", "detail": "they are made anew", "number": 23},
         ]},
         "files": [],
     }));
@@ -107,6 +108,10 @@ fn words(list: &[Todo]) -> String {
 }
 
 fn report(dump: &DumpReader, complete: bool) -> Report {
+    report_for(Dialect::Conduit, dump, complete)
+}
+
+fn report_for(target: Dialect, dump: &DumpReader, complete: bool) -> Report {
     let mut imported = Tally::default();
     imported.read(Kind::User, u64::try_from(dump.number_of_users()).unwrap());
     imported.written(Kind::User, u64::try_from(dump.number_of_users()).unwrap());
@@ -119,17 +124,23 @@ fn report(dump: &DumpReader, complete: bool) -> Report {
         "account-without-rights",
         "it may not act",
     );
-    let findings = vec![
+    imported.skip(Kind::Pusher, "a pusher", "not-in-conduit", "Conduit has no place for it");
+    imported.skip(Kind::Appservice, "bridge", "registration-regex", "it has a wrong pattern");
+    target.reword_skips(&mut imported.skipped);
+    let mut findings = vec![
         codes::ROOM_VERSION.of("!room0000:own.test", format!("{HOSTILE}, version 1")),
         codes::NO_PASSWORD.of("@user0000:own.test", "has no password"),
         codes::PASSWORDS.of("own.test", "2 passwords"),
+        codes::ADMIN_ROOM_MISSING.of("own.test", "has no row; Conduit refuses to start"),
     ];
+    target.reword(&mut findings);
     let trees = [("pduid_pdu", 5_000_000), ("userid_password", 20)];
     let outcome = Outcome {
+        target,
         database: DatabaseFacts {
             directory: "/var/lib/conduit".into(),
             backend: "rocksdb".into(),
-            version: 18,
+            version: target.version(),
             complete,
             trees: trees
                 .into_iter()
@@ -179,7 +190,7 @@ fn tables_say_what_the_dump_holds_and_what_moved() {
     );
     let left_out = json["kinds"].as_array().unwrap().iter().map(|facts| &facts["left_out"]);
     // Passwords, tokens, rooms, thumbnails; the latter are told together.
-    assert_eq!(left_out.collect::<Vec<_>>(), [0, 0, 2, 1, 23]);
+    assert_eq!(left_out.collect::<Vec<_>>(), [0, 0, 2, 1, 1, 1, 23]);
     let todo = words(&report.todo);
     assert!(todo.contains("\n1 room stayed behind"), "{todo}");
     // The user is the one that this machine has.
@@ -289,6 +300,7 @@ fn history_that_is_left_for_later_is_told_and_how_to_fetch_it() {
     let listed = |older: &[(u64, Option<u64>)], port: u16| {
         let later = super::Later::of(&rooms(older), true);
         let outcome = Outcome {
+            target: Dialect::Conduit,
             database: report(&dump, true).database,
             media: MediaFacts { directory: "/srv/media".into(), uploaded: false, prepared: 0 },
             listen: Some(([127, 0, 0, 1], port).into()),
@@ -357,6 +369,7 @@ fn the_list_says_where_things_are_on_this_machine() {
     let imported = Tally::default();
     let list = |directory: &str, uploaded: bool, port: u16| {
         let outcome = Outcome {
+            target: Dialect::Conduit,
             database: report(&dump, true).database,
             media: MediaFacts { directory: directory.into(), uploaded, prepared: 0 },
             listen: Some(([127, 0, 0, 1], port).into()),
@@ -386,15 +399,15 @@ fn the_list_says_where_things_are_on_this_machine() {
         "{bucket}"
     );
     let passwd = "root:x:0:0::/root:/bin/sh\nconduits:x:1:1::/:/bin/sh\n";
-    assert_eq!(super::next_steps::conduits_user(passwd), None);
+    assert_eq!(super::next_steps::user(Dialect::Conduit, passwd), None);
     let passwd = format!("{passwd}_matrix-conduit:x:990:990::/var/lib/matrix-conduit:/bin/false\n");
-    assert_eq!(super::next_steps::conduits_user(&passwd), Some("_matrix-conduit"));
+    assert_eq!(super::next_steps::user(Dialect::Conduit, &passwd), Some("_matrix-conduit"));
 }
 
 #[test]
 fn the_list_starts_the_unit_that_is_there() {
     let root = tempfile::tempdir().unwrap();
-    let commands = || super::next_steps::start(root.path()).commands;
+    let commands = || super::next_steps::start(Dialect::Conduit, root.path()).commands;
     assert_eq!(commands(), [""; 0]);
     let library = root.path().join("usr/lib/systemd/system");
     fs::create_dir_all(&library).unwrap();
@@ -466,10 +479,10 @@ fn tables_for_spreadsheets_are_well_formed() {
     assert_eq!(users[1][..2], ["'@user0000:own.test", HOSTILE]);
     assert_eq!(users[2][1], "'-1+1");
     let left = read("left-out.csv");
-    assert_eq!(left.len(), 1 + 4);
+    assert_eq!(left.len(), 1 + 6);
     assert_eq!(
         left[1],
-        ["dump", "thumbnail", "all", "23", "made-anew", "Conduit makes its own", "no"]
+        ["dump", "thumbnail", "all", "23", "made-anew", "they are made anew", "no"]
     );
     for table in [rooms, users, left] {
         assert!(table.iter().all(|row| row.len() == table[0].len()), "{table:?}");
@@ -541,4 +554,68 @@ fn a_large_report_stays_small_enough_for_a_browser() {
     sample("large", &report);
     let bytes = super::html::page(&report).len();
     assert!((200_000..1_500_000).contains(&bytes), "{bytes}");
+}
+
+/// All texts of a page, without its tags and its style.
+fn shown(page: &str) -> String {
+    let (_, body) = page.split_once("<body>").unwrap();
+    let texts = body.split('<').filter_map(|tag| tag.split_once('>')).map(|(_, text)| text.trim());
+    texts.filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn a_report_on_continuwuity_says_what_is_so_there() {
+    let scratch = tempfile::tempdir().unwrap();
+    let dump = dump(&scratch.path().join("dump"), 2, 2);
+    let mut report = report_for(Dialect::Continuwuity, &dump, true);
+    let directory = scratch.path().join("report");
+    report.prepare(&directory).unwrap().finish().unwrap();
+    for file in fs::read_dir(&directory).unwrap() {
+        let path = file.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(!text.contains("Conduit"), "{}: {text}", path.display());
+    }
+    let json = serde_json::to_value(&report).unwrap();
+    assert_eq!(json["target"], "continuwuity");
+    // Who owns the files depends on the machine.
+    report.todo.retain(|todo| !todo.text.contains("Change the owner"));
+    report.dump.directory = "/dump".into();
+    let place = scratch.path().display().to_string();
+    let text = words(&report.todo).replace(&place, "DIR");
+    insta::assert_snapshot!("continuwuity_todo", text);
+    insta::assert_snapshot!(
+        "continuwuity_page",
+        shown(&super::html::page(&report)).replace(&place, "DIR")
+    );
+    let not = report_for(Dialect::Continuwuity, &dump, false);
+    assert_eq!(not.headline, "Not moved. Don't start Continuwuity on it.");
+    assert!(!words(&not.todo).contains("Conduit"), "{:?}", not.todo);
+}
+
+#[test]
+fn users_words_stay_in_a_report_on_continuwuity() {
+    let scratch = tempfile::tempdir().unwrap();
+    let dump = dump(&scratch.path().join("dump"), 2, 2);
+    let mut report = report_for(Dialect::Continuwuity, &dump, true);
+    report.rooms[1].name = Some("Conduit fans".into());
+    report.users[1].name = Some("Conduit".into());
+    let page = super::html::page(&report);
+    assert!(page.contains("Conduit fans"));
+    assert_eq!(page.matches("Conduit").count(), 2);
+}
+
+#[test]
+fn units_and_users_are_continuwuitys() {
+    let root = tempfile::tempdir().unwrap();
+    let library = root.path().join("usr/lib/systemd/system");
+    fs::create_dir_all(&library).unwrap();
+    for unit in ["conduit", "conduwuit"] {
+        fs::write(library.join(format!("{unit}.service")), "").unwrap();
+    }
+    let start = super::next_steps::start(Dialect::Continuwuity, root.path());
+    assert_eq!(start.text, "Start Continuwuity, and look at its log and at your rooms.");
+    assert_eq!(start.commands, ["systemctl enable --now conduwuit", "journalctl -u conduwuit -f"]);
+    let user = |passwd| super::next_steps::user(Dialect::Continuwuity, passwd);
+    assert_eq!(user("conduit:x:1:1::/:/bin/sh\n"), None);
+    assert_eq!(user("continuwuity:x:1:1::/:/bin/sh\n"), Some("continuwuity"));
 }

@@ -82,7 +82,10 @@ impl Report {
     /// The verdict and the sentence that says it.
     pub(super) fn judge(&self) -> (Verdict, String) {
         if !self.database.complete {
-            return (Verdict::NotComplete, format!("Not moved. Don't start {} on it.", self.target));
+            return (
+                Verdict::NotComplete,
+                format!("Not moved. Don't start {} on it.", self.target),
+            );
         }
         let Missed { rooms, accounts, files, events, others } = Missed::of(self.left_out());
         let mut parts: Vec<String> =

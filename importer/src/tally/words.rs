@@ -221,6 +221,9 @@ const REASONS: &[Entry] = &[
     (None, "file-missing", "the file is missing in Synapse's media store", true),
     (None, "no-directory", "no media directory was named", true),
     (None, "too-many-waiting", "too many were waiting, and only the newest move", true),
+    (None, "one-address", "the server keeps one address of each account", true),
+    (None, "address-taken", "another account has the same address", true),
+    (None, "quarantined", "they are quarantined, and the server can't withhold single files", true),
     (None, "pusher-disabled", "they were switched off, and Conduit would switch them on", false),
     (None, "invite-event-missing", "Synapse has lost the invitation: ask for another", true),
     (None, "not-joined-in-state", "the room's state does not have them: join again", true),
@@ -229,6 +232,11 @@ const REASONS: &[Entry] = &[
     (None, "user-unreadable", "Synapse did not provide them", true),
     (None, "user-locked", "Synapse does not provide those of a locked account", true),
 ];
+
+#[cfg(test)]
+pub(crate) fn reasons() -> impl Iterator<Item = &'static str> {
+    REASONS.iter().map(|(_, _, words, _)| *words)
+}
 
 #[cfg(test)]
 mod tests {

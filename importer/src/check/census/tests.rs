@@ -1,5 +1,8 @@
 use super::findings;
-use crate::dump::census::{Census, Fate, Stranger, TableRows};
+use crate::{
+    conduit::schema::dialect::Dialect,
+    dump::census::{Census, Fate, Stranger, TableRows},
+};
 
 #[test]
 fn owners_are_told_with_all_their_tables_and_sums_that_do_not_meet_with_examples() {

@@ -125,7 +125,8 @@ impl TargetOptions {
 
     /// Works out the database from the arguments. Paths get their one form here.
     pub(in crate::cli) fn resolve(&self) -> anyhow::Result<Target> {
-        if self.dialect() == Dialect::Continuwuity && self.options.backend == Some(Backend::Sqlite) {
+        if self.dialect() == Dialect::Continuwuity && self.options.backend == Some(Backend::Sqlite)
+        {
             return Err(TargetError::Engine.into());
         }
         if self.options.has_config() {
@@ -188,5 +189,52 @@ impl TargetOptions {
             deletes_uploads: config.media.deletes_uploads,
             service: Some(config.service),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        target: TargetArguments,
+    }
+
+    fn arguments(more: &[&str]) -> TargetArguments {
+        let all = ["x", "--database", "/nowhere/database"].iter().chain(more);
+        Command::try_parse_from(all).unwrap().target
+    }
+
+    #[test]
+    fn the_server_is_conduit_unless_another_one_is_said() {
+        let dialect = |more: &[&str]| arguments(more).resolve().unwrap().dialect;
+        assert_eq!(dialect(&[]), Dialect::Conduit);
+        assert_eq!(dialect(&["--target", "continuwuity"]), Dialect::Continuwuity);
+    }
+
+    #[test]
+    fn an_engine_that_the_server_lacks_is_refused() {
+        let sqlite = ["--target", "continuwuity", "--backend", "sqlite"];
+        assert_eq!(
+            arguments(&sqlite).resolve().unwrap_err().to_string(),
+            "Continuwuity opens RocksDB only; leave out `--backend sqlite`"
+        );
+        assert!(arguments(&["--backend", "sqlite"]).resolve().is_ok());
+    }
+
+    #[test]
+    fn a_database_of_another_server_than_the_one_said_is_refused() {
+        let of =
+            |more: &[&str], found| arguments(more).expect(found).map_err(|error| error.to_string());
+        assert_eq!(of(&[], Dialect::Continuwuity), Ok(()));
+        assert_eq!(of(&["--target", "conduit"], Dialect::Conduit), Ok(()));
+        assert_eq!(
+            of(&["--target", "conduit"], Dialect::Continuwuity).unwrap_err(),
+            "the database is Continuwuity's, and `--target` says Conduit; leave `--target` out, or name Conduit's database"
+        );
     }
 }

@@ -87,13 +87,8 @@ impl Arguments {
         });
         let configuration = self.source.configuration(self.media.store.media_store.as_deref());
         let homeserver = self.source.homeserver(&configuration);
-        let checked = migration::check(
-            &homeserver,
-            target,
-            place,
-            Synapse::MayRun,
-            &self.accepted.codes(),
-        );
+        let checked =
+            migration::check(&homeserver, target, place, Synapse::MayRun, &self.accepted.codes());
         let code = exit_code(&checked);
         let outcome = Outcome {
             version: output::VERSION,

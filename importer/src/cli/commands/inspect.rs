@@ -95,8 +95,9 @@ impl Arguments {
 }
 
 fn open(directory: &Path) -> anyhow::Result<Box<dyn KvRead>> {
-    let backend = store::detect(directory)
-        .with_context(|| format!("`{}` holds no database of Conduit or Continuwuity", directory.display()))?;
+    let backend = store::detect(directory).with_context(|| {
+        format!("`{}` holds no database of Conduit or Continuwuity", directory.display())
+    })?;
     Ok(store::read(backend, directory)?)
 }
 

@@ -12,7 +12,10 @@ use super::{
     ConduitConfig, ConduitConfigError, ConduitFiles, ConduitService, MediaConfig,
     document::CONTINUWUITY, form::at,
 };
-use crate::{conduit::store::Backend, fs::Layout};
+use crate::{
+    conduit::{schema::dialect::Dialect, store::Backend},
+    fs::Layout,
+};
 
 /// Conduit's settings that would change what users notice, and that Continuwuity passes over.
 const OF_CONDUIT: [&str; 4] = ["database_backend", "media", "turn", "jwt_secret"];
@@ -32,7 +35,11 @@ pub(super) fn read(files: &ConduitFiles) -> Result<ConduitConfig, ConduitConfigE
         };
         format!("`{setting}`{variable}")
     };
-    let wrong = |reason| ConduitConfigError::Parse { path: files.name(), reason };
+    let wrong = |reason| ConduitConfigError::Parse {
+        dialect: Dialect::Continuwuity,
+        path: files.name(),
+        reason,
+    };
     if let Some(setting) = OF_CONDUIT.into_iter().find(|setting| settings.contains_key(*setting)) {
         return Err(wrong(format!(
             "{} is a setting of Conduit's, which Continuwuity ignores; give Continuwuity's own configuration, or remove the setting",
@@ -154,7 +161,7 @@ mod tests {
         let conduits = format!("{GLOBAL}database_backend = \"rocksdb\"\n");
         assert_eq!(
             read_text(&conduits, "").unwrap_err(),
-            "Conduit's configuration `DIR/continuwuity.toml`: `database_backend` (`CONTINUWUITY_DATABASE_BACKEND`) is a setting of \
+            "Continuwuity's configuration `DIR/continuwuity.toml`: `database_backend` (`CONTINUWUITY_DATABASE_BACKEND`) is a setting of \
              Conduit's, which Continuwuity ignores; give Continuwuity's own configuration, or remove the setting"
         );
         let error = read_text("[global]\ndatabase_path = \"/x\"\n", "").unwrap_err();

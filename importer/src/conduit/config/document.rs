@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 use super::ConduitConfigError;
+use crate::conduit::schema::dialect::Dialect;
 
 /// Tables whose settings have variables (src/main.rs:47).
 const TABLES: [&str; 3] = ["well_known", "tls", "media"];
@@ -17,6 +18,8 @@ const INNER_TABLES: [&str; 2] = ["directory_structure", "retention"];
 
 /// How a server names its variables.
 pub(super) struct Variables {
+    /// Whose they are.
+    dialect: Dialect,
     /// What they begin with; those of a later prefix win.
     prefixes: &'static [&'static str],
     /// The setting that one is for, with dots between the names of tables, from what follows the prefix in lower case.
@@ -24,10 +27,12 @@ pub(super) struct Variables {
 }
 
 /// Conduit's variables.
-pub(super) const CONDUIT: Variables = Variables { prefixes: &["CONDUIT_"], path };
+pub(super) const CONDUIT: Variables =
+    Variables { dialect: Dialect::Conduit, prefixes: &["CONDUIT_"], path };
 
 /// Continuwuity's, with two underscores after the name of a table (src/core/config/mod.rs:2829-2847 there).
 pub(super) const CONTINUWUITY: Variables = Variables {
+    dialect: Dialect::Continuwuity,
     prefixes: &["CONDUIT_", "CONDUWUIT_", "CONTINUWUITY_"],
     path: |name| name.replace("__", "."),
 };
@@ -54,7 +59,7 @@ impl ConduitFiles {
         let mut variables = Table::new();
         for prefix in names.prefixes {
             for path in &self.environment {
-                for (name, value) in lines(&read_text(path)?, prefix) {
+                for (name, value) in lines(&read_text(path, names.dialect)?, prefix) {
                     set(&mut variables, &(names.path)(&name), value);
                 }
             }
@@ -62,7 +67,7 @@ impl ConduitFiles {
         let other = variables.remove(FILE).and_then(|file| file.as_str().map(PathBuf::from));
         let other = other.filter(|path| !path.as_os_str().is_empty());
         let mut settings = match self.config.as_ref().or(other.as_ref()) {
-            Some(path) => file(path)?,
+            Some(path) => file(path, names.dialect)?,
             None => Table::new(),
         };
         merge(&mut settings, variables);
@@ -76,17 +81,20 @@ impl ConduitFiles {
     }
 }
 
-fn read_text(path: &Path) -> Result<String, ConduitConfigError> {
-    std::fs::read_to_string(path)
-        .map_err(|source| ConduitConfigError::Io { path: path.to_owned(), source })
+fn read_text(path: &Path, dialect: Dialect) -> Result<String, ConduitConfigError> {
+    std::fs::read_to_string(path).map_err(|source| ConduitConfigError::Io {
+        dialect,
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// The settings of a file. Anything at its top that is no table makes Conduit refuse the file.
-fn file(path: &Path) -> Result<Table, ConduitConfigError> {
-    let wrong = |reason| ConduitConfigError::Parse { path: path.to_owned(), reason };
+fn file(path: &Path, dialect: Dialect) -> Result<Table, ConduitConfigError> {
+    let wrong = |reason| ConduitConfigError::Parse { dialect, path: path.to_owned(), reason };
     // The whole error shows the offending line, and lines may hold secrets.
-    let whole: Table =
-        toml::from_str(&read_text(path)?).map_err(|error| wrong(error.message().to_owned()))?;
+    let whole: Table = toml::from_str(&read_text(path, dialect)?)
+        .map_err(|error| wrong(error.message().to_owned()))?;
     let mut settings = Table::new();
     for profile in ["default", "global"] {
         for (name, value) in &whole {

@@ -171,7 +171,7 @@ fn the_wrong_engine_and_no_database_are_named() {
         Err(KvError::Open { reason, .. }) => reason,
         _ => panic!("opened"),
     };
-    assert!(error(Backend::Rocksdb).contains("no Conduit database"));
+    assert!(error(Backend::Rocksdb).contains("no database of Conduit"));
     create(&NewStore::of_conduit(Backend::Sqlite, scratch.path())).unwrap().finish().unwrap();
     assert!(error(Backend::Rocksdb).contains("--backend sqlite"));
 }

@@ -17,11 +17,12 @@ pub(super) fn command(code: &str) -> &str {
 
 /// The text that stands for one of Conduit's, if Continuwuity has one of its own.
 pub(super) fn own(text: &str) -> Option<Cow<'static, str>> {
-    let of_code = CODES.iter().flat_map(|(code, meaning, remedy)| {
-        [(code.meaning, *meaning), (code.remedy, *remedy)]
-    });
+    let of_code = CODES
+        .iter()
+        .flat_map(|(code, meaning, remedy)| [(code.meaning, *meaning), (code.remedy, *remedy)]);
     let mut all = of_code.chain(OTHERS.iter().copied());
-    all.find(|(of_conduit, own)| *of_conduit == text && !own.is_empty() && !text.is_empty()).map(|(_, own)| own.into())
+    all.find(|(of_conduit, own)| *of_conduit == text && !own.is_empty() && !text.is_empty())
+        .map(|(_, own)| own.into())
 }
 
 /// Of findings: the code, what it means, what to do; an empty text is Conduit's with the other name.

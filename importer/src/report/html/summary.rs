@@ -183,7 +183,11 @@ pub(super) fn notice(report: &Report) -> Markup {
     };
     let logins = missed(report, Kind::AccessToken);
     let is_conduit = report.target == Dialect::Conduit;
-    let star = if is_conduit { patched() } else { html! {} };
+    let star = if is_conduit {
+        patched()
+    } else {
+        html! {}
+    };
     html! {
         section #notice {
             h2 { "What people will notice" }

@@ -1,6 +1,7 @@
 //! Counting: what is read is written or skipped.
 
 use std::borrow::Cow;
+
 use crate::{
     synapse::api::ApiError,
     tally::{Kind, Tally},
@@ -28,13 +29,25 @@ impl<'a> Counter<'a> {
     }
 
     /// Counts an item as read and skipped.
-    pub(super) fn lost(&mut self, kind: Kind, item: &str, reason: &str, detail: impl Into<Cow<'static, str>>) {
+    pub(super) fn lost(
+        &mut self,
+        kind: Kind,
+        item: &str,
+        reason: &str,
+        detail: impl Into<Cow<'static, str>>,
+    ) {
         self.tally.read(kind, 1);
         self.skip(kind, item, reason, detail);
     }
 
     /// Skips an item that has been counted as read.
-    pub(super) fn skip(&mut self, kind: Kind, item: &str, reason: &str, detail: impl Into<Cow<'static, str>>) {
+    pub(super) fn skip(
+        &mut self,
+        kind: Kind,
+        item: &str,
+        reason: &str,
+        detail: impl Into<Cow<'static, str>>,
+    ) {
         let item =
             if item.is_empty() { self.owner.to_owned() } else { format!("{} {item}", self.owner) };
         self.tally.skip(kind, item, reason, detail);

@@ -24,7 +24,10 @@ use crate::{
 /// Seconds of the year 5138; a time above is in milliseconds, of which Conduit makes a huge age.
 const LATEST_SECONDS: u64 = 100_000_000_000;
 
-pub(in crate::verify) fn check(store: &dyn KvRead, found: &mut Findings) -> Result<(), VerifyError> {
+pub(in crate::verify) fn check(
+    store: &dyn KvRead,
+    found: &mut Findings,
+) -> Result<(), VerifyError> {
     for row in store.scan(&trees::SERVERNAMEMEDIAID_METADATA, &[])? {
         let (key, value) = row?;
         let tree = &trees::SERVERNAMEMEDIAID_METADATA;

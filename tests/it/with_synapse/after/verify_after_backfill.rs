@@ -108,9 +108,8 @@ impl Story {
         if !expected.exists() {
             command::import(&self.full, &expected, "rocksdb").unwrap();
         }
-        [(Backend::Rocksdb, &*expected), (backend, database)].map(|(backend, path)| {
-            content(store::read(backend, path).unwrap().as_ref())
-        })
+        [(Backend::Rocksdb, &*expected), (backend, database)]
+            .map(|(backend, path)| content(store::read(backend, path).unwrap().as_ref()))
     }
 }
 
@@ -184,9 +183,12 @@ fn refused_if_in_use(story: &Story, database: &Path) {
 
 fn refused_if_unfinished_or_of_another_server(story: &Story) {
     let partial = story.lab.path("unfinished");
-    store::create(&store::NewStore::of_conduit(Backend::Rocksdb, &partial)).unwrap().finish().unwrap();
+    store::create(&store::NewStore::of_conduit(Backend::Rocksdb, &partial))
+        .unwrap()
+        .finish()
+        .unwrap();
     story.backfill(&partial).failed(5, &["is incomplete", "import again"]).unwrap();
-    story.backfill(&story.lab.path("nothing")).failed(5, &["no Conduit database"]).unwrap();
+    story.backfill(&story.lab.path("nothing")).failed(5, &["no database of Conduit"]).unwrap();
 
     let key = story.lab.path("other.key");
     fs::write(&key, "ed25519 other YJDBA9Xnr2sVqXD9Vj7XVUnmFZcZrlw8Md7kMW+3XA1\n").unwrap();
@@ -300,8 +302,7 @@ fn a_patched_conduit_is_drained_of_all_that_is_missing() {
     let expected = story.lab.path("expected");
     command::import(&story.full, &expected, "rocksdb").unwrap();
     let [expected, found] = [&expected, &database].map(|path| {
-        content(store::read(Backend::Rocksdb, path).unwrap().as_ref())["timeline"]
-            .clone()
+        content(store::read(Backend::Rocksdb, path).unwrap().as_ref())["timeline"].clone()
     });
     let missing: Vec<_> = expected.iter().filter(|line| !found.contains(line)).collect();
     assert!(missing.is_empty(), "{} events differ, {:?} first", missing.len(), missing.first());

@@ -187,7 +187,7 @@ fn databases_that_are_in_use() {
         "--database".as_ref(),
         database.as_os_str(),
     ];
-    command::fails(verify, 5, &["conduit", "stop Conduit first"]).unwrap();
+    command::fails(verify, 5, &["conduit", "stop the server first"]).unwrap();
     drop(conduit);
     assert_ne!(command::run(verify).unwrap().code, 5, "nobody uses it any more");
 

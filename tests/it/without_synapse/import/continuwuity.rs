@@ -20,6 +20,7 @@ use importer::{
     progress::Progress,
     verify::{self, StateComparison},
 };
+use migration_tests::command;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -178,6 +179,61 @@ fn what_continuwuity_holds_moves_and_verifies() {
         assert_eq!(store.get(&trees::GLOBAL, marker.as_bytes()).unwrap(), Some(Vec::new()));
     }
     assert_eq!(store.get(&trees::GLOBAL, b"version").unwrap(), Some(19_u64.to_be_bytes().to_vec()));
+}
+
+#[test]
+fn texts_name_the_server_that_is_moved_to() {
+    let told = |dialect: Dialect| {
+        let moved = Moved::to(dialect);
+        let skips = moved.imported.tally.skipped.iter().map(|skip| skip.detail.to_string());
+        let store = moved.open();
+        let structure = verify::structure(store.as_ref(), "other.test", &Progress::Hidden).unwrap();
+        let findings = moved.imported.findings.iter().chain(&structure.findings);
+        let findings =
+            findings.map(|found| format!("{} {} {}", found.meaning, found.text, found.remedy));
+        skips.chain(findings).collect::<Vec<_>>().join("\n")
+    };
+    let (conduits, own) = (told(Dialect::Conduit), told(Dialect::Continuwuity));
+    assert!(conduits.contains("Conduit") && !conduits.contains("Continuwuity"), "{conduits}");
+    assert!(own.contains("Continuwuity") && !own.contains("Conduit"), "{own}");
+}
+
+/// Commands on a database of Continuwuity's.
+#[test]
+fn commands_recognise_the_server_and_name_it() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = |name: &str| scratch.path().join(name).display().to_string();
+    drop(dump(&scratch.path().join("dump")));
+    let (dump, database, conduits) = (path("dump"), path("database"), path("conduits"));
+    let import = ["import", "--dump", &dump, "--database", &database, "--target", "continuwuity"];
+    let imported = command::text(&import).unwrap();
+    let text = String::from_utf8(imported.stdout).unwrap();
+    assert!(text.contains("Start Continuwuity") && !text.contains("Conduit"), "{text}");
+    let report = std::fs::read_to_string(path("database.report/report.html")).unwrap();
+    assert!(report.contains("From Synapse to Continuwuity") && !report.contains("Conduit"));
+    let of_conduit = ["import", "--dump", &dump, "--database", &conduits];
+    assert!(command::run(of_conduit).unwrap().json().unwrap()["target"] == "conduit");
+
+    let verify = ["verify", "--dump", &dump, "--database", &database];
+    assert_eq!(command::run(verify).unwrap().code, 0);
+    let words = ["the database is Continuwuity's", "`--target` says Conduit"];
+    command::fails(verify.into_iter().chain(["--target", "conduit"]), 2, &words).unwrap();
+    let sqlite = ["--target", "continuwuity", "--backend", "sqlite"];
+    let words = ["Continuwuity opens RocksDB only"];
+    let new = ["import", "--dump", &dump, "--database", &path("new")];
+    command::fails(new.into_iter().chain(sqlite), 2, &words).unwrap();
+
+    let inspect = |more: &[&str]| command::run(["inspect"].iter().chain(more)).unwrap();
+    let own = inspect(&["--database", &database, "userid_lock"]);
+    assert!(own.code == 0 && own.out.contains("@locked:dump.test"), "{own:?}");
+    let all = inspect(&["--database", &database]);
+    assert!(all.out.contains("\"tree\":\"localpart_email\""), "{}", all.out);
+    let words = ["Conduit has no tree `userid_lock`"];
+    inspect(&["--database", &conduits, "userid_lock"]).failed(1, &words).unwrap();
+    let both = inspect(&["--diff", &conduits, &database]);
+    assert_eq!(both.code, 1);
+    assert!(both.err.contains("the databases are Conduit's and Continuwuity's"), "{}", both.err);
+    assert!(!both.out.contains("userid_lock") && both.out.contains("global"), "{}", both.out);
 }
 
 #[test]

@@ -97,7 +97,13 @@ impl<'a> RoomEvents<'a> {
         Ok(self.known.get(id))
     }
 
-    fn lose(&mut self, id: &EventId, reason: &str, detail: impl Into<Cow<'static, str>>, counter: &mut Counter<'_>) {
+    fn lose(
+        &mut self,
+        id: &EventId,
+        reason: &str,
+        detail: impl Into<Cow<'static, str>>,
+        counter: &mut Counter<'_>,
+    ) {
         counter.lost(Kind::Outlier, id.as_str(), reason, detail);
         self.missing.insert(id.to_owned());
     }
