@@ -54,14 +54,12 @@ pub(super) fn check(checks: &mut Checks, survey: &Survey, config: Option<&Synaps
     for user in &survey.pending_deactivations {
         checks.found(&codes::DEACTIVATING, user, "is being deactivated");
     }
-    if !checks.dialect.holds(&trees::USERDEVICEID_TOKENEXPIRES) {
-        by_user(
-            checks,
-            &codes::EXPIRING_TOKENS,
-            &survey.expiring_tokens,
-            ["access token", "access tokens"],
-        );
-    }
+    by_user(
+        checks,
+        &codes::EXPIRING_TOKENS,
+        &survey.expiring_tokens,
+        ["access token", "access tokens"],
+    );
     by_user(
         checks,
         &codes::TOKEN_WITHOUT_DEVICE,

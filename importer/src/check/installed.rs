@@ -2,7 +2,7 @@
 
 use std::{
     fmt, fs,
-    io::Read as _,
+    io::{Read as _, Seek as _},
     path::Path,
     process::{Command, Stdio},
     time::Duration,
@@ -17,6 +17,8 @@ const PACKAGES: &str = "/var/lib/dpkg/status";
 const PACKAGE: &str = "matrix-conduit";
 /// A program may take five seconds to print its version: so often is looked whether it has ended.
 const LOOKS: u32 = 500;
+/// Bytes of its output that are looked at.
+const LONGEST: u64 = 200;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
 
 /// The first release whose database has version 18 (src/database/mod.rs:462 of its tag).
@@ -101,30 +103,33 @@ fn package(status: &Path) -> Option<String> {
     package.lines().find_map(|line| line.strip_prefix("Version: ")).map(str::to_owned)
 }
 
-/// The line that a program prints as its version.
+/// The line that a program prints as its version, without control characters. What it prints goes into a file, so nothing waits for
+/// whoever else may have that open.
 fn printed(binary: &Path) -> Result<String, String> {
+    let run = |error: std::io::Error| format!("can't be run: {error}");
+    let mut out = tempfile::tempfile().map_err(run)?;
     let mut command = Command::new(binary);
-    command.arg("--version").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut child = command.spawn().map_err(|error| format!("can't be run: {error}"))?;
+    command.arg("--version").stdin(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.stdout(out.try_clone().map_err(run)?).spawn().map_err(run)?;
     let mut looks = 0..LOOKS;
-    let status = loop {
+    let has_ended = loop {
         match child.try_wait() {
-            Ok(Some(status)) => break status,
+            Ok(Some(status)) => break status.success(),
             Ok(None) if looks.next().is_some() => std::thread::sleep(BETWEEN_LOOKS),
             _ => {
                 // It may have ended meanwhile.
                 let _ended = child.kill();
                 let _waited = child.wait();
-                return Err("does not print its version".into());
+                break false;
             }
         }
     };
-    let mut line = [0; 200];
-    let length = child.stdout.take().map_or(Ok(0), |mut out| out.read(&mut line));
-    let line = line.get(..length.unwrap_or(0)).unwrap_or_default();
-    let line = String::from_utf8_lossy(line).lines().next().unwrap_or_default().trim().to_owned();
-    if status.success() && !line.is_empty() {
-        Ok(line)
+    let mut line = Vec::new();
+    out.rewind().and_then(|()| out.take(LONGEST).read_to_end(&mut line)).map_err(run)?;
+    let line = String::from_utf8_lossy(&line);
+    let line = line.lines().next().unwrap_or_default().trim();
+    if has_ended && !line.is_empty() {
+        Ok(line.replace(char::is_control, ""))
     } else {
         Err("does not print its version".into())
     }
@@ -182,6 +187,18 @@ mod tests {
         );
         assert_eq!(of_program("exit 1"), ["C533 does not print its version"]);
         assert_eq!(of_program("sleep 60"), ["C533 does not print its version"]);
+        assert_eq!(of_program("sleep 60 & exit 0"), ["C533 does not print its version"]);
+        assert_eq!(
+            of_program("printf 'evil\\033[2J %0300d\\n' 1"),
+            [format!(
+                "C533 prints `evil[2J {}` as its version; it is not Conduit",
+                "0".repeat(191)
+            )]
+        );
+        assert_eq!(
+            of_program("echo 'conduit 0.11.0-alpha'; sleep 60 & exit 0"),
+            Vec::<String>::new()
+        );
         let absent = said(Path::new("/no/such/conduit"));
         assert!(absent.len() == 1 && absent[0].starts_with("C533 can't be run: "), "{absent:?}");
     }

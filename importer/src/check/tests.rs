@@ -565,6 +565,10 @@ fn what_continuwuity_has_a_place_for_is_no_finding() {
     );
     assert_eq!(
         of(Dialect::Continuwuity),
-        ["C210 @shadow:own.test: is shadow-banned or unapproved", "C216 own.test: 1 id"]
+        [
+            "C210 @shadow:own.test: is shadow-banned or unapproved",
+            "C213 @a:own.test: 1 access token",
+            "C216 own.test: 1 id",
+        ]
     );
 }

@@ -47,10 +47,14 @@ pub fn compare(
     let mut comparison = Comparison { compared: Compared::default(), secrets, most, out };
     let all = || first.dialect().common_trees(second.dialect());
     for tree in tree.map_or_else(all, |tree| vec![tree]) {
-        let mut first = first.scan(tree, &[])?.peekable();
-        let mut second = second.scan(tree, &[])?.peekable();
-        while let Some((first, second)) = next(&mut first, &mut second)? {
-            comparison.row(tree, first, second)?;
+        if first.is_ordered(tree) && second.is_ordered(tree) {
+            let mut first = first.scan(tree, &[])?.peekable();
+            let mut second = second.scan(tree, &[])?.peekable();
+            while let Some((first, second)) = next(&mut first, &mut second)? {
+                comparison.row(tree, first, second)?;
+            }
+        } else {
+            comparison.by_lookups(tree, first, second)?;
         }
     }
     if tree.is_none() {
@@ -94,6 +98,27 @@ struct Comparison<'a> {
 }
 
 impl Comparison<'_> {
+    /// Compares a tree whose rows have different orders.
+    fn by_lookups(
+        &mut self,
+        tree: &'static Tree,
+        first: &dyn KvRead,
+        second: &dyn KvRead,
+    ) -> Result<(), InspectError> {
+        for row in first.scan(tree, &[])? {
+            let (key, value) = row?;
+            let other = second.get(tree, &key)?.map(|other| (key.clone(), other.into()));
+            self.row(tree, Some((key, value)), other)?;
+        }
+        for row in second.scan(tree, &[])? {
+            let (key, value) = row?;
+            if first.get(tree, &key)?.is_none() {
+                self.row(tree, None, Some((key, value)))?;
+            }
+        }
+        Ok(())
+    }
+
     fn row(
         &mut self,
         tree: &'static Tree,

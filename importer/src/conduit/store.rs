@@ -50,6 +50,20 @@ pub trait KvRead: Send {
         Dialect::Conduit
     }
 
+    /// Whether scans of a tree give its rows in the order of their keys.
+    fn is_ordered(&self, _tree: &'static Tree) -> bool {
+        true
+    }
+
+    /// Rows that stand where the server would not read them, for people. Scans pass over them.
+    ///
+    /// # Errors
+    ///
+    /// The engine's.
+    fn misplaced(&self) -> Result<Vec<String>, KvError> {
+        Ok(Vec::new())
+    }
+
     /// The value of a key.
     ///
     /// # Errors
@@ -57,7 +71,7 @@ pub trait KvRead: Send {
     /// The engine's.
     fn get(&self, tree: &'static Tree, key: &[u8]) -> Result<Option<Vec<u8>>, KvError>;
 
-    /// All rows of a tree whose key begins with `prefix`, in order. A tree that was never written to is empty.
+    /// All rows of a tree whose key begins with `prefix`, in order if the tree [is ordered](Self::is_ordered). A tree that was never written to is empty.
     ///
     /// # Errors
     ///
@@ -129,7 +143,7 @@ fn from_key<'a>(rows: Entries<'a>, from: &[u8]) -> Entries<'a> {
     let from = from.to_vec();
     let is_before =
         move |row: &Result<Entry, KvError>| row.as_ref().is_ok_and(|(key, _)| **key < *from);
-    Box::new(rows.skip_while(is_before))
+    Box::new(rows.filter(move |row| !is_before(row)))
 }
 
 /// Gives rows to `visit` until that returns false.

@@ -367,8 +367,11 @@ impl NewFile<'_> {
         let hash = ContentHash(self.hash.finalize().into());
         check(noted, hash)?;
         let path = self.directory.place(&hash)?;
-        match self.file.persist(&path) {
+        match self.file.persist_noclobber(&path) {
             Ok(_) => Ok((hash, self.bytes)),
+            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
+                Ok((hash, self.bytes))
+            }
             Err(error) => Err(PutError::Write { path, source: error.error }),
         }
     }

@@ -35,6 +35,7 @@ use crate::{
     dump::{DumpReader, MediaStore, PreparedMedia, format::DumpMedia},
     findings::Finding,
     fs::{ContentDirectory, ContentHash},
+    hash::hash as hash_of,
     progress::Progress,
     tally::{Kind, Tally},
 };
@@ -90,6 +91,7 @@ pub(super) fn import(
         findings: MediaFindings::default(),
         withdrawn: BTreeSet::new(),
         by_id: target.map(|target| &target.directory).filter(|_| is_by_id),
+        named: BTreeSet::new(),
         linked: LinkedMedia::default(),
     };
     let Some(target) = target else {
@@ -139,6 +141,8 @@ struct Writer<'a, 's> {
     withdrawn: BTreeSet<ContentHash>,
     /// The directory, if its files are named by their media ids.
     by_id: Option<&'a ContentDirectory>,
+    /// Hashes of the ids that have a name there.
+    named: BTreeSet<u64>,
     linked: LinkedMedia,
 }
 
@@ -166,6 +170,11 @@ impl Writer<'_, '_> {
             let Some(file) = file else { continue };
             let kind = self.kind(&record);
             self.tally.read(kind, 1);
+            if self.by_id.is_some() && !self.named.insert(hash_of(&record.uri())) {
+                let detail = "another file of the dump has the same id";
+                self.tally.skip(kind, record.uri(), "id-taken", detail);
+                continue;
+            }
             let Copied { hash, bytes, is_linked } = match file {
                 Ok(copied) => copied,
                 Err(NotCopied::Skip(error)) => {

@@ -224,6 +224,7 @@ const REASONS: &[Entry] = &[
     (None, "one-address", "the server keeps one address of each account", true),
     (None, "address-taken", "another account has the same address", true),
     (None, "quarantined", "they are quarantined, and the server can't withhold single files", true),
+    (None, "id-taken", "several files of the dump have the same id, and the first one moved", true),
     (None, "pusher-disabled", "they were switched off, and Conduit would switch them on", false),
     (None, "invite-event-missing", "Synapse has lost the invitation: ask for another", true),
     (None, "not-joined-in-state", "the room's state does not have them: join again", true),

@@ -136,6 +136,7 @@ pub(super) fn compare(
     let mut users = BTreeSet::new();
     let mut account_data = users::KnownAccountData::default();
     let mut signatures = signatures::Signatures::default();
+    let mut pushers = continuwuity::PusherDevices::default();
     let alone = Mutex::new(());
     let begins = reading.begins();
     let of_user = |store: &dyn KvRead, file: &FileEntry| {
@@ -147,6 +148,7 @@ pub(super) fn compare(
         found.merge(account.found);
         account_data.merge(account.data);
         signatures.merge(account.signatures);
+        pushers.merge(account.pushers);
         reading.expect(account.reading, found);
         users.insert(account.id);
         phase.advance(1);
@@ -161,7 +163,7 @@ pub(super) fn compare(
     outbox::compare(store, dump, &skipped, found)?;
     appservices::compare(store, &server.appservices, &server_name, &skipped, found)?;
     if store.dialect() == Dialect::Continuwuity {
-        continuwuity::server(store, &server, &users, found)?;
+        continuwuity::server(store, &server, &users, &pushers, found)?;
         continuwuity::invite_senders(store, found)?;
     }
     blocked_rooms(store, &server.blocked_rooms, found)
@@ -172,6 +174,7 @@ struct Account {
     id: String,
     data: users::KnownAccountData,
     signatures: signatures::Signatures,
+    pushers: continuwuity::PusherDevices,
     reading: Vec<receipts_and_unread::Expected>,
     found: Findings,
 }
@@ -188,10 +191,11 @@ fn account(
         id: user.user_id.to_string(),
         data: users::KnownAccountData::default(),
         signatures: signatures::Signatures::default(),
+        pushers: continuwuity::PusherDevices::default(),
         reading: Vec::new(),
         found: Findings::default(),
     };
-    let Account { data, signatures, found, .. } = &mut account;
+    let Account { data, signatures, pushers, found, .. } = &mut account;
     users::compare(store, user, skipped, data, found)?;
     if user.user_id.localpart() != "conduit" {
         let messages = dump.messages(&user.user_id)?;
@@ -200,6 +204,7 @@ fn account(
         if store.dialect() == Dialect::Continuwuity {
             let rights = users::may_act(user, Dialect::Continuwuity);
             continuwuity::account(store, user, dump.manifest().created_ts, rights, found)?;
+            pushers.add(store, user, found)?;
         }
         signatures.signed_by(user);
         account.reading = receipts_and_unread::of_user(store, user, begins, found)?;

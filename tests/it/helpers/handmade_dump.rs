@@ -52,7 +52,12 @@ impl Events {
         key: &str,
         content: &Value,
     ) -> DumpEvent {
-        let event = self.event(before, json!({"type": kind, "state_key": key, "content": content}));
+        self.state_by(before, json!({"type": kind, "state_key": key, "content": content}))
+    }
+
+    /// The same with all fields, the sender among them.
+    pub(crate) fn state_by(&mut self, before: Option<u64>, fields: Value) -> DumpEvent {
+        let event = self.event(before, fields);
         self.auth.push(event.event_id.to_string());
         event
     }

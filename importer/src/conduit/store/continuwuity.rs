@@ -29,8 +29,9 @@ const LEFT: (&[u8], &[u8]) = (b"[]", b"null");
 /// Begins the id of an event, which has none in it.
 const EVENT: u8 = b'$';
 const SEPARATOR: u8 = 0xff;
-/// A key of `global` that no database of Conduit's has.
-const MEDIA_MARKER: &[u8] = b"feat_sha256_media";
+/// A key of `global` that says that Continuwuity, and a recent one, has made the database or run on it: since then, only local users
+/// are in `userid_password`.
+const SPLIT_MARKER: &[u8] = b"split_userid_password";
 
 /// A database of Continuwuity's.
 #[derive(Debug)]
@@ -120,14 +121,43 @@ impl<S: KvRead + Sync> KvRead for Continuwuity<S> {
         Dialect::Continuwuity
     }
 
+    fn is_ordered(&self, tree: &'static Tree) -> bool {
+        !matches!(kept(tree), Kept::Separated)
+    }
+
+    fn misplaced(&self) -> Result<Vec<String>, KvError> {
+        let mut misplaced = Vec::new();
+        for tree in [USERID_PASSWORD.tree(), USERROOMID_HIGHLIGHTCOUNT.tree()] {
+            let Kept::With(other) = kept(tree) else { continue };
+            for (from, is_other) in [(tree, false), (other, true)] {
+                self.store.visit(from, &[], &mut |key, _| {
+                    if self.is_other(tree, key) != is_other {
+                        let key =
+                            String::from_utf8_lossy(key).replace(char::REPLACEMENT_CHARACTER, " ");
+                        misplaced.push(format!("{from} {key}"));
+                    }
+                    true
+                })?;
+            }
+        }
+        self.store.visit(&USERROOMID_LEFTSTATE, &[], &mut |key, value| {
+            if value == LEFT.0 {
+                let key = String::from_utf8_lossy(key).replace(char::REPLACEMENT_CHARACTER, " ");
+                misplaced.push(format!("{USERROOMID_LEFTSTATE} {key}"));
+            }
+            true
+        })?;
+        Ok(misplaced)
+    }
+
     fn get(&self, tree: &'static Tree, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
         match kept(tree) {
             Kept::Same => self.store.get(tree, key),
             Kept::As(other) | Kept::Among(other) => self.store.get(other, key),
-            Kept::With(other) => match self.store.get(tree, key)? {
-                Some(value) => Ok(Some(value)),
-                None => self.store.get(other, key),
-            },
+            Kept::With(other) => {
+                let tree = if self.is_other(tree, key) { other } else { tree };
+                self.store.get(tree, key)
+            }
             Kept::Separated => self.store.get(tree, &separated(key)),
             Kept::NullForEmpty => {
                 let value = self.store.get(tree, key)?;
@@ -136,7 +166,6 @@ impl<S: KvRead + Sync> KvRead for Continuwuity<S> {
         }
     }
 
-    /// Rows of `referencedevents` come in Continuwuity's order.
     fn scan<'a>(&'a self, tree: &'static Tree, prefix: &[u8]) -> Result<Entries<'a>, KvError> {
         match kept(tree) {
             Kept::Same => self.store.scan(tree, prefix),
@@ -148,9 +177,15 @@ impl<S: KvRead + Sync> KvRead for Continuwuity<S> {
                 Ok(Box::new(self.store.scan(other, prefix)?.filter(is_whole)))
             }
             Kept::With(other) => {
-                let (first, second) =
-                    (self.store.scan(tree, prefix)?, self.store.scan(other, prefix)?);
-                Ok(merged(first, second))
+                let of = |from: &'static Tree, is_other: bool| {
+                    let is_there = move |row: &Result<Entry, KvError>| {
+                        row.as_ref().map_or(true, |(key, _)| self.is_other(tree, key) == is_other)
+                    };
+                    Ok::<Entries<'a>, KvError>(Box::new(
+                        self.store.scan(from, prefix)?.filter(is_there),
+                    ))
+                };
+                Ok(merged(of(tree, false)?, of(other, true)?))
             }
             Kept::Separated => {
                 let rows = self.store.scan(tree, &separated(prefix))?;
@@ -264,17 +299,27 @@ impl<S: KvCommit + Sync> KvCommit for Continuwuity<S> {
     }
 }
 
-/// The server's name, if a database is Continuwuity's. It is told by the key of `global` that says that media is named in
-/// Continuwuity's way, and the name by the user whose localpart is always the server's own (src/service/globals/mod.rs:50).
+/// The server's name, if a database is Continuwuity's: that of the user whose localpart is always the server's own
+/// (src/service/globals/mod.rs:50).
+///
+/// # Errors
+///
+/// The engine's, or [`KvError::Open`] if it is Continuwuity's and has no such user.
 pub(super) fn server_name(store: &RocksStore) -> Result<Option<String>, KvError> {
-    if store.get(&trees::GLOBAL, MEDIA_MARKER)?.is_none() {
+    if store.get(&trees::GLOBAL, SPLIT_MARKER)?.is_none() {
         return Ok(None);
     }
     let first = store.scan(&USERID_PASSWORD, b"@conduit:")?.next().transpose()?;
     let name = first.and_then(|(key, _)| {
         Some(std::str::from_utf8(&key).ok()?.strip_prefix("@conduit:")?.to_owned())
     });
-    Ok(name)
+    let nameless = || {
+        KvError::Open {
+        path: store.path().to_owned(),
+        reason: "it is a database of Continuwuity's without the user `@conduit`, without which Continuwuity does not start".into(),
+    }
+    };
+    name.ok_or_else(nameless).map(Some)
 }
 
 #[cfg(test)]

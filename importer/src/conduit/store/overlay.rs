@@ -1,7 +1,7 @@
 //! Changes that are collected in front of a store, to be made all at once or not at all.
 
 use super::{Changes, Entries, Entry, KvCommit, KvError, KvLoad, KvRead, Row};
-use crate::conduit::schema::trees::Tree;
+use crate::conduit::schema::{dialect::Dialect, trees::Tree};
 
 /// A store with changes that only its readers see, until [`Self::finish`] makes them. Dropped before that, it leaves the
 /// store as it was.
@@ -41,6 +41,14 @@ impl<'a> Pending<'a> {
 }
 
 impl KvRead for Pending<'_> {
+    fn dialect(&self) -> Dialect {
+        self.store.dialect()
+    }
+
+    fn is_ordered(&self, tree: &'static Tree) -> bool {
+        self.store.is_ordered(tree)
+    }
+
     fn get(&self, tree: &'static Tree, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
         match self.changes.get(&(tree, key.to_vec())) {
             Some(value) => Ok(value.clone()),

@@ -90,6 +90,11 @@ impl RocksStore {
         Ok(Self { path, mode, db, options, files, _reading: reading })
     }
 
+    /// Its directory.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Makes a tree's column family if there is none.
     fn create(&self, tree: &Tree) -> Result<(), KvError> {
         if self.db.cf_handle(tree.name).is_none() {

@@ -32,6 +32,7 @@ pub(super) const CODES: &[(Code, &str, &str)] = &[
     (codes::OTHER_LOGINS, "Synapse leaves logins to other services or modules (single sign-on, LDAP): these users need a password to log in again", ""),
     (codes::PASSWORDS, "passwords are bcrypt hashes, which Continuwuity can't verify: devices stay logged in, new logins fail", "reset passwords in Continuwuity's admin room when they are needed (`!admin users reset-password`), or configure `[global.smtp]`, so that users with an e-mail address do it themselves"),
     (codes::RESTRICTED, "shadow-banned or unapproved accounts are logged out: Continuwuity has no such restrictions", ""),
+    (codes::EXPIRING_TOKENS, "access tokens that expire move with their time; Continuwuity can't renew them as Synapse does, so these devices have to log in again when it is over", ""),
     (codes::PUSHERS, "e-mail pushers are left out: Continuwuity sends no notifications by e-mail", ""),
     (codes::OUTSIDE_IDS, "telephone numbers, single sign-on ids and further e-mail addresses of an account stay in the dump", ""),
     (codes::UNPLACED, "dehydrated devices stay in the dump: clients make new ones", ""),

@@ -1,7 +1,8 @@
 //! What Continuwuity shows of rooms that a user has left: the event by which it was left, instead of Conduit's empty list.
 //!
 //! It shows such a room only if the event is in the timeline, and so is the member event that it replaced
-//! (src/service/rooms/state_cache/mod.rs:423, src/api/client/sync/v3/left.rs:129-216 there); for others the row stays as it is.
+//! (src/service/rooms/state_cache/mod.rs:423, src/api/client/sync/v3/left.rs:129-216 there). It then shows all that happened between
+//! the two, so the row is written only for a user who was joined until then; for others Conduit's stays, and the room is not shown.
 
 use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId, UserId};
 use serde::Deserialize;
@@ -36,14 +37,14 @@ pub(super) fn of(head: &DumpRoom) -> impl Iterator<Item = LeftRoom> {
     })
 }
 
-/// Replaces the rows. To be called when timelines can be read.
+/// Replaces the rows of rooms that Continuwuity may show. The timelines must be readable ([`Rows::settle`]).
 pub(in crate::import) fn write(rooms: &[LeftRoom], rows: &mut Rows<'_>) -> Result<(), ImportError> {
     if rows.dialect() != Dialect::Continuwuity {
         return Ok(());
     }
     for LeftRoom { user, room, event } in rooms {
         let Some(pdu) = in_timeline(event.as_str(), rows)? else { continue };
-        if replaces_member(&pdu, user, rows)? {
+        if ends_join(&pdu, user, rows)? {
             let key = UserRoom { user: user.as_str(), room: room.as_str() };
             rows.put(&trees::USERROOMID_LEFTSTATE, &key, &AsSent { json: &pdu })?;
         }
@@ -58,22 +59,42 @@ fn in_timeline(event: &str, rows: &mut Rows<'_>) -> Result<Option<String>, Impor
     Ok(pdu.and_then(|pdu| String::from_utf8(pdu).ok()))
 }
 
-/// Whether the user's member event before this one is in a timeline. It is among those that allow this one.
-fn replaces_member(pdu: &str, user: &UserId, rows: &mut Rows<'_>) -> Result<bool, ImportError> {
+/// Whether this event ended a join whose event is in a timeline: Continuwuity gives everything from the member event before it on,
+/// and asks for nobody's right to see it. The content of that event stands in `unsigned`, and its id among those that allow this
+/// one.
+fn ends_join(pdu: &str, user: &UserId, rows: &mut Rows<'_>) -> Result<bool, ImportError> {
     #[derive(Deserialize)]
-    struct Pdu {
+    struct Left {
+        auth_events: Vec<String>,
+        unsigned: Unsigned,
+    }
+    #[derive(Deserialize)]
+    struct Unsigned {
+        prev_content: Membership,
+    }
+    #[derive(Deserialize)]
+    struct Membership {
+        membership: String,
+    }
+    #[derive(Deserialize)]
+    struct Joined {
         #[serde(rename = "type")]
         kind: String,
         #[serde(default)]
         state_key: Option<String>,
-        auth_events: Vec<String>,
+        content: Membership,
     }
-    let Ok(Pdu { auth_events, .. }) = serde_json::from_str(pdu) else { return Ok(false) };
-    for event in auth_events {
+    let Ok(left) = serde_json::from_str::<Left>(pdu) else { return Ok(false) };
+    if left.unsigned.prev_content.membership != "join" {
+        return Ok(false);
+    }
+    for event in left.auth_events {
         let Some(earlier) = in_timeline(&event, rows)? else { continue };
-        let earlier = serde_json::from_str::<Pdu>(&earlier).ok();
+        let earlier = serde_json::from_str::<Joined>(&earlier).ok();
         if earlier.is_some_and(|earlier| {
-            earlier.kind == "m.room.member" && earlier.state_key.as_deref() == Some(user.as_str())
+            earlier.kind == "m.room.member"
+                && earlier.state_key.as_deref() == Some(user.as_str())
+                && earlier.content.membership == "join"
         }) {
             return Ok(true);
         }

@@ -138,12 +138,18 @@ impl Writer<'_, '_> {
     fn addresses(&mut self) -> Result<(), ImportError> {
         let user = self.user;
         let localpart = Localpart { localpart: user.user_id.localpart() };
-        let holds_email = self.rows.holds(&trees::EMAIL_LOCALPART) && !user.deactivated;
+        let dialect = self.rows.dialect();
+        let holds_email = self.rows.holds(&trees::EMAIL_LOCALPART);
+        // By e-mail, Continuwuity lets the owner of the address set a password.
+        let may_log_in = may_act(user, dialect) && user.appservice_id.is_none();
         let mut has_one = false;
         for threepid in &user.threepids {
             let email = Email { email: &threepid.address };
             let reason = if !holds_email || threepid.medium != "email" {
                 Some(NO_PLACE)
+            } else if !may_log_in {
+                let detail = "whoever has the address could set a password for the account";
+                Some(SkipReason::new("account-without-rights", detail))
             } else if has_one {
                 Some(SkipReason::new("one-address", "Continuwuity holds one address of an account"))
             } else if self.rows.get(&trees::EMAIL_LOCALPART, email.email.as_bytes())?.is_some() {
@@ -233,14 +239,16 @@ fn unfit_device(user: &DumpUser, device: &DumpDevice) -> Option<SkipReason> {
     }
 }
 
-/// The tokens of a device, newest first, each with the reason to leave it out. At most one has none: the newest, of those that
-/// never expire if the server does not know of expiry.
+/// The tokens of a device, newest first, each with the reason to leave it out. At most one has none: the newest that never expires,
+/// or if there is none and the server knows of expiry, the newest.
 fn tokens(
     device: &DumpDevice,
     may_act: bool,
     knows_expiry: bool,
 ) -> impl Iterator<Item = (&DumpAccessToken, Option<SkipReason>)> {
     let mut is_taken = false;
+    let has_lasting = device.access_tokens.iter().any(|token| token.valid_until_ts.is_none());
+    let takes_ending = knows_expiry && !has_lasting;
     device.access_tokens.iter().rev().map(move |token| {
         let reason = if !may_act {
             let detail = "the account is a guest, locked, suspended or awaiting approval";
@@ -250,7 +258,7 @@ fn tokens(
                 "token-expires",
                 "tokens never expire on Conduit; the device has to log in again",
             ))
-        } else if is_taken {
+        } else if is_taken || (token.valid_until_ts.is_some() && !takes_ending) {
             Some(("older-token", "Conduit has one token for each device"))
         } else {
             is_taken = true;

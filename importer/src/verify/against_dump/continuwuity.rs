@@ -22,6 +22,7 @@ use crate::{
         trees::{self, Tree},
     },
     dump::format::{DumpRoom, DumpServer, DumpUser},
+    hash::hash,
     verify::tools::lookup::get,
 };
 
@@ -39,10 +40,9 @@ pub(super) fn account(
 ) -> Result<(), VerifyError> {
     states(store, user, created_ts, found)?;
     profile(store, user, found)?;
-    address(store, user, found)?;
+    address(store, user, rights, found)?;
     fallback_keys(store, user, found)?;
-    token_expiry(store, user, rights, found)?;
-    pushers(store, user, found)
+    token_expiry(store, user, rights, found)
 }
 
 fn states(
@@ -84,14 +84,20 @@ fn profile(store: &dyn KvRead, user: &DumpUser, found: &mut Findings) -> Result<
     Ok(())
 }
 
-/// An account has one of its addresses, unless others have all of them.
-fn address(store: &dyn KvRead, user: &DumpUser, found: &mut Findings) -> Result<(), VerifyError> {
+/// An account that may act, and has a password, has one of its addresses, unless others have all of them: by e-mail, Continuwuity
+/// lets the owner of the address in.
+fn address(
+    store: &dyn KvRead,
+    user: &DumpUser,
+    rights: bool,
+    found: &mut Findings,
+) -> Result<(), VerifyError> {
     let id = user.user_id.as_str();
     let localpart = user.user_id.localpart();
     let own: BTreeSet<_> = user
         .threepids
         .iter()
-        .filter(|threepid| threepid.medium == "email" && !user.deactivated)
+        .filter(|threepid| threepid.medium == "email" && rights && user.appservice_id.is_none())
         .map(|threepid| threepid.address.as_bytes().to_vec())
         .collect();
     let owner = |address: &[u8]| store.get(&trees::EMAIL_LOCALPART, address);
@@ -148,7 +154,9 @@ fn token_expiry(
 ) -> Result<(), VerifyError> {
     let id = user.user_id.as_str();
     for device in user.devices.iter().filter(|device| !user.deactivated && !device.dehydrated) {
-        let token = device.access_tokens.last().filter(|_| rights);
+        let tokens = &device.access_tokens;
+        let lasting = tokens.iter().rfind(|token| token.valid_until_ts.is_none());
+        let token = lasting.or(tokens.last()).filter(|_| rights);
         let expected = token.and_then(|token| token.valid_until_ts).map(|ms| ms.div_euclid(1000));
         let key = UserDevice { user: id, device: &device.device_id };
         let stored = get(store, &trees::USERDEVICEID_TOKENEXPIRES, &key)?;
@@ -160,28 +168,52 @@ fn token_expiry(
     Ok(())
 }
 
-/// Each pusher that is stored names the device that made it.
-fn pushers(store: &dyn KvRead, user: &DumpUser, found: &mut Findings) -> Result<(), VerifyError> {
-    let id = user.user_id.as_str();
-    for pusher in &user.pushers {
-        let pushkey = pusher.pushkey.expose_secret();
-        let key = UserPushkey { user: id, pushkey };
-        let is_stored = get(store, &trees::SENDERKEY_PUSHER, &key)?.is_some();
-        let Some(device) = pusher.device_id.as_deref().filter(|_| is_stored) else { continue };
-        let stored = get(store, &trees::PUSHKEY_DEVICEID, &Pushkey { pushkey })?;
-        // Two pushers may have one key; the row is one's or the other's.
-        let of_any = |stored: &[u8]| {
-            let same = user.pushers.iter().filter(|other| other.pushkey.expose_secret() == pushkey);
-            same.filter_map(|other| other.device_id.as_deref())
-                .any(|device| device.as_bytes() == stored)
-        };
-        if !stored.as_deref().is_some_and(of_any) {
-            let item = format!("{} of {id}", pusher.app_id);
-            let text = format!("the pusher is not that of the device {device}");
-            found.add(&codes::DIFFERS_FROM_DUMP, item, text);
+/// Devices of pushers, as hashes of key and device: a key that several users have names the device of one of them.
+#[derive(Debug, Default)]
+pub(super) struct PusherDevices(BTreeSet<u64>);
+
+impl PusherDevices {
+    /// Adds the pushers of an account; each that is stored must name a device.
+    pub(super) fn add(
+        &mut self,
+        store: &dyn KvRead,
+        user: &DumpUser,
+        found: &mut Findings,
+    ) -> Result<(), VerifyError> {
+        let id = user.user_id.as_str();
+        for pusher in &user.pushers {
+            let pushkey = pusher.pushkey.expose_secret();
+            let Some(device) = pusher.device_id.as_deref() else { continue };
+            let is_stored =
+                get(store, &trees::SENDERKEY_PUSHER, &UserPushkey { user: id, pushkey })?.is_some();
+            if !is_stored {
+                continue;
+            }
+            self.0.insert(hash(&(pushkey.as_bytes(), device.as_bytes())));
+            if get(store, &trees::PUSHKEY_DEVICEID, &Pushkey { pushkey })?.is_none() {
+                let item = format!("{} of {id}", pusher.app_id);
+                found.add(&codes::MISSING_IN_DATABASE, item, "the pusher has no device");
+            }
         }
+        Ok(())
     }
-    Ok(())
+
+    pub(super) fn merge(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
+    /// No pusher names a device that none of its key has.
+    fn check(&self, store: &dyn KvRead, found: &mut Findings) -> Result<(), VerifyError> {
+        for row in store.scan(&trees::PUSHKEY_DEVICEID, &[])? {
+            let (pushkey, device) = row?;
+            if !self.0.contains(&hash(&(&*pushkey, &*device))) {
+                let device = String::from_utf8_lossy(&device).into_owned();
+                let text = "is named by a pusher that is not its own";
+                found.add(&codes::NOT_IN_DUMP, format!("device {device}"), text);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Compares what belongs to the server, and finds rows of accounts that the dump does not have; `users` are its accounts.
@@ -189,9 +221,18 @@ pub(super) fn server(
     store: &dyn KvRead,
     server: &DumpServer,
     users: &BTreeSet<String>,
+    pushers: &PusherDevices,
     found: &mut Findings,
 ) -> Result<(), VerifyError> {
     old_signing_keys(store, server, found)?;
+    pushers.check(store, found)?;
+    for row in store.scan(&trees::USERID_DEACTIVATED, &[])? {
+        let (user, _) = row?;
+        if store.get(&trees::USERID_PASSWORD, &user)?.is_none() {
+            let user = String::from_utf8_lossy(&user).into_owned();
+            found.add(&codes::ROWS_DISAGREE, user, "is deactivated and has no account");
+        }
+    }
     let own = format!(":{}", server.server_name);
     let by_user: [&'static Tree; 6] = [
         &trees::FALLBACKKEYID_FALLBACKKEY,
@@ -294,13 +335,19 @@ pub(super) fn left_rooms(
         let Some(stored) = get(store, &trees::USERROOMID_LEFTSTATE, &key)? else { continue };
         let event = in_timeline(member.event_id.as_str())?;
         let value = event.as_deref().and_then(|event| serde_json::from_slice::<Value>(event).ok());
+        let was_joined = value.as_ref().is_some_and(|event| {
+            let before = event.pointer("/unsigned/prev_content/membership");
+            before.is_some_and(|membership| membership == "join")
+        });
         let allowing = value.as_ref().and_then(|event| event.get("auth_events")?.as_array());
         let mut is_shown = false;
         for event in allowing.into_iter().flatten().filter_map(Value::as_str) {
             let event = in_timeline(event)?.unwrap_or_default();
             let event = serde_json::from_slice::<Value>(&event).unwrap_or_default();
-            is_shown |= event.get("type").is_some_and(|kind| kind == "m.room.member")
-                && event.get("state_key").is_some_and(|key| key == member.user_id.as_str());
+            is_shown |= was_joined
+                && event.get("type").is_some_and(|kind| kind == "m.room.member")
+                && event.get("state_key").is_some_and(|key| key == member.user_id.as_str())
+                && event.pointer("/content/membership").is_some_and(|found| found == "join");
         }
         // An event that was fetched later is no reason to change the row.
         let may_be_hidden = !is_shown || head.earlier_events != Some(0);

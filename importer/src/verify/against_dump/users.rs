@@ -12,7 +12,7 @@ use crate::{
         shapes::{User, UserDevice},
         trees::{self, Tree},
     },
-    dump::format::{DumpAccessToken, DumpUser},
+    dump::format::DumpUser,
     hash::hash,
     verify::tools::lookup::get,
 };
@@ -105,11 +105,11 @@ fn devices(
     let id = user.user_id.as_str();
     let mut expected = BTreeMap::new();
     for device in user.devices.iter().filter(|device| !user.deactivated && !device.dehydrated) {
-        // The newest token that never ends; Continuwuity knows when one does.
-        let fits = |token: &&DumpAccessToken| {
-            token.valid_until_ts.is_none() || store.dialect() == Dialect::Continuwuity
-        };
-        let token = device.access_tokens.iter().rfind(fits);
+        // The newest token that never ends; for Continuwuity, which knows when one does, else the newest.
+        let mut tokens = device.access_tokens.iter();
+        let lasting = tokens.clone().rfind(|token| token.valid_until_ts.is_none());
+        let ending = tokens.next_back().filter(|_| store.dialect() == Dialect::Continuwuity);
+        let token = lasting.or(ending);
         expected.insert(device.device_id.as_str(), (device, token.filter(|_| rights)));
     }
     let prefix = trees::USERDEVICEID_METADATA.key_of(&UserDevice { user: id, device: "" });

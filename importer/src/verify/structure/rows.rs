@@ -50,6 +50,9 @@ pub(in crate::verify) fn check(
         let text = "Conduit does not know this tree and leaves it alone";
         found.add(&codes::TREE_UNKNOWN, name, text);
     }
+    for row in store.misplaced()? {
+        found.add(&codes::ROWS_DISAGREE, row, "stands where the server does not read it");
+    }
     if since.has_run() {
         let text =
             "Conduit has run on this database since the import; new items are reported as such";

@@ -59,7 +59,9 @@ impl Factory for Databases {
         let directory = directory.join("database");
         let import = |store| import::import(&dump, store, None, &Progress::Hidden).unwrap();
         let store: Box<dyn KvCommit> = if let Some(backend) = self.backend {
-            import(store::create(&store::NewStore::of_conduit(backend, &directory)).unwrap().as_mut());
+            import(
+                store::create(&store::NewStore::of_conduit(backend, &directory)).unwrap().as_mut(),
+            );
             store::change(backend, &directory).unwrap()
         } else {
             let mut store = MemoryStore::default();

@@ -13,7 +13,7 @@ use importer::{
     },
     dump::{
         DumpReader, DumpWriter,
-        format::{DumpRoom, DumpUser, Manifest},
+        format::{DumpRoom, DumpState, DumpUser, Manifest},
     },
     findings::Severity,
     import::{self, Imported},
@@ -25,6 +25,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::helpers::handmade_dump::{ALICE, Events, SEED, from};
+
+const LEFT_ROOM: &str = "!left:dump.test";
 
 /// An account of each kind, and an invite.
 fn dump(directory: &std::path::Path) -> DumpReader {
@@ -67,7 +69,18 @@ fn dump(directory: &std::path::Path) -> DumpReader {
             "user_id": "@locked:dump.test", "locked": true, "password_hash": "$2b$12$hash", "devices": [device("L", json!({}))],
             "threepids": [{"medium": "email", "address": "a@dump.test", "validated_ts": 1, "added_ts": 1}],
         }),
-        json!({"user_id": "@suspended:dump.test", "suspended": true, "devices": [device("S", json!({}))]}),
+        json!({
+            "user_id": "@suspended:dump.test", "suspended": true, "devices": [device("S", json!({}))],
+            // Two accounts in one app.
+            "pushers": [{
+                "pushkey": "key", "app_id": "app", "kind": "http", "app_display_name": "App", "device_display_name": "Telephone",
+                "lang": "en", "data": {"url": "https://push.test"}, "enabled": true, "device_id": "S",
+            }],
+        }),
+        json!({
+            "user_id": "@waiting:dump.test", "awaiting_approval": true, "password_hash": "$2b$12$hash",
+            "threepids": [{"medium": "email", "address": "w@dump.test", "validated_ts": 1, "added_ts": 1}],
+        }),
         json!({"user_id": "@gone:dump.test", "deactivated": true}),
         json!({"user_id": "@shadow:dump.test", "shadow_banned": true, "devices": [device("B", json!({}))]}),
     ];
@@ -83,12 +96,55 @@ fn dump(directory: &std::path::Path) -> DumpReader {
     let mut file = writer.room(&room).unwrap();
     file.outlier(&invite).unwrap();
     writer.finish_room(file).unwrap();
+    write_left_room(&writer);
     let manifest = json!({
         "version": importer::dump::format::VERSION, "server_name": "dump.test", "created_ts": 1_700_000_000_000_u64,
         "source": {"kind": "sqlite"}, "tally": {"read": {}, "written": {}, "skipped": []}, "files": [],
     });
     writer.finish(from::<Manifest>(manifest)).unwrap();
     DumpReader::open(directory, |_| {}).unwrap()
+}
+
+/// A room that one user has joined and left, and to which another was invited and did not go.
+fn write_left_room(writer: &DumpWriter) {
+    let mut events = Events::new(LEFT_ROOM);
+    let mut states: Vec<DumpState> = Vec::new();
+    let mut timeline = Vec::new();
+    let mut add = |kind: &str, sender: &str, key: &str, content: Value| {
+        let number = u64::try_from(timeline.len()).unwrap();
+        let fields = json!({"type": kind, "sender": sender, "state_key": key, "content": content});
+        let event = events.state_by((number > 0).then_some(number), fields);
+        let base = (number > 0).then_some(number);
+        states.push(from(json!({
+            "id": number + 1, "base": base, "set": [[kind, key, event.event_id]],
+        })));
+        timeline.push(event);
+    };
+    let member = |membership: &str| json!({ "membership": membership });
+    add("m.room.create", ALICE, "", json!({"room_version": "10", "creator": ALICE}));
+    add("m.room.member", ALICE, ALICE, member("join"));
+    add("m.room.member", "@suspended:dump.test", "@suspended:dump.test", member("join"));
+    add("m.room.member", ALICE, "@locked:dump.test", member("invite"));
+    add("m.room.member", "@suspended:dump.test", "@suspended:dump.test", member("leave"));
+    add("m.room.member", "@locked:dump.test", "@locked:dump.test", member("leave"));
+    let [_, joined, .., left, declined] = timeline.as_slice() else { panic!() };
+    let head: DumpRoom = from(json!({
+        "room_id": LEFT_ROOM, "room_version": "10", "current_state": 6, "earlier_events": 0,
+        "forward_extremities": [declined.event_id],
+        "local_members": [
+            {"user_id": ALICE, "membership": "join", "event_id": joined.event_id},
+            {"user_id": "@suspended:dump.test", "membership": "leave", "event_id": left.event_id},
+            {"user_id": "@locked:dump.test", "membership": "leave", "event_id": declined.event_id},
+        ],
+    }));
+    let mut file = writer.room(&head).unwrap();
+    for state in &states {
+        file.state(state).unwrap();
+    }
+    for event in &timeline {
+        file.timeline(event).unwrap();
+    }
+    writer.finish_room(file).unwrap();
 }
 
 /// The dump in a database of a server's.
@@ -162,6 +218,8 @@ fn what_continuwuity_holds_moves_and_verifies() {
         ("msisdn of @alice:dump.test", "not-in-conduit"),
         ("oidc of @alice:dump.test", "not-in-conduit"),
         ("B of @shadow:dump.test", "account-without-rights"),
+        ("@waiting:dump.test", "account-without-rights"),
+        ("email of @waiting:dump.test", "account-without-rights"),
     ];
     let mut skipped = moved.skipped();
     skipped.retain(|(item, _)| !item.starts_with('$'));
@@ -175,6 +233,14 @@ fn what_continuwuity_holds_moves_and_verifies() {
         store.get(&trees::USERDEVICEID_TOKEN, &key).unwrap()
     };
     assert_eq!(token("L"), Some(b"L".to_vec()));
+    let left = |user: &str| {
+        let key = [user.as_bytes(), LEFT_ROOM.as_bytes()].join(&0xff);
+        let row = store.get(&trees::USERROOMID_LEFTSTATE, &key).unwrap().unwrap();
+        String::from_utf8(row).unwrap()
+    };
+    assert!(left("@suspended:dump.test").contains(r#""membership":"leave""#));
+    // Who was only invited would be shown what happened meanwhile.
+    assert_eq!(left("@locked:dump.test"), "[]");
     for marker in Dialect::Continuwuity.markers() {
         assert_eq!(store.get(&trees::GLOBAL, marker.as_bytes()).unwrap(), Some(Vec::new()));
     }
@@ -254,7 +320,7 @@ type Damage = (&'static Tree, &'static [u8], Option<&'static [u8]>, &'static str
 fn each_difference_in_its_own_trees_is_found() {
     let moved = Moved::to(Dialect::Continuwuity);
     let path = moved.scratch.path().join("database");
-    let damages: [Damage; 14] = [
+    let damages: [Damage; 15] = [
         (&trees::USERID_LOCK, b"@locked:dump.test", None, "@locked:dump.test: is locked in one"),
         (&trees::USERID_SUSPENSION, ALICE.as_bytes(), Some(b"{}"), "is suspended in one"),
         (&trees::USERID_DEACTIVATED, b"@gone:dump.test", None, "is deactivated in one"),
@@ -294,7 +360,7 @@ fn each_difference_in_its_own_trees_is_found() {
             &trees::PUSHKEY_DEVICEID,
             b"key",
             Some(b"OTHER"),
-            "the pusher is not that of the device PHONE",
+            "is named by a pusher that is not its own",
         ),
         (&trees::SERVER_SIGNINGKEYS, b"dump.test", None, "the earlier signing keys differ"),
         (
@@ -302,6 +368,12 @@ fn each_difference_in_its_own_trees_is_found() {
             b"@alice:dump.test\xff!elsewhere:other.test",
             None,
             "the sender of the invite differs",
+        ),
+        (
+            &trees::USERROOMID_LEFTSTATE,
+            b"@locked:dump.test\xff!left:dump.test",
+            Some(b"{}"),
+            "the event by which it was left differs",
         ),
         (&trees::DISABLEDROOMIDS, b"!blocked:dump.test", None, "is not blocked"),
     ];

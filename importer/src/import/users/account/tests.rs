@@ -256,7 +256,11 @@ fn of_the_tokens_of_a_device_the_newest_that_never_ends_is_taken() {
     );
     assert_eq!(
         said(chosen(&list, true, true)),
-        ["newest taken", "newer older-token", "older older-token", "oldest older-token"]
+        ["newest older-token", "newer older-token", "older taken", "oldest older-token"]
+    );
+    assert_eq!(
+        said(chosen(&[("a", Some(1)), ("b", Some(2))], true, true)),
+        ["b taken", "a older-token"]
     );
     assert_eq!(
         said(chosen(&[("a", None), ("b", None)], true, false)),
