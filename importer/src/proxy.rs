@@ -118,10 +118,11 @@ const TO_CONDUIT: Rule = Rule {
             change: Change::Drop,
         },
     ],
-    about: "For Conduit after Synapse: clients keep using Synapse's pagination tokens, which a stock Conduit refuses; then\n\
-            they can't scroll back beyond the messages that they have, in rooms and threads. This rule turns the tokens that hold\n\
-            a position in a room into Conduit's and removes the others. Keep it for as long as anybody may come back with a client\n\
-            that was last opened before the move: a year, say. Clients that have Conduit's tokens are not affected.",
+    about: "For Conduit or Continuwuity after Synapse: clients keep using Synapse's pagination tokens, which a stock Conduit\n\
+            and Continuwuity refuse; then they can't scroll back beyond the messages that they have, in rooms and threads. This rule\n\
+            turns the tokens that hold a position in a room into theirs and removes the others. Keep it for as long as anybody may\n\
+            come back with a client that was last opened before the move: a year, say. Clients that have tokens of the new server\n\
+            are not affected.",
 };
 
 /// `/notifications` is not among the paths: there, Synapse's own tokens are numbers.

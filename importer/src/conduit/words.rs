@@ -8,10 +8,7 @@ mod continuwuity;
 use std::borrow::Cow;
 
 use super::schema::dialect::Dialect;
-use crate::{
-    findings::{Finding, codes},
-    tally::Skip,
-};
+use crate::{findings::Finding, tally::Skip};
 
 /// Parts of texts that are names of Conduit.
 const NAMES: [&str; 3] = ["a stock Conduit", "a Conduit", "Conduit"];
@@ -47,11 +44,6 @@ impl Dialect {
         for Skip { detail, .. } in skips {
             *detail = self.said(std::mem::take(detail));
         }
-    }
-
-    /// What the code of a finding means and what to do, for a finding of it that says nothing else.
-    pub fn meaning(self, code: &codes::Code) -> [Cow<'static, str>; 2] {
-        [code.meaning, code.remedy].map(|text| self.words(text))
     }
 
     fn renamed(self, text: &str) -> Cow<'static, str> {

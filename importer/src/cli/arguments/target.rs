@@ -59,10 +59,10 @@ struct DatabaseOptions {
     /// a container
     #[arg(long, value_name = "DIR")]
     database: Option<PathBuf>,
-    /// Conduit's configuration, which names the database, its engine and the server
+    /// Conduit's configuration, or with `--target continuwuity` Continuwuity's, which names the database, its engine and the server
     #[arg(long, value_name = "FILE")]
     conduit_config: Option<PathBuf>,
-    /// File with the variables `CONDUIT_…` that Conduit is started with, one a line, as `docker inspect` prints them; they
+    /// File with the variables `CONDUIT_…` or `CONTINUWUITY_…` that the server is started with, one a line, as `docker inspect` prints them; they
     /// override `--conduit-config`, which is optional then. May be given several times
     #[arg(long, value_name = "FILE")]
     conduit_env: Vec<PathBuf>,
@@ -165,9 +165,10 @@ impl TargetOptions {
         let directory = normal(database.as_ref().unwrap_or(&config.database_path));
         if database.is_none() && !conduit_env.is_empty() && !directory.exists() {
             info!(
-                "the database's directory `{}` (`CONDUIT_DATABASE_PATH`) does not exist on this machine; if it is a path in a \
+                "the database's directory `{}` (`{}_DATABASE_PATH`) does not exist on this machine; if it is a path in a \
                  container, `--database DIR` names the directory here",
-                directory.display()
+                directory.display(),
+                self.dialect().to_string().to_uppercase()
             );
         }
         let media = match (&self.media_directory, &config.media.path) {
