@@ -20,7 +20,7 @@ use crate::{
     conduit::schema::dialect::Dialect,
     findings::{Finding, codes},
     fs::atomic_dir::{normal, suffixed},
-    migration::{self, Checked, Synapse, Target},
+    migration::{self, Checked, Synapse, Target, TargetError},
 };
 
 /// At the end of the help.
@@ -126,7 +126,11 @@ fn acceptable(code: &str) -> Result<String, String> {
 
 /// The finding that an unusable configuration of Conduit is.
 fn unusable(error: &anyhow::Error) -> Finding {
-    codes::CONDUIT_CONFIG.of("`--conduit-config`, `--conduit-env`", check::chain(error.as_ref()))
+    let subject = match error.downcast_ref() {
+        Some(TargetError::Engine) => "`--backend`",
+        _ => "`--conduit-config`, `--conduit-env`",
+    };
+    codes::CONDUIT_CONFIG.of(subject, check::chain(error.as_ref()))
 }
 
 /// Where the dump is: where the operator says, or else beside the database, with `.dump` added.
