@@ -160,6 +160,8 @@ pub fn migrate(plan: &Plan<'_>, watch: &mut dyn Watch) -> anyhow::Result<Migrate
     let Plan { homeserver, target, progress, .. } = plan;
     let mut stopwatch = Stopwatch::start();
 
+    plan.media.check(target.dialect)?;
+
     // 1. Look for whatever could go wrong. Nothing is written.
     let planned = planned(plan.dump.clone(), plan.reuse_dump, homeserver.extent);
     let reused_dump = matches!(planned, crate::check::Dump::Reused(..));

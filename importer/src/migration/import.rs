@@ -106,6 +106,7 @@ impl Import<'_> {
         let importing = self.progress.step(first, of, "import");
         let verifying = self.progress.step(first + 1, of, "verify");
         let target = self.target;
+        self.media.check(target.dialect)?;
         let partial = Partial::create(&target.directory)?;
         let dump = open_dump(directory, importing)?;
         target.check_server_name(&dump.manifest().server_name)?;

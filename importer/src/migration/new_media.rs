@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 
-use super::Target;
+use super::{Target, TargetError};
 use crate::{
+    conduit::schema::dialect::Dialect,
     dump::{DumpReader, MediaStore, PreparedMedia, PreparedOrigin},
     findings::{Finding, codes},
     fs::atomic_dir::Partial,
@@ -22,6 +23,21 @@ pub struct MediaOrigin {
     pub link: bool,
     /// How the files are verified that were copied beforehand.
     pub comparison: MediaComparison,
+}
+
+impl MediaOrigin {
+    /// Refuses links to Synapse's files where the server may write into a file that it has: Continuwuity does, when another
+    /// server's file is fetched again whose row is gone (src/service/media/mod.rs:367-371 there).
+    ///
+    /// # Errors
+    ///
+    /// [`TargetError::Linked`].
+    pub(super) fn check(&self, dialect: Dialect) -> Result<(), TargetError> {
+        if self.link && dialect == Dialect::Continuwuity {
+            return Err(TargetError::Linked);
+        }
+        Ok(())
+    }
 }
 
 /// The media directory on its way to its name. In the database's directory it gets its name with that; elsewhere it is a

@@ -43,6 +43,19 @@ pub enum TargetError {
     /// An engine that the server does not have.
     #[error("Continuwuity opens RocksDB only; leave out `--backend sqlite`")]
     Engine,
+    /// Media where the server does not look.
+    #[error(
+        "Continuwuity reads media files in `{}` only; leave out `--media-directory`", path.display()
+    )]
+    Media {
+        /// Where it looks.
+        path: PathBuf,
+    },
+    /// Hard links to Synapse's files for a server that may overwrite them.
+    #[error(
+        "Continuwuity may write into a media file that it has, which would be Synapse's own; leave out `--link-media`"
+    )]
+    Linked,
     /// A database of another server.
     #[error(
         "the database is {found}'s, and `--target` says {said}; leave `--target` out, or name {said}'s database"

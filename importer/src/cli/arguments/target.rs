@@ -1,6 +1,6 @@
 //! Which Conduit database to write or read.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args};
 use tracing::info;
@@ -88,8 +88,9 @@ impl DatabaseArguments {
     /// Works out the database from the arguments.
     pub(in crate::cli) fn resolve(&self) -> anyhow::Result<Target> {
         // A configuration with an S3 bucket names no directory, and none is needed.
-        let media_directory = Some(PathBuf::from("media"));
         let options = self.options.clone();
+        let may_have_bucket = options.target.unwrap_or_default() == Dialect::Conduit;
+        let media_directory = may_have_bucket.then(|| PathBuf::from("media"));
         TargetOptions { options, media_directory }.resolve()
     }
 
@@ -140,6 +141,7 @@ impl TargetOptions {
         let backend = backend.or_else(|| store::detect(&directory)).unwrap_or(Backend::Rocksdb);
         let media = self.media_directory.as_deref().map(normal);
         let media = media.unwrap_or_else(|| directory.join("media"));
+        self.check_media(&media, &directory)?;
         let layout = match self.dialect() {
             Dialect::Conduit => Layout::default(),
             Dialect::Continuwuity => Layout::Flat,
@@ -155,6 +157,15 @@ impl TargetOptions {
             deletes_uploads: false,
             service: None,
         })
+    }
+
+    /// Refuses a media directory in which the server does not look.
+    fn check_media(&self, media: &Path, database: &Path) -> Result<(), TargetError> {
+        let path = database.join("media");
+        if self.dialect() == Dialect::Continuwuity && media != path {
+            return Err(TargetError::Media { path });
+        }
+        Ok(())
     }
 
     fn configured(&self) -> anyhow::Result<Target> {
@@ -180,6 +191,7 @@ impl TargetOptions {
             },
             (None, None) => return Err(TargetError::Bucket.into()),
         };
+        self.check_media(&media, &directory)?;
         Ok(Target {
             directory,
             backend: config.backend,
@@ -208,6 +220,21 @@ mod tests {
     fn arguments(more: &[&str]) -> TargetArguments {
         let all = ["x", "--database", "/nowhere/database"].iter().chain(more);
         Command::try_parse_from(all).unwrap().target
+    }
+
+    #[test]
+    fn continuwuity_has_media_in_one_place() {
+        let of = |more: &[&str]| {
+            let target = arguments(&[&["--target", "continuwuity"], more].concat()).resolve();
+            target.map(|target| target.media.path().to_owned()).map_err(|error| error.to_string())
+        };
+        assert_eq!(of(&[]), Ok("/nowhere/database/media".into()));
+        let same = ["--media-directory", "/nowhere/database/media"];
+        assert_eq!(of(&same), Ok("/nowhere/database/media".into()));
+        assert_eq!(
+            of(&["--media-directory", "/srv"]).unwrap_err(),
+            "Continuwuity reads media files in `/nowhere/database/media` only; leave out `--media-directory`"
+        );
     }
 
     #[test]
