@@ -6,9 +6,11 @@ pub mod atomic_dir;
 mod content_dir;
 pub(crate) mod hints;
 pub(crate) mod open_by;
+mod small;
 pub(crate) mod spool;
 mod walk;
 
+pub(crate) use self::small::{read_small, read_small_text};
 pub use self::{
     content_dir::{ContentDirectory, ContentHash, Layout, LayoutError, NewFile, PutError, hash},
     walk::files_below,

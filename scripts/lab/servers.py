@@ -85,6 +85,9 @@ CONDUIT = Server(
 CONTINUWUITY_EXPLAINED = [
     (r"devices/\w+/\d/(join|leave)/v[12]",
      "Continuwuity holds no rooms of versions 1 and 2 (core/info/room_version.rs:10-22); the importer warns of each"),
+    (r"devices/(cleo/\d/leave/public|finn/\d/leave/refused)",
+     "of a room that was left, Continuwuity gives all from the member event before on (api/client/sync/v3/left.rs:129-216); so the "
+     "importer lets it show none that finn was only invited to, or that cleo was banned from until then"),
     (r"devices/ada/\d/join/![^/]+",
      "Continuwuity's own room for administrators (service/admin/create.rs:28-237)"),
     (r"devices/ben/\d/join/private/receipts/m\.read\.private\|@ben:[^|]+\|(main)?",

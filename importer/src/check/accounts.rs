@@ -35,7 +35,8 @@ pub(super) fn check(checks: &mut Checks, survey: &Survey, config: Option<&Synaps
         if account.deactivated {
             continue;
         }
-        has_admin |= account.admin;
+        let is_restricted = account.suspended || account.restricted || account.guest;
+        has_admin |= account.admin && !is_restricted;
         rights(checks, account, appservices.as_ref());
         passwords += u64::from(account.password == Some(true));
     }

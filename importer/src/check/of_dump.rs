@@ -42,7 +42,12 @@ pub fn of_dump(dump: &DumpReader, dialect: Dialect) -> Result<Vec<Finding>, Read
 fn users(checks: &mut Checks, dump: &DumpReader, server_name: &str) -> Result<(), ReadError> {
     let mut has_admin = false;
     dump.each_user(|user: DumpUser| {
-        has_admin |= user.admin && !user.deactivated;
+        let is_restricted = user.locked
+            || user.suspended
+            || user.shadow_banned
+            || user.awaiting_approval
+            || user.guest;
+        has_admin |= user.admin && !user.deactivated && !is_restricted;
         if user.user_id.server_name() == server_name {
             super::accounts::name(checks, &user.user_id, user.deactivated);
         }
@@ -116,6 +121,12 @@ mod tests {
         assert_eq!(with(json!({"user_id": "@Bob:own.test"})), ["C206"]);
         assert_eq!(codes("short", std::slice::from_ref(&admin), &room), ["C102"]);
         assert_eq!(codes(seed, &[], &room), ["C204"]);
+        for restriction in
+            ["deactivated", "locked", "suspended", "shadow_banned", "awaiting_approval", "guest"]
+        {
+            let admin = json!({"user_id": "@root:own.test", "admin": true, restriction: true});
+            assert_eq!(codes(seed, &[admin], &room), ["C204"], "{restriction}");
+        }
         let old = json!({"room_id": "!r:own.test", "room_version": "2", "current_state": 1});
         assert_eq!(codes(seed, std::slice::from_ref(&admin), &old), ["C301"]);
         let admins = json!({

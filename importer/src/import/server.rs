@@ -66,29 +66,41 @@ pub(super) fn old_signing_keys(
     tally: &mut Tally,
 ) -> Result<(), ImportError> {
     let is_held = rows.dialect() == Dialect::Continuwuity;
-    let detail = "a stock Conduit publishes no old keys; other servers know them already";
+    let mut latest = None;
+    let mut keys = serde_json::Map::new();
     for key in &server.old_signing_keys {
-        let reason = (!is_held).then_some(SkipReason::new("not-in-conduit", detail));
-        tally.keeps(Kind::SigningKey, || key.key_id.clone(), reason);
+        let reason = if is_held {
+            // One that can't be read would cost the row, which Continuwuity reads as a whole.
+            let detail = "Continuwuity reads key ids of letters, digits and `_` alone";
+            (!is_strict(&key.key_id)).then_some(SkipReason::new("id-invalid", detail))
+        } else {
+            let detail = "a stock Conduit publishes no old keys; other servers know them already";
+            Some(SkipReason::new("not-in-conduit", detail))
+        };
+        if tally.keeps(Kind::SigningKey, || key.key_id.clone(), reason) {
+            latest = latest.max(Some(key.expired_ts));
+            let value = json!({"expired_ts": key.expired_ts, "key": key.public_key});
+            keys.insert(key.key_id.clone(), value);
+        }
     }
-    let Some(latest) = server.old_signing_keys.iter().map(|key| key.expired_ts).max() else {
-        return Ok(());
-    };
-    if !is_held {
-        return Ok(());
-    }
-    let keys = server.old_signing_keys.iter().map(|key| {
-        (key.key_id.clone(), json!({"expired_ts": key.expired_ts, "key": key.public_key}))
-    });
+    let Some(latest) = latest else { return Ok(()) };
     let published = json!({
         "server_name": server.server_name,
         "verify_keys": {},
-        "old_verify_keys": keys.collect::<serde_json::Map<_, _>>(),
+        "old_verify_keys": keys,
         "signatures": {},
         "valid_until_ts": latest,
     });
     let own = Server { server: &server.server_name };
     rows.put(&trees::SERVER_SIGNINGKEYS, &own, &AsSent { json: &published.to_string() })
+}
+
+/// Whether the id of a key is an algorithm and a name of letters, digits and `_`
+/// (<https://spec.matrix.org/v1.16/server-server-api/#retrieving-server-keys>).
+fn is_strict(key_id: &str) -> bool {
+    key_id.split_once(':').is_some_and(|(_, name)| {
+        !name.is_empty() && name.chars().all(|char| char.is_alphanumeric() || char == '_')
+    })
 }
 
 /// Gives the signing key as Conduit keeps it.

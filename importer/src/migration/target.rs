@@ -66,6 +66,18 @@ pub enum TargetError {
         /// Whose it is.
         found: Dialect,
     },
+    /// A database of another server than the configuration is read for.
+    #[error(
+        "the database is {found}'s, and the configuration was read as {said}'s; give `--target {}` and {found}'s configuration, or \
+         name {said}'s database",
+        found.to_string().to_lowercase()
+    )]
+    OtherConfig {
+        /// Whose configuration is expected.
+        said: Dialect,
+        /// Whose the database is.
+        found: Dialect,
+    },
     /// A configuration for another server than the dump's.
     #[error(
         "the new server's configuration is for `{configured}`, the dump is of `{dumped}`; set `server_name` to `{dumped}`"

@@ -54,7 +54,7 @@ pub(super) fn list(outcome: &Outcome<'_>, dump: &Path, later: &Later) -> Vec<Tod
                  removes it.",
                 unfinished(directory).display()
             )),
-            Todo::new("Read the errors below, and report what you can't explain."),
+            Todo::new("Read the errors, and report what you can't explain."),
         ];
     }
     let skipped = |kind, reason: &str| {

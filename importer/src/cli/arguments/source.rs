@@ -10,6 +10,7 @@ use secrecy::SecretString;
 
 use crate::{
     dump::{Extent, History, MediaFiles, REACH_BACK},
+    fs::read_small_text,
     migration::{Connect, Homeserver},
     runtime::now_ms,
     source::{Source, SourceError},
@@ -79,7 +80,7 @@ impl PlaceArguments {
     fn given(&self, files: &[PathBuf]) -> Result<Given, ConfigError> {
         let files = if files.is_empty() { of_environment() } else { files.to_vec() };
         let password = self.synapse_database_password_file.as_deref().map(|path| {
-            std::fs::read_to_string(path).map_err(|source| ConfigError::Io {
+            read_small_text(path).map_err(|source| ConfigError::Io {
                 key: None,
                 path: path.to_owned(),
                 proposed: None,
@@ -234,7 +235,7 @@ pub(in crate::cli) fn read_secret(
     option: &'static str,
     path: &Path,
 ) -> Result<SecretString, SecretFileError> {
-    let text = std::fs::read_to_string(path).map_err(|source| SecretFileError {
+    let text = read_small_text(path).map_err(|source| SecretFileError {
         option,
         path: path.to_owned(),
         source,

@@ -108,6 +108,9 @@ impl DatabaseOptions {
     fn expect(&self, found: Dialect) -> Result<(), TargetError> {
         match self.target {
             Some(said) if said != found => Err(TargetError::OtherTarget { said, found }),
+            None if self.has_config() && found != Dialect::default() => {
+                Err(TargetError::OtherConfig { said: Dialect::default(), found })
+            }
             _ => Ok(()),
         }
     }

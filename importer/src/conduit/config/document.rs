@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 use super::ConduitConfigError;
-use crate::conduit::schema::dialect::Dialect;
+use crate::{conduit::schema::dialect::Dialect, fs::read_small_text};
 
 /// Tables whose settings have variables (src/main.rs:47).
 const TABLES: [&str; 3] = ["well_known", "tls", "media"];
@@ -82,7 +82,7 @@ impl ConduitFiles {
 }
 
 fn read_text(path: &Path, dialect: Dialect) -> Result<String, ConduitConfigError> {
-    std::fs::read_to_string(path).map_err(|source| ConduitConfigError::Io {
+    read_small_text(path).map_err(|source| ConduitConfigError::Io {
         dialect,
         path: path.to_owned(),
         source,

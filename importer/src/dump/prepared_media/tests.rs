@@ -268,6 +268,23 @@ fn a_store_that_is_not_there_removes_nothing() {
     assert_eq!(scratch.contents(), ["one"]);
 }
 
+/// Such as that of a store that is not mounted, of which an empty directory is left.
+#[test]
+fn a_file_that_is_away_for_a_while_is_not_copied_again() {
+    let scratch = Scratch::with(&[("a", "one"), ("b", "two")]);
+    scratch.update(&["a", "b"]).unwrap();
+    let (store, away) = (scratch.0.path().join("store"), scratch.0.path().join("away"));
+    fs::rename(&store, &away).unwrap();
+    fs::create_dir(&store).unwrap();
+    let updated = scratch.update(&["a", "b"]).unwrap();
+    assert_eq!(updated, Updated { left: 2, ..Updated::default() });
+    assert_eq!(scratch.contents(), ["one", "two"]);
+    fs::remove_dir(&store).unwrap();
+    fs::rename(&away, &store).unwrap();
+    let updated = scratch.update(&["a", "b"]).unwrap();
+    assert_eq!((updated.files, updated.copied, updated.left), (2, 0, 0));
+}
+
 #[test]
 fn prepared_files_are_where_the_media_directory_is_written() {
     for (media, expected) in [

@@ -21,9 +21,9 @@ use crate::{
 };
 
 /// Files that are copied before the index says so.
-const FILES_AT_A_TIME: usize = 512;
+const FILES_AT_A_TIME: usize = 64;
 /// Bytes of these; one file may have more.
-const BYTES_AT_A_TIME: u64 = 256 << 20;
+const BYTES_AT_A_TIME: u64 = 64 << 20;
 /// Bytes that are left free for the running homeserver, where the disk is not smaller than twenty times that.
 const RESERVE: u64 = 1 << 30;
 /// The part of a smaller disk that is left free.
@@ -110,6 +110,10 @@ impl PreparedMedia {
             phase.advance(1);
             let now = store.open(&path).ok().and_then(|(file, _)| file.metadata().ok());
             let Some(now) = now else {
+                // A store that is not mounted, or a file that is away for a while, is no reason to copy it again later.
+                if let Some(entry) = self.entries.remove(&path) {
+                    kept.insert(path, entry);
+                }
                 updated.left = updated.left.saturating_add(1);
                 continue;
             };

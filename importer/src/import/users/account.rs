@@ -65,6 +65,12 @@ pub(super) fn write(
     Ok(())
 }
 
+/// Whether an address has the form of an e-mail address: something before and after the last `@`, and no white space.
+fn is_email(address: &str) -> bool {
+    let is_part = |part: &str| !part.is_empty() && !part.contains(char::is_whitespace);
+    address.rsplit_once('@').is_some_and(|(local, domain)| is_part(local) && is_part(domain))
+}
+
 /// Writes one account.
 struct Writer<'a, 's> {
     user: &'a DumpUser,
@@ -147,6 +153,8 @@ impl Writer<'_, '_> {
             let email = Email { email: &threepid.address };
             let reason = if !holds_email || threepid.medium != "email" {
                 Some(NO_PLACE)
+            } else if !is_email(&threepid.address) {
+                Some(SkipReason::new("value-invalid", "it is no e-mail address"))
             } else if !may_log_in {
                 let detail = "whoever has the address could set a password for the account";
                 Some(SkipReason::new("account-without-rights", detail))

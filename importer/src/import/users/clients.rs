@@ -1,5 +1,7 @@
 //! Pushers and filters. Conduit reads both, so what it can't read is left out.
 
+use std::collections::BTreeMap;
+
 use ruma::api::client::{filter::FilterDefinition, push::Pusher};
 use secrecy::ExposeSecret as _;
 use serde_json::value::RawValue;
@@ -25,12 +27,31 @@ pub(super) fn write(
     let id = user.user_id.as_str();
     // Continuwuity removes a device's pushers when it logs out.
     let knows_devices = rows.holds(&trees::PUSHKEY_DEVICEID);
-    for pusher in &user.pushers {
-        let stored = stored(pusher);
+    let pushers: Vec<_> = user
+        .pushers
+        .iter()
+        .map(|pusher| {
+            let stored = stored(pusher);
+            let unfit = unfit_pusher(user, rows.dialect(), pusher, &stored);
+            (pusher, stored, unfit)
+        })
+        .collect();
+    // The server has one pusher of a user for a key; the last one stays.
+    let last: BTreeMap<_, _> = pushers
+        .iter()
+        .filter(|(.., unfit)| unfit.is_none())
+        .map(|(pusher, ..)| (pusher.pushkey.expose_secret(), pusher.app_id.as_str()))
+        .collect();
+    for (pusher, stored, unfit) in &pushers {
         let item = || format!("{} of {id}", pusher.app_id);
-        if tally.keeps(Kind::Pusher, item, unfit_pusher(user, rows.dialect(), pusher, &stored)) {
+        let other = last.get(pusher.pushkey.expose_secret()).filter(|app| **app != pusher.app_id);
+        let unfit = unfit.clone().or_else(|| {
+            let detail = format!("the pusher of {} has the same key", other?);
+            Some(SkipReason::with("pushkey-twice", detail))
+        });
+        if tally.keeps(Kind::Pusher, item, unfit) {
             let key = UserPushkey { user: id, pushkey: pusher.pushkey.expose_secret() };
-            rows.put(&trees::SENDERKEY_PUSHER, &key, &AsSent { json: &stored })?;
+            rows.put(&trees::SENDERKEY_PUSHER, &key, &AsSent { json: stored })?;
             if let Some(device) = pusher.device_id.as_deref().filter(|_| knows_devices) {
                 let key = Pushkey { pushkey: key.pushkey };
                 rows.put(&trees::PUSHKEY_DEVICEID, &key, &Device { device })?;

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{ConfigError, Given, MappedPath, PathMap, Unreadable, yaml};
+use crate::fs::read_small;
 
 /// Top-level keys of all files; those of later files replace those of earlier ones.
 #[derive(Debug)]
@@ -175,7 +176,7 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, ConfigError> {
 
 /// Reads a file. `named` is the key that names it, and where that stands.
 fn read_text(path: &Path, named: Option<Named<'_>>) -> Result<String, ConfigError> {
-    let bytes = std::fs::read(path).map_err(|source| {
+    let bytes = read_small(path).map_err(|source| {
         let key = named.map(|named| named.key.to_owned());
         let proposed = named.and_then(|named| MappedPath::propose(path, named.directory));
         ConfigError::Io { key, path: path.to_owned(), proposed, source }

@@ -21,7 +21,7 @@ use crate::{
         table::{Shape, Table},
         trees::{self, Tree},
     },
-    dump::format::{DumpRoom, DumpServer, DumpUser},
+    dump::format::{DumpOldSigningKey, DumpRoom, DumpServer, DumpUser},
     hash::hash,
     verify::tools::lookup::get,
 };
@@ -98,6 +98,7 @@ fn address(
         .threepids
         .iter()
         .filter(|threepid| threepid.medium == "email" && rights && user.appservice_id.is_none())
+        .filter(|threepid| is_address(&threepid.address))
         .map(|threepid| threepid.address.as_bytes().to_vec())
         .collect();
     let owner = |address: &[u8]| store.get(&trees::EMAIL_LOCALPART, address);
@@ -116,6 +117,13 @@ fn address(
         found.add(&codes::DIFFERS_FROM_DUMP, id, "its e-mail address belongs to another account");
     }
     Ok(())
+}
+
+/// Whether a text has the form of an e-mail address.
+fn is_address(text: &str) -> bool {
+    let parts = text.rsplit_once('@').map(<[&str; 2]>::from);
+    let is_part = |part: &str| !part.is_empty() && !part.contains(char::is_whitespace);
+    parts.is_some_and(|parts| parts.into_iter().all(is_part))
 }
 
 fn fallback_keys(
@@ -281,10 +289,16 @@ fn old_signing_keys(
     found: &mut Findings,
 ) -> Result<(), VerifyError> {
     let name = server.server_name.as_str();
-    let latest = server.old_signing_keys.iter().map(|key| key.expired_ts).max();
+    // Continuwuity reads the row as a whole.
+    let readable = |key: &&DumpOldSigningKey| {
+        let name = key.key_id.split_once(':').unwrap_or_default().1;
+        !name.is_empty() && !name.contains(|char: char| char != '_' && !char.is_alphanumeric())
+    };
+    let published = || server.old_signing_keys.iter().filter(readable);
+    let latest = published().map(|key| key.expired_ts).max();
     let expected = latest.map(|latest| {
         let mut keys = serde_json::Map::new();
-        for key in &server.old_signing_keys {
+        for key in published() {
             let value = json!({"expired_ts": key.expired_ts, "key": key.public_key});
             keys.insert(key.key_id.clone(), value);
         }

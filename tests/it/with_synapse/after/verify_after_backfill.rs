@@ -177,7 +177,7 @@ fn give(database: &Path) -> bool {
 
 fn refused_if_in_use(story: &Story, database: &Path) {
     let held = store::change(Backend::Rocksdb, database).unwrap();
-    story.backfill(database).failed(5, &["in use", "stop Conduit"]).unwrap();
+    story.backfill(database).failed(5, &["in use", "stop the server first"]).unwrap();
     drop(held);
 }
 

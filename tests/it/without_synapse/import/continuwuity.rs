@@ -33,7 +33,10 @@ fn dump(directory: &std::path::Path) -> DumpReader {
     let writer = DumpWriter::create(directory).unwrap();
     let server = json!({
         "server_name": "dump.test", "signing_key": {"version": "a", "seed": SEED},
-        "old_signing_keys": [{"key_id": "ed25519:old", "public_key": "PUBLIC", "expired_ts": 5}],
+        "old_signing_keys": [
+            {"key_id": "ed25519:old", "public_key": "PUBLIC", "expired_ts": 5},
+            {"key_id": "ed25519:odd id", "public_key": "ODD", "expired_ts": 7},
+        ],
         "blocked_rooms": ["!blocked:dump.test"],
     });
     writer.server(&from(server)).unwrap();
@@ -48,6 +51,7 @@ fn dump(directory: &std::path::Path) -> DumpReader {
             "user_id": ALICE, "password_hash": "$2b$12$hash",
             "profile": {"displayname": "Alice", "fields": {"m.tz": "Europe/Berlin"}},
             "threepids": [
+                {"medium": "email", "address": "no address", "validated_ts": 1, "added_ts": 1},
                 {"medium": "email", "address": "a@dump.test", "validated_ts": 1, "added_ts": 1},
                 {"medium": "email", "address": "b@dump.test", "validated_ts": 1, "added_ts": 1},
                 {"medium": "msisdn", "address": "49123", "validated_ts": 1, "added_ts": 1},
@@ -213,6 +217,8 @@ fn what_continuwuity_holds_moves_and_verifies() {
     assert_eq!(store.dialect(), Dialect::Continuwuity);
     insta::assert_json_snapshot!(rows(store.as_ref()));
     let expected = [
+        ("ed25519:odd id", "id-invalid"),
+        ("email of @alice:dump.test", "value-invalid"),
         ("email of @alice:dump.test", "one-address"),
         ("email of @locked:dump.test", "address-taken"),
         ("msisdn of @alice:dump.test", "not-in-conduit"),

@@ -21,6 +21,7 @@ use crate::{
     findings::Severity,
     import::{self, Imported},
     progress::Progress,
+    tally::Kind,
     verify::{self, StateComparison},
 };
 
@@ -118,6 +119,24 @@ fn a_pusher_that_conduit_could_not_read_is_left_out() {
         assert_eq!(skipped(&imported), expected, "{opaque}");
         assert!(rows(&store, &trees::SENDERKEY_PUSHER).contains("\"good\""));
     }
+}
+
+#[test]
+fn of_two_pushers_with_a_key_the_last_one_that_can_be_used_moves_and_the_other_is_named() {
+    let pusher = |app: &str, more: &str| {
+        format!(
+            r#"{{"pushkey":"k","app_id":"{app}","kind":"http","app_display_name":"","device_display_name":"","lang":"",
+              "data":{{"url":"https://x"}},{more}}}"#
+        )
+    };
+    let pushers = [("a", "true"), ("b", "true"), ("c", "false")]
+        .map(|(app, enabled)| pusher(app, &format!(r#""enabled":{enabled}"#)));
+    let (store, imported) = imported(&format!(r#""pushers":[{}]"#, pushers.join(",")));
+    let expected =
+        [("a of @alice:own.test", "pushkey-twice"), ("c of @alice:own.test", "pusher-disabled")];
+    assert_eq!(skipped(&imported), expected);
+    assert_eq!(imported.tally.written[&Kind::Pusher], 1);
+    assert!(rows(&store, &trees::SENDERKEY_PUSHER).contains("\"b\""));
 }
 
 #[test]
