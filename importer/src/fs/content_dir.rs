@@ -16,6 +16,8 @@ use std::{
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 
+use super::hints;
+
 /// Length of a hash in hexadecimal.
 const HEX: u8 = 64;
 /// Bytes in memory for a file under way.
@@ -137,7 +139,7 @@ pub enum PutError {
     #[error("the file has another content than it should have")]
     Other,
     /// The directory can't be written.
-    #[error("writing `{}`", path.display())]
+    #[error("writing `{}`{}", path.display(), hints::of(source))]
     Write {
         /// The file or directory.
         path: PathBuf,

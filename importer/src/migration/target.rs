@@ -78,30 +78,29 @@ pub enum TargetError {
         /// Whose the database is.
         found: Dialect,
     },
-    /// A configuration for another server than the dump's.
+    /// A configuration for another server than the one that moves.
     #[error(
-        "the new server's configuration is for `{configured}`, the dump is of `{dumped}`; set `server_name` to `{dumped}`"
+        "the new server's configuration is for `{configured}`, what moves there is of `{moved}`; set `server_name` to `{moved}`"
     )]
     OtherServer {
         /// Its `server_name`.
         configured: String,
-        /// The dump's.
-        dumped: String,
+        /// That of the dump or the Synapse.
+        moved: String,
     },
 }
 
 impl Target {
-    /// Refuses a configuration for another server than the dump's.
+    /// Refuses a configuration for another server than the one that moves.
     ///
     /// # Errors
     ///
     /// [`TargetError::OtherServer`].
-    pub fn check_server_name(&self, dumped: &str) -> Result<(), TargetError> {
+    pub fn check_server_name(&self, moved: &str) -> Result<(), TargetError> {
         match &self.server_name {
-            Some(name) if name != dumped => Err(TargetError::OtherServer {
-                configured: name.clone(),
-                dumped: dumped.to_owned(),
-            }),
+            Some(name) if name != moved => {
+                Err(TargetError::OtherServer { configured: name.clone(), moved: moved.to_owned() })
+            }
             _ => Ok(()),
         }
     }
