@@ -33,6 +33,19 @@ impl Run {
         serde_json::from_str(&self.out).context("standard output is no JSON")
     }
 
+    /// The codes of the blocking findings in the JSON document on standard output, however the run ended.
+    ///
+    /// # Errors
+    ///
+    /// If it is no such document.
+    pub fn blocking(&self) -> anyhow::Result<Vec<String>> {
+        let printed: Value =
+            serde_json::from_str(&self.out).context("standard output is no JSON")?;
+        let findings = printed.get("findings").and_then(Value::as_array).context("no findings")?;
+        let blocking = findings.iter().filter(|finding| finding["severity"] == "blocking");
+        Ok(blocking.filter_map(|finding| finding["code"].as_str()).map(str::to_owned).collect())
+    }
+
     /// What a run of `backfill` printed. It ends with 10 if something was given up for the first time: that is asked for
     /// once more an hour later.
     ///

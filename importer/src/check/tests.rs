@@ -156,16 +156,28 @@ fn service() -> ConduitService {
     }
 }
 
+/// A new database for Conduit in a directory, without a configuration.
+fn target(directory: &Path, dump: Dump) -> Target {
+    Target {
+        database: directory.join("conduit"),
+        media: directory.join("conduit/media"),
+        dump,
+        report: directory.to_owned(),
+        server_name: None,
+        service: None,
+        binary: None,
+        dialect: Dialect::Conduit,
+    }
+}
+
 fn of_target(directory: &Path, change: impl FnOnce(&mut Target)) -> Vec<&'static str> {
     let mut target = Target {
         database: directory.join("parent/conduit"),
         media: directory.join("parent/conduit/media"),
-        dump: Dump::New(directory.join("dump")),
         report: directory.join("report"),
         server_name: Some("own.test".into()),
         service: Some(service()),
-        binary: None,
-        dialect: Dialect::Conduit,
+        ..target(directory, Dump::New(directory.join("dump")))
     };
     change(&mut target);
     let deployment = Deployment {
@@ -229,12 +241,8 @@ fn what_to_do_about_a_target_is_said_once() {
         let target = Target {
             database,
             media: directory.path().join("media"),
-            dump: Dump::New(directory.path().join("dump")),
             report: directory.path().join("report"),
-            server_name: None,
-            service: None,
-            binary: None,
-            dialect: Dialect::Conduit,
+            ..target(directory.path(), Dump::New(directory.path().join("dump")))
         };
         checks.target(&target, None, None, History::Full);
         let found = checks.finish();
@@ -264,14 +272,8 @@ fn what_conduit_does_otherwise_is_found() {
         service.max_request_bytes = 1 << 30;
         change(&mut service);
         let target = Target {
-            database: directory.path().join("conduit"),
-            media: directory.path().join("conduit/media"),
-            dump: Dump::New(directory.path().join("dump")),
-            report: directory.path().to_owned(),
-            server_name: None,
             service: Some(service),
-            binary: None,
-            dialect: Dialect::Conduit,
+            ..target(directory.path(), Dump::New(directory.path().join("dump")))
         };
         let mut checks = Checks::default();
         checks.configuration(&config, &deployment);
@@ -350,16 +352,7 @@ fn an_earlier_dump_is_taken_only_if_nothing_came_later() {
             "tally": {"read": {}, "written": {}, "skipped": []}, "files": [],
         });
         std::fs::write(directory.path().join("manifest.json"), manifest.to_string()).unwrap();
-        let target = Target {
-            database: directory.path().join("conduit"),
-            media: directory.path().join("conduit/media"),
-            dump: Dump::Reused(directory.path().to_owned(), EXTENT),
-            report: directory.path().to_owned(),
-            server_name: None,
-            service: None,
-            binary: None,
-            dialect: Dialect::Conduit,
-        };
+        let target = target(directory.path(), Dump::Reused(directory.path().to_owned(), EXTENT));
         let mut checks = Checks::default();
         let survey = Survey { last_activity_ts, ..survey() };
         checks.target(&target, Some(&survey), None, History::Recent);
@@ -369,16 +362,7 @@ fn an_earlier_dump_is_taken_only_if_nothing_came_later() {
     assert_eq!(of("own.test", 1001), ["C513"]);
     assert_eq!(of("other.test", 0), ["C512"]);
     std::fs::write(directory.path().join("manifest.json"), "{").unwrap();
-    let target = Target {
-        database: directory.path().join("conduit"),
-        media: directory.path().join("conduit/media"),
-        dump: Dump::Reused(directory.path().to_owned(), EXTENT),
-        report: directory.path().to_owned(),
-        server_name: None,
-        service: None,
-        binary: None,
-        dialect: Dialect::Conduit,
-    };
+    let target = target(directory.path(), Dump::Reused(directory.path().to_owned(), EXTENT));
     let mut checks = Checks::default();
     checks.target(&target, Some(&survey()), None, History::Recent);
     assert_eq!(codes(checks), ["C512"]);
@@ -394,20 +378,7 @@ fn an_earlier_dump_is_taken_only_if_it_was_made_with_the_same_options() {
             "tally": {"read": {}, "written": {}, "skipped": []}, "files": [],
         });
         std::fs::write(directory.path().join("manifest.json"), manifest.to_string()).unwrap();
-        let dump = Dump::Reused(directory.path().to_owned(), EXTENT);
-        let database = directory.path().join("conduit");
-        let report = directory.path().to_owned();
-        let media = database.join("media");
-        let target = Target {
-            database,
-            media,
-            dump,
-            report,
-            server_name: None,
-            service: None,
-            binary: None,
-            dialect: Dialect::Conduit,
-        };
+        let target = target(directory.path(), Dump::Reused(directory.path().to_owned(), EXTENT));
         let mut checks = Checks::default();
         checks.target(&target, Some(&survey()), None, History::Recent);
         codes(checks)
@@ -424,20 +395,7 @@ fn an_earlier_dump_is_taken_only_if_it_was_made_with_the_same_options() {
 #[test]
 fn a_disk_that_is_too_small_is_found() {
     let directory = tempfile::tempdir().unwrap();
-    let database = directory.path().join("conduit");
-    let dump = Dump::New(directory.path().join("dump"));
-    let report = directory.path().to_owned();
-    let media = database.join("media");
-    let target = Target {
-        database,
-        media,
-        dump,
-        report,
-        server_name: None,
-        service: None,
-        binary: None,
-        dialect: Dialect::Conduit,
-    };
+    let target = target(directory.path(), Dump::New(directory.path().join("dump")));
     let bytes = 1 << 60;
     let huge = DatabaseFacts {
         bytes,

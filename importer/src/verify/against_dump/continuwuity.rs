@@ -11,6 +11,7 @@ use super::{
     Findings, KvRead, VerifyError, codes,
     json::Json,
     named::{Named, differences},
+    users,
 };
 use crate::{
     conduit::schema::{
@@ -162,9 +163,7 @@ fn token_expiry(
 ) -> Result<(), VerifyError> {
     let id = user.user_id.as_str();
     for device in user.devices.iter().filter(|device| !user.deactivated && !device.dehydrated) {
-        let tokens = &device.access_tokens;
-        let lasting = tokens.iter().rfind(|token| token.valid_until_ts.is_none());
-        let token = lasting.or(tokens.last()).filter(|_| rights);
+        let token = users::token(device, store.dialect()).filter(|_| rights);
         let expected = token.and_then(|token| token.valid_until_ts).map(|ms| ms.div_euclid(1000));
         let key = UserDevice { user: id, device: &device.device_id };
         let stored = get(store, &trees::USERDEVICEID_TOKENEXPIRES, &key)?;

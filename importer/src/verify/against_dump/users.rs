@@ -12,7 +12,7 @@ use crate::{
         shapes::{User, UserDevice},
         trees::{self, Tree},
     },
-    dump::format::DumpUser,
+    dump::format::{DumpAccessToken, DumpDevice, DumpUser},
     hash::hash,
     verify::tools::lookup::get,
 };
@@ -96,6 +96,13 @@ pub(super) fn may_act(user: &DumpUser, dialect: Dialect) -> bool {
         || is_kept_back)
 }
 
+/// A device's token: the newest that never ends; for Continuwuity, which knows when one does, else the newest.
+pub(super) fn token(device: &DumpDevice, dialect: Dialect) -> Option<&DumpAccessToken> {
+    let mut tokens = device.access_tokens.iter();
+    let lasting = tokens.clone().rfind(|token| token.valid_until_ts.is_none());
+    lasting.or_else(|| tokens.next_back().filter(|_| dialect == Dialect::Continuwuity))
+}
+
 fn devices(
     store: &dyn KvRead,
     user: &DumpUser,
@@ -105,12 +112,8 @@ fn devices(
     let id = user.user_id.as_str();
     let mut expected = BTreeMap::new();
     for device in user.devices.iter().filter(|device| !user.deactivated && !device.dehydrated) {
-        // The newest token that never ends; for Continuwuity, which knows when one does, else the newest.
-        let mut tokens = device.access_tokens.iter();
-        let lasting = tokens.clone().rfind(|token| token.valid_until_ts.is_none());
-        let ending = tokens.next_back().filter(|_| store.dialect() == Dialect::Continuwuity);
-        let token = lasting.or(ending);
-        expected.insert(device.device_id.as_str(), (device, token.filter(|_| rights)));
+        let token = token(device, store.dialect()).filter(|_| rights);
+        expected.insert(device.device_id.as_str(), (device, token));
     }
     let prefix = trees::USERDEVICEID_METADATA.key_of(&UserDevice { user: id, device: "" });
     let mut stored = BTreeSet::new();

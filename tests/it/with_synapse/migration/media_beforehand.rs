@@ -132,15 +132,8 @@ fn a_file_that_was_damaged_since_it_was_copied_is_found_and_nothing_is_lost() {
 
     let failed = migrate(&lab, &database, &["--verify-all-media"]);
     assert_eq!(failed.code, 10, "{}", failed.err);
-    let failed: Value = serde_json::from_str(&failed.out).unwrap();
-    let blocking: Vec<_> = failed["findings"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter(|finding| finding["severity"] == "blocking")
-        .map(|finding| finding["code"].as_str().unwrap())
-        .collect();
-    assert!(!blocking.is_empty() && blocking.iter().all(|code| *code == "V143"), "{blocking:?}");
+    let blocking = failed.blocking().unwrap();
+    assert!(!blocking.is_empty() && blocking.iter().all(|code| code == "V143"), "{blocking:?}");
     assert!(!database.exists() && prepared(&database).exists());
 
     // What the finding says to do.

@@ -290,6 +290,15 @@ fn commands_recognise_the_server_and_name_it() {
     assert_eq!(command::run(verify).unwrap().code, 0);
     let words = ["the database is Continuwuity's", "`--target` says Conduit"];
     command::fails(verify.into_iter().chain(["--target", "conduit"]), 2, &words).unwrap();
+    // A configuration is read as Conduit's if nothing else is said.
+    let config = path("conduit.toml");
+    let settings = format!(
+        "[global]\nserver_name = \"dump.test\"\ndatabase_path = {database:?}\ndatabase_backend = \"rocksdb\"\n"
+    );
+    std::fs::write(&config, settings).unwrap();
+    let configured = ["verify", "--dump", &dump, "--conduit-config", &config];
+    let words = ["was read as Conduit's", "give `--target continuwuity`"];
+    command::fails(configured, 2, &words).unwrap();
     let sqlite = ["--target", "continuwuity", "--backend", "sqlite"];
     let words = ["Continuwuity opens RocksDB only"];
     let new = ["import", "--dump", &dump, "--database", &path("new")];

@@ -1,6 +1,9 @@
 //! Media from a dump into Conduit's directory and rows: what moves, what is left out and why, and that `verify` sees each
 //! difference.
 
+mod beforehand;
+mod continuwuity;
+
 use std::{
     fs,
     os::unix::fs::{MetadataExt as _, symlink},
@@ -9,12 +12,8 @@ use std::{
 
 use importer::{
     conduit::{
-        schema::{
-            dialect::Dialect,
-            media_name,
-            trees::{self, TREES, Tree},
-        },
-        store::{self, Backend, Changes, KvLoad as _, KvRead, NewStore, Row, memory::MemoryStore},
+        schema::trees::{self, TREES, Tree},
+        store::{KvLoad as _, KvRead, Row, memory::MemoryStore},
     },
     dump::{
         DumpReader, DumpWriter, MediaStore, PreparedMedia, PreparedOrigin,
@@ -249,105 +248,6 @@ fn links_share_the_file_and_copies_do_not() {
 }
 
 #[test]
-fn files_that_were_copied_beforehand_are_linked_and_the_rows_are_the_same() {
-    let (expected, _) = good().imported();
-    let mut media = good();
-    media.prepare();
-    let (store, imported) = media.imported();
-    assert_eq!(rows(&store), rows(&expected));
-    assert_eq!((imported.linked.files, imported.linked.contents.len()), (5, 4));
-    let inode = |path: &Path| fs::metadata(path).unwrap().ino();
-    let prepared = media.target.prepared.as_ref().unwrap().file(&hash("a picture"));
-    assert_eq!(inode(&media.file("a picture")), inode(&prepared));
-    for how in [MediaComparison::Sample, MediaComparison::All] {
-        assert_eq!(media.findings_after(&store, &imported, how), Vec::<String>::new());
-    }
-    assert_eq!(media.findings(&store, &[]), Vec::<String>::new());
-}
-
-#[test]
-fn files_that_have_changed_since_they_were_copied_are_read_again() {
-    let source =
-        |media: &Move, letter: char| media.path(&format!("store/local_content/AA/bb/{letter}"));
-    let change = |media: &Move| {
-        // Another content of the same size, another time alone, a file that is gone, a content that is not the noted one.
-        fs::write(source(media, 'a'), "A picture").unwrap();
-        let file = fs::File::options().write(true).open(source(media, 'b')).unwrap();
-        file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
-        fs::remove_file(source(media, 'c')).unwrap();
-    };
-    let mut media = good();
-    media.prepare();
-    let other = good();
-    for media in [&media, &other] {
-        change(media);
-    }
-    let ((store, imported), (expected, without)) = (media.imported(), other.imported());
-    assert_eq!(rows(&store), rows(&expected));
-    assert_eq!(imported.tally, without.tally);
-    let reasons: Vec<_> = imported.tally.skipped.iter().map(|skip| skip.reason.as_str()).collect();
-    assert_eq!(reasons, ["file-damaged", "file-missing"]);
-    assert_eq!(imported.linked.files, 2);
-    let found = media.findings_after(&store, &imported, MediaComparison::Sample);
-    assert_eq!(found, Vec::<String>::new());
-}
-
-#[test]
-fn a_file_copied_beforehand_that_is_damaged_is_found_in_the_sample_or_if_all_are_read() {
-    let content = |number: usize| format!("content {number:03}");
-    let path = |number: usize| format!("local_content/AA/bb/{number:03}");
-    let files: Vec<_> = (0..60).map(|number| (path(number), content(number))).collect();
-    let files: Vec<_> = files.iter().map(|(path, content)| (&**path, &**content)).collect();
-    let record = |number: usize| {
-        upload('x', json!({"media_id": format!("AAbb{number:03}"), "path": path(number)}))
-    };
-    let records: Vec<_> = (0..60).map(record).collect();
-    let mut sorted: Vec<_> = (0..60).map(|number| (hash(&content(number)), number)).collect();
-    sorted.sort();
-    // Of sixty, every third is read.
-    for (place, is_found) in [(0, true), (1, false), (2, false), (3, true), (59, false)] {
-        let number = sorted[place].1;
-        let mut media = prepare(&files, &records);
-        media.prepare();
-        let (store, imported) = media.imported();
-        fs::write(media.file(&content(number)), "damaged 001").unwrap();
-        let found = media.findings_after(&store, &imported, MediaComparison::Sample);
-        assert_eq!(found.iter().any(|line| line.starts_with("V143 ")), is_found, "{found:?}");
-        let found = media.findings_after(&store, &imported, MediaComparison::All);
-        assert_eq!(found.len(), 1, "{found:?}");
-        assert!(found[0].starts_with("V143 ") && found[0].contains("has another content"));
-        // The size is looked at in any case.
-        fs::write(media.file(&content(number)), "short").unwrap();
-        let found = media.findings_after(&store, &imported, MediaComparison::Sample);
-        assert_eq!(found.len(), 1, "{found:?}");
-        assert!(found[0].starts_with("V143 "), "{found:?}");
-    }
-    // A file that is none of those which were copied beforehand is read, whatever the import says of it.
-    let mut media = prepare(&files, &records);
-    media.prepare();
-    let (store, imported) = media.imported();
-    let file = media.file(&content(sorted[1].1));
-    fs::remove_file(&file).unwrap();
-    fs::write(file, "another 001").unwrap();
-    let found = media.findings_after(&store, &imported, MediaComparison::Sample);
-    assert_eq!(found.len(), 1, "{found:?}");
-    // A file of Synapse's that has changed, and looks as before.
-    let mut media = prepare(&files, &records);
-    media.prepare();
-    let (store, imported) = media.imported();
-    let source = media.path(&format!("store/{}", path(sorted[1].1)));
-    let modified = fs::metadata(&source).unwrap().modified().unwrap();
-    fs::write(&source, "changed 001").unwrap();
-    let file = fs::File::options().write(true).open(&source).unwrap();
-    file.set_modified(modified).unwrap();
-    let found = media.findings_after(&store, &imported, MediaComparison::Sample);
-    assert_eq!(found, Vec::<String>::new());
-    let found = media.findings_after(&store, &imported, MediaComparison::All);
-    assert_eq!(found.len(), 1, "{found:?}");
-    assert!(found[0].starts_with("V143 ") && found[0].contains("its content is"), "{found:?}");
-}
-
-#[test]
 fn what_can_not_move_is_named_with_a_reason() {
     let record = |letter, path: &str| upload(letter, json!({"path": path}));
     let media = prepare(
@@ -545,125 +445,4 @@ fn each_difference_is_reported_by_its_code() {
             assert!(found.iter().any(fits), "{expected} not among {found:#?}");
         }
     }
-}
-
-/// A move to Continuwuity: two ids of one content, another content, and what is quarantined.
-fn to_continuwuity() -> (Move, PathBuf, Vec<Skip>) {
-    let files = [
-        ("local_content/AA/bb/a", "same"),
-        ("local_content/AA/bb/b", "same"),
-        ("local_content/AA/bb/c", "other"),
-        ("local_content/AA/bb/q", "bad"),
-    ];
-    let described = json!({
-        "upload_name": "Grüße.txt", "content_type": "text/plain", "uploader": "@ann:dump.test",
-    });
-    let records = [
-        upload('a', described),
-        upload('b', json!({})),
-        upload('c', json!({})),
-        upload('q', json!({"quarantined_by": "@admin:dump.test"})),
-    ];
-    let mut moved = prepare(&files, &records);
-    moved.target.directory = ContentDirectory::new(moved.path("media"), Layout::Flat);
-    let directory = moved.path("database");
-    let new = NewStore {
-        directory: &directory,
-        backend: Backend::Rocksdb,
-        dialect: Dialect::Continuwuity,
-        server_name: OWN,
-    };
-    let mut store = store::create(&new).unwrap();
-    let imported =
-        import::import(&moved.dump, store.as_mut(), Some(&moved.target), &Progress::Hidden);
-    let tally = imported.unwrap().tally;
-    assert_eq!(tally.unbalanced(), [], "{tally:?}");
-    (moved, directory, tally.skipped)
-}
-
-#[test]
-fn continuwuity_has_a_name_for_each_media_id() {
-    let (moved, database, skipped) = to_continuwuity();
-    let store = store::read(Backend::Rocksdb, &database).unwrap();
-    let left: Vec<_> = skipped.iter().map(|skip| (&*skip.item, &*skip.reason)).collect();
-    assert_eq!(
-        left,
-        [("mxc://dump.test/AAbbq", "not-in-conduit"), ("mxc://dump.test/AAbbq", "quarantined")]
-    );
-    let mut inodes: Vec<_> = importer::fs::files_below(&moved.path("media"))
-        .map(|file| file.unwrap().metadata().unwrap().ino())
-        .collect();
-    assert_eq!(inodes.len(), 3);
-    inodes.sort_unstable();
-    inodes.dedup();
-    assert_eq!(inodes.len(), 2);
-    let rows = store.scan(&trees::MEDIAID_FILE, &[]).unwrap().map(Result::unwrap);
-    let keys: Vec<_> =
-        rows.map(|(key, _)| String::from_utf8_lossy(&key).replace('\0', "0")).collect();
-    assert_eq!(
-        keys,
-        [
-            "mxc://dump.test/AAbba\u{fffd}00000000\u{fffd}attachment; filename*=utf-8''Gr%C3%BC%C3%9Fe.txt\u{fffd}text/plain",
-            "mxc://dump.test/AAbbb\u{fffd}00000000\u{fffd}attachment\u{fffd}",
-            "mxc://dump.test/AAbbc\u{fffd}00000000\u{fffd}attachment\u{fffd}",
-        ]
-    );
-    let user = b"mxc://dump.test/AAbba\xff@ann:dump.test";
-    assert_eq!(store.get(&trees::MEDIAID_USER, user).unwrap(), Some(b"@ann:dump.test".to_vec()));
-}
-
-#[test]
-fn each_difference_of_continuwuitys_media_is_found() {
-    let (moved, database, skipped) = to_continuwuity();
-    let findings = || {
-        let store = store::read(Backend::Rocksdb, &database).unwrap();
-        let files = Files { directory: &moved.target.directory, store: None, linked: None };
-        moved.findings_of(store.as_ref(), files, &skipped)
-    };
-    assert_eq!(findings(), Vec::<String>::new());
-    let has = |expected: &str| {
-        let found = findings();
-        assert!(found.iter().any(|found| found.contains(expected)), "{expected}: {found:?}");
-    };
-    let key = |letter: char, name: &str, kind: &str| {
-        media_name::key(&format!("mxc://dump.test/AAbb{letter}"), name, kind)
-    };
-    let path = |key: &[u8]| moved.path("media").join(media_name::on_disk(key));
-
-    let of_c = path(&key('c', "", ""));
-    fs::rename(&of_c, moved.path("aside")).unwrap();
-    has("No such file");
-    fs::write(&of_c, "wrong").unwrap();
-    has("has another content");
-    fs::remove_file(&of_c).unwrap();
-    fs::rename(moved.path("aside"), &of_c).unwrap();
-    // One of two links to one file becomes a file of its own.
-    let of_b = path(&key('b', "", ""));
-    fs::remove_file(&of_b).unwrap();
-    fs::write(&of_b, "wrong").unwrap();
-    has("has another content");
-    fs::write(&of_b, "same").unwrap();
-    assert_eq!(findings(), Vec::<String>::new());
-    fs::write(moved.path("media/extra"), "").unwrap();
-    has("extra: is a file in the media directory that no row names");
-    fs::remove_file(moved.path("media/extra")).unwrap();
-
-    let change = |tree: &'static Tree, key: Vec<u8>, value: Option<Vec<u8>>| {
-        let mut store = store::change(Backend::Rocksdb, &database).unwrap();
-        store.commit(Changes::from([((tree, key), value)])).unwrap();
-    };
-    change(&trees::MEDIAID_FILE, key('c', "", ""), None);
-    has("its row in `mediaid_file` differs");
-    change(&trees::MEDIAID_FILE, key('c', "", ""), Some(Vec::new()));
-    change(&trees::MEDIAID_FILE, key('c', "other", ""), Some(Vec::new()));
-    has("its row in `mediaid_file` differs");
-    change(&trees::MEDIAID_FILE, key('c', "other", ""), None);
-    change(&trees::MEDIAID_FILE, key('z', "", ""), Some(Vec::new()));
-    has("mxc://dump.test/AAbbz: is a file that nothing else names");
-    change(&trees::MEDIAID_FILE, key('z', "", ""), None);
-    let user = b"mxc://dump.test/AAbba\xff@ann:dump.test".to_vec();
-    change(&trees::MEDIAID_USER, user.clone(), None);
-    has("its uploader has no row in `mediaid_user`");
-    change(&trees::MEDIAID_USER, user, Some(b"@ann:dump.test".to_vec()));
-    assert_eq!(findings(), Vec::<String>::new());
 }
