@@ -43,6 +43,7 @@ pub struct Updated {
     /// Files that were prepared and are not needed any more.
     pub removed: u64,
     /// Files that could not be prepared: they are missing, can't be read, or changed meanwhile. A migration looks at them again.
+    /// A copy that there is of one stays.
     pub left: u64,
 }
 
