@@ -89,8 +89,7 @@ impl Global {
 fn long_version() -> &'static str {
     static TEXT: LazyLock<String> = LazyLock::new(|| {
         let schemas = database::SUPPORTED;
-        let commit =
-            option_env!("IMPORTER_COMMIT").unwrap_or("not known: built without git, or for tests");
+        let commit = crate::version::COMMIT.unwrap_or("not known: built without git, or for tests");
         format!(
             "{}\ncommit {commit}\nSynapse's database schemas {} to {}\nConduit's database version {}\ndump format {}",
             env!("CARGO_PKG_VERSION"),

@@ -4,6 +4,7 @@
 //! manifest last), [`DumpReader`] reads one (checksums first).
 
 pub mod census;
+mod earlier;
 mod extent;
 pub mod format;
 pub(crate) mod media_store;
@@ -16,6 +17,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use earlier::{EarlierDump, EarlierHistory, OtherServer};
 pub use extent::{Extent, History, MediaFiles, REACH_BACK};
 pub use media_store::{MediaStore, NotUsable};
 pub use prepared_media::{PreparedError, PreparedMedia, PreparedOrigin, Updated};

@@ -26,3 +26,4 @@ pub mod source;
 pub mod synapse;
 pub mod tally;
 pub mod verify;
+mod version;

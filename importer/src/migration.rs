@@ -88,6 +88,8 @@ pub struct Plan<'a> {
     pub dump: PathBuf,
     /// Whether a dump that is there is taken.
     pub reuse_dump: bool,
+    /// An earlier dump, from which rooms' histories are taken over where nothing has happened since.
+    pub since: Option<PathBuf>,
     /// Where the database goes.
     pub target: &'a Target,
     /// Conduit's program, if the operator names it.
@@ -181,7 +183,7 @@ pub fn migrate(plan: &Plan<'_>, watch: &mut dyn Watch) -> anyhow::Result<Migrate
         watch.takes_earlier_dump(&format!("step 2 of {STEPS}, dump"), plan);
         DumpReader::peek(&plan.dump)?
     } else {
-        dump(homeserver, &plan.dump, progress.step(2, STEPS, "dump"))?
+        dump(homeserver, &plan.dump, plan.since.as_deref(), progress.step(2, STEPS, "dump"))?
     };
     stopwatch.lap("dump");
     let again = format!(

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 #[cfg(test)]
 pub(crate) use self::words::reasons;
 pub use self::{
-    rows::{Met, Rows},
+    rows::{Met, OwnersRows, Rows},
     words::Reason,
 };
 

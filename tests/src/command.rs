@@ -188,6 +188,15 @@ pub fn dump_recent(source: &[String], directory: &Path, reach: u32) -> anyhow::R
     dump_with(source, directory, &["--history", "recent", "--reach-back", &reach.to_string()])
 }
 
+/// Dumps a Synapse, with an earlier dump of it.
+///
+/// # Errors
+///
+/// If the dump fails.
+pub fn dump_since(source: &[String], directory: &Path, earlier: &Path) -> anyhow::Result<Value> {
+    dump_with(source, directory, &["--since", &earlier.to_string_lossy()])
+}
+
 fn dump_with(source: &[String], directory: &Path, more: &[&str]) -> anyhow::Result<Value> {
     let directory = directory.to_string_lossy();
     let end = ["--dump", &directory].into_iter().chain(more.iter().copied());

@@ -91,8 +91,7 @@ impl Lab {
     /// As [`Lab::start`].
     pub fn empty(engine: Engine) -> anyhow::Result<Self> {
         let mut lab = Self::copy(&nobody(engine)?)?;
-        lab.run("database", &[])?;
-        lab.read_notes()?;
+        lab.resume_database()?;
         Ok(lab)
     }
 
@@ -103,9 +102,18 @@ impl Lab {
     /// As [`Lab::start`].
     pub fn database(engine: Engine) -> anyhow::Result<Self> {
         let mut lab = Self::copy(&family(engine)?)?;
-        lab.run("database", &[])?;
-        lab.read_notes()?;
+        lab.resume_database()?;
         Ok(lab)
+    }
+
+    /// Starts the database alone after [`Lab::stop`].
+    ///
+    /// # Errors
+    ///
+    /// If it does not start.
+    pub fn resume_database(&mut self) -> anyhow::Result<()> {
+        self.run("database", &[])?;
+        self.read_notes()
     }
 
     fn copy(template: &Path) -> anyhow::Result<Self> {

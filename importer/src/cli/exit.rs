@@ -51,6 +51,7 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     if let Some(error) = cause.downcast_ref::<DumpError>() {
         return Some(match error {
             DumpError::Source(error) => of_source(error),
+            DumpError::Write(WriteError::Earlier(_)) | DumpError::Earlier(_) => DUMP,
             DumpError::Write(_) => TARGET,
             DumpError::Interrupted => FAILED,
         });

@@ -14,6 +14,7 @@ pub(super) use crate::migration::VERSION;
 use crate::{
     conduit::schema::dialect::Dialect,
     counted::{count, counted, grouped},
+    dump::format::Since,
     findings::{Finding, Severity, codes, remedies},
     fs::hints,
     migration::{Blocked, Hint},
@@ -126,6 +127,25 @@ fn painted(out: &mut dyn Write, findings: &[Finding], paint: Paint) -> io::Resul
     };
     let [errors, warnings, notes] = [Severity::Blocking, Severity::Warning, Severity::Note].map(of);
     writeln!(out, "{errors}, {warnings}, {notes}")
+}
+
+/// What was taken over from an earlier dump, if one was given.
+pub(super) fn since(out: &mut dyn Write, since: Option<&Since>) -> io::Result<()> {
+    match since {
+        None => Ok(()),
+        Some(Since { refused: Some(why), .. }) => {
+            writeln!(
+                out,
+                "\nNothing was taken over from the earlier dump: {why}. Everything was read anew."
+            )
+        }
+        Some(Since { rooms, events, .. }) => writeln!(
+            out,
+            "\nTaken over from the earlier dump: {} with {}, as nothing has happened in them since.",
+            count(*rooms, "room"),
+            count(*events, "event")
+        ),
+    }
 }
 
 /// A tally as a table, and what was left out grouped by reason.

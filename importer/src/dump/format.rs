@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 pub use self::{
     media::{DumpMedia, DumpMediaHead},
     outbox::DumpOutgoing,
-    room::{DumpAlias, DumpEvent, DumpMember, DumpRemoteReceipt, DumpRoom, DumpState},
+    room::{DumpAlias, DumpEvent, DumpHistory, DumpMember, DumpRemoteReceipt, DumpRoom, DumpState},
 };
 use super::Extent;
 use crate::{
@@ -36,8 +36,14 @@ pub struct Manifest {
     pub server_name: String,
     /// When the dump was begun.
     pub created_ts: u64,
+    /// The importer that wrote the dump: version and commit. Older dumps don't say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub importer: Option<String>,
     /// Where the data came from.
     pub source: SourceInfo,
+    /// What was taken over from an earlier dump, if one was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Since>,
     /// What was read into the dump and what was left out.
     pub tally: Tally,
     /// What became of every row of Synapse's tables; only a database can tell, and older dumps don't.
@@ -61,6 +67,20 @@ pub struct SourceInfo {
     /// How much was asked of it; older dumps don't say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extent: Option<Extent>,
+}
+
+/// What was taken over from an earlier dump: the histories of rooms in which nothing had happened.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Since {
+    /// When the earlier dump was begun.
+    pub created_ts: u64,
+    /// How many rooms' histories were taken over.
+    pub rooms: u64,
+    /// How many timeline events they have.
+    pub events: u64,
+    /// Why nothing could be, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
 }
 
 /// The ways to read a Synapse.

@@ -228,6 +228,18 @@ impl DumpReader {
         })
     }
 
+    /// A room, if there is such a one.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Io`], [`ReadError::Layout`], [`ReadError::Parse`].
+    pub fn room(&self, room_id: &str) -> Result<Option<RoomReader>, ReadError> {
+        let path = names::room(room_id);
+        let timeline = names::timeline(&path).filter(|timeline| self.has(timeline));
+        let Some(timeline) = timeline.filter(|_| self.has(&path)) else { return Ok(None) };
+        RoomReader::open(self.directory.join(path), self.directory.join(timeline)).map(Some)
+    }
+
     /// The files of users, to be given to [`Self::user`].
     pub fn user_files(&self) -> impl Iterator<Item = &FileEntry> {
         self.files("users/").filter(|file| file.path.strip_suffix(".json").is_some())
@@ -256,7 +268,13 @@ impl DumpReader {
 
     /// Whether the manifest names a file.
     fn has(&self, path: &str) -> bool {
-        self.manifest.files.binary_search_by(|entry| entry.path.as_str().cmp(path)).is_ok()
+        self.file(path).is_some()
+    }
+
+    /// A file that the manifest names.
+    pub(super) fn file(&self, path: &str) -> Option<&FileEntry> {
+        let files = &self.manifest.files;
+        files.get(files.binary_search_by(|entry| entry.path.as_str().cmp(path)).ok()?)
     }
 
     fn files<'a>(&'a self, prefix: &'static str) -> impl Iterator<Item = &'a FileEntry> {

@@ -69,6 +69,8 @@ fn manifest() -> Manifest {
             schema_version: Some(94),
             extent: None,
         },
+        importer: None,
+        since: None,
         tally: Tally::default(),
         files: Vec::new(),
     }

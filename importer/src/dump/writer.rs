@@ -15,6 +15,7 @@ use std::{
 };
 
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use self::file::HashingFile;
 pub(super) use self::room::Section;
@@ -22,7 +23,8 @@ pub use self::{
     media::MediaWriter, messages::MessageWriter, outbox::OutboxWriter, room::RoomWriter,
 };
 use super::{
-    format::{DumpRoom, DumpServer, DumpUser, FileEntry, Manifest},
+    EarlierDump, EarlierHistory, ReadError,
+    format::{DumpHistory, DumpRoom, DumpServer, DumpState, DumpUser, FileEntry, Manifest},
     names,
 };
 use crate::fs::{
@@ -56,6 +58,9 @@ pub enum WriteError {
         /// The item.
         id: String,
     },
+    /// The earlier dump could not be read.
+    #[error("the earlier dump can't be used; leave out `--since` to read everything anew")]
+    Earlier(#[from] ReadError),
     /// A section of a room file came out of order.
     #[error("room file section {section:?} came after a later one")]
     Order {
@@ -71,6 +76,7 @@ pub struct DumpWriter {
     directory: Partial,
     /// Those that are complete.
     files: Mutex<Vec<FileEntry>>,
+    earlier: Option<EarlierDump>,
 }
 
 impl DumpWriter {
@@ -88,7 +94,13 @@ impl DumpWriter {
                 .create(&path)
                 .map_err(|source| WriteError::Io { path, source })?;
         }
-        Ok(Self { directory, files: Mutex::default() })
+        Ok(Self { directory, files: Mutex::default(), earlier: None })
+    }
+
+    /// With an earlier dump of the same homeserver, from which histories of rooms can be taken over.
+    #[must_use]
+    pub fn since(self, earlier: Option<EarlierDump>) -> Self {
+        Self { earlier, ..self }
     }
 
     /// Writes `server.json`.
@@ -118,6 +130,50 @@ impl DumpWriter {
         RoomWriter::create(self.directory.path(), room)
     }
 
+    /// The history of a room in the earlier dump, if it is still what Synapse has. `fingerprint`: what Synapse's tables say of it
+    /// now. `current`: the state that comes first.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::Earlier`].
+    pub fn earlier_history(
+        &self,
+        room: &DumpRoom,
+        fingerprint: &str,
+        current: Option<&DumpState>,
+    ) -> Result<Option<EarlierHistory>, WriteError> {
+        let Some(earlier) = &self.earlier else { return Ok(None) };
+        Ok(earlier.history(room, fingerprint, current)?)
+    }
+
+    /// Begins a room's files with a history of the earlier dump: states, outliers and timeline are complete.
+    /// [`Self::finish_room`] must follow.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::Io`], [`WriteError::Twice`], [`WriteError::Earlier`].
+    pub fn room_since(
+        &self,
+        room: &DumpRoom,
+        earlier: EarlierHistory,
+    ) -> Result<(RoomWriter, DumpHistory), WriteError> {
+        let EarlierHistory { room: mut reader, history } = earlier;
+        let directory = self.directory.path();
+        let timeline = match &self.earlier {
+            Some(earlier) => earlier.link(room, &history, directory),
+            None => Err(io::ErrorKind::NotFound.into()),
+        };
+        let timeline =
+            timeline.map_err(|source| WriteError::Io { path: reader.path().to_owned(), source })?;
+        let mut writer = RoomWriter::with_timeline(directory, room, timeline)?;
+        for section in [Section::States, Section::Outliers] {
+            for item in reader.section::<Box<RawValue>>(section)? {
+                writer.earlier(section, &item?)?;
+            }
+        }
+        Ok((writer, history))
+    }
+
     /// Ends a room's files.
     ///
     /// # Errors
@@ -137,6 +193,7 @@ impl DumpWriter {
         manifest.files = self.files.into_inner().unwrap_or_else(PoisonError::into_inner);
         manifest.files.sort_by(|a, b| a.path.cmp(&b.path));
         manifest.tally.skipped.sort();
+        manifest.since = self.earlier.as_ref().map(EarlierDump::since);
         let name = "manifest.json";
         let mut file = HashingFile::create(self.directory.path(), name.into(), name)?;
         file.write(&to_vec_pretty(&manifest))?;
@@ -169,7 +226,7 @@ impl DumpWriter {
 
 /// JSON without line breaks: raw JSON may come with some between its tokens; inside strings they are always escaped.
 #[expect(clippy::expect_used, reason = "these types have string keys and no failing serializer")]
-fn write_line(line: &mut Vec<u8>, value: &impl Serialize) {
+fn write_line(line: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
     line.clear();
     serde_json::to_writer(&mut *line, value).expect("dump types serialise");
     for byte in line {

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use anyhow::Context as _;
+
 use super::Homeserver;
 use crate::{
     dump::{DumpReader, format::Manifest},
@@ -10,7 +12,8 @@ use crate::{
     source,
 };
 
-/// Reads a homeserver into the new dump `directory`.
+/// Reads a homeserver into the new dump `directory`. Histories of rooms are taken over from the dump `since` where nothing has
+/// happened since.
 ///
 /// # Errors
 ///
@@ -18,12 +21,23 @@ use crate::{
 pub fn dump(
     homeserver: &Homeserver<'_>,
     directory: &Path,
+    since: Option<&Path>,
     progress: Progress,
 ) -> anyhow::Result<Manifest> {
+    let earlier = since.map(|since| open_dump(since, progress));
+    let earlier = earlier
+        .transpose()
+        .context("the earlier dump can't be used; leave out `--since` to read everything anew")?;
     block_on(async {
         let mut source = homeserver.open().await?;
-        let written =
-            source::dump::dump(source.as_mut(), directory, now_ms(), &progress, interrupted());
+        let written = source::dump::dump(
+            source.as_mut(),
+            directory,
+            earlier,
+            now_ms(),
+            &progress,
+            interrupted(),
+        );
         Ok(written.await?)
     })
 }

@@ -13,13 +13,14 @@ use tokio::task::JoinSet;
 
 use crate::{
     dump::{
-        DumpWriter, WriteError,
+        DumpReader, DumpWriter, EarlierDump, OtherServer, WriteError,
         census::Census,
-        format::{self, Manifest},
+        format::{self, DumpServer, Manifest},
     },
     progress::{Phase, Progress},
     source::{Source, SourceError},
     tally::{Kind, Tally},
+    version::version_and_commit,
 };
 
 /// Why there is no dump.
@@ -32,13 +33,16 @@ pub enum DumpError {
     /// The dump could not be written.
     #[error(transparent)]
     Write(#[from] WriteError),
+    /// The earlier dump is of no use here.
+    #[error(transparent)]
+    Earlier(#[from] OtherServer),
     /// The operator interrupted the run.
     #[error("interrupted; there is no dump, run the command again")]
     Interrupted,
 }
 
-/// Reads everything from `source` into the new directory `directory`. When `interrupt` completes, the source is closed and the
-/// dump stays unfinished.
+/// Reads everything from `source` into the new directory `directory`. Histories of rooms are taken over from the `earlier` dump where
+/// nothing has happened since. When `interrupt` completes, the source is closed and the dump stays unfinished.
 ///
 /// # Errors
 ///
@@ -46,26 +50,37 @@ pub enum DumpError {
 pub async fn dump(
     source: &mut dyn Source,
     directory: &Path,
+    earlier: Option<DumpReader>,
     created_ts: u64,
     progress: &Progress,
     interrupt: impl Future<Output = ()>,
 ) -> Result<Manifest, DumpError> {
-    let writer = Arc::new(DumpWriter::create(directory)?);
+    let writer = DumpWriter::create(directory)?;
     let mut tally = Tally::default();
     let mut second = JoinSet::new();
+    let read = async {
+        let server = source.server(&mut tally).await?;
+        let info = source.info();
+        let earlier = earlier.map(|dump| EarlierDump::new(dump, &server.server_name, &info));
+        let writer = Arc::new(writer.since(earlier.transpose()?));
+        let census = read_all(source, &server, &writer, &mut tally, &mut second, progress).await?;
+        Ok((server.server_name, census, writer))
+    };
     let result = tokio::select! {
-        result = read_all(source, &writer, &mut tally, &mut second, progress) => result,
+        result = read => result,
         () = interrupt => Err(DumpError::Interrupted),
     };
     second.shutdown().await;
     let closed = source.close().await;
-    let (server_name, census) = result?;
+    let (server_name, census, writer) = result?;
     closed?;
     let manifest = Manifest {
         version: format::VERSION,
         server_name,
         created_ts,
+        importer: Some(version_and_commit()),
         source: source.info(),
+        since: None,
         tally,
         census,
         files: Vec::new(),
@@ -77,13 +92,13 @@ pub async fn dump(
 
 async fn read_all(
     source: &mut dyn Source,
+    server: &DumpServer,
     writer: &Arc<DumpWriter>,
     tally: &mut Tally,
     second: &mut JoinSet<Result<Tally, DumpError>>,
     progress: &Progress,
-) -> Result<(String, Option<Census>), DumpError> {
-    let server = source.server(tally).await?;
-    writer.server(&server)?;
+) -> Result<Option<Census>, DumpError> {
+    writer.server(server)?;
 
     let users = source.users(tally).await?;
     let bar = progress.phase("account", users.len());
@@ -110,8 +125,7 @@ async fn read_all(
 
     source.outbox(writer, tally).await?;
     source.media(writer, tally, progress).await?;
-    let census = source.census(tally).await?;
-    Ok((server.server_name, census))
+    Ok(source.census(tally).await?)
 }
 
 /// What the second reader counted, if there is one.

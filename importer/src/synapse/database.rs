@@ -222,7 +222,7 @@ impl Source for DatabaseSource {
 
     async fn rooms(&mut self, tally: &mut Tally) -> Result<Vec<OwnedRoomId>, SourceError> {
         let db = &mut self.databases.main;
-        let (ids, rooms) = rooms::list(db, &self.facts.senders, tally).await?;
+        let (ids, rooms) = rooms::list(db, &self.facts, tally).await?;
         self.rooms = rooms;
         Ok(ids)
     }
@@ -233,8 +233,7 @@ impl Source for DatabaseSource {
         writer: &DumpWriter,
         tally: &mut Tally,
     ) -> Result<(), SourceError> {
-        let aliases = &self.rooms.aliases;
-        rooms::write(&mut self.databases, &self.facts, aliases, room_id, writer, tally).await
+        rooms::write(&mut self.databases, &self.facts, &self.rooms, room_id, writer, tally).await
     }
 
     async fn outbox(&mut self, writer: &DumpWriter, tally: &mut Tally) -> Result<(), SourceError> {

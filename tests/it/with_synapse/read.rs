@@ -3,6 +3,7 @@
 mod census;
 mod configuration;
 mod duplicate_rows;
+mod earlier_dump;
 mod generated_server;
 mod malformed_rows;
 mod mutation;

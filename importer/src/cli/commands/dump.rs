@@ -28,6 +28,10 @@ pub(in crate::cli) struct Arguments {
     /// New directory for the dump
     #[arg(long, value_name = "DIR")]
     dump: PathBuf,
+    /// An earlier dump of the same database, such as a rehearsal's: rooms in which nothing has happened since are taken over
+    /// from it by hard links, instead of being read again
+    #[arg(long, value_name = "DIR", conflicts_with = "homeserver")]
+    since: Option<PathBuf>,
     #[command(flatten)]
     output: output::Form,
 }
@@ -52,7 +56,7 @@ impl Arguments {
         let configuration = Ok(configuration);
         let homeserver = self.source.homeserver(&configuration);
         let progress = global.progress().step(0, 0, "dump");
-        let manifest = migration::dump(&homeserver, &self.dump, progress)?;
+        let manifest = migration::dump(&homeserver, &self.dump, self.since.as_deref(), progress)?;
         let findings = manifest
             .census
             .as_ref()
@@ -68,6 +72,7 @@ impl Arguments {
                 self.dump.display()
             )?;
             output::tally(out, &manifest.tally, "dumped", Dialect::Conduit)?;
+            output::since(out, manifest.since.as_ref())?;
             if !findings.is_empty() {
                 writeln!(out)?;
                 output::findings(out, findings)?;

@@ -16,6 +16,7 @@ use crate::{
         exit, interruptible, output,
     },
     conduit::schema::dialect::Dialect,
+    dump::format::{Manifest, Since},
     findings::Finding,
     migration::{Checked, Imported, Migrated, Plan, Target, Watch, migrate},
     tally::Tally,
@@ -37,6 +38,10 @@ pub(in crate::cli) struct Arguments {
     /// Reuse the dump of an earlier run, if it is finished and Synapse was not used since
     #[arg(long)]
     reuse_dump: bool,
+    /// An earlier dump of the same database, such as a rehearsal's: rooms in which nothing has happened since are taken over
+    /// from it by hard links, instead of being read again
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["reuse_dump", "homeserver"])]
+    since: Option<PathBuf>,
     #[command(flatten)]
     target: TargetArguments,
     #[command(flatten)]
@@ -58,6 +63,9 @@ struct Outcome {
     dump: PathBuf,
     /// Whether it is one that an earlier run had finished.
     reused_dump: bool,
+    /// What of it was taken over from an earlier dump.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<Since>,
     /// What was read from Synapse into the dump.
     dumped: Tally,
     /// What became of it.
@@ -84,6 +92,7 @@ impl Arguments {
             homeserver: self.source.homeserver(&configuration),
             dump: check::dump_path(self.dump.as_deref(), &target),
             reuse_dump: self.reuse_dump,
+            since: self.since.clone(),
             target: &target,
             conduit_binary: self.conduit.conduit_binary.clone(),
             media: self.media.origin(),
@@ -100,8 +109,8 @@ impl Arguments {
             Migrated::Refused(checked) => self.refused(checked, &target),
             Migrated::Moved { dumped, reused_dump, imported } => {
                 let dump = plan.dump.clone();
-                let dumped = dumped.tally;
-                let outcome = Outcome { dump, reused_dump, dumped, imported: *imported };
+                let Manifest { since, tally: dumped, .. } = dumped;
+                let outcome = Outcome { dump, reused_dump, since, dumped, imported: *imported };
                 self.moved(&outcome, &target)
             }
         }
@@ -126,6 +135,7 @@ impl Arguments {
             let earlier = if outcome.reused_dump { ", which an earlier run made" } else { "" };
             writeln!(out, "From Synapse into {}{earlier}:\n", outcome.dump.display())?;
             output::tally(out, &outcome.dumped, "dumped", target.dialect)?;
+            output::since(out, outcome.since.as_ref())?;
             writeln!(out, "\nFrom there into {}'s database:\n", target.dialect)?;
             import::text(out, &outcome.imported, target)
         })?;

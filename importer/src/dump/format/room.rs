@@ -1,10 +1,11 @@
 //! `rooms/….jsonl`: the head of a room in the first line, then its states, outliers, timeline and receipts, one a line.
 
-use ruma::{OwnedEventId, OwnedRoomAliasId, OwnedRoomId, OwnedUserId};
+use ruma::{OwnedEventId, OwnedRoomAliasId, OwnedRoomId, OwnedUserId, RoomId};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::is_false;
+use crate::tally::{OwnersRows, Rows, Tally};
 
 /// The public read receipt of a user of another server, an item of a room's file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -93,6 +94,32 @@ pub struct DumpState {
     /// Entries of `base` that are no longer there: `[type, state_key]`, sorted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unset: Vec<(String, String)>,
+}
+
+/// What tells a later dump whether it can take over the room's history: its states, its outliers and its timeline. The only item of
+/// a room's section `history`, which a room has only if the source can tell this.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DumpHistory {
+    /// What the history was made of. As long as it is the same, the history is the same.
+    pub fingerprint: String,
+    /// What of the history was read, written and left out.
+    pub tally: Tally,
+    /// Rows read of Synapse's tables.
+    pub rows: OwnersRows,
+}
+
+impl DumpHistory {
+    /// Of a room, of which `tally` counts nothing else.
+    pub fn new(fingerprint: String, tally: &Tally, room_id: &RoomId) -> Self {
+        let rows = tally.rows.of_owner(room_id.as_str());
+        Self { fingerprint, tally: tally.clone(), rows }
+    }
+
+    /// What of the room's history was read, with the rows.
+    pub fn tally_of(&self, room_id: &RoomId) -> Tally {
+        let rows = Rows::restored(self.rows.clone(), room_id.as_str());
+        Tally { rows, ..self.tally.clone() }
+    }
 }
 
 /// An event. A source may write its `pdu` from another type than what a reader gets.

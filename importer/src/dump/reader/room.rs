@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Lines, ReadError};
 use crate::dump::{
-    format::{DumpEvent, DumpRemoteReceipt, DumpRoom, DumpState},
+    format::{DumpEvent, DumpHistory, DumpRemoteReceipt, DumpRoom, DumpState},
     writer::Section,
 };
 
@@ -26,6 +26,8 @@ pub struct RoomReader {
     text: Vec<u8>,
     /// The section whose items come next, if one is open.
     open: Option<Section>,
+    /// Whether the last section was read to its end.
+    is_end: bool,
 }
 
 impl RoomReader {
@@ -45,7 +47,9 @@ impl RoomReader {
         let mut head = head.to_vec();
         head.push(b'}');
         match serde_json::from_slice(&head) {
-            Ok(head) => Ok(Self { path, timeline, head, lines, line: 1, text, open: None }),
+            Ok(head) => {
+                Ok(Self { path, timeline, head, lines, line: 1, text, open: None, is_end: false })
+            }
             Err(source) => Err(ReadError::Parse { path, line: 1, source }),
         }
     }
@@ -118,7 +122,21 @@ impl RoomReader {
         self.section(Section::Receipts)
     }
 
-    fn section<T: DeserializeOwned>(
+    /// What a later dump needs to take the history over, if that is known.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Io`], [`ReadError::Layout`], [`ReadError::Parse`].
+    pub fn history(&mut self) -> Result<Option<DumpHistory>, ReadError> {
+        self.receipts()?;
+        while self.item_line()?.is_some() {}
+        if self.is_end {
+            return Ok(None);
+        }
+        self.section(Section::History)?.next().transpose()
+    }
+
+    pub(in crate::dump) fn section<T: DeserializeOwned>(
         &mut self,
         section: Section,
     ) -> Result<Items<'_, T>, ReadError> {
@@ -151,6 +169,7 @@ impl RoomReader {
         match self.text.as_slice() {
             b"]," | b"]}" => {
                 self.open = None;
+                self.is_end = self.text == b"]}";
                 Ok(None)
             }
             [b'{', ..] => Ok(Some(self.text.strip_suffix(b",").unwrap_or(&self.text))),

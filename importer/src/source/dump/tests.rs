@@ -132,7 +132,7 @@ async fn dumped(
     directory: &Path,
     interrupt: impl Future<Output = ()>,
 ) -> Result<Manifest, DumpError> {
-    dump(&mut source, directory, 1, &Progress::Hidden, interrupt).await
+    dump(&mut source, directory, None, 1, &Progress::Hidden, interrupt).await
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! Rooms: heads, states, timelines, outliers, receipts.
 //!
+//! A room in which nothing has happened since an earlier dump is taken over from that, see [`mod@fingerprint`].
+//!
 //! A room's timeline is read once, page by page. Each event is written as it comes, after the states that it is the first
 //! to need. What events refer to is noted; what has not turned up at the end is written as outliers. Memory holds one full
 //! state, one page of events, and the ids of state groups and of state events.
@@ -7,6 +9,7 @@
 mod aliases;
 mod event_dumper;
 mod event_json;
+mod fingerprint;
 mod gaps;
 mod head;
 mod list;
@@ -31,7 +34,7 @@ use ruma::RoomId;
 
 use self::{
     event_dumper::EventDumper, head::Head, references::References, state_groups::States,
-    timeline_writer::TimelineWriter,
+    stored_event::FOREIGN, timeline::Timeline, timeline_writer::TimelineWriter,
 };
 pub(super) use self::{
     head::version_by_create_event,
@@ -41,23 +44,29 @@ pub(super) use self::{
 };
 use super::{Facts, connection::Databases};
 use crate::{
-    dump::DumpWriter,
+    dump::{
+        DumpWriter, RoomWriter,
+        format::{DumpHistory, DumpRoom, DumpState},
+    },
     source::SourceError,
     tally::{Kind, Tally},
 };
 
-/// Writes a room. `aliases`: the room of each alias that the table gives to several.
+/// Why events are left out of a history that no other rows could bring back than those of which a fingerprint is made.
+const SETTLED: [&str; 4] = ["soft-failed", "event-missing", "event-rejected", FOREIGN];
+
+/// Writes a room.
 pub(super) async fn write(
     databases: &mut Databases,
     facts: &Facts,
-    aliases: &BTreeMap<String, String>,
+    listed: &ListedRooms,
     room_id: &RoomId,
     writer: &DumpWriter,
     tally: &mut Tally,
 ) -> Result<(), SourceError> {
     let Facts { schema, config, extent, erased, .. } = facts;
     let server_name = &config.server_name;
-    let head = head::read(databases, server_name, extent, aliases, room_id, tally).await?;
+    let head = head::read(databases, server_name, extent, &listed.aliases, room_id, tally).await?;
     let Head { room, current, timeline } = head;
     tally.rows.met("earlier events", "", timeline.earlier);
     let present = current.iter().flat_map(BTreeMap::values);
@@ -67,30 +76,74 @@ pub(super) async fn write(
         pruning: erased.room(room.room_version.as_deref(), present),
         erased,
     };
-
-    let mut file = writer.room(&room)?;
-    let mut references = References::default();
-    for member in &room.local_members {
-        references.need(&member.event_id);
-    }
     let mut states = States::default();
-    if let Some(current) = current {
-        let state = states.begin(current);
-        references.add_state(&state);
-        file.state(&state)?;
+    let begin = current.map(|current| states.begin(current));
+
+    let fingerprint = listed.fingerprints.of(room_id.as_str());
+    let earlier = match &fingerprint {
+        Some(fingerprint) => writer.earlier_history(&room, fingerprint, begin.as_ref())?,
+        None => None,
+    };
+    let (mut file, history) = if let Some(earlier) = earlier {
+        let (file, history) = writer.room_since(&room, earlier)?;
+        tally.merge(history.tally_of(room_id));
+        (file, Some(history))
+    } else {
+        let mut file = writer.room(&room)?;
+        let history = History { room: &room, timeline: &timeline, dumper: &dumper };
+        let read = history.write(databases, states, begin, &mut file).await?;
+        let is_settled = read.skipped.iter().all(|skip| SETTLED.contains(&&*skip.reason));
+        let fingerprint = fingerprint.filter(|_| is_settled);
+        let history = fingerprint.map(|fingerprint| DumpHistory::new(fingerprint, &read, room_id));
+        tally.merge(read);
+        (file, history)
+    };
+    receipts::write(&mut databases.main, schema, server_name, room_id, &mut file, tally).await?;
+    if let Some(history) = history {
+        file.history(&history)?;
     }
-    let writing = TimelineWriter::new(room_id, &dumper, &mut file, states, references, tally);
-    let (unwritten, states) = writing.write(databases, &timeline).await?;
-    if states > 0 {
-        tally.read(Kind::State, states);
-        tally.written(Kind::State, states);
-    }
-    let db = &mut databases.main;
-    outliers::Outliers { room_id, timeline: &timeline, dumper: &dumper }
-        .write(db, unwritten, &mut file, tally)
-        .await?;
-    receipts::write(db, schema, server_name, room_id, &mut file, tally).await?;
     writer.finish_room(file)?;
     tally.written(Kind::Room, 1);
     Ok(())
+}
+
+/// A room's history: states, timeline, outliers.
+struct History<'a> {
+    room: &'a DumpRoom,
+    timeline: &'a Timeline,
+    dumper: &'a EventDumper<'a>,
+}
+
+impl History<'_> {
+    /// Writes it, and counts it by itself. `begin`: the state that comes first.
+    async fn write(
+        &self,
+        databases: &mut Databases,
+        states: States,
+        begin: Option<DumpState>,
+        file: &mut RoomWriter,
+    ) -> Result<Tally, SourceError> {
+        let Self { room, timeline, dumper } = *self;
+        let room_id = &*room.room_id;
+        let mut tally = Tally::default();
+        let mut references = References::default();
+        for member in &room.local_members {
+            references.need(&member.event_id);
+        }
+        if let Some(begin) = begin {
+            references.add_state(&begin);
+            file.state(&begin)?;
+        }
+        let writing = TimelineWriter::new(room_id, dumper, file, states, references, &mut tally);
+        let (unwritten, states) = writing.write(databases, timeline).await?;
+        if states > 0 {
+            tally.read(Kind::State, states);
+            tally.written(Kind::State, states);
+        }
+        let db = &mut databases.main;
+        outliers::Outliers { room_id, timeline, dumper }
+            .write(db, unwritten, file, &mut tally)
+            .await?;
+        Ok(tally)
+    }
 }

@@ -246,7 +246,9 @@ async fn dumped_from(mut source: DatabaseSource) -> Dumped {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("dump");
     let manifest: Manifest =
-        dump(&mut source, &path, NOW, &Progress::Hidden, std::future::pending()).await.unwrap();
+        dump(&mut source, &path, None, NOW, &Progress::Hidden, std::future::pending())
+            .await
+            .unwrap();
     assert_eq!(manifest.tally.unbalanced(), [], "{:?}", manifest.tally);
     DumpReader::open(&path, |_| {}).unwrap();
     let files = |prefix: &str| {

@@ -8,7 +8,7 @@ use std::{
 
 /// The ground, whose folders may know each other and nobody else.
 const GROUND: &[&str] =
-    &["counted", "findings", "fs", "hash", "progress", "runtime", "size", "tally"];
+    &["counted", "findings", "fs", "hash", "progress", "runtime", "size", "tally", "version"];
 /// The floors above it. A folder knows those on floors below its own, and none beside it.
 const FLOORS: [&[&str]; 7] = [
     &["conduit", "dump", "proxy"],

@@ -162,6 +162,8 @@ async fn dump(source: &mut ApiSource) -> Dumped {
         server_name: server.server_name,
         created_ts: 0,
         source,
+        importer: None,
+        since: None,
         tally: Tally::default(),
         files: Vec::new(),
     };

@@ -161,6 +161,7 @@ async fn dumped_unmet(fixture: &Fixture, directory: &std::path::Path) -> Census 
     let manifest = crate::source::dump::dump(
         &mut source,
         &directory.join("dump"),
+        None,
         0,
         &crate::progress::Progress::Hidden,
         std::future::pending(),

@@ -61,7 +61,7 @@ async fn dumped(directory: &Path, extent: Extent) -> Result<(DumpReader, Tally),
     let mut source = source(directory, extent).await;
     let path = directory.join("dump");
     let pending = std::future::pending();
-    let manifest = dump(&mut source, &path, NOW, &Progress::Hidden, pending).await?;
+    let manifest = dump(&mut source, &path, None, NOW, &Progress::Hidden, pending).await?;
     assert_eq!(manifest.tally.unbalanced(), [], "{:?}", manifest.tally);
     Ok((DumpReader::open(&path, |_| {}).unwrap(), manifest.tally))
 }

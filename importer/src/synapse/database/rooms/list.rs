@@ -1,13 +1,20 @@
 //! Which rooms there are.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use ruma::{OwnedRoomId, OwnedUserId};
+use ruma::OwnedRoomId;
 
-use super::aliases;
+use super::{
+    aliases,
+    fingerprint::{self, Fingerprints},
+};
 use crate::{
+    dump::History,
     synapse::database::{
-        DatabaseError, connection::Connection, counter::Items, memberships, row::Row,
+        DatabaseError, Facts, connection::Connection, counter::Items, memberships, row::Row,
     },
     tally::{Kind, Tally},
 };
@@ -21,12 +28,14 @@ pub(in crate::synapse::database) struct ListedRooms {
     pub(in crate::synapse::database) left_out: BTreeSet<String>,
     /// The room of each alias that the table gives to several.
     pub(in crate::synapse::database) aliases: BTreeMap<String, String>,
+    /// What tells whether an earlier dump still has a room's history.
+    pub(in crate::synapse::database) fingerprints: Arc<Fingerprints>,
 }
 
 /// Lists the rooms that a local user is or was in, is invited to or knocks at; sorted.
 pub(in crate::synapse::database) async fn list(
     db: &mut Connection,
-    senders: &BTreeMap<OwnedUserId, String>,
+    facts: &Facts,
     tally: &mut Tally,
 ) -> Result<(Vec<OwnedRoomId>, ListedRooms), DatabaseError> {
     let table = "local_current_membership";
@@ -51,7 +60,7 @@ pub(in crate::synapse::database) async fn list(
             }
         }
     }
-    let mut of_state = memberships::rooms_of_state(db, senders).await?;
+    let mut of_state = memberships::rooms_of_state(db, &facts.senders).await?;
     // Rows of what is no room belong to nobody.
     of_state.retain(|room| {
         items.read(1);
@@ -64,5 +73,9 @@ pub(in crate::synapse::database) async fn list(
     });
     rooms.sort();
     let aliases = aliases::of_several(db, &rooms).await?;
-    Ok((rooms, ListedRooms { of_state, left_out, aliases }))
+    let fingerprints = match facts.extent.history {
+        History::Full => fingerprint::read(db, &facts.schema, &facts.erased).await?,
+        History::Recent => Fingerprints::default(),
+    };
+    Ok((rooms, ListedRooms { of_state, left_out, aliases, fingerprints: fingerprints.into() }))
 }

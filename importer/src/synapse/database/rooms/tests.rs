@@ -1,4 +1,5 @@
 mod damage;
+mod earlier;
 mod groups;
 mod timeline;
 

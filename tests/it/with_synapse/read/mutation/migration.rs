@@ -112,7 +112,7 @@ fn migrate(
     let manifest = runtime.block_on(async {
         let mut source =
             DatabaseSource::open(config, Extent::FULL, NOW).await.map_err(SourceError::from)?;
-        dump(&mut source, &directory, NOW, &Progress::Hidden, never).await
+        dump(&mut source, &directory, None, NOW, &Progress::Hidden, never).await
     });
     let manifest = manifest.map_err(|error| format!("dump: {}", chain(&error)))?;
     balanced("dump", &manifest.tally)?;
