@@ -19,6 +19,7 @@ const DATABASE_ONLY: &[&str] = &[
     "device_list_stream_id",
     "dehydrated",
     "fallback_keys",
+    "history",
     "media_store_path",
     "one_time_keys",
     "password_hash",
