@@ -130,6 +130,8 @@ CONTINUWUITY_EXPLAINED = [
      "arrival (service/rooms/timeline/data.rs:171)"),
     (r"devices/\w+/\d/join/private/relations/.+",
      "Continuwuity's /relations goes one level deeper than asked (service/rooms/pdu_metadata/mod.rs:86-106)"),
+    (r"room\d+/\w+/relations/.+",
+     "Continuwuity takes a reply for a relation (service/rooms/timeline/append.rs:688); its /relations gives it where no type is asked for"),
 ]
 
 CONTINUWUITY = Server(

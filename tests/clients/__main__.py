@@ -16,6 +16,7 @@ import abroad  # noqa: E402: the laboratory's modules are found now
 import bouncer  # noqa: E402
 import browser  # noqa: E402
 import phone  # noqa: E402
+import servers  # noqa: E402
 from address import Address  # noqa: E402
 from judge import Judge  # noqa: E402
 from move import Move  # noqa: E402
@@ -38,7 +39,7 @@ def main() -> int:
     parser.add_argument("--without-rule", action="store_true", help="without the rule in the reverse proxy: for a patched Conduit")
     parser.add_argument("client", choices=CLIENTS)
     args = parser.parse_args()
-    lab, judge = Notes(args.dir), Judge()
+    lab, judge = Notes(args.dir), Judge(servers.of(args.bin))
     go_on, beforehand = CLIENTS[args.client]
     if beforehand:
         beforehand(lab, args.installed)

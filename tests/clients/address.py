@@ -45,10 +45,11 @@ class Address:
     def leads_nowhere(self) -> None:
         self.change(server="location / { return 502; }")
 
-    def leads_to_conduit(self, upstream: str, rule: bool) -> None:
+    def leads_to_conduit(self, upstream: str, rule: bool, target: str) -> None:
         server, maps = f"location / {{ proxy_pass {upstream}; }}", ""
         if rule:
-            printed = subprocess.run([self.importer, "proxy-config", "--for", "nginx", "--upstream", urlsplit(upstream).netloc],
+            printed = subprocess.run([self.importer, "proxy-config", "--for", "nginx", "--target", target,
+                                      "--upstream", urlsplit(upstream).netloc],
                                      check=True, capture_output=True, text=True).stdout
             maps, location = printed.split("# In `server`")
             server += f"\n# {location}"

@@ -98,7 +98,11 @@ class Bouncer:
         return port
 
     def start_bridge(self) -> None:
+        log = self.move.lab.dir / f"{BOT}.log"
+        before = log.read_text().count("bridge is now running") if log.exists() else 0
         self.run(BOT, [*self.command, "-v", "-o", self.ada.user_id, self.move.address.base_url])
+        # An invite that comes earlier is lost to it.
+        until(lambda: log.read_text().count("bridge is now running") > before, "the bridge runs")
 
     @property
     def ada(self) -> Client:

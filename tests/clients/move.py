@@ -8,6 +8,7 @@ from pathlib import Path
 import bridge
 import conduit
 import elsewhere
+import servers
 import synapse
 from address import Address
 from api import Client, q
@@ -23,7 +24,7 @@ class Move:
 
     def __init__(self, lab: Notes, address: Address, binary: Path, importer: Path, rule: bool):
         self.lab, self.address, self.binary, self.importer, self.rule = lab, address, binary, importer, rule
-        self.database = lab.dir / "moved"
+        self.database, self.server = lab.dir / "moved", servers.of(binary)
         self.servers = contextlib.ExitStack()
 
     def __enter__(self) -> "Move":
@@ -59,14 +60,14 @@ class Move:
         self.address.leads_nowhere()
         synapse.stop(self.lab)
         command = [self.importer, "migrate", "--synapse-config", self.lab["config"], "--accept", "C301",
-                   "--dump", self.lab.dir / "dump", "--database", self.database, "--no-progress"]
+                   "--target", self.server.command, "--dump", self.lab.dir / "dump", "--database", self.database, "--no-progress"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         # 11 says that there are warnings.
         if done.returncode not in (0, 11):
             raise SystemExit(f"`importer migrate` ended with {done.returncode}\n{done.stdout}{done.stderr}")
         running = conduit.running(self.lab, self.binary, self.database, more, federation=bool(more), environment=environment)
         self.conduit_url = self.servers.enter_context(running)
-        self.address.leads_to_conduit(self.conduit_url, self.rule)
+        self.address.leads_to_conduit(self.conduit_url, self.rule, self.server.command)
 
     def told(self, token: str) -> dict[str, dict[str, list[str]]]:
         """All that this device is told of each of its rooms, oldest first, as `type sender event`, by the rooms' nicknames."""
@@ -85,13 +86,17 @@ class Move:
         """By a command in Conduit's room for administrators, as the operator's guide says."""
         ada, server = self.family["ada"], self.lab["server_name"]
         room = ada.get(f"/directory/room/{q(f'#admins:{server}')}")["room_id"]
-        ada.say(room, f"@conduit:{server}: reset-password {name}")
+        told = f"the password for user @{name}:{server}: "
+        if self.server is servers.CONTINUWUITY:
+            ada.say(room, f"!admin users reset-password {name}")
+        else:
+            ada.say(room, f"@conduit:{server}: reset-password {name}")
         deadline = time.monotonic() + ANSWER_SECONDS
         while True:
             for event in ada.get(f"/rooms/{q(room)}/messages", dir="b", limit=5)["chunk"]:
-                _, found, password = event["content"].get("body", "").partition(f"the password for user @{name}:{server}: ")
+                _, found, password = event["content"].get("body", "").partition(told)
                 if found:
-                    return password.strip()
+                    return password.strip().strip("`")
             if time.monotonic() > deadline:
                 raise SystemExit("Conduit's administrator does not answer")
             time.sleep(0.2)

@@ -3,7 +3,7 @@
 
 import readline from "node:readline";
 
-import "./deployment.mjs";
+import "./surroundings.mjs";
 
 const { Device } = await import("./device.mjs");
 const { verify } = await import("./secrets.mjs");

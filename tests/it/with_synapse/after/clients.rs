@@ -25,6 +25,32 @@ fn moves_to(conduit: &str, client: &str, installed: &str, more: &[&str]) {
     assert!(bad.is_empty() && good.len() > 4, "{said}");
 }
 
+/// The same to a Continuwuity.
+fn moves_to_continuwuity(client: &str, installed: &str) {
+    let Some(binary) = skip::continuwuity() else { return };
+    moves_to(&binary, client, installed, &[]);
+}
+
+#[test]
+fn matrix_js_sdk_goes_on_with_continuwuity() {
+    moves_to_continuwuity("matrix-js-sdk", "js/installed");
+}
+
+#[test]
+fn matrix_sdk_goes_on_with_continuwuity() {
+    moves_to_continuwuity("matrix-sdk", "rust/debug/client-that-is-moved");
+}
+
+#[test]
+fn heisenbridge_goes_on_with_continuwuity() {
+    moves_to_continuwuity("heisenbridge", "venv/installed");
+}
+
+#[test]
+fn another_server_gets_the_keys_that_waited_for_it_from_continuwuity() {
+    moves_to_continuwuity("federation", "js/installed");
+}
+
 #[test]
 fn matrix_js_sdk_goes_on() {
     moves("matrix-js-sdk", "js/installed");

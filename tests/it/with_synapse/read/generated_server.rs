@@ -123,3 +123,19 @@ fn conduit_shows_the_past_as_synapse_does() {
     let options = ["--bin", &binary, "--database", &database, "--before", &before];
     seen(&lab, "conduit.json", &options);
 }
+
+#[test]
+fn continuwuity_shows_the_past_as_synapse_does() {
+    let Some(binary) = skip::continuwuity() else { return };
+    let mut lab = generated(Engine::Sqlite);
+    let [dump, database] = ["dump", "continuwuity"].map(|name| lab.directory().join(name));
+    command::dump(&lab.by_database(), &dump).unwrap();
+    command::import_for_continuwuity(&dump, &database).unwrap();
+    lab.resume().unwrap();
+    seen(&lab, "synapse.json", &[]);
+    lab.stop().unwrap();
+    let [before, database] =
+        [lab.path("synapse.json"), database].map(|path| path.to_string_lossy().into_owned());
+    let options = ["--bin", &binary, "--database", &database, "--before", &before];
+    seen(&lab, "continuwuity.json", &options);
+}
