@@ -152,11 +152,15 @@ fn ownership(outcome: &Outcome<'_>) -> Todo {
 fn proxy(outcome: &Outcome<'_>) -> Todo {
     let server = outcome.target;
     let listen = outcome.listen.unwrap_or_else(|| default_address(server));
-    let elsewhere = (listen != Direction::ToConduit.upstream()).then_some(listen);
+    let (direction, target) = match server {
+        Dialect::Conduit => (Direction::ToConduit, ""),
+        Dialect::Continuwuity => (Direction::ToContinuwuity, " --target continuwuity"),
+    };
+    let elsewhere = (listen != direction.upstream()).then_some(listen);
     let upstream = elsewhere.map(|listen| format!(" --upstream {listen}")).unwrap_or_default();
     Todo::by(
         server.words(PROXY),
-        [format!("{} proxy-config --for nginx{upstream}", outcome.program)],
+        [format!("{} proxy-config --for nginx{target}{upstream}", outcome.program)],
     )
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 
 use crate::{
     cli::{
@@ -23,16 +23,17 @@ Example:
   importer verify --dump /var/backups/synapse-dump --conduit-config /etc/matrix-conduit/conduit.toml";
 
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("what is expected").required(true).args(["dump", "server_name"]))]
 pub(in crate::cli) struct Arguments {
     /// The dump that the database was made from
-    #[arg(long, value_name = "DIR", required_unless_present = "server_name")]
+    #[arg(long, value_name = "DIR")]
     dump: Option<PathBuf>,
     #[command(flatten)]
     target: TargetArguments,
     #[command(flatten)]
     report: ReportArguments,
     /// Without a dump: the server's name, to look at the database alone
-    #[arg(long, value_name = "NAME", conflicts_with = "dump")]
+    #[arg(long, value_name = "NAME")]
     server_name: Option<String>,
     /// Compare the whole state before every event, not before a sample of events; slow in rooms with many members
     #[arg(long, requires = "dump")]

@@ -53,7 +53,7 @@ pub(super) const CODES: &[(Code, &str, &str)] = &[
     (codes::JWT, "Synapse accepts JSON Web Tokens for logins; Continuwuity does not", "find another login for the programs that use them"),
     (codes::BRIDGE_SWITCH, "a bridge uses features that Continuwuity may lack (devices without a login, MSC4190; encryption by transactions, MSC3202): its encryption may fail", ""),
     // Its port is another (core/config/mod.rs:113).
-    (codes::OLD_TOKENS, "", "add the rule that `importer proxy-config --for nginx --upstream 127.0.0.1:8008` prints (or for `caddy`, `traefik`, `apache`, `haproxy`; with Continuwuity's address) to the reverse proxy, and keep it for a year"),
+    (codes::OLD_TOKENS, "", "add the rule that `importer proxy-config --for nginx --target continuwuity` prints (or for `caddy`, `traefik`, `apache`, `haproxy`; with Continuwuity's address) to the reverse proxy, and keep it for a year"),
     (codes::MEDIA_TWIN, "media has the same content as quarantined media, which stays behind", "delete it in the admin room (`!admin media delete`) if it should not be shown either"),
     (codes::GLOBAL_INCOMPLETE, "`global` lacks version 19, the counter or a readable key; Continuwuity does not start", ""),
     (codes::MEDIA_ROWS_MISSING, "rows of a media file are missing: Continuwuity does not find the file", ""),

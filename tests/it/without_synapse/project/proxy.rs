@@ -285,6 +285,48 @@ fn synapses_tokens_are_kept_away_from_conduit() {
     expect(&[], &cases(&all));
 }
 
+/// What Continuwuity is asked for instead of what is new since a place in Synapse's stream.
+const FIRST: &str = "timeout=0&filter=%7B%22room%22%3A%7B%22timeline%22%3A%7B%22limit%22%3A1%7D%2C%22state%22%3A%7B%22lazy_load_members%22%3Atrue%7D%7D%7D";
+
+#[test]
+fn clients_of_continuwuity_begin_with_one_message_of_each_room() {
+    let sync = "/_matrix/client/v3/sync";
+    let mut all = Vec::new();
+    for first in [
+        "?since=s12_3&timeout=30000",
+        "?filter=0&timeout=0&since=s87_8_0_1~7.2&set_presence=offline",
+        "?filter=%7B%22a%22%3A1%7D&since=s1_2",
+        "?since=s1_2",
+    ] {
+        all.push((format!("{sync}{first}"), format!("{sync}?{FIRST}")));
+    }
+    all.push((
+        "/_matrix/client/r0/sync?since=s1_2".to_owned(),
+        format!("/_matrix/client/r0/sync?{FIRST}"),
+    ));
+    for other in [
+        // Without a place, and with one of Continuwuity's.
+        sync.to_owned(),
+        format!("{sync}?filter=0&timeout=0"),
+        format!("{sync}?since=9500000000121&filter=0"),
+        format!("{sync}?filter=0&x=since=s1_2"),
+        format!("{sync}?xsince=s1_2"),
+        "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync?pos=5/s1_2".to_owned(),
+        "/_matrix/client/v3/publicRooms?since=s1_2".to_owned(),
+    ] {
+        all.push((other.clone(), other));
+    }
+    all.push((
+        format!("{ROOM}/messages?dir=b&from=s12_3&limit=3"),
+        format!("{ROOM}/messages?dir=b&from=9500000000121&limit=3"),
+    ));
+    all.push((
+        "/_matrix/client/v1/rooms/!ab:own.test/threads?from=5_12&limit=3".to_owned(),
+        "/_matrix/client/v1/rooms/!ab:own.test/threads?limit=3".to_owned(),
+    ));
+    expect(&["--target", "continuwuity"], &cases(&all));
+}
+
 #[test]
 fn conduits_tokens_are_kept_away_from_synapse() {
     let sync = "/_matrix/client/v3/sync";
