@@ -108,34 +108,29 @@ fn a_real_synapse_serves_the_rooms() {
     assert!(words > 10, "only {words} messages found");
 }
 
-#[test]
-fn conduit_shows_the_past_as_synapse_does() {
-    let Some(binary) = skip::conduit() else { return };
+/// What members see of the past on the server `binary`, with what was imported for it.
+fn shows_the_past(binary: &str, import: fn(&Path, &Path) -> anyhow::Result<Value>) {
     let mut lab = generated(Engine::Sqlite);
-    let [dump, database] = ["dump", "conduit"].map(|name| lab.directory().join(name));
+    let [dump, database] = ["dump", "moved"].map(|name| lab.directory().join(name));
     command::dump(&lab.by_database(), &dump).unwrap();
-    command::import(&dump, &database, "rocksdb").unwrap();
+    import(&dump, &database).unwrap();
     lab.resume().unwrap();
     seen(&lab, "synapse.json", &[]);
     lab.stop().unwrap();
     let [before, database] =
         [lab.path("synapse.json"), database].map(|path| path.to_string_lossy().into_owned());
-    let options = ["--bin", &binary, "--database", &database, "--before", &before];
-    seen(&lab, "conduit.json", &options);
+    let options = ["--bin", binary, "--database", &database, "--before", &before];
+    seen(&lab, "moved.json", &options);
+}
+
+#[test]
+fn conduit_shows_the_past_as_synapse_does() {
+    let Some(conduit) = skip::conduit() else { return };
+    shows_the_past(&conduit, |dump, database| command::import(dump, database, "rocksdb"));
 }
 
 #[test]
 fn continuwuity_shows_the_past_as_synapse_does() {
-    let Some(binary) = skip::continuwuity() else { return };
-    let mut lab = generated(Engine::Sqlite);
-    let [dump, database] = ["dump", "continuwuity"].map(|name| lab.directory().join(name));
-    command::dump(&lab.by_database(), &dump).unwrap();
-    command::import_for_continuwuity(&dump, &database).unwrap();
-    lab.resume().unwrap();
-    seen(&lab, "synapse.json", &[]);
-    lab.stop().unwrap();
-    let [before, database] =
-        [lab.path("synapse.json"), database].map(|path| path.to_string_lossy().into_owned());
-    let options = ["--bin", &binary, "--database", &database, "--before", &before];
-    seen(&lab, "continuwuity.json", &options);
+    let Some(continuwuity) = skip::continuwuity() else { return };
+    shows_the_past(&continuwuity, command::import_for_continuwuity);
 }
