@@ -11,7 +11,8 @@ use std::{
 use rayon::prelude::*;
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamilyDescriptor, CompactOptions, DB, DBCompressionType,
-    Direction, IteratorMode, LruCacheOptions, Options, Range, WriteBatch, WriteOptions,
+    Direction, IteratorMode, LruCacheOptions, Options, Range, ReadOptions, WriteBatch,
+    WriteOptions,
 };
 use rustix::{fs::FlockOperation, io::Errno};
 
@@ -182,7 +183,10 @@ impl KvRead for RocksStore {
         visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
     ) -> Result<(), KvError> {
         let Some(family) = self.db.cf_handle(tree.name) else { return Ok(()) };
-        let mut rows = self.db.raw_iterator_cf(&family);
+        // What is read once from end to end would only drive out of the cache what is looked up.
+        let mut options = ReadOptions::default();
+        options.fill_cache(false);
+        let mut rows = self.db.raw_iterator_cf_opt(&family, options);
         rows.seek(from);
         while let (Some(key), Some(value)) = (rows.key(), rows.value()) {
             if !visit(key, value) {

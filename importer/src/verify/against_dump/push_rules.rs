@@ -1,7 +1,8 @@
 //! A user's push rules, as ruma reads both sides.
 
 use ruma::push::Ruleset;
-use serde_json::{Value, json};
+use serde::Deserialize;
+use serde_json::{Value, json, value::RawValue};
 
 use super::{Findings, KvRead, VerifyError, codes};
 use crate::{dump::format::DumpUser, verify::tools::lookup::account_data};
@@ -20,20 +21,38 @@ pub(super) fn compare(
         return Ok(());
     }
     let id = user.user_id.as_str();
-    let Some(dumped) = serde_json::from_str::<Value>(rules.get())
-        .ok()
-        .and_then(|rules| parsable_rules(rules.get("global")?))
-    else {
+    let Some(dumped) = readable(rules.get()) else {
         // Nothing of it can be used: the server's default rules stand in.
         return Ok(());
     };
-    let stored = account_data(store, "", id, "m.push_rules")?
-        .and_then(|event| serde_json::from_slice::<Value>(&event).ok())
-        .and_then(|event| parsable_rules(event.get("content")?.get("global")?));
+    let stored = account_data(store, "", id, "m.push_rules")?;
+    let stored = stored.and_then(|event| {
+        readable(serde_json::from_slice::<Event<'_>>(&event).ok()?.content.get())
+    });
     if stored.as_ref() != Some(&dumped) {
         found.add(&codes::DIFFERS_FROM_DUMP, id, "the push rules differ");
     }
     Ok(())
+}
+
+/// An account data event.
+#[derive(Deserialize)]
+struct Event<'a> {
+    #[serde(borrow)]
+    content: &'a RawValue,
+}
+
+/// The rules of a content that ruma reads, as ruma writes them; `None` if there are none.
+fn readable(content: &str) -> Option<Value> {
+    #[derive(Deserialize)]
+    struct Content {
+        global: Ruleset,
+    }
+    // Mostly all can be read, at once.
+    if let Ok(Content { global }) = serde_json::from_str(content) {
+        return serde_json::to_value(global).ok();
+    }
+    parsable_rules(serde_json::from_str::<Value>(content).ok()?.get("global")?)
 }
 
 /// The rules that ruma reads one by one, as ruma writes them; `None` if they don't go together.
@@ -50,7 +69,7 @@ fn parsable_rules(global: &Value) -> Option<Value> {
     let is_good = |kind: &str, rule: &Value| {
         serde_json::from_value::<Ruleset>(json!({ kind: [rule] })).is_ok()
     };
-    // Mostly all are good.
+    // All are good if only something else in it was odd.
     let rules = list(&|_, _| true).or_else(|| list(&is_good))?;
     serde_json::to_value(rules).ok()
 }

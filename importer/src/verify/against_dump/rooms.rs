@@ -150,20 +150,20 @@ impl Room<'_> {
                 None => self.in_timeline(id)?,
             };
             let event = Dumped::of(&event);
-            if self.keeps(Kind::Outlier)(&event) {
+            let is_same = stored.as_deref().is_some_and(|stored| event.is_same(stored).is_some());
+            if !is_same && self.keeps(Kind::Outlier, &event, false) {
                 event.compare(stored.as_deref(), found);
             }
         }
         Ok(())
     }
 
-    /// Whether Conduit can hold the event.
-    fn keeps(&self, kind: Kind) -> impl Fn(&Dumped<'_>) -> bool + Sync + use<'_> {
-        let (skipped, rules, room) = (self.skipped, self.rules.as_ref(), &self.head.room_id);
-        move |event| {
-            let is_storable = || rules.is_some_and(|rules| event.is_storable(room.as_str(), rules));
-            skipped.keeps(kind, event.id(), is_storable)
-        }
+    /// Whether Conduit can hold the event. One that is stored as the dump has it needs no second look: the structure says
+    /// whether it is good.
+    fn keeps(&self, kind: Kind, event: &Dumped<'_>, is_stored: bool) -> bool {
+        let (rules, room) = (self.rules.as_ref(), self.head.room_id.as_str());
+        let is_storable = || rules.is_some_and(|rules| event.is_storable(room, rules));
+        self.skipped.keeps(kind, event.id(), || is_stored || is_storable())
     }
 
     fn in_timeline(&self, event: &str) -> Result<Option<Vec<u8>>, VerifyError> {

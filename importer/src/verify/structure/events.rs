@@ -5,18 +5,21 @@ mod cryptography;
 mod hashes;
 mod outside;
 pub(in crate::verify) mod row;
+mod signatures;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 pub(in crate::verify) use compact::{Events, Known, key_hash};
-use ed25519_dalek::{Signature, Verifier as _, VerifyingKey};
+use ed25519_dalek::VerifyingKey;
 pub(in crate::verify) use outside::Outside;
 use ruma::{
     CanonicalJsonObject, CanonicalJsonValue, RoomVersionId, room_version_rules::RoomVersionRules,
 };
 
-use self::row::{Auth, Canonical, Links, Read, text};
+use self::{
+    row::{Auth, Canonical, Links, Read, text},
+    signatures::Signatures,
+};
 use super::{rows::public_key, states};
 use crate::{
     conduit::{schema::trees, store::KvRead},
@@ -67,18 +70,6 @@ impl<'a> Own<'a> {
     /// Whether an event is one of those whose signature is checked.
     fn checks_signature(&self, id: &str) -> bool {
         hash(id).is_multiple_of(self.one_in)
-    }
-}
-
-impl OwnKey {
-    /// Whether a signature in base64 is that of a text.
-    fn has_signed(&self, text: &str, signature: &str) -> bool {
-        let signature = STANDARD_NO_PAD.decode(signature).ok();
-        let signature = signature.and_then(|bytes| Signature::from_slice(&bytes).ok());
-        let verified = signature
-            .zip(self.verifying)
-            .map(|(signature, key)| key.verify(text.as_bytes(), &signature));
-        verified.is_some_and(|verified| verified.is_ok())
     }
 }
 
@@ -168,6 +159,8 @@ pub(in crate::verify) struct Seen {
     pub(in crate::verify) versions: Versions,
     /// The auth events of the event before.
     last_auth: Vec<u64>,
+    /// Signatures that wait to be checked.
+    signatures: Signatures,
 }
 
 impl Seen {
@@ -189,7 +182,7 @@ impl Seen {
         let canonical = Canonical::of(row);
         let is_canonical = canonical.is_some();
         let (read, links, auth) = match canonical {
-            Some(event) if is_sound(&event, rules, own, found) => {
+            Some(event) if self.is_sound(&event, row, rules, own, found) => {
                 if event.read.kind == "m.room.create" {
                     self.versions.extend(version(row));
                 }
@@ -216,8 +209,39 @@ impl Seen {
         Event { is_canonical, read: Some(read), links }
     }
 
-    /// Forgets pairs that are there twice.
-    pub(in crate::verify) fn tidy(&mut self) {
+    /// Whether nothing is wrong with an event by itself. If something is, nothing was found.
+    fn is_sound(
+        &mut self,
+        event: &Canonical<'_>,
+        row: &[u8],
+        rules: &Rules,
+        own: &Own<'_>,
+        found: &mut Findings,
+    ) -> bool {
+        let Some(of_room) = rules.get(&event.read.room) else { return true };
+        let waiting = &mut self.signatures;
+        let is_sound = cryptography::is_sound(event, row, of_room, own, waiting, found);
+        if waiting.are_enough() {
+            self.check_signatures(rules, own, found);
+        }
+        is_sound
+    }
+
+    /// Checks the signatures that wait. A parser says what is wrong with one.
+    fn check_signatures(&mut self, rules: &Rules, own: &Own<'_>, found: &mut Findings) {
+        let key = own.key.as_ref().and_then(|key| key.verifying);
+        for row in self.signatures.check(key) {
+            parse(&row, rules, own, found);
+        }
+    }
+
+    /// After the last row of a part: checks the signatures that wait, forgets pairs that are there twice.
+    pub(in crate::verify) fn end(&mut self, rules: &Rules, own: &Own<'_>, found: &mut Findings) {
+        self.check_signatures(rules, own, found);
+        self.tidy();
+    }
+
+    fn tidy(&mut self) {
         self.auth.sort_unstable();
         self.auth.dedup();
     }
@@ -269,14 +293,6 @@ impl Seen {
         })?;
         events.set_by_short(by_short);
         Ok(events)
-    }
-}
-
-/// Whether nothing is wrong with an event by itself. If something is, nothing was found.
-fn is_sound(event: &Canonical<'_>, rules: &Rules, own: &Own<'_>, found: &mut Findings) -> bool {
-    match rules.get(&event.read.room) {
-        Some(rules) => cryptography::is_sound(event, rules, own, found),
-        None => true,
     }
 }
 

@@ -18,6 +18,7 @@ use crate::{
         tools::{
             cursor::Cursor,
             lookup::get,
+            parts::{self, Part},
             state_layers::{self, Layers},
         },
     },
@@ -41,46 +42,73 @@ pub(in crate::verify) fn check(
     found: &mut Findings,
 ) -> Result<(), VerifyError> {
     let states = differences(store, events, found)?;
-    let known = |hash| {
-        let at = states.binary_search_by_key(&hash, |known| known.hash).ok()?;
-        states.get(at)
-    };
-    let mut ids = Cursor::new(store, &trees::SHORTEVENTID_EVENTID);
     let mut done = BTreeSet::new();
     for tree in [trees::ROOMID_SHORTSTATEHASH.tree(), trees::SHORTEVENTID_SHORTSTATEHASH.tree()] {
-        for row in store.scan(tree, &[])? {
-            let (key, value) = row?;
-            let Some(ShortStateHash { short_state_hash: hash }) = ShortStateHash::read(&value)
-            else {
-                continue;
-            };
-            let state = known(hash);
-            if state.is_some_and(|state| state.hides) && !is_outside(store, tree, &key, &mut ids)? {
-                let text = "hides events and can't be expanded, and a room or a timeline uses it";
-                found.add(&codes::HIDING_STATE_USED, format!("{tree} state {hash}"), text);
+        let of_part = |store: &dyn KvRead, part: Part| uses(store, &part, &states, events);
+        parts::work(store, Part::of(store, tree)?, of_part, |uses| {
+            found.merge(uses.found);
+            for hash in uses.unsound {
+                if done.insert(hash) {
+                    let text = "does not expand, or has two events for a key";
+                    found.add(&codes::STATE_UNSOUND, format!("{tree} state {hash}"), text);
+                }
             }
-            if !state.is_some_and(|state| state.is_sound) && done.insert(hash) {
-                let text = "does not expand, or has two events for a key";
-                found.add(&codes::STATE_UNSOUND, format!("{tree} state {hash}"), text);
-            }
-            let owner = if tree == &trees::ROOMID_SHORTSTATEHASH {
-                std::str::from_utf8(&key).ok().and_then(|room| events.number(room))
-            } else {
-                let short = <[u8; 8]>::try_from(&*key).map_or(0, u64::from_be_bytes);
-                let id = ids.get(short)?;
-                let id = id.as_deref().and_then(|id| std::str::from_utf8(id).ok());
-                id.and_then(|id| events.get(id)).map(events::Known::room)
-            };
-            if let (Some(owner), Some(room)) = (owner, state.and_then(|state| state.room))
-                && owner != room
-            {
-                let (room, owner) = (events.name(room), events.name(owner));
-                let text = format!("belongs to {room} and is used in {owner}");
-                found.add(&codes::STATE_UNSOUND, format!("{tree} state {hash}"), text);
-            }
-        }
+            Ok(())
+        })?;
     }
     Ok(())
+}
+
+/// What the rows of a part say that use states.
+#[derive(Default)]
+struct Uses {
+    found: Findings,
+    /// States that are used and not sound, each once.
+    unsound: BTreeSet<u64>,
+}
+
+/// Reads rows of rooms or events with their states.
+fn uses(
+    store: &dyn KvRead,
+    part: &Part,
+    states: &[Known],
+    events: &Events,
+) -> Result<Uses, VerifyError> {
+    let tree = part.tree;
+    let mut ids = Cursor::new(store, &trees::SHORTEVENTID_EVENTID);
+    let mut uses = Uses::default();
+    part.each(store, |key, value| {
+        let Some(ShortStateHash { short_state_hash: hash }) = ShortStateHash::read(value) else {
+            return Ok(());
+        };
+        let state = states.binary_search_by_key(&hash, |known| known.hash).ok();
+        let state = state.and_then(|at| states.get(at));
+        if state.is_some_and(|state| state.hides) && !is_outside(store, tree, key, &mut ids)? {
+            let text = "hides events and can't be expanded, and a room or a timeline uses it";
+            let subject = format!("{tree} state {hash}");
+            uses.found.add(&codes::HIDING_STATE_USED, subject, text);
+        }
+        if !state.is_some_and(|state| state.is_sound) {
+            uses.unsound.insert(hash);
+        }
+        let owner = if tree == &trees::ROOMID_SHORTSTATEHASH {
+            std::str::from_utf8(key).ok().and_then(|room| events.number(room))
+        } else {
+            let short = <[u8; 8]>::try_from(key).map_or(0, u64::from_be_bytes);
+            let id = ids.get(short)?;
+            let id = id.as_deref().and_then(|id| std::str::from_utf8(id).ok());
+            id.and_then(|id| events.get(id)).map(events::Known::room)
+        };
+        if let (Some(owner), Some(room)) = (owner, state.and_then(|state| state.room))
+            && owner != room
+        {
+            let (room, owner) = (events.name(room), events.name(owner));
+            let text = format!("belongs to {room} and is used in {owner}");
+            uses.found.add(&codes::STATE_UNSOUND, format!("{tree} state {hash}"), text);
+        }
+        Ok(())
+    })?;
+    Ok(uses)
 }
 
 /// Whether a row holds the state of an event outside the timelines.

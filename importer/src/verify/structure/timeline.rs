@@ -112,7 +112,7 @@ pub(in crate::verify) fn read(
         Reader { ground, rules, places, layers, token: Vec::new(), seen: Seen::default() };
     part.each(store, |key, row| reader.row(key, row))?;
     let mut seen = reader.seen;
-    seen.events.tidy();
+    seen.events.end(rules, &ground.own, &mut seen.found);
     Ok(seen)
 }
 

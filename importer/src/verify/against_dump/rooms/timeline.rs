@@ -177,19 +177,13 @@ impl Room<'_> {
         seen: &mut extra::Seen,
         found: &mut Findings,
     ) -> Result<(), VerifyError> {
-        let keeps = self.keeps(Kind::TimelineEvent);
-        let batch: Vec<_> = batch
-            .par_iter()
-            .with_min_len(16)
-            .map(|event| {
-                let event = Dumped::of(event);
-                let kept = keeps(&event);
-                (event, kept)
-            })
-            .collect();
+        let batch: Vec<_> = batch.par_iter().with_min_len(16).map(Dumped::of).collect();
         let mut differing = Vec::new();
-        for (dumped, kept) in batch {
+        for dumped in batch {
             let (event, id) = (dumped.event, dumped.id());
+            let is_same = |next: &Event| dumped.is_same(&next.pdu).is_some();
+            let mut is_next = compared.stored.next.as_ref().is_some_and(is_same);
+            let kept = self.keeps(Kind::TimelineEvent, &dumped, is_next);
             let has_place = self.skipped.known
                 || event.state_before.is_some_and(|state| states.contains(state))
                 || is_create(event);
@@ -201,10 +195,10 @@ impl Room<'_> {
             compared.first.get_or_insert_with(|| id.to_owned());
             if !compared.has_begun {
                 self.begin(id, compared)?;
+                is_next = compared.stored.next.as_ref().is_some_and(is_same);
             }
             compared.expected += 1;
-            let is_same = |next: &Event| dumped.is_same(&next.pdu).is_some();
-            if compared.stored.next.as_ref().is_some_and(is_same) {
+            if is_next {
                 compared.stored.advance()?;
             } else {
                 let in_place =

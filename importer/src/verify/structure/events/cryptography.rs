@@ -1,6 +1,7 @@
 //! What an event's id, hashes and signatures say of it.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
+use ed25519_dalek::Signature;
 use ruma::{
     CanonicalJsonObject, CanonicalJsonValue, canonical_json::redact,
     room_version_rules::RoomVersionRules, serde::Base64, signatures::PublicKeyMap,
@@ -9,6 +10,7 @@ use ruma::{
 use super::{
     Own, hashes,
     row::{Canonical, text},
+    signatures::Signatures,
 };
 use crate::{
     findings::{codes, collector::Findings},
@@ -16,20 +18,24 @@ use crate::{
 };
 
 /// Checks an event whose row is canonical, by slices of it. Returns false if something is not as usual, which a parser has to
-/// look at; nothing is found then.
+/// look at; nothing is found then. If all is well but for the signature, that is added to those that wait to be checked.
 pub(super) fn is_sound(
     event: &Canonical<'_>,
+    row: &[u8],
     rules: &RoomVersionRules,
     own: &Own<'_>,
+    waiting: &mut Signatures,
     found: &mut Findings,
 ) -> bool {
-    sound(event, rules, own, found).is_some()
+    sound(event, row, rules, own, waiting, found).is_some()
 }
 
 fn sound(
     event: &Canonical<'_>,
+    row: &[u8],
     rules: &RoomVersionRules,
     own: &Own<'_>,
+    waiting: &mut Signatures,
     found: &mut Findings,
 ) -> Option<()> {
     let id = &*event.read.id;
@@ -47,12 +53,14 @@ fn sound(
         found.add(&codes::SIGNED_BY_OLD_KEY, id, OLD_KEY);
         return Some(());
     };
-    if own.checks_signature(id) {
-        let is_signed = by_own.len() == 1 && key.has_signed(&signed, plain(signature)?);
-        is_signed.then_some(())?;
-    }
     let [noted] = pick(value("hashes")?, ["sha256"])?;
-    (hashes::content_hash(&event.members)? == plain(noted?)?).then_some(())
+    (hashes::content_hash(&event.members)? == plain(noted?)?).then_some(())?;
+    if !own.checks_signature(id) {
+        return Some(());
+    }
+    let signature = STANDARD_NO_PAD.decode(plain(signature)?).ok()?;
+    let signature = Signature::from_slice(&signature).ok()?;
+    (by_own.len() == 1).then(|| waiting.add(row, signed, signature))
 }
 
 const OLD_KEY: &str = "is signed by an earlier key";

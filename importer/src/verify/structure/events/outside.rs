@@ -34,7 +34,7 @@ impl Outside {
     ) -> Result<Self, VerifyError> {
         let mut outside = Self::default();
         part.each(store, |key, row| outside.row(store, (key, row), ground, rules))?;
-        outside.seen.tidy();
+        outside.seen.end(rules, &ground.own, &mut outside.found);
         Ok(outside)
     }
 
