@@ -136,6 +136,14 @@ fn refused(importer: Option<&str>, earlier: &SourceInfo, now: &SourceInfo) -> Op
     if earlier.schema_version != now.schema_version {
         return Some("Synapse has been updated since, and its tables with it".into());
     }
+    if let Some(update) = earlier.pending_updates.first() {
+        return Some(format!(
+            "Synapse was still changing its tables when it was made (`{update}`)"
+        ));
+    }
+    if let Some(update) = now.pending_updates.first() {
+        return Some(format!("Synapse is still changing its tables (`{update}`)"));
+    }
     None
 }
 

@@ -67,6 +67,9 @@ pub struct SourceInfo {
     /// How much was asked of it; older dumps don't say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extent: Option<Extent>,
+    /// Background updates that Synapse had not finished, from a database.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pending_updates: Vec<String>,
 }
 
 /// What was taken over from an earlier dump: the histories of rooms in which nothing had happened.

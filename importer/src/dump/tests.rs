@@ -68,6 +68,7 @@ fn manifest() -> Manifest {
             synapse_version: None,
             schema_version: Some(94),
             extent: None,
+            pending_updates: Vec::new(),
         },
         importer: None,
         since: None,

@@ -138,6 +138,7 @@ impl Source for ApiSource {
             synapse_version: self.synapse.version.clone(),
             schema_version: None,
             extent: Some(self.extent),
+            pending_updates: Vec::new(),
         }
     }
 

@@ -122,11 +122,6 @@ impl DatabaseSource {
             rooms: ListedRooms::default(),
         })
     }
-
-    /// Background updates that Synapse has not finished, sorted. None of them concerns what is read.
-    pub fn pending_background_updates(&self) -> &[String] {
-        &self.facts.schema.pending_updates
-    }
 }
 
 /// Where the rows of a table go, or why they don't, for people.
@@ -173,6 +168,7 @@ impl Source for DatabaseSource {
             synapse_version: None,
             schema_version: u32::try_from(self.facts.schema.version).ok(),
             extent: Some(self.facts.extent),
+            pending_updates: self.facts.schema.pending_updates.clone(),
         }
     }
 

@@ -46,7 +46,13 @@ impl Fake {
 impl Source for Fake {
     fn info(&self) -> SourceInfo {
         let kind = SourceKind::Sqlite;
-        SourceInfo { kind, synapse_version: None, schema_version: None, extent: None }
+        SourceInfo {
+            kind,
+            synapse_version: None,
+            schema_version: None,
+            extent: None,
+            pending_updates: Vec::new(),
+        }
     }
 
     fn second(&mut self) -> Option<Box<dyn Source>> {

@@ -73,7 +73,7 @@ async fn other_background_updates_and_an_empty_server_are_no_reason_to_refuse() 
         DatabaseSource::open(&config, Extent { history: History::Recent, ..Extent::FULL }, 0)
             .await
             .unwrap();
-    assert_eq!(source.pending_background_updates(), ["redactions_recheck"]);
+    assert_eq!(source.info().pending_updates, ["redactions_recheck"]);
 }
 
 /// A PostgreSQL configuration with a password that must not show up.

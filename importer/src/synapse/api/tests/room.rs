@@ -155,6 +155,7 @@ async fn dump(source: &mut ApiSource) -> Dumped {
         synapse_version: None,
         schema_version: None,
         extent: None,
+        pending_updates: Vec::new(),
     };
     let manifest = Manifest {
         census: None,
