@@ -8,8 +8,10 @@
 pub(crate) mod account_data;
 pub(crate) mod appservice;
 pub mod canonical_json;
+pub(crate) mod canonical_text;
 pub mod compare;
 pub mod config;
+pub(crate) mod event_hashes;
 pub mod inspect;
 pub(crate) mod members;
 pub(crate) mod room_versions;

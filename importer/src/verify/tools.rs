@@ -1,6 +1,5 @@
 //! What several verifications use: cursors, sets and sums over many rows.
 
-pub(super) mod canonical_text;
 pub(super) mod cursor;
 pub(super) mod lookup;
 pub(super) mod multiset_hash;

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use ruma::{
-    CanonicalJsonObject, CanonicalJsonValue, EventId, OwnedEventId, OwnedUserId, UserId,
+    CanonicalJsonObject, EventId, OwnedEventId, OwnedUserId, UserId,
     room_version_rules::RoomVersionRules,
 };
 use serde::{Deserialize, de::IgnoredAny};
@@ -12,14 +12,13 @@ use serde_json::value::RawValue;
 pub(in crate::import) use super::content::Relations;
 use super::content::words;
 use crate::{
-    conduit::canonical_json::{Canonical, Object},
+    conduit::{
+        canonical_json::{Canonical, Object},
+        event_hashes,
+    },
     dump::format::DumpEvent,
     import::skip::SkipReason,
 };
-
-/// Types of events whose content a redaction removes whole in every room version, so that an id says nothing of it. Only to
-/// save time: most events are of these.
-const FORGOTTEN: [&str; 3] = ["m.room.message", "m.room.encrypted", "m.reaction"];
 
 /// An event that both of Conduit's readers accept.
 #[derive(Clone, Debug)]
@@ -70,14 +69,18 @@ impl Event {
         let unparsable =
             |error: &dyn std::fmt::Display| SkipReason::with("event-unparsable", error.to_string());
         json.remove("unsigned");
-        json.remove("event_id");
-        match ruma::signatures::reference_hash(&hashed(&json), rules) {
-            Ok(hash) if id.as_str().strip_prefix('$') == Some(&hash) => {}
-            Ok(_) => {
+        json.insert("event_id", Canonical::Text(id.as_str().into()));
+        let text = Text::of(&json).map_err(|error| unparsable(&error))?;
+        if !text.has_id(id, rules) {
+            // Others hash what is too large or has odd names.
+            let mut event = CanonicalJsonObject::from(&json);
+            event.remove("event_id");
+            let hash = ruma::signatures::reference_hash(&event, rules);
+            let hash = hash.map_err(|error| unparsable(&error))?;
+            if id.as_str().strip_prefix('$') != Some(&hash) {
                 let detail = "its id is not the hash of its content";
                 return Err(SkipReason::new("event-id-mismatch", detail));
             }
-            Err(error) => return Err(unparsable(&error)),
         }
         let mut read =
             Self::read(id, &json).map_err(|field| unparsable(&format!("bad `{field}`")))?;
@@ -87,8 +90,9 @@ impl Event {
             let detail = "its `room_id` is not the room's";
             return Err(SkipReason::new("event-of-other-room", detail));
         }
-        json.insert("event_id", Canonical::Text(id.as_str().into()));
-        read.write(&json).map_err(|error| unparsable(&error))?;
+        read.content = text.place("content").unwrap_or_default();
+        read.unsigned = text.before("unsigned");
+        read.json = text.json;
         Ok(read)
     }
 
@@ -136,29 +140,6 @@ impl Event {
             content: 0..0,
             unsigned: 0,
         })
-    }
-
-    /// Writes the canonical JSON, noting where its parts are.
-    fn write(&mut self, json: &Object<'_>) -> Result<(), serde_json::Error> {
-        let mut bytes = Vec::with_capacity(1024);
-        let mut unsigned = None;
-        for (name, value) in json.iter() {
-            if unsigned.is_none() && name > "unsigned" {
-                unsigned = Some(bytes.len());
-            }
-            bytes.push(if bytes.is_empty() { b'{' } else { b',' });
-            serde_json::to_writer(&mut bytes, name)?;
-            bytes.push(b':');
-            let start = bytes.len();
-            serde_json::to_writer(&mut bytes, value)?;
-            if name == "content" {
-                self.content = start..bytes.len();
-            }
-        }
-        self.unsigned = unsigned.unwrap_or(bytes.len());
-        bytes.push(b'}');
-        self.json = String::from_utf8(bytes).map_err(serde::ser::Error::custom)?;
-        Ok(())
     }
 
     /// Whether this is the room's create event.
@@ -211,6 +192,50 @@ impl Event {
     }
 }
 
+/// An event as canonical JSON, and where its members are in it.
+struct Text<'a> {
+    json: String,
+    members: Vec<(&'a str, Range<usize>)>,
+}
+
+impl<'a> Text<'a> {
+    fn of(event: &'a Object<'_>) -> Result<Self, serde_json::Error> {
+        let mut json = Vec::with_capacity(1024);
+        let mut members = Vec::with_capacity(20);
+        for (name, value) in event.iter() {
+            json.push(if json.is_empty() { b'{' } else { b',' });
+            serde_json::to_writer(&mut json, name)?;
+            json.push(b':');
+            let start = json.len();
+            serde_json::to_writer(&mut json, value)?;
+            members.push((name, start..json.len()));
+        }
+        json.push(b'}');
+        let json = String::from_utf8(json).map_err(serde::ser::Error::custom)?;
+        Ok(Self { json, members })
+    }
+
+    /// Whether this id is the event's hash. False leaves the answer to a parser.
+    fn has_id(&self, id: &EventId, rules: &RoomVersionRules) -> bool {
+        let value = |place: &Range<usize>| self.json.get(place.clone()).unwrap_or_default();
+        let members = self.members.iter().map(|(name, place)| (*name, value(place)));
+        event_hashes::signed(&members.collect::<Vec<_>>(), &rules.redaction)
+            .is_some_and(|signed| event_hashes::is_id(id.as_str(), &signed, rules))
+    }
+
+    /// Where the value of a member is.
+    fn place(&self, name: &str) -> Option<Range<usize>> {
+        let (_, place) = self.members.iter().find(|(found, _)| *found == name)?;
+        Some(place.clone())
+    }
+
+    /// Where a member of this name, which there is not, belongs, a comma before it.
+    fn before(&self, name: &str) -> usize {
+        let members = self.members.iter().take_while(|(found, _)| *found < name);
+        members.last().map_or(1, |(_, place)| place.end)
+    }
+}
+
 /// What Conduit adds to an event: members by name, each canonical JSON.
 #[derive(Clone, Debug, Default)]
 pub(in crate::import) struct Unsigned(Vec<(&'static str, String)>);
@@ -220,23 +245,6 @@ impl Unsigned {
     pub(in crate::import) fn add(&mut self, name: &'static str, json: String) {
         self.0.push((name, json));
     }
-}
-
-/// What an event's id is the hash of, or more.
-fn hashed(json: &Object<'_>) -> CanonicalJsonObject {
-    let forgotten = json.text("type").is_some_and(|kind| FORGOTTEN.contains(&kind));
-    json.iter()
-        .filter(|(name, _)| *name != "signatures")
-        .map(|(name, value)| {
-            let value = match value {
-                Canonical::Object(_) if forgotten && name == "content" => {
-                    CanonicalJsonValue::Object(CanonicalJsonObject::new())
-                }
-                value => value.into(),
-            };
-            (name.to_owned(), value)
-        })
-        .collect()
 }
 
 /// Whether an event is a state event, without the work of [`Event::parse`].

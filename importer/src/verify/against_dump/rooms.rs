@@ -17,6 +17,7 @@ use super::{
 use crate::{
     conduit::{
         canonical_json::{Canonical, Object},
+        canonical_text::{Member, members, pick, unsigned_of_row},
         schema::{
             dialect::Dialect,
             shapes::{self, Event, RoomEvent, UserRoom},
@@ -32,7 +33,6 @@ use crate::{
         StateComparison,
         structure::{events, states},
         tools::{
-            canonical_text::{Member, members, pick, unsigned_of_row},
             lookup::{account_data, get},
             since_import::SinceImport,
         },

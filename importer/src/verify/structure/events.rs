@@ -2,7 +2,6 @@
 
 mod compact;
 mod cryptography;
-mod hashes;
 mod outside;
 pub(in crate::verify) mod row;
 mod signatures;
@@ -22,13 +21,17 @@ use self::{
 };
 use super::{rows::public_key, states};
 use crate::{
-    conduit::{schema::trees, store::KvRead},
+    conduit::{
+        canonical_text::{Member, members},
+        event_hashes,
+        schema::trees,
+        store::KvRead,
+    },
     findings::{codes, collector::Findings},
     hash::hash,
     verify::{
         VerifyError,
         tools::{
-            canonical_text::{Member, members},
             cursor::Cursor,
             parts::{self, Part},
         },
@@ -457,6 +460,6 @@ pub(in crate::verify) fn has_hash(
 ) -> bool {
     let Some(event) = Canonical::of_members(event, id) else { return false };
     event.read.room == room
-        && hashes::signed(&event.members, &rules.redaction)
-            .is_some_and(|signed| hashes::is_id(id, &signed, rules))
+        && event_hashes::signed(&event.members, &rules.redaction)
+            .is_some_and(|signed| event_hashes::is_id(id, &signed, rules))
 }

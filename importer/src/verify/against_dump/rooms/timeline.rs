@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use super::{Dumped, Room, is_create};
 use crate::{
     conduit::{
+        canonical_text::{pick, plain},
         schema::{pdu_id::PduCount, shapes, trees},
         store::Entries,
     },
@@ -18,11 +19,7 @@ use crate::{
         VerifyError,
         against_dump::{extra, states::States},
         structure::events::Places,
-        tools::{
-            canonical_text::{pick, plain},
-            lookup::get,
-            since_import::SinceImport,
-        },
+        tools::{lookup::get, since_import::SinceImport},
     },
 };
 

@@ -8,13 +8,16 @@ use ruma::{
 };
 
 use super::{
-    Own, hashes,
+    Own,
     row::{Canonical, text},
     signatures::Signatures,
 };
 use crate::{
+    conduit::{
+        canonical_text::{get, members, pick, plain},
+        event_hashes,
+    },
     findings::{codes, collector::Findings},
-    verify::tools::canonical_text::{get, members, pick, plain},
 };
 
 /// Checks an event whose row is canonical, by slices of it. Returns false if something is not as usual, which a parser has to
@@ -40,8 +43,8 @@ fn sound(
 ) -> Option<()> {
     let id = &*event.read.id;
     let value = |name: &str| get(&event.members, name);
-    let signed = hashes::signed(&event.members, &rules.redaction)?;
-    hashes::is_id(id, &signed, rules).then_some(())?;
+    let signed = event_hashes::signed(&event.members, &rules.redaction)?;
+    event_hashes::is_id(id, &signed, rules).then_some(())?;
     let Some(key) = &own.key else { return Some(()) };
     let (_, server) = plain(value("sender")?)?.split_once(':')?;
     if server != own.name {
@@ -54,7 +57,7 @@ fn sound(
         return Some(());
     };
     let [noted] = pick(value("hashes")?, ["sha256"])?;
-    (hashes::content_hash(&event.members)? == plain(noted?)?).then_some(())?;
+    (event_hashes::content_hash(&event.members)? == plain(noted?)?).then_some(())?;
     if !own.checks_signature(id) {
         return Some(());
     }

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use ruma::{CanonicalJsonObject, CanonicalJsonValue};
 use serde::Deserialize;
 
-use crate::verify::tools::canonical_text::{Member, get, members, pick, plain, plain_items};
+use crate::conduit::canonical_text::{Member, get, members, pick, plain, plain_items};
 
 /// What Conduit's typed reader takes of an event (src/service/pdu.rs:32-54).
 #[derive(Debug, PartialEq, Eq)]

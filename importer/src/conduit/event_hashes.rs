@@ -7,14 +7,14 @@ use base64::{
 use ruma::room_version_rules::{EventIdFormatVersion, RedactionRules, RoomVersionRules};
 use sha2::{Digest as _, Sha256};
 
-use crate::verify::tools::canonical_text::{Member, get, members, plain};
+use super::canonical_text::{Member, get, members, plain};
 
 /// Bytes of the largest event that has hashes.
 const LARGEST: usize = 65_535;
 
 /// What is signed of an event, and hashed to be its id: what its redaction would leave, without id and signatures. `None`
 /// if it is no event, or none that a parser should not look at.
-pub(super) fn signed(event: &[Member<'_>], rules: &RedactionRules) -> Option<String> {
+pub(crate) fn signed(event: &[Member<'_>], rules: &RedactionRules) -> Option<String> {
     let kind = plain(get(event, "type")?)?;
     let is_kept = |name: &str| match name {
         "auth_events" | "content" | "depth" | "hashes" | "origin_server_ts" | "prev_events"
@@ -103,7 +103,7 @@ fn invite(value: &str, rules: &RedactionRules, content: &mut Writer<'_>) -> Opti
 }
 
 /// Whether an event id is the hash of what is signed.
-pub(super) fn is_id(id: &str, signed: &str, rules: &RoomVersionRules) -> bool {
+pub(crate) fn is_id(id: &str, signed: &str, rules: &RoomVersionRules) -> bool {
     let hash = Sha256::digest(signed.as_bytes());
     let encoded = match rules.event_id_format {
         EventIdFormatVersion::V1 | EventIdFormatVersion::V2 => STANDARD_NO_PAD.encode(hash),
@@ -113,7 +113,7 @@ pub(super) fn is_id(id: &str, signed: &str, rules: &RoomVersionRules) -> bool {
 }
 
 /// The hash of an event's content, as events note it: of all but the id, the signatures and what servers add.
-pub(super) fn content_hash(event: &[Member<'_>]) -> Option<String> {
+pub(crate) fn content_hash(event: &[Member<'_>]) -> Option<String> {
     let mut text = String::with_capacity(1024);
     let mut object = Writer::new(&mut text);
     let is_hashed = |name: &str| !["event_id", "hashes", "signatures", "unsigned"].contains(&name);

@@ -7,18 +7,18 @@ const DEEPEST: usize = 100;
 const LARGEST: &[u8] = b"9007199254740991";
 
 /// A member of an object: its name, and its value as it is written.
-pub(in crate::verify) type Member<'a> = (&'a str, &'a str);
+pub(crate) type Member<'a> = (&'a str, &'a str);
 
 /// The members of an object that is written as canonical JSON, in their order, or `None`. It accepts less than what is
 /// canonical: names with escapes and deep nesting are left to a parser.
-pub(in crate::verify) fn members(text: &str) -> Option<Vec<Member<'_>>> {
+pub(crate) fn members(text: &str) -> Option<Vec<Member<'_>>> {
     let mut members = Vec::with_capacity(20);
     each(text, &mut |name, value| members.push((name, value)))?;
     Some(members)
 }
 
 /// The values of some members of an object that is written as canonical JSON; `None` as from [`members`].
-pub(in crate::verify) fn pick<'a, const N: usize>(
+pub(crate) fn pick<'a, const N: usize>(
     text: &'a str,
     names: [&str; N],
 ) -> Option<[Option<&'a str>; N]> {
@@ -33,11 +33,7 @@ pub(in crate::verify) fn pick<'a, const N: usize>(
 
 /// Compares a row with the members of its event, byte for byte. A row has two members more: `event_id`, which must be `id`, and
 /// `unsigned`, whose value is returned, or no text if it is absent. `None` if anything else differs.
-pub(in crate::verify) fn unsigned_of_row<'a>(
-    row: &'a str,
-    event: &[Member<'_>],
-    id: &str,
-) -> Option<&'a str> {
+pub(crate) fn unsigned_of_row<'a>(row: &'a str, event: &[Member<'_>], id: &str) -> Option<&'a str> {
     let place = |of: &str| event.partition_point(|(name, _)| *name < of);
     let (before, rest) = event.split_at_checked(place("event_id"))?;
     let (between, after) = event.split_at_checked(place("unsigned")).map(|(_, after)| {
@@ -78,19 +74,19 @@ fn each<'a>(text: &'a str, member: &mut dyn FnMut(&'a str, &'a str)) -> Option<(
 }
 
 /// The value of a member.
-pub(in crate::verify) fn get<'a>(members: &[Member<'a>], name: &str) -> Option<&'a str> {
+pub(crate) fn get<'a>(members: &[Member<'a>], name: &str) -> Option<&'a str> {
     let at = members.binary_search_by(|(found, _)| (*found).cmp(name)).ok()?;
     members.get(at).map(|(_, value)| *value)
 }
 
 /// The text that a value is, if it is one without escapes.
-pub(in crate::verify) fn plain(value: &str) -> Option<&str> {
+pub(crate) fn plain(value: &str) -> Option<&str> {
     let text = value.strip_prefix('"')?.strip_suffix('"')?;
     (!text.contains('\\')).then_some(text)
 }
 
 /// The items of an array of texts without escapes, which was found to be canonical; `None` if it is another value.
-pub(in crate::verify) fn plain_items(value: &str) -> Option<Vec<&str>> {
+pub(crate) fn plain_items(value: &str) -> Option<Vec<&str>> {
     let items = value.strip_prefix('[')?.strip_suffix(']')?;
     if items.is_empty() {
         return Some(Vec::new());
