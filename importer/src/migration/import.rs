@@ -113,16 +113,24 @@ impl Import<'_> {
         watch.lap("check the dump's files");
 
         let media = NewMedia::create(&self.media, target, partial.path(), &dump)?;
-        let of_dump = check::of_dump(&dump, target.dialect)?;
-        if findings::gravest(&of_dump) == Some(Severity::Blocking) {
-            return Err(Blocked { findings: of_dump }.into());
-        }
-        let mut store = (self.access.create)(&NewStore {
+        let new = NewStore {
             directory: partial.path(),
             backend: target.backend,
             dialect: target.dialect,
             server_name: &dump.manifest().server_name,
-        })?;
+        };
+        // To make a database is to wait for the disk.
+        let (store, of_dump) = std::thread::scope(|scope| {
+            let checks = scope.spawn(|| check::of_dump(&dump, target.dialect));
+            let store = (self.access.create)(&new);
+            let of_dump = checks.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            (store, of_dump)
+        });
+        let of_dump = of_dump?;
+        if findings::gravest(&of_dump) == Some(Severity::Blocking) {
+            return Err(Blocked { findings: of_dump }.into());
+        }
+        let mut store = store?;
         let imported = import(&dump, store.as_mut(), Some(&media.target), &importing)?;
         drop(store);
         watch.lap("import");

@@ -4,11 +4,11 @@ mod division;
 mod sst_files;
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     path::{Path, PathBuf},
 };
 
-use rayon::prelude::*;
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamilyDescriptor, CompactOptions, DB, DBCompressionType,
     Direction, IteratorMode, LruCacheOptions, Options, Range, ReadOptions, WriteBatch,
@@ -31,6 +31,10 @@ const CACHE_OF_READERS: usize = 64 << 20;
 const CACHE_PARTS: i32 = 2;
 /// Open files while importing or verifying; Conduit's own default.
 const OPEN_FILES: i32 = 1000;
+/// Trees that are written out at once. Each waits for the disk several times, to make its file and to note it.
+const WAITING: usize = 16;
+/// RocksDB's threads while a database is made: a quarter of them writes out, the others compact.
+const JOBS: i32 = 32;
 
 /// A RocksDB database.
 pub(super) struct RocksStore {
@@ -104,11 +108,16 @@ impl RocksStore {
         Ok(())
     }
 
-    /// Writes out a tree's memtable; in a new database, moves all its rows to the last level, where Conduit's own would be.
+    /// Writes out a tree's memtable. In a new database, moves all its rows to the last level unless they are in one file.
     fn write_out(&self, tree: &Tree) -> Result<(), KvError> {
         let Some(family) = self.db.cf_handle(tree.name) else { return Ok(()) };
         self.db.flush_cf(&family).map_err(|cause| self.write_error(cause))?;
         if !self.mode.is_new() {
+            return Ok(());
+        }
+        let files = self.db.property_value_cf(&family, "rocksdb.num-files-at-level0");
+        let files = files.map_err(|cause| self.write_error(cause))?;
+        if files.is_some_and(|files| files == "0" || files == "1") {
             return Ok(());
         }
         let mut compact = CompactOptions::default();
@@ -120,7 +129,7 @@ impl RocksStore {
     /// The same of all trees.
     fn write_out_all(&self) -> Result<(), KvError> {
         let all: Vec<_> = TREES.into_iter().chain(CONTINUWUITY).collect();
-        all.par_iter().try_for_each(|tree| self.write_out(tree))?;
+        each_waiting(&all, |tree| self.write_out(tree))?;
         let property = "rocksdb.background-errors";
         let errors =
             self.db.property_int_value(property).map_err(|cause| self.write_error(cause))?;
@@ -256,12 +265,20 @@ impl KvLoad for RocksStore {
     }
 
     fn settle(&mut self) -> Result<(), KvError> {
+        let mut files: BTreeMap<_, (_, Vec<_>)> = BTreeMap::new();
         for (tree, file) in self.files.finish()? {
-            self.create(tree)?;
-            if let Some(family) = self.db.cf_handle(tree.name) {
-                sst_files::add(&self.db, &family, file).map_err(|cause| self.write_error(cause))?;
-            }
+            files.entry(tree.name).or_insert_with(|| (tree, Vec::new())).1.push(file);
         }
+        for (tree, _) in files.values() {
+            self.create(tree)?;
+        }
+        let trees: Vec<_> = files.into_values().collect();
+        each_waiting(&trees, |(tree, files)| {
+            let Some(family) = self.db.cf_handle(tree.name) else { return Ok(()) };
+            let mut files = files.iter();
+            let added = files.try_for_each(|file| sst_files::add(&self.db, &family, file));
+            added.map_err(|cause| self.write_error(cause))
+        })?;
         self.files.clean()
     }
 
@@ -290,6 +307,26 @@ impl KvCommit for RocksStore {
     fn checkpoint(&mut self) -> Result<(), KvError> {
         self.write_out_all()
     }
+}
+
+/// Does what mostly waits for the disk with many items at once.
+fn each_waiting<T: Sync>(
+    items: &[T],
+    each: impl Fn(&T) -> Result<(), KvError> + Sync,
+) -> Result<(), KvError> {
+    let parts = items.len().div_ceil(WAITING).max(1);
+    std::thread::scope(|scope| {
+        let each = &each;
+        let threads: Vec<_> = items
+            .chunks(parts)
+            .map(|items| scope.spawn(move || items.iter().try_for_each(each)))
+            .collect();
+        let results = threads.into_iter().map(|thread| match thread.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        results.collect()
+    })
 }
 
 /// Takes RocksDB's own lock, shared with other readers; opening read-only does not look at it. A copy may have none.
@@ -340,11 +377,13 @@ fn options(mode: Mode) -> Options {
     options.create_if_missing(true);
     options.set_max_open_files(OPEN_FILES);
     options.set_db_write_buffer_size(WRITE_BUFFERS);
-    options.set_compression_type(DBCompressionType::Lz4);
+    // Rows of a new database stay in the file into which they are written out, if there is only one.
+    let compression = if mode.is_new() { DBCompressionType::Zstd } else { DBCompressionType::Lz4 };
+    options.set_compression_type(compression);
     options.set_bottommost_compression_type(DBCompressionType::Zstd);
     options.set_level_compaction_dynamic_level_bytes(true);
     options.set_disable_auto_compactions(mode.is_new());
-    options.set_max_background_jobs(4);
+    options.set_max_background_jobs(if mode.is_new() { JOBS } else { 4 });
     options.set_max_subcompactions(2);
     options.set_bytes_per_sync(1 << 20);
     options

@@ -1,14 +1,19 @@
 //! Reading users ahead of what is done with them.
 
-use std::sync::mpsc::sync_channel;
+use std::{iter, sync::mpsc::sync_channel};
+
+use rayon::prelude::*;
 
 use super::{DumpReader, ReadError};
-use crate::dump::format::DumpUser;
+use crate::dump::format::{DumpUser, FileEntry};
 
 /// Bytes of the file of a user who is not read ahead: what such users own may fill the memory.
 const LARGE: u64 = 256 << 10;
-/// Users who wait.
-const WAITING: usize = 8;
+/// Users who are read together, by all cores, and bytes of their files.
+const BATCH: usize = 64;
+const BATCH_BYTES: u64 = 1 << 20;
+/// Batches that wait.
+const WAITING: usize = 2;
 
 impl DumpReader {
     /// Gives all users to `visit`, in the order of their files. The next ones are read meanwhile; of those who own much, one
@@ -21,19 +26,32 @@ impl DumpReader {
         &self,
         mut visit: impl FnMut(DumpUser) -> Result<(), E>,
     ) -> Result<(), E> {
-        let (sender, users) = sync_channel(WAITING);
+        let (sender, batches) = sync_channel(WAITING);
         std::thread::scope(|scope| {
             scope.spawn(move || {
-                for file in self.user_files() {
-                    let user = (file.bytes < LARGE).then(|| self.user(file));
-                    if sender.send((file, user)).is_err() {
+                let mut files = self.user_files().peekable();
+                while files.peek().is_some() {
+                    let mut bytes: u64 = 0;
+                    let next = || {
+                        let file = files.next_if(|_| bytes < BATCH_BYTES)?;
+                        bytes = bytes.saturating_add(file.bytes);
+                        Some(file)
+                    };
+                    let batch: Vec<_> = iter::from_fn(next).take(BATCH).collect();
+                    let users = batch.into_par_iter();
+                    let users = users.map(|file| (file, self.user_unless_large(file)));
+                    let users: Vec<_> = users.collect();
+                    if sender.send(users).is_err() {
                         break;
                     }
                 }
             });
-            users
-                .into_iter()
-                .try_for_each(|(file, user)| visit(user.unwrap_or_else(|| self.user(file))?))
+            let mut users = batches.into_iter().flatten();
+            users.try_for_each(|(file, user)| visit(user.unwrap_or_else(|| self.user(file))?))
         })
+    }
+
+    fn user_unless_large(&self, file: &FileEntry) -> Option<Result<DumpUser, ReadError>> {
+        (file.bytes < LARGE).then(|| self.user(file))
     }
 }

@@ -1,6 +1,7 @@
 //! Reading a room as a stream.
 
 use std::{
+    collections::VecDeque,
     fs::File,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
@@ -13,6 +14,9 @@ use crate::dump::{
     format::{DumpEvent, DumpHistory, DumpRemoteReceipt, DumpRoom, DumpState},
     writer::Section,
 };
+
+/// Bytes of a timeline that are read at once, and parsed by all cores.
+const AHEAD: usize = 256 << 10;
 
 /// A room's files. Read [`Self::states`], then [`Self::outliers`], then [`Self::receipts`], and [`Self::timeline`] at any
 /// time; each gives its items one by one, and what was left unread of an earlier section is passed over.
@@ -110,7 +114,7 @@ impl RoomReader {
     ///
     /// [`ReadError::Io`]; the items' own.
     pub fn timeline(&self) -> Result<Timeline, ReadError> {
-        Ok(Timeline(Lines::open(self.timeline.clone())?))
+        Ok(Timeline { lines: Lines::open(self.timeline.clone())?, ready: VecDeque::new() })
     }
 
     /// Read receipts of other servers' users, in no particular order.
@@ -219,12 +223,19 @@ impl<T: DeserializeOwned> Iterator for Items<'_, T> {
 
 /// The events of a timeline.
 #[derive(Debug)]
-pub struct Timeline(Lines);
+pub struct Timeline {
+    lines: Lines,
+    /// Events that were read ahead.
+    ready: VecDeque<Result<DumpEvent, ReadError>>,
+}
 
 impl Iterator for Timeline {
     type Item = Result<DumpEvent, ReadError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.0.next()
+        if self.ready.is_empty() {
+            self.ready = self.lines.next_all(AHEAD).into();
+        }
+        self.ready.pop_front()
     }
 }

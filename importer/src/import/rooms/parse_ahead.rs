@@ -13,8 +13,10 @@ use crate::import::ImportError;
 
 /// Bytes of events that make a batch.
 const BATCH_BYTES: usize = 512 << 10;
+/// Items of which each core gets some.
+const WORTH_SHARING: usize = 100;
 /// Batches that wait for the caller.
-const WAITING: usize = 2;
+const WAITING: usize = 4;
 
 /// Reads all items of a room and gives them to `visit` in order; `prepare` has had the events before.
 pub(super) fn read(
@@ -65,10 +67,15 @@ fn fill(
 
 /// Prepares events on all cores.
 pub(super) fn prepare_all(items: &[Item], prepare: &(impl Fn(&LazyEvent) + Sync)) {
-    items.par_iter().with_min_len(16).for_each(|item| match item {
+    let prepare = |item: &Item| match item {
         Item::Outlier(event) | Item::Timeline(event) => prepare(event),
         Item::State(_) | Item::Receipt(_) => {}
-    });
+    };
+    if items.len() < WORTH_SHARING {
+        items.iter().for_each(prepare);
+    } else {
+        items.par_iter().with_min_len(16).for_each(prepare);
+    }
 }
 
 impl Item {

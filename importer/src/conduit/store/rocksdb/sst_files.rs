@@ -186,7 +186,7 @@ fn write(
 pub(super) fn add(
     db: &DB,
     family: &impl AsColumnFamilyRef,
-    file: PathBuf,
+    file: &Path,
 ) -> Result<(), rocksdb::Error> {
     let mut options = IngestExternalFileOptions::default();
     options.set_move_files(true);
