@@ -37,7 +37,8 @@ pub(super) fn import(
 ) -> Result<Accounts, ImportError> {
     let phase = progress.phase("account", dump.number_of_users());
     let mut accounts = Accounts::default();
-    dump.each_user(|user| {
+    let are_good = |user: &DumpUser| push_rule_filter::are_good(user.push_rules.as_deref());
+    dump.each_user_with(are_good, |user, rules_are_good| {
         let messages = dump.messages(&user.user_id)?;
         tally.read(Kind::User, 1);
         if is_conduits_own(&user) {
@@ -46,7 +47,7 @@ pub(super) fn import(
         } else {
             accounts.note(&user, rows.dialect());
             account::write(&user, dump.manifest().created_ts, rows, tally)?;
-            account_data::write(&user, rows, tally)?;
+            account_data::write(&user, rules_are_good, rows, tally)?;
             clients::write(&user, rows, tally)?;
             encryption::write(user, messages, rows, tally)?;
             tally.written(Kind::User, 1);

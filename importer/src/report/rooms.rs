@@ -2,11 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rayon::prelude::*;
 use ruma::{EventId, OwnedEventId, OwnedUserId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    dump::{DumpReader, ReadError, RoomReader, format::DumpEvent},
+    dump::{
+        DumpReader, ReadError, RoomReader,
+        format::{DumpEvent, DumpMember},
+    },
     tally::{Kind, Tally},
 };
 
@@ -91,27 +95,33 @@ pub(super) fn read(
         .filter(|skip| skip.kind == Kind::Room)
         .map(|skip| (skip.item.as_str(), &*skip.detail))
         .collect();
-    let mut rooms = Vec::with_capacity(dump.number_of_rooms());
-    for room in dump.rooms() {
-        let mut facts = facts(&room?, joined)?;
+    let all = dump.rooms().par_bridge().map(|room| {
+        let room = room?;
+        let mut facts = facts(&room)?;
         facts.left_out = left_out.get(facts.room_id.as_str()).map(|&detail| detail.to_owned());
+        let users: Vec<_> = members(&room).map(|member| member.user_id.clone()).collect();
+        Ok((facts, users))
+    });
+    let all: Vec<_> = all.collect::<Result<_, ReadError>>()?;
+    let mut rooms = Vec::with_capacity(all.len());
+    for (facts, users) in all {
+        for user in users {
+            *joined.entry(user).or_default() += 1;
+        }
         rooms.push(facts);
     }
     rooms.sort_by(|a, b| a.room_id.cmp(&b.room_id));
     Ok(rooms)
 }
 
-fn facts(
-    room: &RoomReader,
-    joined: &mut BTreeMap<OwnedUserId, u64>,
-) -> Result<RoomFacts, ReadError> {
+/// Local users who are in a room.
+fn members(room: &RoomReader) -> impl Iterator<Item = &DumpMember> {
+    room.head().local_members.iter().filter(|member| member.membership == "join")
+}
+
+fn facts(room: &RoomReader) -> Result<RoomFacts, ReadError> {
+    let joined = u64::try_from(members(room).count()).unwrap_or(u64::MAX);
     let head = room.head();
-    let mut members: u64 = 0;
-    for member in head.local_members.iter().filter(|member| member.membership == "join") {
-        members += 1;
-        let rooms = joined.entry(member.user_id.clone()).or_default();
-        *rooms += 1;
-    }
     let state = present_state(room)?;
     let name = state.get("m.room.name");
     let mut room = room.reopen()?;
@@ -136,7 +146,7 @@ fn facts(
         room_id: head.room_id.to_string(),
         name: title.filter(|name| !name.trim().is_empty()).or(alias),
         version: head.room_version.clone(),
-        joined: members,
+        joined,
         events,
         older: head.earlier_events,
         unbegun_threads: threads.unbegun(),

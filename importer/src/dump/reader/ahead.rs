@@ -5,7 +5,7 @@ use std::{iter, sync::mpsc::sync_channel};
 use rayon::prelude::*;
 
 use super::{DumpReader, ReadError};
-use crate::dump::format::{DumpUser, FileEntry};
+use crate::dump::format::DumpUser;
 
 /// Bytes of the file of a user who is not read ahead: what such users own may fill the memory.
 const LARGE: u64 = 256 << 10;
@@ -26,7 +26,22 @@ impl DumpReader {
         &self,
         mut visit: impl FnMut(DumpUser) -> Result<(), E>,
     ) -> Result<(), E> {
+        self.each_user_with(|_| (), |user, ()| visit(user))
+    }
+
+    /// The same, with what all cores `prepare` of the next users.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Self::each_user`].
+    pub fn each_user_with<P: Send, E: From<ReadError>>(
+        &self,
+        prepare: impl Fn(&DumpUser) -> P + Sync,
+        mut visit: impl FnMut(DumpUser, P) -> Result<(), E>,
+    ) -> Result<(), E> {
         let (sender, batches) = sync_channel(WAITING);
+        let read = |file| self.user(file).map(|user| (prepare(&user), user));
+        let read = &read;
         std::thread::scope(|scope| {
             scope.spawn(move || {
                 let mut files = self.user_files().peekable();
@@ -39,19 +54,17 @@ impl DumpReader {
                     };
                     let batch: Vec<_> = iter::from_fn(next).take(BATCH).collect();
                     let users = batch.into_par_iter();
-                    let users = users.map(|file| (file, self.user_unless_large(file)));
+                    let users = users.map(|file| (file, (file.bytes < LARGE).then(|| read(file))));
                     let users: Vec<_> = users.collect();
                     if sender.send(users).is_err() {
                         break;
                     }
                 }
             });
-            let mut users = batches.into_iter().flatten();
-            users.try_for_each(|(file, user)| visit(user.unwrap_or_else(|| self.user(file))?))
+            batches.into_iter().flatten().try_for_each(|(file, user)| {
+                let (prepared, user) = user.unwrap_or_else(|| read(file))?;
+                visit(user, prepared)
+            })
         })
-    }
-
-    fn user_unless_large(&self, file: &FileEntry) -> Option<Result<DumpUser, ReadError>> {
-        (file.bytes < LARGE).then(|| self.user(file))
     }
 }

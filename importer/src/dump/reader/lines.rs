@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use super::ReadError;
 
 /// Lines that are worth the way to another core.
-const PARSED_TOGETHER: usize = 32;
+const PARSED_TOGETHER: usize = 64;
 
 /// A file of JSON lines.
 #[derive(Debug)]

@@ -53,7 +53,10 @@ impl LazyEvent {
 
     pub(super) fn peeked(&self) -> Peeked {
         *self.peeked.get_or_init(|| Peeked {
-            is_state: event::is_state(&self.dumped.pdu),
+            is_state: match self.parsed.get() {
+                Some(Ok(event)) => event.state_key.is_some(),
+                _ => event::is_state(&self.dumped.pdu),
+            },
             may_be_in_thread: self.dumped.pdu.get().contains(".thread\""),
         })
     }

@@ -155,8 +155,8 @@ fn open(room: Result<RoomReader, ReadError>, budget: &Arc<Budget>) -> Next {
     })?;
     if let Some(parser) = Parser::of(reader.head()) {
         parse_ahead::prepare_all(&items, &|event| {
-            event.peeked();
             event.parse(&parser);
+            event.peeked();
         });
     }
     Ok(Box::new(PrefetchedRoom { reader, items, _space: space }))

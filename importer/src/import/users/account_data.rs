@@ -16,9 +16,10 @@ use crate::{
     tally::{Kind, Tally},
 };
 
-/// Writes a user's account data and push rules.
+/// Writes a user's account data and push rules. `rules_are_good`: see [`push_rule_filter::are_good`].
 pub(super) fn write(
     user: &DumpUser,
+    rules_are_good: bool,
     rows: &mut Rows<'_>,
     tally: &mut Tally,
 ) -> Result<(), ImportError> {
@@ -31,7 +32,7 @@ pub(super) fn write(
             writer.row(Kind::RoomAccountData, room.as_str(), kind, content)?;
         }
     }
-    writer.push_rules(user)
+    writer.push_rules(user, rules_are_good)
 }
 
 /// Writes the account data of one user.
@@ -42,7 +43,7 @@ struct Writer<'a, 's> {
 }
 
 impl Writer<'_, '_> {
-    fn push_rules(&mut self, user: &DumpUser) -> Result<(), ImportError> {
+    fn push_rules(&mut self, user: &DumpUser, are_good: bool) -> Result<(), ImportError> {
         if user.deactivated || user.guest {
             if user.push_rules.is_some() {
                 let detail = "Conduit notifies neither deactivated users nor guests";
@@ -52,9 +53,13 @@ impl Writer<'_, '_> {
             }
             return Ok(());
         }
-        let rules =
-            push_rule_filter::content(&user.user_id, user.push_rules.as_deref(), self.tally);
-        self.put("", "m.push_rules", &rules.to_string())?;
+        let rules = user.push_rules.as_deref();
+        if let Some(rules) = rules.filter(|_| are_good) {
+            self.put("", "m.push_rules", rules.get())?;
+        } else {
+            let rules = push_rule_filter::content(&user.user_id, rules, self.tally);
+            self.put("", "m.push_rules", &rules.to_string())?;
+        }
         // Rules that the dump doesn't have are the defaults, which are nothing that moved.
         let moved = u64::from(user.push_rules.is_some());
         self.tally.read(Kind::AccountData, moved);

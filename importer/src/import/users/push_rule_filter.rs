@@ -10,6 +10,11 @@ use crate::tally::{Kind, Tally};
 /// The kinds of rules, in order of evaluation.
 const KINDS: [&str; 5] = ["override", "content", "room", "sender", "underride"];
 
+/// Whether a content of `m.push_rules` can stay as it is, as mostly all can.
+pub(in crate::import) fn are_good(rules: Option<&RawValue>) -> bool {
+    rules.is_some_and(|rules| serde_json::from_str::<Content>(rules.get()).is_ok())
+}
+
 /// The content of `m.push_rules`: the user's rules, without those that Conduit would refuse. Each of these is counted as
 /// left out. A user whose rules are not known gets the defaults.
 pub(in crate::import) fn content(
@@ -17,14 +22,12 @@ pub(in crate::import) fn content(
     rules: Option<&RawValue>,
     tally: &mut Tally,
 ) -> Value {
-    // Mostly all rules are good. That takes less time to see in the text.
-    let are_good = rules.is_some_and(|rules| serde_json::from_str::<Content>(rules.get()).is_ok());
     let known = rules.and_then(|rules| serde_json::from_str::<Value>(rules.get()).ok());
     let Some(mut global) = known.and_then(|mut rules| rules.get_mut("global").map(Value::take))
     else {
         return json!({ "global": Ruleset::server_default(user_id) });
     };
-    if are_good || parses(&global).is_ok() {
+    if parses(&global).is_ok() {
         return json!({ "global": global });
     }
     for kind in KINDS {
@@ -51,8 +54,9 @@ pub(in crate::import) fn content(
     }
 }
 
-/// A user's rules as Conduit's parser takes them.
+/// A user's rules as Conduit's parser takes them, and nothing else.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Content {
     #[serde(rename = "global")]
     _global: Ruleset,

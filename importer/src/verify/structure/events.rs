@@ -42,6 +42,9 @@ use crate::{
 /// event, is a hash of all but the content, and the content has a hash.
 const SIGNATURES: u64 = 20_000;
 
+/// Rooms whose versions one core looks up.
+const ROOMS: usize = 32;
+
 /// This server's name and present key.
 #[derive(Debug)]
 pub(in crate::verify) struct Own<'a> {
@@ -103,12 +106,21 @@ pub(in crate::verify) fn likely_versions<'a>(
 ) -> Result<Versions, VerifyError> {
     let key = states::short_key(store, "m.room.create", "")?;
     let mut versions = Versions::new();
-    for room in rooms {
-        let state = states::current(store, room)?;
-        let Some(short) = key.and_then(|key| state?.get(key)) else { continue };
-        let Some(row) = event_of(store, short)? else { continue };
-        versions.extend(version(&row));
-    }
+    let rooms: Vec<_> = rooms.collect();
+    let of_rooms = |store: &dyn KvRead, rooms: &[&String]| {
+        let mut versions = Vec::new();
+        for room in rooms {
+            let state = states::current(store, room)?;
+            let Some(short) = key.and_then(|key| state?.get(key)) else { continue };
+            let Some(row) = event_of(store, short)? else { continue };
+            versions.extend(version(&row));
+        }
+        Ok(versions)
+    };
+    parts::work(store, rooms.chunks(ROOMS), of_rooms, |some| {
+        versions.extend(some);
+        Ok(())
+    })?;
     Ok(versions)
 }
 
