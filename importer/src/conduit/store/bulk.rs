@@ -51,6 +51,8 @@ pub(super) struct Collected {
     directory: PathBuf,
     trees: Vec<Collecting>,
     size: usize,
+    /// Whether there may be something for [`Self::due`].
+    may_be_due: bool,
     /// Sorts and writes a run of the tree at this place; gives where it ends in the tree's file.
     under_way: Option<(usize, JoinHandle<io::Result<u64>>)>,
 }
@@ -67,6 +69,11 @@ impl Collecting {
     fn is_final(&self) -> bool {
         self.runs.is_none() && self.rows.is_ordered()
     }
+
+    /// Whether so much is final that it should go.
+    fn is_due(&self) -> bool {
+        self.rows.size() >= ORDERED && self.is_final()
+    }
 }
 
 impl Collected {
@@ -76,26 +83,30 @@ impl Collected {
             directory: directory.to_owned(),
             trees: TREES.into_iter().map(collecting).collect(),
             size: 0,
+            may_be_due: false,
             under_way: None,
         }
     }
 
     /// Takes a row of a large tree; gives back one of another tree.
     pub(super) fn push(&mut self, row: Row) -> Option<Row> {
-        let mut rows = self.trees.iter_mut().map(|tree| &mut tree.rows);
-        let Some(rows) = rows.find(|rows| std::ptr::eq(rows.tree, row.tree)) else {
+        let mut trees = self.trees.iter_mut();
+        let Some(tree) = trees.find(|tree| std::ptr::eq(tree.rows.tree, row.tree)) else {
             return Some(row);
         };
-        let before = rows.size();
-        rows.push(&row.key, &row.value);
-        self.size = self.size.saturating_add(rows.size().saturating_sub(before));
+        let before = tree.rows.size();
+        tree.rows.push(&row.key, &row.value);
+        self.size = self.size.saturating_add(tree.rows.size().saturating_sub(before));
+        self.may_be_due |= self.size >= ALL || tree.is_due();
         None
     }
 
     /// Makes space if too much is held. Gives rows that should go to the engine now.
     pub(super) fn due(&mut self) -> io::Result<Option<Sorted>> {
-        let is_due = |tree: &Collecting| tree.is_final() && tree.rows.size() >= ORDERED;
-        let due = match self.trees.iter().position(is_due) {
+        if !std::mem::take(&mut self.may_be_due) {
+            return Ok(None);
+        }
+        let due = match self.trees.iter().position(Collecting::is_due) {
             None if self.size < ALL => None,
             None => {
                 let trees = self.trees.iter().enumerate();
@@ -106,6 +117,7 @@ impl Collected {
         let Some((at, tree)) = due.and_then(|at| Some((at, self.trees.get_mut(at)?))) else {
             return Ok(None);
         };
+        self.may_be_due = true;
         let is_final = tree.is_final();
         let rows = tree.rows.take();
         self.size = self.size.saturating_sub(rows.size());

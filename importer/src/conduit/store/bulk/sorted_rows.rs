@@ -24,8 +24,8 @@ pub(in crate::conduit::store) struct Rows {
 /// Where a row is.
 #[derive(Clone, Copy, Debug)]
 struct Place {
-    /// Eight bytes of the key, after those that all keys share.
-    head: u64,
+    /// Sixteen bytes of the key, after those that all keys share.
+    head: u128,
     chunk: u32,
     /// Where in the chunk the key begins, the value, and what comes after it.
     start: u32,
@@ -129,7 +129,9 @@ impl Rows {
             let place = self.places.get(*passed)?;
             *passed = passed.saturating_add(1);
             let key = self.key(place);
-            if self.places.get(*passed).is_none_or(|next| self.key(next) != key) {
+            let is_same = |next: &Place| next.head == place.head && self.key(next) == key;
+            // Keys that ascend are distinct.
+            if self.is_ordered || !self.places.get(*passed).is_some_and(is_same) {
                 return Some((key, self.value(place)));
             }
         }
@@ -147,13 +149,13 @@ fn number(place: usize) -> u32 {
     u32::try_from(place).unwrap_or(u32::MAX)
 }
 
-/// The first eight bytes as a number; zeros after shorter ones.
-fn head(bytes: &[u8]) -> u64 {
-    let mut head = [0; 8];
+/// The first sixteen bytes as a number; zeros after shorter ones.
+fn head(bytes: &[u8]) -> u128 {
+    let mut head = [0; 16];
     for (to, from) in head.iter_mut().zip(bytes) {
         *to = *from;
     }
-    u64::from_be_bytes(head)
+    u128::from_be_bytes(head)
 }
 
 #[cfg(test)]

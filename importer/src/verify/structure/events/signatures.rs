@@ -3,7 +3,7 @@
 use ed25519_dalek::{Signature, Verifier as _, VerifyingKey, verify_batch};
 
 /// How many are checked at once.
-const ENOUGH: usize = 256;
+const ENOUGH: usize = 1024;
 
 /// Signatures that wait to be checked, with what they are of.
 #[derive(Debug, Default)]
