@@ -1,5 +1,5 @@
 //! Canonical JSON, looked at where it lies: whether a text is canonical, and the members of an object as slices of it. What
-//! is stored is canonical, so what is hashed of an event are slices of its row.
+//! Conduit stores is canonical, so what is hashed of an event are slices of it.
 
 /// Deepest nesting that is looked into; parsers give up a little deeper.
 const DEEPEST: usize = 100;

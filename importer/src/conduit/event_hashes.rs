@@ -13,7 +13,7 @@ use super::canonical_text::{Member, get, members, plain};
 const LARGEST: usize = 65_535;
 
 /// What is signed of an event, and hashed to be its id: what its redaction would leave, without id and signatures. `None`
-/// if it is no event, or none that a parser should not look at.
+/// if it is no event, or a parser has to look at it.
 pub(crate) fn signed(event: &[Member<'_>], rules: &RedactionRules) -> Option<String> {
     let kind = plain(get(event, "type")?)?;
     let is_kept = |name: &str| match name {

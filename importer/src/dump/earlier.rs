@@ -138,7 +138,7 @@ fn refused(importer: Option<&str>, earlier: &SourceInfo, now: &SourceInfo) -> Op
     }
     if let Some(update) = earlier.pending_updates.first() {
         return Some(format!(
-            "Synapse was still changing its tables when it was made (`{update}`)"
+            "Synapse was still changing its tables when the earlier dump was made (`{update}`)"
         ));
     }
     if let Some(update) = now.pending_updates.first() {

@@ -27,6 +27,7 @@ use super::{
     format::{self, DumpServer, DumpUser, FileEntry, Manifest},
     names,
 };
+use crate::fs::hints;
 
 /// Bytes of a file that is too large to be in memory twice.
 const LARGE: u64 = if cfg!(test) { 1 << 20 } else { 16 << 20 };
@@ -80,7 +81,7 @@ pub enum ReadError {
         path: String,
     },
     /// The operating system refused.
-    #[error("reading `{}`", path.display())]
+    #[error("reading `{}`{}", path.display(), hints::of(source))]
     Io {
         /// The file.
         path: PathBuf,

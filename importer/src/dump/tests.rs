@@ -314,7 +314,7 @@ fn users_are_read_ahead_in_order_and_large_ones_alone() {
     let writer = DumpWriter::create(&directory).unwrap();
     writer.server(&server()).unwrap();
     let mut expected = Vec::new();
-    for number in 0..30 {
+    for number in 0..150 {
         let mut user = user();
         user.user_id = format!("@user{number}:example.org").try_into().unwrap();
         user.user_type = (number == 7).then(|| "x".repeat(300_000));
@@ -347,6 +347,39 @@ fn users_are_read_ahead_in_order_and_large_ones_alone() {
         Ok(())
     });
     assert!(matches!(broken, Err(ReadError::Parse { .. })) && seen == 1, "{broken:?}");
+}
+
+#[test]
+fn a_broken_line_is_named_and_the_events_before_it_are_given() {
+    let (_scratch, directory) = write();
+    let dump = open(&directory).unwrap();
+    let room = dump.rooms().next().unwrap().unwrap();
+    let name = names::timeline(&names::room(room.head().room_id.as_str())).unwrap();
+    let path = directory.join(name);
+    let line = fs::read_to_string(&path).unwrap().lines().next().unwrap().to_owned();
+    // Several times what is read at once, and one line that is longer than that.
+    let long = line.replacen('{', &format!("{{\"odd\":\"{}\",", "x".repeat(400_000)), 1);
+    let mut lines = vec![line.as_str(); 9000];
+    lines[2000] = &long;
+    let given = |lines: &[&str], end: &str| {
+        fs::write(&path, lines.join("\n") + end).unwrap();
+        let mut good = 0;
+        for event in room.timeline().unwrap() {
+            match event {
+                Ok(_) => good += 1,
+                Err(ReadError::Parse { line, .. }) => return (good, Some(line)),
+                Err(other) => panic!("{other}"),
+            }
+        }
+        (good, None)
+    };
+    assert_eq!(given(&lines, "\n"), (9000, None));
+    assert_eq!(given(&lines, ""), (9000, None));
+    for (broken, text) in [(0, "{"), (7000, "{}"), (7000, ""), (8999, "null")] {
+        let mut lines = lines.clone();
+        lines[broken] = text;
+        assert_eq!(given(&lines, "\n"), (broken, u64::try_from(broken + 1).ok()), "{broken}");
+    }
 }
 
 #[test]

@@ -119,7 +119,8 @@ impl Import<'_> {
             dialect: target.dialect,
             server_name: &dump.manifest().server_name,
         };
-        // To make a database is to wait for the disk.
+        // To make a database is to wait for the disk, so the dump is checked meanwhile. If something in it blocks, the database
+        // goes with its unfinished directory.
         let (store, of_dump) = std::thread::scope(|scope| {
             let checks = scope.spawn(|| check::of_dump(&dump, target.dialect));
             let store = (self.access.create)(&new);

@@ -1,6 +1,9 @@
 //! The table of rooms.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, PoisonError},
+};
 
 use rayon::prelude::*;
 use ruma::{EventId, OwnedEventId, OwnedUserId};
@@ -95,21 +98,23 @@ pub(super) fn read(
         .filter(|skip| skip.kind == Kind::Room)
         .map(|skip| (skip.item.as_str(), &*skip.detail))
         .collect();
-    let all = dump.rooms().par_bridge().map(|room| {
-        let room = room?;
-        let mut facts = facts(&room)?;
+    let joined = Mutex::new(joined);
+    let read = |room: &RoomReader| {
+        let mut facts = facts(room)?;
         facts.left_out = left_out.get(facts.room_id.as_str()).map(|&detail| detail.to_owned());
-        let users: Vec<_> = members(&room).map(|member| member.user_id.clone()).collect();
-        Ok((facts, users))
-    });
-    let all: Vec<_> = all.collect::<Result<_, ReadError>>()?;
-    let mut rooms = Vec::with_capacity(all.len());
-    for (facts, users) in all {
-        for user in users {
-            *joined.entry(user).or_default() += 1;
+        let mut joined = joined.lock().unwrap_or_else(PoisonError::into_inner);
+        for member in members(room) {
+            *joined.entry(member.user_id.clone()).or_default() += 1;
         }
-        rooms.push(facts);
-    }
+        Ok(facts)
+    };
+    let rooms = dump.rooms().enumerate().par_bridge();
+    let rooms = rooms.map(|(at, room)| (at, room.and_then(|room| read(&room))));
+    let mut rooms: Vec<_> = rooms.collect();
+    // The first error is the one that is reported.
+    rooms.sort_unstable_by_key(|(at, _)| *at);
+    let rooms = rooms.into_iter().map(|(_, facts)| facts);
+    let mut rooms = rooms.collect::<Result<Vec<_>, ReadError>>()?;
     rooms.sort_by(|a, b| a.room_id.cmp(&b.room_id));
     Ok(rooms)
 }

@@ -33,8 +33,10 @@ const CACHE_PARTS: i32 = 2;
 const OPEN_FILES: i32 = 1000;
 /// Trees that are written out at once. Each waits for the disk several times, to make its file and to note it.
 const WAITING: usize = 16;
+/// Levels of a column family, RocksDB's default.
+const LEVELS: usize = 7;
 /// RocksDB's threads while a database is made: a quarter of them writes out, the others compact.
-const JOBS: i32 = 32;
+const JOBS: i32 = 16;
 
 /// A RocksDB database.
 pub(super) struct RocksStore {
@@ -108,16 +110,24 @@ impl RocksStore {
         Ok(())
     }
 
-    /// Writes out a tree's memtable. In a new database, moves all its rows to the last level unless they are in one file.
+    /// Writes out a tree's memtable. In a new database, moves all its rows to the last level, unless they are there
+    /// already or are all in one file.
     fn write_out(&self, tree: &Tree) -> Result<(), KvError> {
         let Some(family) = self.db.cf_handle(tree.name) else { return Ok(()) };
         self.db.flush_cf(&family).map_err(|cause| self.write_error(cause))?;
         if !self.mode.is_new() {
             return Ok(());
         }
-        let files = self.db.property_value_cf(&family, "rocksdb.num-files-at-level0");
-        let files = files.map_err(|cause| self.write_error(cause))?;
-        if files.is_some_and(|files| files == "0" || files == "1") {
+        let mut files = Vec::new();
+        for level in 0..LEVELS {
+            let name = format!("rocksdb.num-files-at-level{level}");
+            let number = self.db.property_value_cf(&family, &name);
+            files.push(number.map_err(|cause| self.write_error(cause))?);
+        }
+        let has_files = |files: &&Option<String>| files.as_deref() != Some("0");
+        let in_one_level = files.iter().filter(has_files).count() < 2;
+        let mut of_first = files.iter().take(1).flatten();
+        if in_one_level && of_first.all(|files| files == "0" || files == "1") {
             return Ok(());
         }
         let mut compact = CompactOptions::default();
@@ -309,16 +319,16 @@ impl KvCommit for RocksStore {
     }
 }
 
-/// Does what mostly waits for the disk with many items at once.
+/// Does what mostly waits for the disk with many items at once. Of several errors, that of the first item is returned.
 fn each_waiting<T: Sync>(
     items: &[T],
     each: impl Fn(&T) -> Result<(), KvError> + Sync,
 ) -> Result<(), KvError> {
-    let parts = items.len().div_ceil(WAITING).max(1);
+    let together = items.len().div_ceil(WAITING).max(1);
     std::thread::scope(|scope| {
         let each = &each;
         let threads: Vec<_> = items
-            .chunks(parts)
+            .chunks(together)
             .map(|items| scope.spawn(move || items.iter().try_for_each(each)))
             .collect();
         let results = threads.into_iter().map(|thread| match thread.join() {
@@ -356,8 +366,8 @@ fn read_error(tree: &Tree, cause: rocksdb::Error) -> KvError {
 }
 
 /// Conduit's own options (src/database/abstraction/rocksdb.rs:23-57) as far as they shape files, so that its first start
-/// has nothing to rewrite. Comparator, table format, merge operators are RocksDB's defaults, as there. A new database is
-/// compacted at the end, and then once.
+/// has nothing to rewrite. Comparator, table format, merge operators are RocksDB's defaults, as there. A tree of a new database
+/// is compacted at the end and only then, if it has several files that are not in the last level.
 fn options(mode: Mode) -> Options {
     let mut table = BlockBasedOptions::default();
     // The newest that Conduit's release and those descended from it read; a later crate may have another default.
@@ -393,6 +403,40 @@ fn options(mode: Mode) -> Options {
 mod tests {
     use super::*;
     use crate::conduit::schema::{dialect::Dialect, trees};
+
+    /// What comes after the large trees were settled: one row, with a key that they have.
+    #[test]
+    fn later_rows_replace_earlier_ones_and_leave_one_level() {
+        let scratch = tempfile::tempdir().unwrap();
+        let mut store = RocksStore::open(scratch.path(), Mode::Create(Dialect::Conduit)).unwrap();
+        let row = |key: u64, value: u8| Row {
+            tree: &trees::USERROOMID_JOINED,
+            key: key.to_be_bytes().to_vec(),
+            value: vec![value],
+        };
+        store.write(vec![row(1, 1), row(2, 1), row(3, 1)]).unwrap();
+        store.settle().unwrap();
+        store.write(vec![row(2, 2)]).unwrap();
+        store.finish().unwrap();
+        let value = |key: u64| store.get(&trees::USERROOMID_JOINED, &key.to_be_bytes()).unwrap();
+        assert_eq!([1, 2, 3].map(value), [1, 2, 1].map(|value| Some(vec![value])));
+        let family = store.db.cf_handle(trees::USERROOMID_JOINED.name).unwrap();
+        let files = store.db.property_value_cf(&family, "rocksdb.num-files-at-level0").unwrap();
+        assert_eq!(files.as_deref(), Some("0"));
+    }
+
+    #[test]
+    fn of_several_errors_the_first_is_returned() {
+        let items: Vec<u8> = (0..40).collect();
+        assert!(each_waiting(&items, |_| Ok(())).is_ok());
+        let fail = |item: &u8| match item {
+            20 => Err(KvError::Read { tree: "twentieth", reason: String::new() }),
+            30 => Err(KvError::Read { tree: "thirtieth", reason: String::new() }),
+            _ => Ok(()),
+        };
+        let error = each_waiting(&items, fail).unwrap_err();
+        assert!(matches!(error, KvError::Read { tree: "twentieth", .. }), "{error}");
+    }
 
     /// More rows than are held, out of order: all of them are in the last level before anything was compacted.
     #[test]

@@ -29,7 +29,7 @@ impl DumpReader {
         self.each_user_with(|_| (), |user, ()| visit(user))
     }
 
-    /// The same, with what all cores `prepare` of the next users.
+    /// The same, with what all cores `prepare` of the next users, and the visiting thread of those who own much.
     ///
     /// # Errors
     ///

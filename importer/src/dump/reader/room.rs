@@ -72,6 +72,11 @@ impl RoomReader {
         &self.head
     }
 
+    /// The room itself; closes its file.
+    pub fn into_head(self) -> DumpRoom {
+        self.head
+    }
+
     /// Bytes of both files.
     ///
     /// # Errors

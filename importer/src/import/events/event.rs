@@ -72,7 +72,7 @@ impl Event {
         json.insert("event_id", Canonical::Text(id.as_str().into()));
         let text = Text::of(&json).map_err(|error| unparsable(&error))?;
         if !text.has_id(id, rules) {
-            // Others hash what is too large or has odd names.
+            // ruma decides, and hashes what slices could not: what is too large, or has escapes in names.
             let mut event = CanonicalJsonObject::from(&json);
             event.remove("event_id");
             let hash = ruma::signatures::reference_hash(&event, rules);
@@ -272,4 +272,37 @@ pub(in crate::import) fn stripped(event: &serde_json::Value) -> Option<serde_jso
 /// JSON of a text.
 pub(in crate::import) fn text(text: &str) -> String {
     serde_json::Value::from(text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use ruma::RoomVersionId;
+    use serde_json::json;
+
+    use super::*;
+
+    /// Slices have no answer for names with escapes, so ruma gives it.
+    #[test]
+    fn an_id_is_the_hash_of_its_event_with_odd_names_too() {
+        let rules = RoomVersionId::V10.rules().unwrap();
+        for user in ["@a:x", "@\"a\\:x"] {
+            let event = |depth: u64| {
+                json!({
+                    "auth_events": [], "content": {"users": {user: 100}, user: 1}, "depth": depth,
+                    "hashes": {"sha256": "x"}, "origin_server_ts": 1, "prev_events": [], "room_id": "!r:x",
+                    "sender": "@a:x", "signatures": {}, "state_key": "", "type": "m.room.power_levels",
+                })
+            };
+            let canonical: CanonicalJsonObject = serde_json::from_value(event(3)).unwrap();
+            let id = format!("${}", ruma::signatures::reference_hash(&canonical, &rules).unwrap());
+            let id: OwnedEventId = id.try_into().unwrap();
+            let parse = |depth: u64| {
+                let text = event(depth).to_string();
+                let json = serde_json::from_str(&text).unwrap();
+                Event::of(&id, json, "!r:x", &rules).map(|event| event.depth)
+            };
+            assert_eq!(parse(3).unwrap(), 3);
+            assert_eq!(parse(4).unwrap_err().code, "event-id-mismatch");
+        }
+    }
 }

@@ -13,7 +13,7 @@ use crate::import::ImportError;
 
 /// Bytes of events that make a batch.
 const BATCH_BYTES: usize = 512 << 10;
-/// Items of which each core gets some.
+/// Fewer items are prepared by one thread.
 const WORTH_SHARING: usize = 100;
 /// Batches that wait for the caller.
 const WAITING: usize = 4;

@@ -22,22 +22,22 @@ use crate::{
 const SMALL: u64 = 2 << 20;
 /// How many threads read rooms. A single reader could not keep up: it idles while every core parses.
 const READERS: usize = 2;
-/// Bytes of the files of rooms that a reader has read and the import has not done with.
-const AHEAD: u64 = 4 << 20;
-/// What a room counts for at least, small or so large that it is not held.
-const LEAST: u64 = 64 << 10;
+/// Bytes of the files of rooms that a reader has read and the import has not finished.
+const AHEAD: u64 = SMALL;
+/// What a room counts for at least. One that is not held counts for this.
+const LEAST: u64 = 32 << 10;
 
 /// A room that was read from the disk once. The import reads it several times.
 #[derive(Debug)]
 struct PrefetchedRoom {
-    reader: RoomReader,
+    head: DumpRoom,
     items: Vec<Item>,
     _space: Space,
 }
 
 impl RoomSource for PrefetchedRoom {
     fn head(&self) -> &DumpRoom {
-        self.reader.head()
+        &self.head
     }
 
     fn read(&self, sections: Sections, visit: &mut Visit<'_>) -> Result<(), ImportError> {
@@ -159,5 +159,104 @@ fn open(room: Result<RoomReader, ReadError>, budget: &Arc<Budget>) -> Next {
             event.peeked();
         });
     }
-    Ok(Box::new(PrefetchedRoom { reader, items, _space: space }))
+    Ok(Box::new(PrefetchedRoom { head: reader.into_head(), items, _space: space }))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::dump::{DumpWriter, format};
+
+    fn from<T: serde::de::DeserializeOwned>(json: Value) -> T {
+        serde_json::from_value(json).unwrap()
+    }
+
+    /// A dump of rooms whose timelines have so many bytes, about.
+    fn dump(sizes: &[u64]) -> (TempDir, DumpReader) {
+        let scratch = tempfile::tempdir().unwrap();
+        let directory = scratch.path().join("dump");
+        let writer = DumpWriter::create(&directory).unwrap();
+        let key = json!({"version": "a", "seed": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"});
+        let server = json!({"server_name": "own.test", "signing_key": key});
+        writer.server(&from(server)).unwrap();
+        let event = json!({"event_id": "$e", "pdu": {"odd": "x".repeat(10_000)}});
+        let event: format::DumpEvent = from(event);
+        for (number, size) in sizes.iter().enumerate() {
+            let room = format!("!r{number}:own.test");
+            let room = json!({"room_id": room, "room_version": "10", "current_state": 1});
+            let mut room = writer.room(&from(room)).unwrap();
+            for _ in 0..size / 10_000 {
+                room.timeline(&event).unwrap();
+            }
+            writer.finish_room(room).unwrap();
+        }
+        let manifest = json!({
+            "version": format::VERSION, "server_name": "own.test", "created_ts": 1, "files": [],
+            "source": {"kind": "sqlite"}, "tally": {"read": {}, "written": {}, "skipped": []},
+        });
+        writer.finish(from(manifest)).unwrap();
+        let dump = DumpReader::open(&directory, |_| {}).unwrap();
+        (scratch, dump)
+    }
+
+    fn stop() -> ImportError {
+        ImportError::AdminRoom("stopped".into())
+    }
+
+    #[test]
+    fn all_rooms_come_in_order_and_only_small_ones_are_in_memory() {
+        let mut sizes = vec![SMALL - 20_000, SMALL + 20_000];
+        sizes.extend(iter::repeat_n(300_000, 40));
+        let (_scratch, dump) = dump(&sizes);
+        let (mut found, mut in_memory) = (Vec::new(), 0);
+        each(&dump, |room| {
+            found.push(room.head().room_id.clone());
+            in_memory += usize::from(room.is_in_memory());
+            let mut events = 0;
+            room.read(Sections::Events, &mut |_| {
+                events += 1;
+                Ok(true)
+            })?;
+            assert!(events >= 29, "{events}");
+            Ok(())
+        })
+        .unwrap();
+        let expected: Vec<_> =
+            dump.rooms().map(|room| room.unwrap().head().room_id.clone()).collect();
+        assert_eq!(found, expected);
+        assert_eq!(in_memory, sizes.len() - 1);
+    }
+
+    /// More waits than readers may hold: whoever waits for space must notice.
+    #[test]
+    fn an_import_that_fails_ends_the_readers() {
+        let (_scratch, dump) = dump(&[300_000; 60]);
+        for fails_at in [1, 2, 30] {
+            let mut seen = 0;
+            let failed = each(&dump, |_| {
+                seen += 1;
+                if seen == fails_at { Err(stop()) } else { Ok(()) }
+            });
+            assert!(matches!(failed, Err(ImportError::AdminRoom(_))));
+            assert_eq!(seen, fails_at);
+        }
+    }
+
+    #[test]
+    fn a_room_that_can_not_be_read_comes_after_those_before_it() {
+        let (scratch, dump) = dump(&[100_000; 20]);
+        let rooms: Vec<_> = dump.rooms().map(Result::unwrap).collect();
+        let name = crate::dump::names::room(rooms[10].head().room_id.as_str());
+        std::fs::write(scratch.path().join("dump").join(name), "{").unwrap();
+        let mut seen = 0;
+        let failed = each(&dump, |_| {
+            seen += 1;
+            Ok(())
+        });
+        assert!(matches!(failed, Err(ImportError::Read(_))), "{failed:?}");
+        assert_eq!(seen, 10);
+    }
 }

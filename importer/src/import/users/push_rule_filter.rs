@@ -12,7 +12,10 @@ const KINDS: [&str; 5] = ["override", "content", "room", "sender", "underride"];
 
 /// Whether a content of `m.push_rules` can stay as it is, as mostly all can.
 pub(in crate::import) fn are_good(rules: Option<&RawValue>) -> bool {
-    rules.is_some_and(|rules| serde_json::from_str::<Content>(rules.get()).is_ok())
+    // Serde would take an array for a struct, too.
+    rules.map(RawValue::get).is_some_and(|rules| {
+        rules.starts_with('{') && serde_json::from_str::<Content>(rules).is_ok()
+    })
 }
 
 /// The content of `m.push_rules`: the user's rules, without those that Conduit would refuse. Each of these is counted as
@@ -95,6 +98,23 @@ mod tests {
         assert_eq!(content["global"]["content"].as_array().unwrap().len(), 1);
         assert_eq!(tally.skipped[0].item, "push rule bad of @a:x");
         assert!(tally.unbalanced().is_empty());
+    }
+
+    #[test]
+    fn what_is_not_rules_alone_does_not_stay() {
+        for (rules, good) in [
+            (r#"{"global":{}}"#, true),
+            (r#"{"global":{"override":[],"odd":1}}"#, true),
+            (r#"[{"override":[]}]"#, false),
+            (r#"{"global":{},"device":{}}"#, false),
+            (r#"{"global":{},"global":{}}"#, false),
+            (r#"{"global":null}"#, false),
+            ("{}", false),
+        ] {
+            let raw = RawValue::from_string(rules.to_owned()).unwrap();
+            assert_eq!(are_good(Some(&raw)), good, "{rules}");
+        }
+        assert!(!are_good(None));
     }
 
     #[test]

@@ -26,10 +26,14 @@ pub(super) fn compare(
         .as_deref()
         .and_then(|event| Some(serde_json::from_slice::<Event<'_>>(event).ok()?.content.get()));
     // What can be read as a whole mostly stays as it is.
-    if stored == Some(rules.get()) && serde_json::from_str::<Content>(rules.get()).is_ok() {
+    let rules = rules.get();
+    if stored == Some(rules)
+        && rules.starts_with('{')
+        && serde_json::from_str::<Content>(rules).is_ok()
+    {
         return Ok(());
     }
-    let Some(dumped) = readable(rules.get()) else {
+    let Some(dumped) = readable(rules) else {
         // Nothing of it can be used: the server's default rules stand in.
         return Ok(());
     };

@@ -165,6 +165,27 @@ mod tests {
     use super::*;
     use crate::conduit::schema::trees;
 
+    /// The first sixteen bytes after the common beginning decide nothing: they are the same, or zeros that are not there.
+    #[test]
+    fn keys_are_told_apart_by_all_their_bytes() {
+        let long = [b'x'; 20];
+        let keys: [&[u8]; 6] = [
+            &[&long[..], b"b"].concat(),
+            &[&long[..], b"a"].concat(),
+            b"x\0",
+            b"x",
+            b"x\0\0",
+            b"x\0",
+        ];
+        let mut rows = Rows::new(&trees::TOKENIDS);
+        for (key, value) in keys.iter().zip(b'1'..) {
+            rows.push(key, &[value]);
+        }
+        rows.sort();
+        let found: Vec<_> = rows.iter().map(|(_, value)| value).collect();
+        assert_eq!(found, [b"4", b"6", b"5", b"2", b"1"]);
+    }
+
     proptest! {
         #[test]
         fn rows_come_out_as_from_a_map(

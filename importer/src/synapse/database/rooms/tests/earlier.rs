@@ -210,7 +210,7 @@ async fn nothing_is_taken_over_from_another_kind_of_dump() {
         (
             &[pending],
             "DELETE FROM background_updates",
-            "Synapse was still changing its tables when it was made (`something`)",
+            "Synapse was still changing its tables when the earlier dump was made (`something`)",
         ),
         (&[], pending, "Synapse is still changing its tables (`something`)"),
     ] {
