@@ -80,12 +80,13 @@ pub trait Source: Send {
         tally: &mut Tally,
     ) -> Result<(), SourceError>;
 
-    /// All rooms that a local user is or was in, is invited to or knocks at. Sorted.
+    /// All rooms that a local user is or was in, is invited to or knocks at, in groups: one reader takes all rooms of a group, in
+    /// their order.
     ///
     /// # Errors
     ///
     /// If the source can't be read any further.
-    async fn rooms(&mut self, tally: &mut Tally) -> Result<Vec<OwnedRoomId>, SourceError>;
+    async fn rooms(&mut self, tally: &mut Tally) -> Result<Vec<Vec<OwnedRoomId>>, SourceError>;
 
     /// Writes one room: calls [`DumpWriter::room`], passes states, outliers and the timeline to the room writer, calls
     /// [`DumpWriter::finish_room`]. Or skips it, in `tally`.

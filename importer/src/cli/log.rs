@@ -20,7 +20,8 @@ use crate::{findings::Severity, progress};
 pub(super) fn start(global: Global) {
     let level = match (global.quiet, global.verbose) {
         (true, _) => "error",
-        (false, 0) => "importer=info,conduit_backfill=warn,warn",
+        // A query that is read while its rows are written is not slow.
+        (false, 0) => "importer=info,conduit_backfill=warn,sqlx::query=error,warn",
         (false, 1) => "importer=debug,conduit_backfill=debug,info",
         (false, _) => "trace",
     };

@@ -103,6 +103,11 @@ impl DumpWriter {
         Self { earlier, ..self }
     }
 
+    /// Whether histories of rooms are taken over from an earlier dump.
+    pub fn is_since(&self) -> bool {
+        self.earlier.is_some()
+    }
+
     /// Writes `server.json`.
     ///
     /// # Errors

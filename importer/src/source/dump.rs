@@ -139,29 +139,31 @@ async fn joined(second: &mut JoinSet<Result<Tally, DumpError>>) -> Result<Tally,
     }
 }
 
-/// The rooms that no reader has begun.
+/// The groups of rooms that no reader has begun.
 struct RoomQueue {
-    left: Mutex<vec::IntoIter<OwnedRoomId>>,
+    left: Mutex<vec::IntoIter<Vec<OwnedRoomId>>>,
     bar: Phase,
 }
 
 impl RoomQueue {
-    fn new(rooms: Vec<OwnedRoomId>, progress: Progress) -> Self {
-        let bar = progress.phase("room", rooms.len());
+    fn new(rooms: Vec<Vec<OwnedRoomId>>, progress: Progress) -> Self {
+        let bar = progress.phase("room", rooms.iter().map(Vec::len).sum());
         Self { left: Mutex::new(rooms.into_iter()), bar }
     }
 
     /// Reads rooms while there are any.
     async fn read(&self, source: &mut dyn Source, writer: &DumpWriter) -> Result<Tally, DumpError> {
         let mut tally = Tally::default();
-        while let Some(room_id) = self.next() {
-            source.room(&room_id, writer, &mut tally).await?;
-            self.bar.advance(1);
+        while let Some(group) = self.next() {
+            for room_id in &group {
+                source.room(room_id, writer, &mut tally).await?;
+                self.bar.advance(1);
+            }
         }
         Ok(tally)
     }
 
-    fn next(&self) -> Option<OwnedRoomId> {
+    fn next(&self) -> Option<Vec<OwnedRoomId>> {
         self.left.lock().unwrap_or_else(PoisonError::into_inner).next()
     }
 }

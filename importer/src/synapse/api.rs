@@ -179,8 +179,9 @@ impl Source for ApiSource {
         Ok(())
     }
 
-    async fn rooms(&mut self, tally: &mut Tally) -> Result<Vec<OwnedRoomId>, SourceError> {
-        Ok(rooms::list(&self.synapse.api, &mut self.noted, tally).await?)
+    async fn rooms(&mut self, tally: &mut Tally) -> Result<Vec<Vec<OwnedRoomId>>, SourceError> {
+        let rooms = rooms::list(&self.synapse.api, &mut self.noted, tally).await?;
+        Ok(rooms.into_iter().map(|room| vec![room]).collect())
     }
 
     async fn room(

@@ -36,10 +36,11 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, panic::resume_unwind};
 
 use async_trait::async_trait;
 use ruma::{OwnedRoomId, OwnedUserId};
+use tokio::task::JoinSet;
 
 use self::{
     connection::{Connection, Databases},
@@ -70,6 +71,8 @@ pub struct DatabaseSource {
     facts: Facts,
     users: ListedUsers,
     rooms: ListedRooms,
+    /// The second connections list the rooms while the first ones read users.
+    listing: JoinSet<(Databases, Result<ListedRooms, DatabaseError>, Tally)>,
 }
 
 /// What is settled when the source is opened. No reader changes it.
@@ -120,7 +123,19 @@ impl DatabaseSource {
             facts: Facts { schema, config: config.clone(), extent, erased, senders, now_ts },
             users: ListedUsers::default(),
             rooms: ListedRooms::default(),
+            listing: JoinSet::new(),
         })
+    }
+
+    /// Begins to list the rooms, if there are second connections.
+    fn begin_listing(&mut self) {
+        let Some(mut databases) = self.second.take() else { return };
+        let facts = self.facts.clone();
+        self.listing.spawn(async move {
+            let mut tally = Tally::default();
+            let rooms = rooms::list(&mut databases.main, &facts, &mut tally).await;
+            (databases, rooms, tally)
+        });
     }
 }
 
@@ -181,6 +196,7 @@ impl Source for DatabaseSource {
             facts,
             users: ListedUsers::default(),
             rooms,
+            listing: JoinSet::new(),
         }))
     }
 
@@ -194,6 +210,7 @@ impl Source for DatabaseSource {
     }
 
     async fn users(&mut self, tally: &mut Tally) -> Result<Vec<OwnedUserId>, SourceError> {
+        self.begin_listing();
         self.users = users::list(&mut self.databases.main, &self.facts, tally).await?;
         Ok(self.users.ids().to_vec())
     }
@@ -216,11 +233,17 @@ impl Source for DatabaseSource {
         users::write_messages(&mut self.databases.main, &mut self.users, user, writer, tally).await
     }
 
-    async fn rooms(&mut self, tally: &mut Tally) -> Result<Vec<OwnedRoomId>, SourceError> {
-        let db = &mut self.databases.main;
-        let (ids, rooms) = rooms::list(db, &self.facts, tally).await?;
-        self.rooms = rooms;
-        Ok(ids)
+    async fn rooms(&mut self, tally: &mut Tally) -> Result<Vec<Vec<OwnedRoomId>>, SourceError> {
+        self.rooms = match self.listing.join_next().await {
+            Some(Ok((databases, rooms, listed))) => {
+                self.second = Some(databases);
+                tally.merge(listed);
+                rooms?
+            }
+            Some(Err(error)) if error.is_panic() => resume_unwind(error.into_panic()),
+            _ => rooms::list(&mut self.databases.main, &self.facts, tally).await?,
+        };
+        Ok(self.rooms.groups().to_vec())
     }
 
     async fn room(
@@ -229,7 +252,8 @@ impl Source for DatabaseSource {
         writer: &DumpWriter,
         tally: &mut Tally,
     ) -> Result<(), SourceError> {
-        rooms::write(&mut self.databases, &self.facts, &self.rooms, room_id, writer, tally).await
+        let Self { databases, facts, rooms, .. } = self;
+        rooms::write(databases, facts, rooms, room_id, writer, tally).await
     }
 
     async fn outbox(&mut self, writer: &DumpWriter, tally: &mut Tally) -> Result<(), SourceError> {

@@ -6,7 +6,10 @@
 //! an experimental feature appear if it is on. Those of MSC1767 (extensible events), which no room version uses, are
 //! left out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
+};
 
 use ruma::UserId;
 use serde::{Deserialize, Serialize};
@@ -16,6 +19,12 @@ use serde_json::{
 };
 
 const DEFAULTS: &str = include_str!("push_ruleset/defaults.json");
+
+/// The default rules, with their whole ids.
+static DEFAULT_RULES: LazyLock<Vec<(String, DefaultRule)>> = LazyLock::new(|| {
+    let rules: Vec<DefaultRule> = serde_json::from_str(DEFAULTS).unwrap_or_default();
+    rules.into_iter().map(|rule| (rule.id(), rule)).collect()
+});
 
 /// What a user has in Synapse's database.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -124,42 +133,40 @@ pub fn tree(
     user: &UserRules,
     experimental_features: &BTreeSet<String>,
 ) -> Result<Box<RawValue>, serde_json::Error> {
-    let defaults: Vec<DefaultRule> = serde_json::from_str(DEFAULTS)?;
-    let ids: BTreeSet<String> = defaults.iter().map(DefaultRule::id).collect();
+    let ids: BTreeSet<&str> = DEFAULT_RULES.iter().map(|(id, _)| id.as_str()).collect();
     let changed: BTreeMap<&str, &[Value]> = user
         .rules
         .iter()
-        .filter(|rule| ids.contains(&rule.id))
+        .filter(|rule| ids.contains(rule.id.as_str()))
         .map(|rule| (rule.id.as_str(), rule.actions.as_slice()))
         .collect();
     let enabled = |id: &str, default| user.enabled.get(id).copied().unwrap_or(default);
 
     let mut tree: BTreeMap<Kind, Vec<Value>> = KINDS.map(|kind| (kind, Vec::new())).into();
     let mut push = |kind, rule| tree.entry(kind).or_default().push(rule);
-    let (first, last): (Vec<_>, Vec<_>) = defaults
-        .into_iter()
-        .filter(|rule| rule.exists(experimental_features))
-        .partition(|rule| rule.rule_id == ".m.rule.master");
-    let default_rule = |push: &mut dyn FnMut(Kind, Value), rule: DefaultRule| {
-        let id = rule.id();
-        let actions = changed.get(id.as_str()).map_or(rule.actions, |actions| actions.to_vec());
-        if let Some(template) = template(rule.kind, &rule.rule_id, rule.conditions) {
-            push(rule.kind, complete(template, user_id, actions, true, enabled(&id, rule.enabled)));
+    let (first, last): (Vec<_>, Vec<_>) = DEFAULT_RULES
+        .iter()
+        .filter(|(_, rule)| rule.exists(experimental_features))
+        .partition(|(_, rule)| rule.rule_id == ".m.rule.master");
+    let default_rule = |push: &mut dyn FnMut(Kind, Value), id: &str, rule: &DefaultRule| {
+        let actions = changed.get(id).copied().unwrap_or(&rule.actions).to_vec();
+        if let Some(template) = template(rule.kind, &rule.rule_id, rule.conditions.clone()) {
+            push(rule.kind, complete(template, user_id, actions, true, enabled(id, rule.enabled)));
         }
     };
-    for rule in first {
-        default_rule(&mut push, rule);
+    for (id, rule) in first {
+        default_rule(&mut push, id, rule);
     }
     for UserRule { id, rule, actions } in &user.rules {
-        if let (Some((kind, template)), false) = (rule, ids.contains(id)) {
+        if let (Some((kind, template)), false) = (rule, ids.contains(id.as_str())) {
             push(
                 *kind,
                 complete(template.clone(), user_id, actions.clone(), false, enabled(id, true)),
             );
         }
     }
-    for rule in last {
-        default_rule(&mut push, rule);
+    for (id, rule) in last {
+        default_rule(&mut push, id, rule);
     }
     to_raw_value(&BTreeMap::from([("global", tree)]))
 }

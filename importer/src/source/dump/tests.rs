@@ -90,10 +90,10 @@ impl Source for Fake {
         Ok(())
     }
 
-    async fn rooms(&mut self, tally: &mut Tally) -> Result<Vec<OwnedRoomId>, SourceError> {
+    async fn rooms(&mut self, tally: &mut Tally) -> Result<Vec<Vec<OwnedRoomId>>, SourceError> {
         let rooms = ["!a:own.test", "!b:own.test", "!c:own.test", "!d:own.test"];
         tally.read(Kind::Room, 4);
-        Ok(rooms.map(|room| room.try_into().unwrap()).into())
+        Ok(rooms.map(|room| vec![room.try_into().unwrap()]).into())
     }
 
     async fn room(

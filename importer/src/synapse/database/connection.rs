@@ -149,16 +149,9 @@ impl Connection {
         ids: &[impl Into<Param<'_>> + Copy],
     ) -> Result<Vec<KeptRow>, DatabaseError> {
         let mut rows = Vec::new();
-        if ids.is_empty() {
-            return Ok(rows);
-        }
-        let placeholders: Vec<_> = (1..=LIST).map(|number| format!("${number}")).collect();
-        let sql = sql.replace("$IDS", &placeholders.join(", "));
+        let sql = in_list(sql);
         for chunk in ids.chunks(LIST) {
-            // Always the same number of parameters, so that one prepared statement does.
-            let padding = chunk.last().into_iter().cycle().take(LIST.saturating_sub(chunk.len()));
-            let params: Vec<_> = chunk.iter().chain(padding).map(|id| (*id).into()).collect();
-            self.keep(table, &sql, &params, &mut rows).await?;
+            self.keep(table, &sql, &list(chunk), &mut rows).await?;
         }
         Ok(rows)
     }
@@ -176,6 +169,24 @@ impl Connection {
             ControlFlow::Continue(())
         };
         self.each_until(table, sql, params, all).await
+    }
+
+    /// The same for a query of a good part of the tables that it joins: PostgreSQL reads these as a whole.
+    pub(super) async fn each_of_whole_tables(
+        &mut self,
+        table: &'static str,
+        sql: &str,
+        params: &[Param<'_>],
+        each: impl FnMut(Row<'_>) -> ControlFlow<()> + Send,
+    ) -> Result<(), DatabaseError> {
+        if let Self::Postgres(connection) = self {
+            postgres::plan_whole_tables(connection, true).await.map_err(query_error(table))?;
+        }
+        self.each_until(table, sql, params, each).await?;
+        if let Self::Postgres(connection) = self {
+            postgres::plan_whole_tables(connection, false).await.map_err(query_error(table))?;
+        }
+        Ok(())
     }
 
     /// Gives rows of a query to `each` until it has enough.
@@ -197,6 +208,17 @@ impl Connection {
         };
         read.map_err(query_error(table))
     }
+}
+
+fn in_list(sql: &str) -> String {
+    let placeholders: Vec<_> = (1..=LIST).map(|number| format!("${number}")).collect();
+    sql.replace("$IDS", &placeholders.join(", "))
+}
+
+/// Ids as parameters: always the same number, so that one prepared statement does.
+fn list<'a>(ids: &[impl Into<Param<'a>> + Copy]) -> Vec<Param<'a>> {
+    let padding = ids.last().into_iter().cycle();
+    ids.iter().chain(padding).take(LIST).map(|id| (*id).into()).collect()
 }
 
 fn query_error(table: &'static str) -> impl Fn(EngineError) -> DatabaseError {

@@ -7,10 +7,12 @@
 //! state, one page of events, and the ids of state groups and of state events.
 
 mod aliases;
+mod batch;
 mod event_dumper;
 mod event_json;
 mod fingerprint;
 mod gaps;
+mod group_events;
 mod head;
 mod list;
 mod members;
@@ -33,8 +35,14 @@ use std::collections::BTreeMap;
 use ruma::RoomId;
 
 use self::{
-    event_dumper::EventDumper, head::Head, references::References, state_groups::States,
-    stored_event::FOREIGN, timeline::Timeline, timeline_writer::TimelineWriter,
+    batch::RoomTables,
+    event_dumper::EventDumper,
+    head::Head,
+    references::References,
+    state_groups::States,
+    stored_event::FOREIGN,
+    timeline::{Timeline, TimelineRow},
+    timeline_writer::TimelineWriter,
 };
 pub(super) use self::{
     head::version_by_create_event,
@@ -59,20 +67,22 @@ const SETTLED: [&str; 4] = ["soft-failed", "event-missing", "event-rejected", FO
 pub(super) async fn write(
     databases: &mut Databases,
     facts: &Facts,
-    listed: &ListedRooms,
+    listed: &mut ListedRooms,
     room_id: &RoomId,
     writer: &DumpWriter,
     tally: &mut Tally,
 ) -> Result<(), SourceError> {
     let Facts { schema, config, extent, erased, .. } = facts;
     let server_name = &config.server_name;
-    let head = head::read(databases, server_name, extent, &listed.aliases, room_id, tally).await?;
+    let mut batch = std::mem::take(&mut listed.batch);
+    let tables = &mut RoomTables::new(databases, &mut batch, room_id);
+    let head = head::read(tables, server_name, extent, listed, tally).await?;
     let Head { room, current, timeline } = head;
     tally.rows.met("earlier events", "", timeline.earlier);
     let present = current.iter().flat_map(BTreeMap::values);
     let dumper = EventDumper {
         version: room.room_version.as_deref(),
-        bans: redactions::bans(&mut databases.main, schema, room_id).await?,
+        bans: redactions::bans(tables, schema).await?,
         pruning: erased.room(room.room_version.as_deref(), present),
         erased,
     };
@@ -91,19 +101,22 @@ pub(super) async fn write(
     } else {
         let mut file = writer.room(&room)?;
         let history = History { room: &room, timeline: &timeline, dumper: &dumper };
-        let read = history.write(databases, states, begin, &mut file).await?;
+        let events =
+            if writer.is_since() { None } else { tables.events(&listed.fingerprints).await? };
+        let read = history.write(tables.databases, states, begin, events, &mut file).await?;
         let is_settled = read.skipped.iter().all(|skip| SETTLED.contains(&&*skip.reason));
         let fingerprint = fingerprint.filter(|_| is_settled);
         let history = fingerprint.map(|fingerprint| DumpHistory::new(fingerprint, &read, room_id));
         tally.merge(read);
         (file, history)
     };
-    receipts::write(&mut databases.main, schema, server_name, room_id, &mut file, tally).await?;
+    receipts::write(tables, schema, server_name, &mut file, tally).await?;
     if let Some(history) = history {
         file.history(&history)?;
     }
     writer.finish_room(file)?;
     tally.written(Kind::Room, 1);
+    listed.batch = batch;
     Ok(())
 }
 
@@ -115,12 +128,13 @@ struct History<'a> {
 }
 
 impl History<'_> {
-    /// Writes it, and counts it by itself. `begin`: the state that comes first.
+    /// Writes it, and counts it by itself. `begin`: the state that comes first. `events`: the timeline's rows, if they have been read.
     async fn write(
         &self,
         databases: &mut Databases,
         states: States,
         begin: Option<DumpState>,
+        events: Option<Vec<TimelineRow>>,
         file: &mut RoomWriter,
     ) -> Result<Tally, SourceError> {
         let Self { room, timeline, dumper } = *self;
@@ -135,7 +149,7 @@ impl History<'_> {
             file.state(&begin)?;
         }
         let writing = TimelineWriter::new(room_id, dumper, file, states, references, &mut tally);
-        let (unwritten, states) = writing.write(databases, timeline).await?;
+        let (unwritten, states) = writing.write(databases, timeline, events).await?;
         if states > 0 {
             tally.read(Kind::State, states);
             tally.written(Kind::State, states);

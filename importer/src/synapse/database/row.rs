@@ -206,18 +206,19 @@ fn of_postgres(row: &PgRow, index: usize) -> Value<'_> {
     }
     let kind = value.type_info();
     match kind.name() {
+        // The most frequent ones first: the names are compared one by one.
+        "TEXT" | "VARCHAR" | "CHAR" | "NAME" => <&str as Decode<'_, Postgres>>::decode(value)
+            .map_or(Value::Other, |text| Value::Text(text.into())),
+        "INT8" => integer(<i64 as Decode<'_, Postgres>>::decode(value)),
         "BOOL" => integer(<bool as Decode<'_, Postgres>>::decode(value)),
         "INT2" => integer(<i16 as Decode<'_, Postgres>>::decode(value)),
         "INT4" => integer(<i32 as Decode<'_, Postgres>>::decode(value)),
-        "INT8" => integer(<i64 as Decode<'_, Postgres>>::decode(value)),
         "FLOAT4" => <f32 as Decode<'_, Postgres>>::decode(value)
             .map_or(Value::Other, |number| real(number.into())),
         "FLOAT8" => <f64 as Decode<'_, Postgres>>::decode(value).map_or(Value::Other, real),
         "NUMERIC" => value.as_bytes().ok().and_then(numeric).map_or(Value::Real, Value::Integer),
         "BYTEA" => <&[u8] as Decode<'_, Postgres>>::decode(value)
             .map_or(Value::Other, |bytes| Value::Bytes(bytes.into())),
-        "TEXT" | "VARCHAR" | "CHAR" | "NAME" => <&str as Decode<'_, Postgres>>::decode(value)
-            .map_or(Value::Other, |text| Value::Text(text.into())),
         _ => Value::Other,
     }
 }

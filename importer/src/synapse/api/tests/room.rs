@@ -146,7 +146,7 @@ async fn dump(source: &mut ApiSource) -> Dumped {
     let mut tally = Tally::default();
     let server = source.server(&mut tally).await.unwrap();
     writer.server(&server).unwrap();
-    let rooms = source.rooms(&mut tally).await.unwrap();
+    let rooms = source.rooms(&mut tally).await.unwrap().concat();
     assert_eq!(rooms, [OwnedRoomId::try_from(ROOM).unwrap()]);
     source.room(&rooms[0], &writer, &mut tally).await.unwrap();
     assert_eq!(tally.unbalanced(), [], "{tally:?}");
@@ -507,7 +507,7 @@ async fn a_room_that_can_not_be_read_is_skipped_whole() {
     let writer = DumpWriter::create(&scratch.path().join("dump")).unwrap();
     let mut source = fake.connect().await;
     let mut tally = Tally::default();
-    let rooms = source.rooms(&mut tally).await.unwrap();
+    let rooms = source.rooms(&mut tally).await.unwrap().concat();
     source.room(&rooms[0], &writer, &mut tally).await.unwrap();
     assert_eq!(tally.unbalanced(), []);
     let [skip] = &tally.skipped[..] else { panic!("{tally:?}") };

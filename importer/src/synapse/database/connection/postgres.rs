@@ -22,6 +22,14 @@ use crate::synapse::{
 const PLANNING: &str = "SET enable_bitmapscan = off; SET plan_cache_mode = force_generic_plan; SET jit = off; \
                         SET random_page_cost = 1.1";
 
+/// How the session plans, for a while, what is joined by reading whole tables, and back. The ids of a hundred thousand events fit
+/// into this memory; with less, all rows of the other table would go through temporary files. Another process would share a core with
+/// this one or the server's.
+const WHOLE_TABLES: [&str; 2] = [
+    "SET enable_nestloop = off; SET max_parallel_workers_per_gather = 0; SET work_mem = '32MB'",
+    "RESET enable_nestloop; RESET max_parallel_workers_per_gather; RESET work_mem",
+];
+
 /// Lets names without a schema mean the tables of the schema in which Synapse finds its own: a table of the same name that
 /// another application has elsewhere in the search path is none of them.
 const SEARCH: &str = "SELECT set_config('search_path', quote_ident(n.nspname), FALSE) FROM pg_class c \
@@ -47,6 +55,16 @@ pub(super) async fn each(
             break;
         }
     }
+    Ok(())
+}
+
+/// Begins or ends the planning of statements that read whole tables: see [`WHOLE_TABLES`].
+pub(super) async fn plan_whole_tables(
+    connection: &mut PgConnection,
+    begin: bool,
+) -> Result<(), EngineError> {
+    let [set, reset] = WHOLE_TABLES;
+    sqlx::raw_sql(if begin { set } else { reset }).execute(connection).await?;
     Ok(())
 }
 

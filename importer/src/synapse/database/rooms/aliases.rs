@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use ruma::{OwnedRoomAliasId, OwnedRoomId, OwnedUserId, RoomId, ServerName};
+use ruma::{OwnedRoomAliasId, OwnedRoomId, OwnedUserId, ServerName};
 
+use super::batch::RoomTables;
 use crate::{
     dump::format::DumpAlias,
     synapse::database::{DatabaseError, connection::Connection, counter::Items, row::Known},
@@ -29,14 +30,14 @@ pub(super) async fn of_several(
 
 /// The aliases of a room; `of_several` are those that the table gives to other rooms, too.
 pub(super) async fn read(
-    db: &mut Connection,
+    tables: &mut RoomTables<'_>,
     server_name: &ServerName,
     of_several: &BTreeMap<String, String>,
-    room_id: &RoomId,
     tally: &mut Tally,
 ) -> Result<Vec<DumpAlias>, DatabaseError> {
-    let sql = "SELECT room_alias, creator FROM room_aliases WHERE room_id = $1";
-    let rows = db.rows("room_aliases", sql, &[room_id.as_str().into()]).await?;
+    let sql = "SELECT room_alias, creator, room_id FROM room_aliases WHERE room_id IN ($IDS)";
+    let rows = tables.rows("room_aliases", sql).await?;
+    let room_id = tables.id;
     let mut items = Items::new(tally, Kind::Alias, room_id.as_str()).of("room_aliases");
     let mut aliases: Vec<DumpAlias> = Vec::new();
     for (alias, creator) in items.decode::<(OwnedRoomAliasId, Known<String>)>(&rows) {

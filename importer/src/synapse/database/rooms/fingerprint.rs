@@ -33,6 +33,10 @@ pub(in crate::synapse::database) struct Fingerprints(BTreeMap<String, Fingerprin
 struct Fingerprint {
     rows: u64,
     sum: u128,
+    /// How many of them are of `events`.
+    events: u64,
+    /// Whether there are events with a negative `stream_ordering`.
+    backfilled: bool,
 }
 
 row! {
@@ -92,7 +96,9 @@ pub(super) async fn read(
                 &event.topological.to_be_bytes(),
                 &[u8::from(event.outlier), u8::from(is_erased)],
             ];
-            add(&mut rooms, event.room_id, "events", &row);
+            let room = add(&mut rooms, event.room_id, "events", &row);
+            room.events = room.events.saturating_add(1);
+            room.backfilled |= event.stream < 0;
         }
         Err(_broken) => {
             unknown.insert(row.text(1));
@@ -105,7 +111,8 @@ pub(super) async fn read(
         }
         db.each(table, sql, &[], |row| {
             let (event_id, room_id, says) = (row.text(0), row.text(1), said(row));
-            add(&mut rooms, room_id, table, &[event_id.as_bytes(), b" ", says.as_bytes()]);
+            let row = [event_id.as_bytes(), b" ", says.as_bytes()];
+            let _room = add(&mut rooms, room_id, table, &row);
         })
         .await?;
     }
@@ -124,7 +131,12 @@ fn said(row: Row<'_>) -> String {
     if row.is_null(2) { String::new() } else { row.text(2) }
 }
 
-fn add(rooms: &mut BTreeMap<String, Fingerprint>, room: String, table: &str, row: &[&[u8]]) {
+fn add<'a>(
+    rooms: &'a mut BTreeMap<String, Fingerprint>,
+    room: String,
+    table: &str,
+    row: &[&[u8]],
+) -> &'a mut Fingerprint {
     let mut hash = Sha256::new_with_prefix(table);
     for part in row {
         hash.update(part);
@@ -134,11 +146,27 @@ fn add(rooms: &mut BTreeMap<String, Fingerprint>, room: String, table: &str, row
     let room = rooms.entry(room).or_default();
     room.rows = room.rows.saturating_add(1);
     room.sum = room.sum.wrapping_add(u128::from_be_bytes(half));
+    room
 }
 
 impl Fingerprints {
     /// That of a room, as a dump has it. `None`: its history may change in ways that no table shows.
     pub(super) fn of(&self, room_id: &str) -> Option<String> {
-        self.0.get(room_id).map(|Fingerprint { rows, sum }| format!("{rows}-{sum:032x}"))
+        self.0.get(room_id).map(|Fingerprint { rows, sum, .. }| format!("{rows}-{sum:032x}"))
+    }
+
+    /// How many rows `events` has of a room. `None`: it is not known.
+    pub(super) fn events_of(&self, room_id: &str) -> Option<u64> {
+        self.0.get(room_id).map(|room| room.events)
+    }
+
+    /// How many it has of all rooms of which that is known.
+    pub(super) fn events(&self) -> u64 {
+        self.0.values().map(|room| room.events).fold(0, u64::saturating_add)
+    }
+
+    /// Whether each event of a room is known to have a place in the stream, and none was backfilled.
+    pub(super) fn is_plain(&self, room_id: &str) -> bool {
+        self.0.get(room_id).is_some_and(|room| !room.backfilled)
     }
 }

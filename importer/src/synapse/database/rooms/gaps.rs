@@ -82,7 +82,7 @@ impl Gaps {
     }
 
     /// One gap: all backfilled events are before all live ones.
-    fn one() -> Self {
+    pub(super) fn one() -> Self {
         Self(vec![Gap::ALL])
     }
 

@@ -1,21 +1,22 @@
 //! The head of a room's file.
 
-use std::collections::BTreeMap;
-
 use ruma::{OwnedEventId, RoomId, ServerName};
 use serde_json::value::RawValue;
 
 use super::{
-    aliases, members, recent,
+    aliases,
+    batch::RoomTables,
+    list::ListedRooms,
+    members, recent,
     state_groups::{self, Entries},
-    stored_event::{COLUMNS, EventRow, TABLES},
+    stored_event::{COLUMNS, EXTREMITIES, EventRow, TABLES},
     timeline::Timeline,
 };
 use crate::{
     dump::{Extent, format::DumpRoom},
     synapse::database::{
         DatabaseError,
-        connection::{Connection, Databases},
+        connection::Connection,
         counter::Items,
         row::{Known, Row},
     },
@@ -37,25 +38,25 @@ pub(super) struct CurrentState {
     pub(super) is_present: bool,
 }
 
-/// Reads a room's head. `aliases`: the room of each alias that the table gives to several.
+/// Reads a room's head.
 pub(super) async fn read(
-    databases: &mut Databases,
+    tables: &mut RoomTables<'_>,
     server_name: &ServerName,
     extent: &Extent,
-    aliases: &BTreeMap<String, String>,
-    room_id: &RoomId,
+    listed: &ListedRooms,
     tally: &mut Tally,
 ) -> Result<Head, DatabaseError> {
-    let (room_version, published) = room_row(&mut databases.main, room_id).await?;
+    let room_id = tables.id;
+    let (room_version, published) = room_row(tables).await?;
     if published {
         tally.read(Kind::PublishedRoom, 1);
         tally.written(Kind::PublishedRoom, 1);
     }
-    let extremities = extremities(&mut databases.main, room_id).await?;
-    let current = current_state(databases, room_id, &extremities, tally).await?;
-    let db = &mut databases.main;
+    let extremities = extremities(tables).await?;
+    let current = current_state(tables, &extremities, tally).await?;
     let positions: Vec<_> = extremities.iter().map(EventRow::position).collect();
-    let timeline = recent::timeline(db, room_id, extent, &positions).await?;
+    let is_plain = listed.fingerprints.is_plain(room_id.as_str());
+    let timeline = recent::timeline(tables.db(), room_id, extent, &positions, is_plain).await?;
     let mut forward_extremities: Vec<OwnedEventId> =
         extremities.into_iter().map(|event| event.event_id).collect();
     forward_extremities.sort();
@@ -65,11 +66,11 @@ pub(super) async fn read(
             room_id: room_id.to_owned(),
             room_version,
             published,
-            aliases: aliases::read(db, server_name, aliases, room_id, tally).await?,
+            aliases: aliases::read(tables, server_name, &listed.aliases, tally).await?,
             current_state: current.entries.is_some().then_some(1),
             forward_extremities,
             earlier_events: Some(timeline.earlier),
-            local_members: members::read(db, server_name, room_id, &current, tally).await?,
+            local_members: members::read(tables, server_name, &current, tally).await?,
         },
         current: current.entries,
         timeline,
@@ -77,20 +78,18 @@ pub(super) async fn read(
 }
 
 /// Version, and whether the room is in the directory.
-async fn room_row(
-    db: &mut Connection,
-    room_id: &RoomId,
-) -> Result<(Option<String>, bool), DatabaseError> {
-    let sql = "SELECT room_version, is_public FROM rooms WHERE room_id = $1";
-    let rows = db.rows("rooms", sql, &[room_id.as_str().into()]).await?;
+async fn room_row(tables: &mut RoomTables<'_>) -> Result<(Option<String>, bool), DatabaseError> {
+    let sql = "SELECT room_version, is_public, room_id FROM rooms WHERE room_id IN ($IDS)";
+    let rows = tables.rows("rooms", sql).await?;
     let (version, published) = rows
         .first()
         .and_then(|row| row.decode::<(Known<String>, bool)>().ok())
         .map(|(Known(version), published)| (version, published))
         .unwrap_or_default();
+    let room_id = tables.id;
     match version.filter(|version| !version.is_empty()) {
         Some(version) => Ok((Some(version), published)),
-        None => Ok((version_by_create_event(db, room_id).await?, published)),
+        None => Ok((version_by_create_event(tables.db(), room_id).await?, published)),
     }
 }
 
@@ -119,15 +118,12 @@ pub(in crate::synapse::database) async fn version_by_create_event(
 }
 
 /// Forward extremities that a timeline can have, newest last.
-async fn extremities(
-    db: &mut Connection,
-    room_id: &RoomId,
-) -> Result<Vec<EventRow>, DatabaseError> {
+async fn extremities(tables: &mut RoomTables<'_>) -> Result<Vec<EventRow>, DatabaseError> {
     let sql = format!(
-        "SELECT {COLUMNS} FROM {TABLES} WHERE e.event_id IN \
-         (SELECT event_id FROM event_forward_extremities WHERE room_id = $1) ORDER BY e.stream_ordering"
+        "SELECT {COLUMNS}, x.room_id FROM {EXTREMITIES} WHERE x.room_id IN ($IDS) ORDER BY e.stream_ordering"
     );
-    let rows = db.rows("event_forward_extremities", &sql, &[room_id.as_str().into()]).await?;
+    let rows = tables.rows("event_forward_extremities", &sql).await?;
+    let room_id = tables.id;
     let events = rows.iter().filter_map(|row| EventRow::decode(Row::Kept(row)).ok());
     Ok(events
         .filter(|event| event.is_accepted() && event.room_id == room_id.as_str())
@@ -138,19 +134,18 @@ async fn extremities(
 /// The state after the newest events. Synapse forgets which it is when the last local user leaves: then it is that
 /// after the newest extremity, or the newest event, which is that leave.
 async fn current_state(
-    databases: &mut Databases,
-    room_id: &RoomId,
+    tables: &mut RoomTables<'_>,
     extremities: &[EventRow],
     tally: &mut Tally,
 ) -> Result<CurrentState, DatabaseError> {
     let mut entries = Entries::new();
     let table = "current_state_events";
+    let room_id = tables.id;
     let mut items = Items::new(tally, Kind::State, room_id.as_str());
     let mut number = 0;
-    let sql = "SELECT type, state_key, event_id FROM current_state_events WHERE room_id = $1";
-    databases
-        .main
-        .each(table, sql, &[room_id.as_str().into()], |row| {
+    let sql = "SELECT type, state_key, event_id, room_id FROM current_state_events WHERE room_id IN ($IDS)";
+    tables
+        .each(table, sql, |row| {
             number = u64::saturating_add(number, 1);
             match row.decode::<(String, String, OwnedEventId)>() {
                 Ok((kind, state_key, event_id)) => {
@@ -168,10 +163,10 @@ async fn current_state(
     if entries.is_empty() {
         let group = match extremities.iter().rev().find_map(|event| event.group) {
             Some(group) => Some(group),
-            None => newest_group(&mut databases.main, room_id).await?,
+            None => newest_group(tables.db(), room_id).await?,
         };
         if let Some(group) = group {
-            entries = state_groups::whole(databases.states(), group).await?;
+            entries = state_groups::whole(tables.databases.states(), group).await?;
         }
     }
     let entries = Some(entries).filter(|entries| !entries.is_empty());

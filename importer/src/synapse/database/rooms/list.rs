@@ -9,7 +9,9 @@ use ruma::OwnedRoomId;
 
 use super::{
     aliases,
+    batch::RoomBatch,
     fingerprint::{self, Fingerprints},
+    group_events,
 };
 use crate::{
     dump::History,
@@ -30,14 +32,23 @@ pub(in crate::synapse::database) struct ListedRooms {
     pub(in crate::synapse::database) aliases: BTreeMap<String, String>,
     /// What tells whether an earlier dump still has a room's history.
     pub(in crate::synapse::database) fingerprints: Arc<Fingerprints>,
+    /// Rows of the rooms that come next.
+    pub(super) batch: RoomBatch,
 }
 
-/// Lists the rooms that a local user is or was in, is invited to or knocks at; sorted.
+impl ListedRooms {
+    /// The rooms, in groups: the rows of a group are read together.
+    pub(in crate::synapse::database) fn groups(&self) -> &[Vec<OwnedRoomId>] {
+        self.batch.groups()
+    }
+}
+
+/// Lists the rooms that a local user is or was in, is invited to or knocks at.
 pub(in crate::synapse::database) async fn list(
     db: &mut Connection,
     facts: &Facts,
     tally: &mut Tally,
-) -> Result<(Vec<OwnedRoomId>, ListedRooms), DatabaseError> {
+) -> Result<ListedRooms, DatabaseError> {
     let table = "local_current_membership";
     let sql = "SELECT room_id, COUNT(*) FROM local_current_membership GROUP BY room_id";
     let rows = db.rows(table, sql, &[]).await?;
@@ -77,5 +88,11 @@ pub(in crate::synapse::database) async fn list(
         History::Full => fingerprint::read(db, &facts.schema, &facts.erased).await?,
         History::Recent => Fingerprints::default(),
     };
-    Ok((rooms, ListedRooms { of_state, left_out, aliases, fingerprints: fingerprints.into() }))
+    let with_events = match facts.extent.history {
+        History::Full => group_events::number(db, fingerprints.events()).await?,
+        History::Recent => None,
+    };
+    let batch = RoomBatch::of(&rooms, &fingerprints, with_events);
+    let fingerprints = fingerprints.into();
+    Ok(ListedRooms { of_state, left_out, aliases, fingerprints, batch })
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ruma::{OwnedEventId, OwnedUserId, RoomId, ServerName};
 use serde_json::value::RawValue;
 
-use super::{event_json::Pdu, head::CurrentState};
+use super::{batch::RoomTables, event_json::Pdu, head::CurrentState};
 use crate::{
     dump::format::DumpMember,
     synapse::database::{
@@ -43,9 +43,8 @@ pub(in crate::synapse::database) fn stripped_state(
 
 /// The memberships of local users, by the table of memberships, or else by the present state or the member events.
 pub(super) async fn read(
-    db: &mut Connection,
+    tables: &mut RoomTables<'_>,
     server_name: &ServerName,
-    room_id: &RoomId,
     current: &CurrentState,
     tally: &mut Tally,
 ) -> Result<Vec<DumpMember>, DatabaseError> {
@@ -53,10 +52,11 @@ pub(super) async fn read(
     let sql = "SELECT l.user_id, l.membership, l.event_id, \
                (SELECT m.forgotten FROM room_memberships m WHERE m.event_id = l.event_id LIMIT 1), \
                CASE WHEN l.membership IN ('invite', 'knock') THEN \
-               (SELECT ej.json FROM event_json ej WHERE ej.event_id = l.event_id LIMIT 1) END \
-               FROM local_current_membership l WHERE l.room_id = $1";
+               (SELECT ej.json FROM event_json ej WHERE ej.event_id = l.event_id LIMIT 1) END, \
+               l.room_id FROM local_current_membership l WHERE l.room_id IN ($IDS)";
     let table = "local_current_membership";
-    let rows = db.rows(table, sql, &[room_id.as_str().into()]).await?;
+    let rows = tables.rows(table, sql).await?;
+    let (room_id, db) = (tables.id, tables.db());
     let mut items = Items::new(tally, Kind::Membership, room_id.as_str()).of(table);
     let mut members = BTreeMap::new();
     for row in items.decode::<MemberRow>(&rows) {

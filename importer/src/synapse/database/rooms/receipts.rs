@@ -1,13 +1,17 @@
 //! Public read receipts of other servers' users. Those of local users are with the users.
 
-use ruma::{OwnedEventId, OwnedUserId, RoomId, ServerName, UserId};
+use ruma::{OwnedEventId, OwnedUserId, ServerName, UserId};
 use serde_json::value::RawValue;
 
+use super::batch::RoomTables;
 use crate::{
     dump::{RoomWriter, format::DumpRemoteReceipt},
     source::SourceError,
     synapse::database::{
-        connection::Connection, counter::Items, row::row, schema::Schema, users::ReceiptData,
+        counter::Items,
+        row::{Row, row},
+        schema::Schema,
+        users::ReceiptData,
     },
     tally::{Kind, Tally},
 };
@@ -24,22 +28,21 @@ row! {
 
 /// Writes the receipts of a room.
 pub(super) async fn write(
-    db: &mut Connection,
+    tables: &mut RoomTables<'_>,
     schema: &Schema,
     server_name: &ServerName,
-    room_id: &RoomId,
     file: &mut RoomWriter,
     tally: &mut Tally,
 ) -> Result<(), SourceError> {
     let thread_id = schema.thread_id("receipts_linearized");
     let sql = format!(
-        "SELECT user_id, event_id, {thread_id}, data FROM receipts_linearized \
-         WHERE room_id = $1 AND receipt_type = 'm.read' ORDER BY stream_id, user_id"
+        "SELECT user_id, event_id, {thread_id}, data, room_id FROM receipts_linearized \
+         WHERE room_id IN ($IDS) AND receipt_type = 'm.read' ORDER BY stream_id, user_id"
     );
     let table = "receipts_linearized";
-    let mut items = Items::new(tally, Kind::Receipt, room_id.as_str()).of(table);
+    let mut items = Items::new(tally, Kind::Receipt, tables.id.as_str()).of(table);
     let mut result = Ok(());
-    db.each(table, &sql, &[room_id.as_str().into()], |row| {
+    let each = |row: Row<'_>| {
         let receipt = match row.decode::<RemoteReceiptRow>() {
             Ok(receipt) => receipt,
             // The receipt of a local user was counted with the user.
@@ -56,8 +59,8 @@ pub(super) async fn write(
         };
         result = file.receipt(&DumpRemoteReceipt { user_id, thread_id, event_id, ts });
         items.written(1);
-    })
-    .await?;
+    };
+    tables.each(table, &sql, each).await?;
     Ok(result?)
 }
 

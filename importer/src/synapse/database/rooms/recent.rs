@@ -29,13 +29,17 @@ const RECENT: i64 = 50;
 /// An event and its position.
 type ShownEvent = (OwnedEventId, StreamPosition);
 
-/// The part of a room's timeline that is asked for.
+/// The part of a room's timeline that is asked for. `is_plain`: each event of the room is known to be live.
 pub(super) async fn timeline(
     db: &mut Connection,
     room_id: &RoomId,
     extent: &Extent,
     extremities: &[StreamPosition],
+    is_plain: bool,
 ) -> Result<Timeline, DatabaseError> {
+    if is_plain && extent.history == History::Full {
+        return Ok(Timeline::plain(room_id));
+    }
     let gaps = Gaps::read(db, room_id).await?;
     let begin = match extent.history {
         History::Full => TimelinePlace::BEGIN,

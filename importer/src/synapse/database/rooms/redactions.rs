@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use ruma::{OwnedEventId, RoomId};
 
-use super::stored_event::{EventMetadata, StoredEvent};
+use super::{
+    batch::RoomTables,
+    stored_event::{EventMetadata, StoredEvent},
+};
 use crate::synapse::database::{DatabaseError, connection::Connection, row::row, schema::Schema};
 
 row! {
@@ -72,18 +75,17 @@ pub(super) async fn read(
 
 /// Bans and kicks of a room that redact.
 pub(super) async fn bans(
-    db: &mut Connection,
+    tables: &mut RoomTables<'_>,
     schema: &Schema,
-    room_id: &RoomId,
 ) -> Result<Vec<BanRedaction>, DatabaseError> {
     if !schema.has_table("room_ban_redactions") {
         return Ok(Vec::new());
     }
-    let sql = "SELECT b.redacting_event_id, b.user_id, b.redact_end_ordering FROM room_ban_redactions b \
+    let sql = "SELECT b.redacting_event_id, b.user_id, b.redact_end_ordering, b.room_id FROM room_ban_redactions b \
                JOIN events e ON e.event_id = b.redacting_event_id AND e.room_id = b.room_id \
                LEFT JOIN rejections r ON r.event_id = e.event_id \
-               WHERE r.event_id IS NULL AND b.room_id = $1 ORDER BY b.user_id";
-    let rows = db.rows("room_ban_redactions", sql, &[room_id.as_str().into()]).await?;
+               WHERE r.event_id IS NULL AND b.room_id IN ($IDS) ORDER BY b.user_id";
+    let rows = tables.rows("room_ban_redactions", sql).await?;
     Ok(rows.iter().filter_map(|row| row.decode().ok()).collect())
 }
 

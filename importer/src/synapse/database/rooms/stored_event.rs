@@ -17,19 +17,46 @@ use super::{
 };
 use crate::dump::format::DumpEvent;
 
+macro_rules! columns {
+    ($is_redacted:literal) => {
+        concat!(
+            "e.event_id, e.stream_ordering, e.topological_ordering, e.room_id, e.outlier, \
+             r.event_id IS NOT NULL, sg.state_group, ",
+            $is_redacted,
+            ", ej.internal_metadata, ej.format_version, ej.json"
+        )
+    };
+}
+
+macro_rules! joined {
+    () => {
+        "LEFT JOIN event_json ej ON ej.event_id = e.event_id \
+         LEFT JOIN rejections r ON r.event_id = e.event_id \
+         LEFT JOIN event_to_state_groups sg ON sg.event_id = e.event_id"
+    };
+}
+
 /// What to select for an [`EventRow`]. `EXISTS` would let PostgreSQL read all redactions of the server for each page of events.
-pub(super) const COLUMNS: &str = "e.event_id, e.stream_ordering, e.topological_ordering, e.room_id, e.outlier, \
-    r.event_id IS NOT NULL, sg.state_group, \
-    (SELECT x.redacts FROM redactions x WHERE x.redacts = e.event_id LIMIT 1) IS NOT NULL, \
-    ej.internal_metadata, ej.format_version, ej.json";
+pub(super) const COLUMNS: &str = columns!(
+    "(SELECT x.redacts FROM redactions x WHERE x.redacts = e.event_id LIMIT 1) IS NOT NULL"
+);
+/// The same of [`GROUP_TABLES`].
+pub(super) const GROUP_COLUMNS: &str = columns!("x.redacts IS NOT NULL");
 /// The reason of an event without a row in `event_json`.
 pub(super) const JSON_MISSING: &str = "event-json-missing";
 /// The reason of a row whose room is another one than its event's.
 pub(super) const FOREIGN: &str = "event-foreign";
 /// Where to select it from.
-pub(super) const TABLES: &str = "events e LEFT JOIN event_json ej ON ej.event_id = e.event_id \
-    LEFT JOIN rejections r ON r.event_id = e.event_id \
-    LEFT JOIN event_to_state_groups sg ON sg.event_id = e.event_id";
+pub(super) const TABLES: &str = concat!("events e ", joined!());
+/// The same for many events: all redactions are read.
+pub(super) const GROUP_TABLES: &str = concat!(
+    "events e ",
+    joined!(),
+    " LEFT JOIN (SELECT DISTINCT redacts FROM redactions) x ON x.redacts = e.event_id"
+);
+/// The same of forward extremities.
+pub(super) const EXTREMITIES: &str =
+    concat!("event_forward_extremities x JOIN events e ON e.event_id = x.event_id ", joined!());
 
 row! {
     /// A row of `events` with what belongs to it: [`COLUMNS`].

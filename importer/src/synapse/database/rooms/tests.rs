@@ -2,6 +2,7 @@ mod damage;
 mod earlier;
 mod groups;
 mod timeline;
+mod together;
 
 use std::collections::BTreeMap;
 

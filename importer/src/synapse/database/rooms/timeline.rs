@@ -24,7 +24,7 @@ const PAGE: i64 = if cfg!(test) { 100 } else { 1000 };
 const PAGE_BYTES: usize = 8 << 20;
 
 /// Events that belong to timelines, but for soft-failed ones, which were never shown to anybody.
-const ACCEPTED: &str = "NOT e.outlier AND r.event_id IS NULL";
+pub(super) const ACCEPTED: &str = "NOT e.outlier AND r.event_id IS NULL";
 /// Events that belong to timelines.
 pub(super) const SHOWN: &str = "NOT e.outlier AND r.event_id IS NULL \
     AND COALESCE(ej.internal_metadata, '') NOT LIKE '%\"soft_failed\":true%' \
@@ -38,6 +38,9 @@ pub(super) enum StreamPosition {
 }
 
 impl StreamPosition {
+    /// The first of live events.
+    pub(super) const LIVE: Self = Self::Live { stream: 0 };
+
     pub(super) fn new(stream: i64, topological: i64) -> Self {
         if stream < 0 { Self::Backfilled { topological, stream } } else { Self::Live { stream } }
     }
@@ -59,6 +62,8 @@ pub(super) struct Timeline {
     begin: TimelinePlace,
     /// How many events come before.
     pub(super) earlier: u64,
+    /// Each event is known to be live.
+    is_plain: bool,
 }
 
 /// A row of the timeline: its place and id, and its event unless it is broken.
@@ -72,7 +77,14 @@ pub(super) struct TimelineRow {
 impl Timeline {
     /// From a place on, before which there are so many events.
     pub(super) fn from(room_id: &RoomId, gaps: Gaps, begin: TimelinePlace, earlier: u64) -> Self {
-        Self { room_id: room_id.to_owned(), gaps, begin, earlier }
+        Self { room_id: room_id.to_owned(), gaps, begin, earlier, is_plain: false }
+    }
+
+    /// The whole timeline of a room of which each event is known to be live.
+    pub(super) fn plain(room_id: &RoomId) -> Self {
+        let room_id = room_id.to_owned();
+        let (gaps, begin) = (Gaps::one(), TimelinePlace::BEGIN);
+        Self { room_id, gaps, begin, earlier: 0, is_plain: true }
     }
 
     /// Whether an event is part of it.
@@ -82,6 +94,9 @@ impl Timeline {
 
     /// Where reading it begins.
     pub(super) fn cursor(&self) -> TimelineCursor {
+        if self.is_plain {
+            return TimelineCursor::begin(0, StreamPosition::LIVE);
+        }
         let TimelinePlace { stream, arrived, backfilled: (topological, number) } = self.begin;
         let position = if arrived {
             StreamPosition::Live { stream }
@@ -160,7 +175,8 @@ impl Timeline {
                 let topological = depth.saturating_add(1);
                 let next = StreamPosition::Backfilled { topological, stream: i64::MIN };
                 let next = after.map(|_| TimelineCursor::begin(gap.saturating_add(1), next));
-                (sql, params, next.unwrap_or(TimelineCursor::Nowhere))
+                let end = if self.is_plain { TimelineCursor::End } else { TimelineCursor::Nowhere };
+                (sql, params, next.unwrap_or(end))
             }
         }
     }
@@ -210,20 +226,19 @@ impl TimelinePage {
         let mut page = Self { rows: Vec::new(), is_full: false };
         let (mut number, mut bytes) = (0_i64, 0_usize);
         db.each_until("events", sql, params, |row| {
-            let placed = placed(row, last);
+            let placed = TimelineRow::new(row, last);
             last = placed.position;
             if seen.contains(&placed.event_id) {
                 return ControlFlow::Continue(());
             }
-            let size = placed.event.as_ref().map_or(0, |event| event.json.len());
-            bytes = bytes.saturating_add(size);
+            bytes = bytes.saturating_add(placed.size());
             page.rows.push(placed);
             number = number.saturating_add(1);
-            page.is_full = number >= PAGE || bytes >= PAGE_BYTES;
+            page.is_full = is_full(number, bytes);
             if page.is_full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })
         .await?;
-        page.rows.sort_by(|a, b| (a.position, &a.event_id).cmp(&(b.position, &b.event_id)));
+        TimelineRow::sort(&mut page.rows);
         Ok(page)
     }
 
@@ -238,14 +253,50 @@ impl TimelinePage {
     }
 }
 
-/// Decodes a row, and its place in any case, so that a broken one does not end the reading. A place that is no number, which
-/// SQLite takes, is that of the row before.
-fn placed(row: Row<'_>, before: StreamPosition) -> TimelineRow {
-    let event = EventRow::decode(row);
-    let position = match (&event, row.integer(1)) {
-        (Ok(event), _) => event.position(),
-        (Err(_), Some(stream)) => StreamPosition::new(stream, row.integer(2).unwrap_or(0)),
-        (Err(_), None) => before,
-    };
-    TimelineRow { position, event_id: row.label(), event }
+impl TimelineRow {
+    /// Decodes a row, and its place in any case, so that a broken one does not end the reading. A place that is no number, which
+    /// SQLite takes, is that of the row before.
+    pub(super) fn new(row: Row<'_>, before: StreamPosition) -> Self {
+        let event = EventRow::decode(row);
+        let position = match (&event, row.integer(1)) {
+            (Ok(event), _) => event.position(),
+            (Err(_), Some(stream)) => StreamPosition::new(stream, row.integer(2).unwrap_or(0)),
+            (Err(_), None) => before,
+        };
+        Self { position, event_id: row.label(), event }
+    }
+
+    /// Bytes of its JSON.
+    pub(super) fn size(&self) -> usize {
+        self.event.as_ref().map_or(0, |event| event.json.len())
+    }
+
+    /// Sorts rows by their places, and those at one place by their ids.
+    pub(super) fn sort(rows: &mut [Self]) {
+        rows.sort_by(|a, b| (a.position, &a.event_id).cmp(&(b.position, &b.event_id)));
+    }
+}
+
+fn is_full(rows: i64, bytes: usize) -> bool {
+    rows >= PAGE || bytes >= PAGE_BYTES
+}
+
+/// Pages of rows that have been read. Two rows of one event are on one page.
+pub(super) fn pages(rows: Vec<TimelineRow>) -> impl Iterator<Item = Vec<TimelineRow>> {
+    let mut rows = rows.into_iter().peekable();
+    std::iter::from_fn(move || {
+        let (mut page, mut number, mut bytes) = (Vec::new(), 0_i64, 0_usize);
+        let mut last = None;
+        while let Some(row) =
+            rows.next_if(|row| !is_full(number, bytes) || last.as_ref() == Some(&row.event_id))
+        {
+            number = number.saturating_add(1);
+            bytes = bytes.saturating_add(row.size());
+            if is_full(number, bytes) {
+                last = Some(row.event_id.clone());
+            }
+            page.push(row);
+        }
+        Some(page).filter(|page| !page.is_empty())
+    })
 }

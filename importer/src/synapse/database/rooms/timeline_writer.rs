@@ -11,7 +11,7 @@ use super::{
     state_before::{self, GroupsOfEvents, StateBefore},
     state_groups::{FoundState, States},
     stored_event::{EventRow, FOREIGN, JSON_MISSING, StoredEvent},
-    timeline::{Timeline, TimelineRow},
+    timeline::{Timeline, TimelineRow, pages},
 };
 use crate::{
     dump::{
@@ -67,12 +67,19 @@ impl<'a> TimelineWriter<'a> {
         Self { room_id, dumper, file, items, states, groups, unwritten }
     }
 
-    /// Writes the timeline. Returns what it leaves, and how many states there are.
+    /// Writes the timeline, whose rows may have been `read` before. Returns what it leaves, and how many states there are.
     pub(super) async fn write(
         mut self,
         databases: &mut Databases,
         timeline: &Timeline,
+        read: Option<Vec<TimelineRow>>,
     ) -> Result<(Unwritten, u64), SourceError> {
+        if let Some(rows) = read {
+            for page in pages(rows) {
+                self.page(databases, &page).await?;
+            }
+            return Ok((self.unwritten, self.states.number()));
+        }
         let mut cursor = timeline.cursor();
         loop {
             let page = timeline.page(&mut databases.main, &mut cursor).await?;

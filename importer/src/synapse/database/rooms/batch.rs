@@ -1,0 +1,173 @@
+//! Rows of several rooms, read together: a query for each room would be a round trip to the database for each.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap},
+    sync::Arc,
+};
+
+use ruma::{OwnedRoomId, RoomId};
+
+use super::{
+    fingerprint::Fingerprints,
+    group_events::{self, GroupEvents},
+    timeline::TimelineRow,
+};
+use crate::synapse::database::{
+    DatabaseError,
+    connection::{Connection, Databases},
+    row::{KeptRow, Row},
+};
+
+/// Most events of the rooms of a group, if these are not read together.
+const MOST: u64 = 25_000;
+
+/// Rows by the room that they belong to.
+type ByRoom = BTreeMap<String, Vec<KeptRow>>;
+
+/// Which rooms are read together, and those of the rows of one such group that were read and not yet taken.
+#[derive(Clone, Debug, Default)]
+pub(super) struct RoomBatch {
+    /// All rooms that will be asked for, in groups, each of which is sorted.
+    groups: Arc<[Vec<OwnedRoomId>]>,
+    /// How many events are read together at most; `None`: each room's by themselves.
+    with_events: Option<u64>,
+    /// The rooms that are read together.
+    group: Vec<OwnedRoomId>,
+    /// The rows, by query.
+    rows: BTreeMap<String, ByRoom>,
+    /// The events of the rooms' timelines, after the first room has asked for them.
+    events: Option<GroupEvents>,
+}
+
+impl RoomBatch {
+    /// Puts rooms into groups: as few as can be, but an even number, as there are two readers; all with about the same number of
+    /// events. A room with many events, or of which it is not known how many it has, is alone, and comes first. `with_events`: how
+    /// many events may be read together.
+    pub(super) fn of(
+        rooms: &[OwnedRoomId],
+        fingerprints: &Fingerprints,
+        with_events: Option<u64>,
+    ) -> Self {
+        let most = with_events.unwrap_or(MOST).max(1);
+        let number = |room: &OwnedRoomId| fingerprints.events_of(room.as_str());
+        let (mut small, large): (Vec<_>, Vec<_>) =
+            rooms.iter().partition(|room| number(room).is_some_and(|events| events <= most));
+        let events = small.iter().filter_map(|room| number(room)).fold(0, u64::saturating_add);
+        let least = usize::try_from(events.div_ceil(most)).unwrap_or(usize::MAX).max(1);
+        // The largest first, each to the group that has the fewest events so far.
+        small.sort_by_key(|room| Reverse(number(room)));
+        let mut groups: BinaryHeap<_> = (0..least.next_multiple_of(2))
+            .map(|place| Reverse((0_u64, place, Vec::new())))
+            .collect();
+        for room in small {
+            let Some(Reverse((events, place, mut group))) = groups.pop() else { break };
+            group.push(room.clone());
+            let events = events.saturating_add(number(room).unwrap_or(0));
+            groups.push(Reverse((events, place, group)));
+        }
+        let alone = large.into_iter().map(|room| vec![room.clone()]);
+        let together = groups.into_sorted_vec().into_iter().map(|Reverse((_, _, mut group))| {
+            group.sort();
+            group
+        });
+        let groups = alone.chain(together).filter(|group| !group.is_empty()).collect();
+        Self { groups, with_events, ..Self::default() }
+    }
+
+    pub(super) fn groups(&self) -> &[Vec<OwnedRoomId>] {
+        &self.groups
+    }
+
+    /// Makes a room one of those that are read together.
+    fn turn_to(&mut self, room_id: &RoomId) {
+        if self.group.iter().any(|room| room == room_id) {
+            return;
+        }
+        self.rows.clear();
+        self.events = None;
+        let is_here = |group: &&Vec<OwnedRoomId>| {
+            group.binary_search_by(|room| (**room).cmp(room_id)).is_ok()
+        };
+        let group = self.groups.iter().find(is_here);
+        self.group = group.map_or_else(|| vec![room_id.to_owned()], Clone::clone);
+    }
+}
+
+/// The tables, for one room: rows come from the batch.
+pub(super) struct RoomTables<'a> {
+    pub(super) databases: &'a mut Databases,
+    batch: &'a mut RoomBatch,
+    pub(super) id: &'a RoomId,
+}
+
+impl<'a> RoomTables<'a> {
+    pub(super) fn new(
+        databases: &'a mut Databases,
+        batch: &'a mut RoomBatch,
+        id: &'a RoomId,
+    ) -> Self {
+        batch.turn_to(id);
+        Self { databases, batch, id }
+    }
+
+    /// The main database.
+    pub(super) fn db(&mut self) -> &mut Connection {
+        &mut self.databases.main
+    }
+
+    /// The room's rows of a query, once: the last column is the room's id, and `$IDS` stands for the ids of the rooms whose rows
+    /// it gives.
+    pub(super) async fn rows(
+        &mut self,
+        table: &'static str,
+        sql: &str,
+    ) -> Result<Vec<KeptRow>, DatabaseError> {
+        let Self { databases, batch, id } = self;
+        if !batch.rows.contains_key(sql) {
+            let ids: Vec<_> = batch.group.iter().map(|room| room.as_str()).collect();
+            let mut read = ByRoom::new();
+            for row in databases.main.rows_in(table, sql, &ids).await? {
+                read.entry(row.owner()).or_default().push(row);
+            }
+            batch.rows.insert(sql.to_owned(), read);
+        }
+        let read = batch.rows.get_mut(sql);
+        Ok(read.and_then(|read| read.remove(id.as_str())).unwrap_or_default())
+    }
+
+    /// The same for tables of which a large room can have very many rows: a room that is alone in its group gives each to `each`
+    /// without holding them all.
+    pub(super) async fn each(
+        &mut self,
+        table: &'static str,
+        sql: &str,
+        mut each: impl FnMut(Row<'_>) + Send,
+    ) -> Result<(), DatabaseError> {
+        if self.batch.group.len() > 1 {
+            self.rows(table, sql).await?.iter().for_each(|row| each(Row::Kept(row)));
+            return Ok(());
+        }
+        let id = self.id.as_str().into();
+        self.db().each(table, &sql.replace("$IDS", "$1"), &[id], each).await
+    }
+
+    /// The rows of the room's timeline, once, in order. `None`: there is too much of them, or they are not read together.
+    pub(super) async fn events(
+        &mut self,
+        fingerprints: &Fingerprints,
+    ) -> Result<Option<Vec<TimelineRow>>, DatabaseError> {
+        let Self { databases, batch, id } = self;
+        let events_of = |room: &RoomId| fingerprints.events_of(room.as_str()).unwrap_or(u64::MAX);
+        let is_alone = batch.with_events.is_none_or(|most| events_of(id) > most);
+        if is_alone || !fingerprints.is_plain(id.as_str()) {
+            return Ok(None);
+        }
+        if batch.events.is_none() {
+            let rooms = batch.group.iter().map(|room| room.as_str());
+            let plain: Vec<_> = rooms.filter(|room| fingerprints.is_plain(room)).collect();
+            batch.events = Some(group_events::read(&mut databases.main, &plain).await?);
+        }
+        Ok(batch.events.as_mut().and_then(|events| events.remove(id.as_str())))
+    }
+}

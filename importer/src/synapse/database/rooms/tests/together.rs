@@ -1,0 +1,98 @@
+//! Rooms that are read together: the same as each by itself.
+
+use serde_json::json;
+
+use crate::{
+    dump::History,
+    synapse::database::testing::{Fixture, NewEvent, Server, config, dumped},
+};
+
+/// Four rooms of more than a page each, with what can be wrong with events. `body`: what each message says.
+fn rooms(body: &str) -> Fixture {
+    let mut fixture = Fixture::new();
+    for (number, name) in (1..).zip(["a", "b", "c", "d"]) {
+        let room = &format!("!{name}:own.test");
+        let id = |event: &str| format!("${event}-{name}");
+        let (create, join) = (id("create"), id("join"));
+        fixture.sql(&format!("INSERT INTO rooms VALUES ('{room}', FALSE, '10')"));
+        fixture.sql(&format!(
+            "INSERT INTO local_current_membership VALUES ('{room}', '@alice:own.test', '{join}', 'join')"
+        ));
+        let (first, second) = (number * 2, number * 2 + 1);
+        for (id, kind, state_key, prev, group) in [
+            (&create, "m.room.create", "", &[][..], first),
+            (&join, "m.room.member", "@alice:own.test", &[create.as_str()], second),
+        ] {
+            fixture.event_in(
+                room,
+                &NewEvent {
+                    id,
+                    kind,
+                    state_key: Some(state_key),
+                    prev,
+                    group: Some(group),
+                    content: json!({"membership": "join"}),
+                    ..NewEvent::default()
+                },
+            );
+            fixture.sql(&format!(
+                "INSERT INTO current_state_events VALUES ('{id}', '{room}', '{kind}', '{state_key}')"
+            ));
+        }
+        fixture.group(first, None, &[("m.room.create", "", &create)]);
+        fixture.group(second, Some(first), &[("m.room.member", "@alice:own.test", &join)]);
+        for message in 0..110 {
+            fixture.event_in(
+                room,
+                &NewEvent {
+                    id: &id(&format!("{message:03}")),
+                    prev: &[&join],
+                    auth: &[&create, &join],
+                    group: Some(second),
+                    content: json!({"body": body}),
+                    outlier: message == 50,
+                    metadata: json!({"soft_failed": message == 60}),
+                    ..NewEvent::default()
+                },
+            );
+        }
+        fixture.sql(&format!("INSERT INTO rejections (event_id) VALUES ('{}')", id("010")));
+        fixture.sql(&format!(
+            "INSERT INTO redactions (event_id, redacts) VALUES ('{}', '{}')",
+            id("021"),
+            id("020")
+        ));
+        fixture.sql(&format!(
+            "INSERT INTO event_forward_extremities VALUES ('{}', '{room}')",
+            id("109")
+        ));
+        fixture.sql(&format!("DELETE FROM event_json WHERE event_id = '{}'", id("030")));
+        // The last two of a page of a hundred rows.
+        fixture.sql(&format!(
+            "INSERT INTO event_json SELECT * FROM event_json WHERE event_id = '{}'",
+            id("098")
+        ));
+    }
+    let backfilled =
+        NewEvent { id: "$backfilled", stream: Some(-1), group: Some(9), ..NewEvent::default() };
+    fixture.event_in("!d:own.test", &backfilled);
+    fixture
+}
+
+#[tokio::test]
+async fn postgresql_reads_rooms_together_unless_they_are_too_large() {
+    for body in ["short".to_owned(), "long ".repeat(200)] {
+        let Some(server) = Server::start() else { return };
+        let fixture = rooms(&body);
+        let mut expected = fixture.dump(History::Full).await;
+        let mut found = dumped(&config(fixture.postgres(&server).await), History::Full).await;
+        expected.skipped.sort();
+        found.skipped.sort();
+        assert_eq!(found, expected);
+        assert!(
+            !expected.skipped.is_empty() && expected.rooms.len() == 4,
+            "{:?}",
+            expected.skipped
+        );
+    }
+}
