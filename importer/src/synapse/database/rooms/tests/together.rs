@@ -10,7 +10,7 @@ use crate::{
 /// Four rooms of more than a page each, with what can be wrong with events. `body`: what each message says.
 fn rooms(body: &str) -> Fixture {
     let mut fixture = Fixture::new();
-    for (number, name) in (1..).zip(["a", "b", "c", "d"]) {
+    for (name, first, second) in [("a", 2, 3), ("b", 4, 5), ("c", 6, 7), ("d", 8, 9)] {
         let room = &format!("!{name}:own.test");
         let id = |event: &str| format!("${event}-{name}");
         let (create, join) = (id("create"), id("join"));
@@ -18,7 +18,6 @@ fn rooms(body: &str) -> Fixture {
         fixture.sql(&format!(
             "INSERT INTO local_current_membership VALUES ('{room}', '@alice:own.test', '{join}', 'join')"
         ));
-        let (first, second) = (number * 2, number * 2 + 1);
         for (id, kind, state_key, prev, group) in [
             (&create, "m.room.create", "", &[][..], first),
             (&join, "m.room.member", "@alice:own.test", &[create.as_str()], second),
