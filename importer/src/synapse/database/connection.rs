@@ -22,8 +22,11 @@ use crate::{dump::format::SourceKind, synapse::config::DatabaseConfig};
 /// Statements of ours that are prepared at a time; there are fewer.
 const STATEMENTS: usize = 200;
 
-/// Ids in one query.
+/// Ids in one query of SQLite, each of which is a parameter.
 pub(super) const LIST: usize = 100;
+
+/// Ids in one query of PostgreSQL, where a list is one parameter: each query is a round trip.
+const ARRAY: usize = 10_000;
 
 /// A connection within a read-only transaction.
 #[derive(Debug)]
@@ -66,6 +69,22 @@ impl Databases {
 pub(super) enum Param<'a> {
     Text(&'a str),
     Integer(i64),
+}
+
+impl Param<'_> {
+    fn text(&self) -> Option<String> {
+        match *self {
+            Self::Text(text) => Some(text.to_owned()),
+            Self::Integer(_) => None,
+        }
+    }
+
+    fn integer(&self) -> Option<i64> {
+        match *self {
+            Self::Text(_) => None,
+            Self::Integer(number) => Some(number),
+        }
+    }
 }
 
 impl<'a> From<&'a str> for Param<'a> {
@@ -123,25 +142,15 @@ impl Connection {
         params: &[Param<'_>],
     ) -> Result<Vec<KeptRow>, DatabaseError> {
         let mut rows = Vec::new();
-        self.keep(table, sql, params, &mut rows).await?;
-        Ok(rows)
-    }
-
-    async fn keep(
-        &mut self,
-        table: &'static str,
-        sql: &str,
-        params: &[Param<'_>],
-        rows: &mut Vec<KeptRow>,
-    ) -> Result<(), DatabaseError> {
         let mut names = None;
         self.each(table, sql, params, |row| {
             rows.push(row.keep(names.get_or_insert_with(|| row.names())));
         })
-        .await
+        .await?;
+        Ok(rows)
     }
 
-    /// The rows for any number of ids. `sql` has `$IDS` where their list goes.
+    /// The rows for any number of ids. `sql` has `IN ($IDS)` where their list goes.
     pub(super) async fn rows_in(
         &mut self,
         table: &'static str,
@@ -149,11 +158,43 @@ impl Connection {
         ids: &[impl Into<Param<'_>> + Copy],
     ) -> Result<Vec<KeptRow>, DatabaseError> {
         let mut rows = Vec::new();
-        let sql = in_list(sql);
-        for chunk in ids.chunks(LIST) {
-            self.keep(table, &sql, &list(chunk), &mut rows).await?;
-        }
+        let mut names = None;
+        self.each_in(table, sql, ids, |row| {
+            rows.push(row.keep(names.get_or_insert_with(|| row.names())));
+            ControlFlow::Continue(())
+        })
+        .await?;
         Ok(rows)
+    }
+
+    /// Gives these rows to `each` until it has enough.
+    pub(super) async fn each_in(
+        &mut self,
+        table: &'static str,
+        sql: &str,
+        ids: &[impl Into<Param<'_>> + Copy],
+        mut each: impl FnMut(Row<'_>) -> ControlFlow<()> + Send,
+    ) -> Result<(), DatabaseError> {
+        let ids: Vec<Param<'_>> = ids.iter().map(|id| (*id).into()).collect();
+        let size = if matches!(self, Self::Sqlite(_)) { LIST } else { ARRAY };
+        for chunk in ids.chunks(size) {
+            let mut is_enough = false;
+            let each = |row: Row<'_>| {
+                let flow = each(row);
+                is_enough = flow.is_break();
+                flow
+            };
+            if let Self::Postgres(connection) = self {
+                let read = postgres::each_in(connection, sql, chunk, each).await;
+                read.map_err(query_error(table))?;
+            } else {
+                self.each_until(table, &in_list(sql), &list(chunk), each).await?;
+            }
+            if is_enough {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Gives each row of a query to `each`, without holding them all.
@@ -216,9 +257,9 @@ fn in_list(sql: &str) -> String {
 }
 
 /// Ids as parameters: always the same number, so that one prepared statement does.
-fn list<'a>(ids: &[impl Into<Param<'a>> + Copy]) -> Vec<Param<'a>> {
+fn list<'a>(ids: &[Param<'a>]) -> Vec<Param<'a>> {
     let padding = ids.last().into_iter().cycle();
-    ids.iter().chain(padding).take(LIST).map(|id| (*id).into()).collect()
+    ids.iter().chain(padding).take(LIST).copied().collect()
 }
 
 fn query_error(table: &'static str) -> impl Fn(EngineError) -> DatabaseError {

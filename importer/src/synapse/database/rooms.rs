@@ -104,7 +104,7 @@ pub(super) async fn write(
         let history = History { room: &room, timeline: &timeline, dumper: &dumper };
         let events =
             if writer.is_since() { None } else { tables.events(&listed.fingerprints).await? };
-        let read = history.write(tables.databases, states, begin, events, &mut file).await?;
+        let read = history.write(tables, states, begin, events, &mut file).await?;
         let is_settled = read.skipped.iter().all(|skip| SETTLED.contains(&&*skip.reason));
         let fingerprint = fingerprint.filter(|_| is_settled);
         let history = fingerprint.map(|fingerprint| DumpHistory::new(fingerprint, &read, room_id));
@@ -132,7 +132,7 @@ impl History<'_> {
     /// Writes it, and counts it by itself. `begin`: the state that comes first. `events`: the timeline's rows, if they have been read.
     async fn write(
         &self,
-        databases: &mut Databases,
+        tables: &mut RoomTables<'_>,
         states: States,
         begin: Option<DumpState>,
         events: Option<Vec<TimelineRow>>,
@@ -150,12 +150,15 @@ impl History<'_> {
             file.state(&begin)?;
         }
         let writing = TimelineWriter::new(room_id, dumper, file, states, references, &mut tally);
-        let (unwritten, states) = writing.write(databases, timeline, events).await?;
+        let mut groups = std::mem::take(tables.states());
+        let events = events.map(|events| (events, &mut groups));
+        let (unwritten, states) = writing.write(tables.databases, timeline, events).await?;
+        *tables.states() = groups;
         if states > 0 {
             tally.read(Kind::State, states);
             tally.written(Kind::State, states);
         }
-        let db = &mut databases.main;
+        let db = tables.db();
         outliers::Outliers { room_id, timeline, dumper }
             .write(db, unwritten, file, &mut tally)
             .await?;

@@ -6,7 +6,11 @@ mod reach;
 use std::{ops::ControlFlow, time::Duration};
 
 use futures_util::TryStreamExt;
-use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, postgres::PgConnectOptions};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions, PgConnection, Postgres,
+    postgres::{PgArguments, PgConnectOptions},
+    query::Query,
+};
 use tracing::info;
 
 use self::reach::Place;
@@ -40,7 +44,7 @@ pub(super) async fn each(
     connection: &mut PgConnection,
     sql: &str,
     params: &[Param<'_>],
-    mut each: impl FnMut(Row<'_>) -> ControlFlow<()> + Send,
+    each: impl FnMut(Row<'_>) -> ControlFlow<()> + Send,
 ) -> Result<(), EngineError> {
     let mut query = sqlx::query(AssertSqlSafe(sql.to_owned()));
     for param in params {
@@ -49,6 +53,30 @@ pub(super) async fn each(
             Param::Integer(number) => query.bind(number),
         };
     }
+    give(connection, query, each).await
+}
+
+/// The same for a list of ids, as one parameter. `sql` has `IN ($IDS)` where it goes.
+pub(super) async fn each_in(
+    connection: &mut PgConnection,
+    sql: &str,
+    ids: &[Param<'_>],
+    each: impl FnMut(Row<'_>) -> ControlFlow<()> + Send,
+) -> Result<(), EngineError> {
+    let query = sqlx::query(AssertSqlSafe(sql.replace("IN ($IDS)", "= ANY($1)")));
+    let numbers: Option<Vec<i64>> = ids.iter().map(Param::integer).collect();
+    let query = match numbers {
+        Some(numbers) => query.bind(numbers),
+        None => query.bind(ids.iter().filter_map(Param::text).collect::<Vec<_>>()),
+    };
+    give(connection, query, each).await
+}
+
+async fn give(
+    connection: &mut PgConnection,
+    query: Query<'_, Postgres, PgArguments>,
+    mut each: impl FnMut(Row<'_>) -> ControlFlow<()> + Send,
+) -> Result<(), EngineError> {
     let mut rows = query.fetch(connection);
     while let Some(row) = rows.try_next().await? {
         if each(Row::Postgres(&row)).is_break() {

@@ -2,7 +2,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap},
+    collections::{BTreeMap, BTreeSet, BinaryHeap},
     sync::Arc,
 };
 
@@ -11,6 +11,7 @@ use ruma::{OwnedRoomId, RoomId};
 use super::{
     fingerprint::Fingerprints,
     group_events::{self, GroupEvents},
+    state_groups::StateGroups,
     timeline::TimelineRow,
 };
 use crate::synapse::database::{
@@ -38,6 +39,8 @@ pub(super) struct RoomBatch {
     rows: BTreeMap<String, ByRoom>,
     /// The events of the rooms' timelines, after the first room has asked for them.
     events: Option<GroupEvents>,
+    /// The state groups after these events.
+    states: StateGroups,
 }
 
 impl RoomBatch {
@@ -86,6 +89,7 @@ impl RoomBatch {
         }
         self.rows.clear();
         self.events = None;
+        self.states = StateGroups::default();
         let is_here = |group: &&Vec<OwnedRoomId>| {
             group.binary_search_by(|room| (**room).cmp(room_id)).is_ok()
         };
@@ -152,6 +156,11 @@ impl<'a> RoomTables<'a> {
         self.db().each(table, &sql.replace("$IDS", "$1"), &[id], each).await
     }
 
+    /// The state groups that were read with the rows of the timeline, to be used and given back.
+    pub(super) fn states(&mut self) -> &mut StateGroups {
+        &mut self.batch.states
+    }
+
     /// The rows of the room's timeline, once, in order. `None`: there is too much of them, or they are not read together.
     pub(super) async fn events(
         &mut self,
@@ -166,7 +175,12 @@ impl<'a> RoomTables<'a> {
         if batch.events.is_none() {
             let rooms = batch.group.iter().map(|room| room.as_str());
             let plain: Vec<_> = rooms.filter(|room| fingerprints.is_plain(room)).collect();
-            batch.events = Some(group_events::read(&mut databases.main, &plain).await?);
+            let events = group_events::read(&mut databases.main, &plain).await?;
+            let groups: BTreeSet<_> =
+                events.values().flatten().filter_map(TimelineRow::group).collect();
+            let groups = groups.into_iter().collect();
+            batch.states = StateGroups::of_several_rooms(databases.states(), groups).await?;
+            batch.events = Some(events);
         }
         Ok(batch.events.as_mut().and_then(|events| events.remove(id.as_str())))
     }

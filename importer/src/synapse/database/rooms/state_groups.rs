@@ -12,11 +12,8 @@ use std::collections::BTreeMap;
 
 use ruma::OwnedEventId;
 
-pub(super) use self::chain::whole;
-use self::{
-    chain::{Chain, StateGroups},
-    cursor::StateCursor,
-};
+pub(super) use self::chain::{StateGroups, whole};
+use self::{chain::Chain, cursor::StateCursor};
 use super::{
     super::{DatabaseError, connection::Connection, counter::count},
     state_before::StateBefore,
@@ -61,6 +58,16 @@ pub(super) enum FoundState {
 }
 
 impl States {
+    /// Lends the groups of several rooms that were read together. [`Self::returned`] gives them back.
+    pub(super) fn lend(&mut self, groups: StateGroups) {
+        self.groups = groups;
+    }
+
+    /// What was lent.
+    pub(super) fn returned(&mut self) -> StateGroups {
+        std::mem::take(&mut self.groups)
+    }
+
     /// The first state, in full.
     pub(super) fn begin(&mut self, entries: Entries) -> DumpState {
         let set = entries.iter().map(entry).collect();

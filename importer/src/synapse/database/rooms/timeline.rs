@@ -266,6 +266,11 @@ impl TimelineRow {
         Self { position, event_id: row.label(), event }
     }
 
+    /// The state group after it.
+    pub(super) fn group(&self) -> Option<i64> {
+        self.event.as_ref().ok()?.group
+    }
+
     /// Bytes of its JSON.
     pub(super) fn size(&self) -> usize {
         self.event.as_ref().map_or(0, |event| event.json.len())

@@ -9,7 +9,7 @@ use super::{
     redactions::{self, Redactions},
     references::References,
     state_before::{self, GroupsOfEvents, StateBefore},
-    state_groups::{FoundState, States},
+    state_groups::{FoundState, StateGroups, States},
     stored_event::{EventRow, FOREIGN, JSON_MISSING, StoredEvent},
     timeline::{Timeline, TimelineRow, pages},
 };
@@ -67,17 +67,20 @@ impl<'a> TimelineWriter<'a> {
         Self { room_id, dumper, file, items, states, groups, unwritten }
     }
 
-    /// Writes the timeline, whose rows may have been `read` before. Returns what it leaves, and how many states there are.
+    /// Writes the timeline, whose rows may have been `read` before, with the state groups. Returns what it leaves, and how many states
+    /// there are.
     pub(super) async fn write(
         mut self,
         databases: &mut Databases,
         timeline: &Timeline,
-        read: Option<Vec<TimelineRow>>,
+        read: Option<(Vec<TimelineRow>, &mut StateGroups)>,
     ) -> Result<(Unwritten, u64), SourceError> {
-        if let Some(rows) = read {
+        if let Some((rows, groups)) = read {
+            self.states.lend(std::mem::take(groups));
             for page in pages(rows) {
                 self.page(databases, &page).await?;
             }
+            *groups = self.states.returned();
             return Ok((self.unwritten, self.states.number()));
         }
         let mut cursor = timeline.cursor();

@@ -1,6 +1,9 @@
 //! Synapse's state groups, as far as they are needed soon.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::ControlFlow,
+};
 
 use ruma::OwnedEventId;
 
@@ -9,6 +12,9 @@ use crate::{
     hash::hash,
     synapse::database::{DatabaseError, connection::Connection, row::row},
 };
+
+/// Most entries of groups that are read together. About 200 bytes each.
+const MOST: usize = if cfg!(test) { 100 } else { 100_000 };
 
 row! {
     /// A row of `state_groups_state`.
@@ -23,12 +29,14 @@ row! {
 }
 
 /// Groups that have been read and may be wanted.
-#[derive(Debug, Default)]
-pub(super) struct StateGroups {
+#[derive(Clone, Debug, Default)]
+pub(in super::super) struct StateGroups {
     /// The group that each builds on; `None` for a whole one.
     previous: BTreeMap<i64, Option<i64>>,
     /// Entries of groups that build on another one.
     own: BTreeMap<i64, Vec<(Key, OwnedEventId)>>,
+    /// Nothing is forgotten: they are of several rooms, and were read together.
+    of_several_rooms: bool,
 }
 
 /// What a group is made of. `steps` ends with the group itself.
@@ -43,22 +51,52 @@ pub(super) enum Chain {
 }
 
 impl StateGroups {
-    /// Reads groups and those that they are made of, up to known ones. What was read before is forgotten.
+    /// Reads the groups of several rooms. Nothing, if they have too many entries.
+    pub(in super::super) async fn of_several_rooms(
+        db: &mut Connection,
+        groups: Vec<i64>,
+    ) -> Result<Self, DatabaseError> {
+        let mut read = Self::default();
+        let is_all = read.add(db, groups, |_| false, MOST).await?;
+        read.of_several_rooms = true;
+        Ok(if is_all { read } else { Self::default() })
+    }
+
+    /// Reads groups and those that they are made of, up to known ones. What was read before is forgotten, unless it is of several
+    /// rooms.
     pub(super) async fn read(
         &mut self,
         db: &mut Connection,
-        groups: Vec<i64>,
+        mut groups: Vec<i64>,
         known: impl Fn(i64) -> bool + Send,
     ) -> Result<(), DatabaseError> {
         if groups.iter().all(|group| self.previous.contains_key(group)) {
             return Ok(());
         }
-        self.previous.clear();
-        self.own.clear();
+        if self.of_several_rooms {
+            groups.retain(|group| !self.previous.contains_key(group));
+        } else {
+            self.previous.clear();
+            self.own.clear();
+        }
+        self.add(db, groups, known, usize::MAX).await.map(drop)
+    }
+
+    /// Reads groups that have not been read, and those that they are made of; says whether they have no more than `most` entries of
+    /// their own.
+    async fn add(
+        &mut self,
+        db: &mut Connection,
+        groups: Vec<i64>,
+        known: impl Fn(i64) -> bool + Send,
+        most: usize,
+    ) -> Result<bool, DatabaseError> {
+        let mut read = BTreeSet::new();
         let sql = "SELECT state_group, prev_state_group FROM state_group_edges WHERE state_group IN ($IDS)";
         let mut waiting = groups;
         while !waiting.is_empty() {
             let rows = db.rows_in("state_group_edges", sql, &waiting).await?;
+            read.extend(waiting.iter().copied());
             self.previous.extend(waiting.drain(..).map(|group| (group, None)));
             for row in rows {
                 if let Ok((group, previous)) = row.decode::<(i64, i64)>() {
@@ -71,20 +109,22 @@ impl StateGroups {
             waiting.sort_unstable();
             waiting.dedup();
         }
-        let partial: Vec<i64> = self
-            .previous
-            .iter()
-            .filter_map(|(group, previous)| previous.is_some().then_some(*group))
-            .collect();
-        self.own = partial.iter().map(|group| (*group, Vec::new())).collect();
+        let is_partial = |group: &i64| self.previous.get(group).is_some_and(Option::is_some);
+        let partial: Vec<i64> = read.into_iter().filter(is_partial).collect();
+        self.own.extend(partial.iter().map(|group| (*group, Vec::new())));
         let sql = "SELECT state_group, type, state_key, event_id FROM state_groups_state \
                    WHERE state_group IN ($IDS)";
-        for row in db.rows_in("state_groups_state", sql, &partial).await? {
+        let mut entries = 0_usize;
+        let own = &mut self.own;
+        db.each_in("state_groups_state", sql, &partial, |row| {
+            entries = entries.saturating_add(1);
             if let Ok(GroupEntryRow { group, kind, state_key, event_id }) = row.decode() {
-                self.own.entry(group).or_default().push(((kind, state_key), event_id));
+                own.entry(group).or_default().push(((kind, state_key), event_id));
             }
-        }
-        Ok(())
+            if entries > most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })
+        .await?;
+        Ok(entries <= most)
     }
 
     /// What a group that has been read is made of.

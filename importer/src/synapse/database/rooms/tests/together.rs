@@ -7,8 +7,9 @@ use crate::{
     synapse::database::testing::{Fixture, NewEvent, Server, config, dumped},
 };
 
-/// Four rooms of more than a page each, with what can be wrong with events. `body`: what each message says.
-fn rooms(body: &str) -> Fixture {
+/// Four rooms of more than a page each, with what can be wrong with events. `body`: what each message says. `users`: how many more
+/// are in the state of each.
+fn rooms(body: &str, users: u32) -> Fixture {
     let mut fixture = Fixture::new();
     for (name, first, second) in [("a", 2, 3), ("b", 4, 5), ("c", 6, 7), ("d", 8, 9)] {
         let room = &format!("!{name}:own.test");
@@ -39,7 +40,10 @@ fn rooms(body: &str) -> Fixture {
             ));
         }
         fixture.group(first, None, &[("m.room.create", "", &create)]);
-        fixture.group(second, Some(first), &[("m.room.member", "@alice:own.test", &join)]);
+        let users: Vec<_> = (0..users).map(|user| format!("@{user}:own.test")).collect();
+        let entries = users.iter().map(|user| ("m.room.member", user.as_str(), join.as_str()));
+        let own = ("m.room.member", "@alice:own.test", join.as_str());
+        fixture.group(second, Some(first), &entries.chain([own]).collect::<Vec<_>>());
         for message in 0..110 {
             fixture.event_in(
                 room,
@@ -80,9 +84,11 @@ fn rooms(body: &str) -> Fixture {
 
 #[tokio::test]
 async fn postgresql_reads_rooms_together_unless_they_are_too_large() {
-    for body in ["short".to_owned(), "long ".repeat(200)] {
+    for (body, users) in
+        [("short".to_owned(), 0), ("long ".repeat(200), 0), ("short".to_owned(), 120)]
+    {
         let Some(server) = Server::start() else { return };
-        let fixture = rooms(&body);
+        let fixture = rooms(&body, users);
         let mut expected = fixture.dump(History::Full).await;
         let mut found = dumped(&config(fixture.postgres(&server).await), History::Full).await;
         expected.skipped.sort();
