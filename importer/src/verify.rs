@@ -11,7 +11,9 @@ mod tools;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    panic::resume_unwind,
     path::PathBuf,
+    thread::ScopedJoinHandle,
 };
 
 use tools::{prepared::Unread, since_import::SinceImport};
@@ -62,13 +64,28 @@ pub fn everything(
     how: StateComparison,
     progress: Progress,
 ) -> Result<Verified, VerifyError> {
-    let mut verified = structure(store, &dump.manifest().server_name, &progress)?;
-    let compared = against_dump(store, dump, skipped, how, &progress)?;
-    verified.findings.extend(compared.findings);
-    let media = media(store, Some(dump), files, skipped, &progress)?;
-    verified.findings.extend(media.findings);
+    let server_name = &dump.manifest().server_name;
+    let alone = |store: &dyn KvRead| structure(store, server_name, &progress);
+    let compared = |store: &dyn KvRead| against_dump(store, dump, skipped, how, &progress);
+    let of_media = |store: &dyn KvRead| media(store, Some(dump), files, skipped, &progress);
+    // Each has stretches in which it waits for one core; together, they leave none idle.
+    let (alone, compared, of_media) = match store.shared() {
+        None => (alone(store), compared(store), of_media(store)),
+        Some(store) => std::thread::scope(|scope| {
+            let compared = scope.spawn(|| compared(store));
+            let of_media = scope.spawn(|| of_media(store));
+            (alone(store), joined(compared), joined(of_media))
+        }),
+    };
+    let mut verified = alone?;
+    verified.findings.extend(compared?.findings);
+    verified.findings.extend(of_media?.findings);
     verified.findings.sort();
     Ok(verified)
+}
+
+fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| resume_unwind(panic))
 }
 
 /// How the states before events are compared with those of the dump. In any case each is, in what differs from one that was

@@ -201,7 +201,7 @@ impl Source for DatabaseSource {
     }
 
     async fn survey(&mut self) -> Result<Survey, SourceError> {
-        Ok(survey::read(&mut self.databases, self.second.as_mut(), &self.facts).await?)
+        Ok(survey::read(&mut self.databases, &mut self.second, &self.facts).await?)
     }
 
     async fn server(&mut self, tally: &mut Tally) -> Result<DumpServer, SourceError> {

@@ -12,6 +12,7 @@ mod signatures;
 mod soundness;
 mod visibility;
 
+use self::soundness::Pages;
 use super::{
     DatabaseError, Facts, census,
     connection::{Connection, Databases},
@@ -24,11 +25,23 @@ use crate::source::survey::Survey;
 /// Looks around; nothing takes as long as a dump. `second` are the connections of the second reader.
 pub(super) async fn read(
     databases: &mut Databases,
+    second: &mut Option<Databases>,
+    facts: &Facts,
+) -> Result<Survey, DatabaseError> {
+    let pages = Pages::begin(second);
+    let survey = look_around(databases, second.as_mut(), facts).await;
+    // Where pages are damaged, a query may have failed, or may not.
+    pages.end(databases, second).await?;
+    survey
+}
+
+async fn look_around(
+    databases: &mut Databases,
     second: Option<&mut Databases>,
     facts: &Facts,
 ) -> Result<Survey, DatabaseError> {
     let Facts { schema, config, extent, senders, .. } = facts;
-    soundness::check(databases, schema).await?;
+    soundness::tables(databases, schema).await?;
     let database = database::read(databases, second, config, schema).await?;
     let (users, rooms) = (ListedUsers::default(), ListedRooms::default());
     let who = census::Owners::of(facts, &users, &rooms);

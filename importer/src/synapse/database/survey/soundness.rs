@@ -1,5 +1,9 @@
 //! Whether the database can be read to its end: its tables, and the pages of its file. A dump would learn it in its middle.
 
+use std::panic::resume_unwind;
+
+use tokio::task::JoinSet;
+
 use crate::{
     dump::format::SourceKind,
     synapse::database::{
@@ -60,8 +64,11 @@ const STATE_TABLES: [(&str, &str); 2] = [
     ("state_group_edges", "SELECT 1 FROM state_group_edges LIMIT 1"),
 ];
 
-/// Looks for tables that are not there, and for damaged pages of SQLite, which reads the whole file.
-pub(super) async fn check(databases: &mut Databases, schema: &Schema) -> Result<(), DatabaseError> {
+/// Looks for tables that are not there.
+pub(super) async fn tables(
+    databases: &mut Databases,
+    schema: &Schema,
+) -> Result<(), DatabaseError> {
     let missing: Vec<_> = TABLES.iter().copied().filter(|table| !schema.has_table(table)).collect();
     if !missing.is_empty() {
         return Err(DatabaseError::TablesMissing { tables: missing.join("`, `") });
@@ -69,22 +76,55 @@ pub(super) async fn check(databases: &mut Databases, schema: &Schema) -> Result<
     for (table, sql) in STATE_TABLES {
         databases.states().rows(table, sql, &[]).await?;
     }
-    for connection in databases.all() {
-        pages(connection).await?;
+    Ok(())
+}
+
+/// The look for damaged pages of SQLite, which reads the whole file, by the connections of the second reader.
+pub(super) struct Pages(JoinSet<(Databases, Result<(), DatabaseError>)>);
+
+impl Pages {
+    /// Begins it, and takes the connections for it. Does neither with PostgreSQL, which has no such check: its queries fail where they
+    /// can't read.
+    pub(super) fn begin(second: &mut Option<Databases>) -> Self {
+        let mut check = JoinSet::new();
+        if let Some(mut databases) = second.take_if(|second| is_sqlite(&second.main)) {
+            check.spawn(async move {
+                let checked = pages(&mut databases).await;
+                (databases, checked)
+            });
+        }
+        Self(check)
+    }
+
+    /// Ends it, and gives the connections back. If there is no second reader, the first one looks now.
+    pub(super) async fn end(
+        mut self,
+        first: &mut Databases,
+        second: &mut Option<Databases>,
+    ) -> Result<(), DatabaseError> {
+        match self.0.join_next().await {
+            Some(Ok((databases, checked))) => {
+                *second = Some(databases);
+                checked
+            }
+            Some(Err(error)) if error.is_panic() => resume_unwind(error.into_panic()),
+            _ => pages(first).await,
+        }
+    }
+}
+
+/// Asks SQLite whether the pages of its files fit together (<https://sqlite.org/pragma.html#pragma_quick_check>).
+async fn pages(databases: &mut Databases) -> Result<(), DatabaseError> {
+    for connection in databases.all().filter(|connection| is_sqlite(connection)) {
+        let rows = connection.rows("the database's pages", "PRAGMA quick_check(1)", &[]).await?;
+        let said = rows.first().and_then(|row| row.decode::<(String,)>().ok());
+        if let Some((said,)) = said.filter(|(said,)| said != "ok") {
+            return Err(DatabaseError::Damaged { said });
+        }
     }
     Ok(())
 }
 
-/// Asks SQLite whether its pages fit together (<https://sqlite.org/pragma.html#pragma_quick_check>). PostgreSQL has no such
-/// check; its queries fail where they can't read.
-async fn pages(connection: &mut Connection) -> Result<(), DatabaseError> {
-    if connection.kind() != SourceKind::Sqlite {
-        return Ok(());
-    }
-    let rows = connection.rows("the database's pages", "PRAGMA quick_check(1)", &[]).await?;
-    let said = rows.first().and_then(|row| row.decode::<(String,)>().ok());
-    match said {
-        Some((said,)) if said != "ok" => Err(DatabaseError::Damaged { said }),
-        _ => Ok(()),
-    }
+fn is_sqlite(connection: &Connection) -> bool {
+    connection.kind() == SourceKind::Sqlite
 }
