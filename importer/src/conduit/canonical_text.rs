@@ -148,14 +148,11 @@ impl<'a> Scanner<'a> {
         }
         let mut last: Option<&str> = None;
         loop {
-            let begin = self.at;
-            self.string()?;
-            let name = plain(self.text.get(begin..self.at)?)?;
+            let name = self.name()?;
             if last.is_some_and(|last| last >= name) {
                 return None;
             }
             last = Some(name);
-            self.pass(b':')?;
             let begin = self.at;
             self.value(depth + 1)?;
             member(name, self.text.get(begin..self.at)?);
@@ -163,6 +160,17 @@ impl<'a> Scanner<'a> {
                 return self.pass(b'}');
             }
         }
+    }
+
+    /// A name without escapes, and the colon.
+    fn name(&mut self) -> Option<&'a str> {
+        let text = self.bytes.get(self.at..)?.strip_prefix(b"\"")?;
+        let length = plain_bytes(text);
+        let begin = self.at.checked_add(1)?;
+        let end = begin.checked_add(length)?;
+        let [b'"', b':', ..] = text.get(length..)? else { return None };
+        self.at = end.checked_add(2)?;
+        self.text.get(begin..end)
     }
 
     fn array(&mut self, depth: usize) -> Option<()> {
@@ -220,16 +228,29 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// How many bytes come before one that is special in a text.
+/// How many bytes come before one that is special in a text: a quotation mark, a backslash or a control character. Eight are looked
+/// at at once.
 fn plain_bytes(text: &[u8]) -> usize {
+    let (words, rest) = text.as_chunks::<8>();
+    for (number, word) in words.iter().enumerate() {
+        // The first byte is the lowest.
+        let special = special_bytes(u64::from_be_bytes(*word).swap_bytes());
+        if special != 0 {
+            return number * 8 + usize::try_from(special.trailing_zeros() / 8).unwrap_or(0);
+        }
+    }
     let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
-    // All of a block are looked at, which a processor does at once.
-    let is_plain =
-        |block: &&[u8; 16]| !block.iter().fold(false, |found, byte| found | is_special(byte));
-    let (blocks, _) = text.as_chunks::<16>();
-    let before = blocks.iter().take_while(is_plain).count() * 16;
-    let rest = text.get(before..).unwrap_or_default();
-    before + rest.iter().take_while(|byte| !is_special(byte)).count()
+    words.len() * 8 + rest.iter().take_while(|byte| !is_special(byte)).count()
+}
+
+/// Sets the highest bit of the lowest byte of a word that is special, and of no lower one; 0 if none is. A subtraction borrows only
+/// from higher bytes.
+fn special_bytes(word: u64) -> u64 {
+    const ONES: u64 = u64::MAX / 0xff;
+    const HIGH: u64 = ONES * 0x80;
+    let less = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word;
+    let is = |byte: u8| less(word ^ (ONES * u64::from(byte)), 1);
+    (less(word, 0x20) | is(b'"') | is(b'\\')) & HIGH
 }
 
 #[cfg(test)]
@@ -349,6 +370,12 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn special_bytes_are_found_wherever_they_are(text in proptest::collection::vec(any::<u8>(), 0..40)) {
+            let place = text.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20));
+            prop_assert_eq!(plain_bytes(&text), place.unwrap_or(text.len()));
+        }
+
         #[test]
         fn what_is_written_canonically_is_accepted(
             object in proptest::collection::btree_map("[^\"\\\\\\p{Cc}]{0,3}", ".{0,5}", 0..5)
