@@ -13,12 +13,12 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     panic::resume_unwind,
     path::PathBuf,
+    sync::mpsc::sync_channel,
     thread::ScopedJoinHandle,
 };
 
-use tools::{prepared::Unread, since_import::SinceImport};
+use tools::{prepared::Unread, sequence_hash, since_import::SinceImport};
 
-pub use self::structure::structure;
 use crate::{
     conduit::store::{KvError, KvRead},
     dump::{DumpReader, MediaStore, PreparedMedia, ReadError},
@@ -51,7 +51,7 @@ pub struct Verified {
     pub findings: Vec<Finding>,
 }
 
-/// Looks at a database alone and against its dump. `skipped` is what the import left out, if known.
+/// Looks at a database alone and against its dump, and at media files. `skipped` is what the import left out, if known.
 ///
 /// # Errors
 ///
@@ -64,24 +64,68 @@ pub fn everything(
     how: StateComparison,
     progress: Progress,
 ) -> Result<Verified, VerifyError> {
-    let server_name = &dump.manifest().server_name;
-    let alone = |store: &dyn KvRead| structure(store, server_name, &progress);
-    let compared = |store: &dyn KvRead| against_dump(store, dump, skipped, how, &progress);
-    let of_media = |store: &dyn KvRead| media(store, Some(dump), files, skipped, &progress);
-    // Each has stretches in which it waits for one core; together, they leave none idle.
-    let (alone, compared, of_media) = match store.shared() {
-        None => (alone(store), compared(store), of_media(store)),
+    let rows = |store: &dyn KvRead| rows(store, dump, skipped, how, &progress);
+    let media = |store: &dyn KvRead| media(store, Some(dump), files, skipped, &progress);
+    let (rows, media) = match store.shared() {
+        None => (rows(store), media(store)),
         Some(store) => std::thread::scope(|scope| {
-            let compared = scope.spawn(|| compared(store));
-            let of_media = scope.spawn(|| of_media(store));
-            (alone(store), joined(compared), joined(of_media))
+            let media = scope.spawn(|| media(store));
+            (rows(store), joined(media))
         }),
     };
-    let mut verified = alone?;
-    verified.findings.extend(compared?.findings);
-    verified.findings.extend(of_media?.findings);
+    let mut verified = rows?;
+    verified.findings.extend(media?.findings);
     verified.findings.sort();
     Ok(verified)
+}
+
+/// The same without media files: [`structure()`] and [`against_dump()`] at once, for which timelines are read once.
+///
+/// # Errors
+///
+/// [`VerifyError`].
+pub fn rows(
+    store: &dyn KvRead,
+    dump: &DumpReader,
+    skipped: &[Skip],
+    how: StateComparison,
+    progress: &Progress,
+) -> Result<Verified, VerifyError> {
+    let server_name = &dump.manifest().server_name;
+    let (sender, timelines) = sync_channel(1);
+    // Nobody waits for them if the comparison has failed.
+    let tell = move |timelines| drop(sender.send(timelines));
+    let structure = |store: &dyn KvRead| structure::check(store, server_name, progress, tell);
+    let compare = move |store: &dyn KvRead| {
+        let timelines = timelines.recv().unwrap_or_default();
+        compare(store, dump, skipped, how, &timelines, progress)
+    };
+    let (structure, compared) = match store.shared() {
+        None => (structure(store), compare(store)),
+        // Each has stretches in which it waits for one core.
+        Some(store) => std::thread::scope(|scope| {
+            let compared = scope.spawn(move || compare(store));
+            (structure(store), joined(compared))
+        }),
+    };
+    let mut verified = structure?;
+    verified.findings.extend(compared?.findings);
+    verified.findings.sort();
+    Ok(verified)
+}
+
+/// Checks a database on its own: every row decodes, every index has its other direction, ids are unique and below the
+/// counter, events are what their ids, hashes and signatures say, state expands to what exists.
+///
+/// # Errors
+///
+/// [`VerifyError::Kv`].
+pub fn structure(
+    store: &dyn KvRead,
+    server_name: &str,
+    progress: &Progress,
+) -> Result<Verified, VerifyError> {
+    structure::check(store, server_name, progress, drop)
 }
 
 fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
@@ -112,9 +156,24 @@ pub fn against_dump(
     how: StateComparison,
     progress: &Progress,
 ) -> Result<Verified, VerifyError> {
+    compare(store, dump, skipped, how, &sequence_hash::Timelines::new(), progress)
+}
+
+/// The same; a room's timeline that has the hash which it has in `timelines` is not read again.
+fn compare(
+    store: &dyn KvRead,
+    dump: &DumpReader,
+    skipped: &[Skip],
+    how: StateComparison,
+    timelines: &sequence_hash::Timelines,
+    progress: &Progress,
+) -> Result<Verified, VerifyError> {
     let since = SinceImport::read(store)?;
     let mut found = Findings::default();
-    against_dump::compare(store, dump, skipped, how, *progress, &mut found)?;
+    // Of what Conduit has written since, the dump has nothing.
+    let none = sequence_hash::Timelines::new();
+    let timelines = if since.has_run() { &none } else { timelines };
+    against_dump::compare(store, dump, skipped, how, timelines, *progress, &mut found)?;
     let mut findings = since.judge(found.finish());
     store.dialect().reword(&mut findings);
     Ok(Verified { findings, ..Verified::default() })

@@ -46,7 +46,10 @@ use std::{
 
 use ruma::OwnedRoomId;
 
-use super::{StateComparison, VerifyError, tools::parts};
+use super::{
+    StateComparison, VerifyError,
+    tools::{parts, sequence_hash::Timelines},
+};
 use crate::{
     conduit::{
         schema::{dialect::Dialect, trees},
@@ -110,6 +113,7 @@ pub(super) fn compare(
     dump: &DumpReader,
     skipped: &[Skip],
     how: StateComparison,
+    timelines: &Timelines,
     progress: Progress,
     found: &mut Findings,
 ) -> Result<(), VerifyError> {
@@ -120,7 +124,7 @@ pub(super) fn compare(
     let mut seen = extra::Seen::default();
     let phase = progress.phase("room", dump.number_of_rooms());
     let of_room = |store: &dyn KvRead, room: Result<RoomReader, ReadError>| {
-        rooms::compare(store, room?, &skipped, how, &server_name)
+        rooms::compare(store, room?, &skipped, how, timelines, &server_name)
     };
     parts::work(store, dump.rooms(), of_room, |room| {
         found.merge(room.found);

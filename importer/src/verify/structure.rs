@@ -28,6 +28,7 @@ use super::{
     Verified, VerifyError,
     tools::{
         parts::{self, Part},
+        sequence_hash,
         since_import::SinceImport,
     },
 };
@@ -49,18 +50,19 @@ pub(super) struct Ground<'a> {
     own: Own<'a>,
 }
 
-/// Checks a database on its own: every row decodes, every index has its other direction, ids are unique and below the
-/// counter, events are what their ids, hashes and signatures say, state expands to what exists.
+/// Checks a database on its own, see [`super::structure()`].
 ///
 /// All trees are read once, in parts, by all cores. What depends on all events, or on several trees, is checked afterwards.
+/// `tell` is given the timelines as soon as they have been read.
 ///
 /// # Errors
 ///
 /// [`VerifyError::Kv`].
-pub fn structure(
+pub(super) fn check(
     store: &dyn KvRead,
     server_name: &str,
     progress: &Progress,
+    tell: impl FnOnce(sequence_hash::Timelines),
 ) -> Result<Verified, VerifyError> {
     let mut found = Findings::default();
     let since = SinceImport::read(store)?;
@@ -79,7 +81,8 @@ pub fn structure(
         let versions = std::mem::take(&mut read.versions);
         read = self::read(store, &ground, &all, &versions, &phase)?;
     }
-    let Read { trees, events, found: of_rows, .. } = read;
+    let Read { trees, events, timelines, found: of_rows, .. } = read;
+    tell(timelines);
     found.merge(of_rows);
     rows::admin_room(store, server_name, &mut found)?;
     let context = Context { server_name, since, events: &events };
@@ -114,6 +117,7 @@ struct Read {
     events: Events,
     /// The versions of rooms, by their create events.
     versions: Versions,
+    timelines: sequence_hash::Timelines,
     found: Findings,
 }
 
@@ -175,11 +179,12 @@ fn read(
     events.versions.extend(outside);
     let sums_of = |tree: &Tree| sums.get(tree).copied().unwrap_or_default();
     let (places, words) = (sums_of(&trees::EVENTID_PDUID).rows, sums_of(&trees::TOKENIDS).keys());
+    let sequences = timelines.sequences();
     timelines.finish(places, words, &mut found)?;
     indexes::check(store, &sums, &mut found)?;
     let versions = std::mem::take(&mut events.versions);
     let events = events.finish(store, &rules, &mut found)?;
-    Ok(Read { trees, events, versions, found })
+    Ok(Read { trees, events, versions, timelines: sequences, found })
 }
 
 /// Reads a part of a tree without events.

@@ -6,5 +6,6 @@ pub(super) mod multiset_hash;
 pub(super) mod number_set;
 pub(super) mod parts;
 pub(super) mod prepared;
+pub(super) mod sequence_hash;
 pub(super) mod since_import;
 pub(super) mod state_layers;

@@ -20,7 +20,7 @@ use crate::{
         canonical_text::{Member, members, pick, unsigned_of_row},
         schema::{
             dialect::Dialect,
-            shapes::{self, Event, RoomEvent, UserRoom},
+            shapes::{Event, RoomEvent, UserRoom},
             trees,
         },
     },
@@ -34,6 +34,7 @@ use crate::{
         structure::{events, states},
         tools::{
             lookup::{account_data, get},
+            sequence_hash::{Timelines, event_hash},
             since_import::SinceImport,
         },
     },
@@ -56,6 +57,7 @@ pub(super) fn compare(
     mut reader: RoomReader,
     skipped: &Skipped<'_>,
     how: StateComparison,
+    timelines: &Timelines,
     server_name: &str,
 ) -> Result<Compared, VerifyError> {
     let mut compared = Compared::default();
@@ -74,7 +76,8 @@ pub(super) fn compare(
     }
     let room = Room { store, skipped, head: &head, rules: rules(&head), invites };
     room.memberships(found)?;
-    let there = get(store, &trees::ROOMID_SHORTROOMID, &shapes::Room { room: id })?.is_some();
+    let short = states::number(store, &trees::ROOMID_SHORTROOMID, id.as_bytes())?;
+    let there = short.is_some();
     let expected =
         head.current_state.is_some() && room.rules.is_some() && !skipped.explains(Kind::Room, id);
     if there != expected {
@@ -97,7 +100,17 @@ pub(super) fn compare(
     }
     let mut states = DumpStates::read(store, how, &mut reader)?;
     room.outliers(&mut reader, seen, found)?;
-    let timeline = room.timeline(&mut reader, &mut states, seen, found)?;
+    let mut timeline = None;
+    if let Some(stored) = short.and_then(|short| timelines.get(&short)) {
+        timeline = room.sequence(&reader, &mut states, seen, *stored, found)?;
+        if timeline.is_none() {
+            states.begin_again();
+        }
+    }
+    let timeline = match timeline {
+        Some(timeline) => timeline,
+        None => room.timeline(&reader, &mut states, seen, found)?,
+    };
     let since = SinceImport::read(store)?;
     let stored = states::number(store, &trees::ROOMID_SHORTSTATEHASH, id.as_bytes())?;
     if let Some(state) = head.current_state.filter(|_| !stored.is_some_and(|s| since.is_new(s))) {
@@ -274,6 +287,16 @@ impl<'a> Dumped<'a> {
 
     fn id(&self) -> &'a str {
         self.event.event_id.as_str()
+    }
+
+    /// What stands for it in a sequence; `None` if it has no canonical JSON.
+    fn hash(&self) -> Option<u64> {
+        let is_redacted = self.event.redacted_by.is_some();
+        let hash = |members: &[Member<'_>]| event_hash(self.id(), members, is_redacted);
+        match &self.members {
+            Some(of_dump) => Some(hash(of_dump)),
+            None => members(self.canonical.as_deref()?).as_deref().map(hash),
+        }
     }
 
     /// Whether Conduit can hold it.

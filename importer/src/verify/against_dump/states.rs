@@ -142,6 +142,11 @@ impl<'a> States<'a> {
         Ok(Some((State::default(), changes)))
     }
 
+    /// Forgets which were compared.
+    pub(super) fn begin_again(&mut self) {
+        self.compared.clear();
+    }
+
     /// Whether the dump has a state of that id.
     pub(super) fn contains(&self, id: u64) -> bool {
         self.differences.contains_key(&id)

@@ -34,6 +34,7 @@ use crate::{
         tools::{
             cursor::Cursor,
             parts::{self, Part},
+            sequence_hash::event_hash,
         },
     },
 };
@@ -150,6 +151,8 @@ pub(in crate::verify) struct Event<'a> {
     pub(in crate::verify) read: Option<Read<'a>>,
     /// What ties it to others.
     pub(in crate::verify) links: Option<Links<'a>>,
+    /// What stands for it in the sequence of a timeline; `None` if it can't be equal to an event of a dump at first sight.
+    pub(in crate::verify) hash: Option<u64>,
 }
 
 impl Event<'_> {
@@ -196,6 +199,9 @@ impl Seen {
     ) -> Event<'a> {
         let canonical = Canonical::of(row);
         let is_canonical = canonical.is_some();
+        let hash_of =
+            |event: &Canonical<'_>| event_hash(&event.read.id, &event.members, event.is_redacted);
+        let event_hash = canonical.as_ref().map(hash_of);
         let (read, links, auth) = match canonical {
             Some(event) if self.is_sound(&event, row, rules, own, found) => {
                 if event.read.kind == "m.room.create" {
@@ -208,7 +214,9 @@ impl Seen {
                 (parse(row, rules, own, found), Links::parse(row), Auth::parse(row))
             }
         };
-        let Some(read) = read else { return Event { is_canonical, read, links } };
+        let Some(read) = read else {
+            return Event { is_canonical, read, links, hash: event_hash };
+        };
         let room = self.events.room(&read.room);
         let names = read.state_key.as_deref().map(|key| (&*read.kind, key));
         let membership = read.membership.as_deref().unwrap_or_default();
@@ -221,7 +229,7 @@ impl Seen {
                 self.last_auth = ids;
             }
         }
-        Event { is_canonical, read: Some(read), links }
+        Event { is_canonical, read: Some(read), links, hash: event_hash }
     }
 
     /// Whether nothing is wrong with an event by itself. If something is, nothing was found.

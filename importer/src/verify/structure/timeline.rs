@@ -1,11 +1,14 @@
 //! Timeline events in their order: the state before each follows from the one before its predecessor, and what Conduit
 //! derives from events is there.
 
+mod words;
+
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet},
 };
 
+use self::words::{set_token, words};
 use super::{
     Ground,
     events::{
@@ -24,7 +27,6 @@ use crate::{
         },
         store::KvRead,
     },
-    counted::count,
     findings::{codes, collector::Findings},
     hash::hash,
     verify::{
@@ -34,13 +36,11 @@ use crate::{
             multiset_hash::Sum,
             number_set::Numbers,
             parts::{self, Part},
+            sequence_hash::{self, SequenceHash},
             state_layers::Layers,
         },
     },
 };
-
-/// Longest word of the search index, in bytes (src/database/key_value/rooms/search.rs:9-14).
-const LONGEST_WORD: usize = 50;
 
 /// What is seen of a part of the timelines.
 #[derive(Debug, Default)]
@@ -59,6 +59,8 @@ pub(in crate::verify) struct Seen {
     /// Counts of all events; 0 stands for backfilled ones.
     counts: Numbers,
     pieces: Vec<Piece>,
+    /// All rows, room by room.
+    sequences: Vec<(u64, SequenceHash)>,
 }
 
 /// Events of one room, next to each other.
@@ -128,8 +130,9 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn row(&mut self, key: &[u8], row: &[u8]) -> Result<(), VerifyError> {
-        let Seen { events, amount, found, .. } = &mut self.seen;
+        let Seen { events, amount, found, sequences, .. } = &mut self.seen;
         let event = events.event(row, self.rules, &self.ground.own, found);
+        push(sequences, key, event.hash.unwrap_or_else(|| hash(row)));
         let largest = rows::largest(&trees::PDUID_PDU, key, event.json(row));
         amount.add(&trees::PDUID_PDU, (key, row), largest, self.ground.counter, found);
         let Some(id) = event.id() else { return Ok(()) };
@@ -174,6 +177,17 @@ impl Reader<'_> {
         }
         seen.pieces.push(Piece::new(short_room, links, place));
         Ok(())
+    }
+}
+
+/// Adds a row to the sequence of its room, whose short id its key begins with.
+fn push(sequences: &mut Vec<(u64, SequenceHash)>, key: &[u8], row: u64) {
+    let Some(short) = key.first_chunk().map(|short| u64::from_be_bytes(*short)) else { return };
+    if sequences.last().is_none_or(|(room, _)| *room != short) {
+        sequences.push((short, SequenceHash::default()));
+    }
+    if let Some((_, sequence)) = sequences.last_mut() {
+        sequence.push(row);
     }
 }
 
@@ -305,6 +319,7 @@ pub(in crate::verify) struct Timelines<'a> {
     taken: Numbers,
     is_ambiguous: bool,
     counts: Numbers,
+    sequences: sequence_hash::Timelines,
 }
 
 impl<'a> Timelines<'a> {
@@ -320,7 +335,13 @@ impl<'a> Timelines<'a> {
             taken: Numbers::default(),
             is_ambiguous: false,
             counts: Numbers::default(),
+            sequences: sequence_hash::Timelines::new(),
         }
+    }
+
+    /// All rows of each room, when all parts were added.
+    pub(in crate::verify) fn sequences(&mut self) -> sequence_hash::Timelines {
+        std::mem::take(&mut self.sequences)
     }
 
     /// Adds the next part. Returns the part of it that concerns single events.
@@ -334,6 +355,9 @@ impl<'a> Timelines<'a> {
         self.said.merge(part.said);
         self.is_ambiguous |= !self.taken.merge(part.taken) || part.is_ambiguous;
         self.counts.merge(part.counts);
+        for (room, sequence) in part.sequences {
+            self.sequences.entry(room).or_default().append(sequence);
+        }
         for piece in part.pieces {
             if let Some(room) = self.room.as_mut().filter(|room| room.short == piece.short) {
                 room.go_on(piece, &mut self.layers, found)?;
@@ -366,7 +390,7 @@ impl<'a> Timelines<'a> {
             events::places_one_by_one(store, found)?;
         }
         relations(store, &self.counts, found)?;
-        if self.said == words { Ok(()) } else { words_one_by_one(store, found) }
+        if self.said == words { Ok(()) } else { words::one_by_one(store, found) }
     }
 }
 
@@ -484,77 +508,6 @@ pub(in crate::verify) fn rooms(store: &dyn KvRead) -> Result<BTreeMap<u64, Strin
         }
     }
     Ok(rooms)
-}
-
-/// The words of a message that can be searched for, each once.
-fn words<'a>(links: &'a Links<'_>) -> Vec<Cow<'a, str>> {
-    let is_small = |letter: u8| letter.is_ascii() && !letter.is_ascii_uppercase();
-    let body = links.body.as_deref().unwrap_or_default();
-    let mut words: Vec<_> = body
-        .split(|letter: char| !letter.is_alphanumeric())
-        .filter(|word| !word.is_empty() && word.len() <= LONGEST_WORD)
-        .map(
-            |word| {
-                if word.bytes().all(is_small) { word.into() } else { word.to_lowercase().into() }
-            },
-        )
-        .collect();
-    words.sort_unstable();
-    words.dedup();
-    words
-}
-
-/// Makes the key of a word in the search index.
-fn set_token(token: &mut Vec<u8>, short_room: u64, word: &str, pdu_id: &[u8]) {
-    token.clear();
-    for part in [&short_room.to_be_bytes(), word.as_bytes(), &[0xff], pdu_id] {
-        token.extend_from_slice(part);
-    }
-}
-
-/// Names the messages whose words are not in the search index, and counts the rows that belong to no message.
-fn words_one_by_one(store: &dyn KvRead, found: &mut Findings) -> Result<(), VerifyError> {
-    let mut words: u64 = 0;
-    for row in store.scan(&trees::PDUID_PDU, &[])? {
-        let (key, value) = row?;
-        let (Some((short_room, _)), Some(links)) = (PduCount::read(&key), Links::parse(&value))
-        else {
-            continue;
-        };
-        words += in_index(store, short_room, &key, &links, found)?;
-    }
-    let mut rows: u64 = 0;
-    for row in store.scan(&trees::TOKENIDS, &[])? {
-        row?;
-        rows += 1;
-    }
-    if rows > words {
-        let text =
-            format!("has {}, the messages have {}", count(rows, "row"), count(words, "word"));
-        found.add(&codes::SEARCH_INDEX_WRONG, trees::TOKENIDS.name, text);
-    }
-    Ok(())
-}
-
-/// How many words of a message are in the search index; all should be.
-fn in_index(
-    store: &dyn KvRead,
-    short_room: u64,
-    pdu_id: &[u8],
-    links: &Links<'_>,
-    found: &mut Findings,
-) -> Result<u64, VerifyError> {
-    let mut number: u64 = 0;
-    let mut token = Vec::new();
-    for word in words(links) {
-        set_token(&mut token, short_room, &word, pdu_id);
-        if store.get(&trees::TOKENIDS, &token)?.is_some() {
-            number += 1;
-        } else {
-            found.add(&codes::SEARCH_INDEX_WRONG, &*links.id, "a word of it can't be searched for");
-        }
-    }
-    Ok(number)
 }
 
 /// Relations and threads name events that exist.

@@ -32,8 +32,15 @@ fn compared(
 ) -> Vec<String> {
     let against = verify::against_dump(store, dump, skipped, how, &Progress::Hidden).unwrap();
     let structure = verify::structure(store, "dump.test", &Progress::Hidden).unwrap();
-    let all = against.findings.into_iter().chain(structure.findings);
-    all.map(|finding| format!("{} {}: {}", finding.code, finding.subject, finding.text)).collect()
+    let all = [against.findings, structure.findings].concat();
+    let mut sorted = all.clone();
+    sorted.sort();
+    // Both at once, for which timelines are read once.
+    let at_once = verify::rows(store, dump, skipped, how, &Progress::Hidden).unwrap();
+    assert_eq!(at_once.findings, sorted);
+    all.into_iter()
+        .map(|finding| format!("{} {}: {}", finding.code, finding.subject, finding.text))
+        .collect()
 }
 
 pub(super) fn imported(dump: &DumpReader) -> (MemoryStore, Vec<Skip>) {

@@ -12,14 +12,14 @@ use crate::{
         store::Entries,
     },
     counted::{count, counted},
-    dump::{RoomReader, format::DumpEvent},
+    dump::{ReadError, RoomReader, format::DumpEvent},
     findings::{codes, collector::Findings},
     tally::Kind,
     verify::{
         VerifyError,
         against_dump::{extra, states::States},
         structure::events::Places,
-        tools::{lookup::get, since_import::SinceImport},
+        tools::{lookup::get, sequence_hash::SequenceHash, since_import::SinceImport},
     },
 };
 
@@ -98,11 +98,80 @@ struct Compared<'a> {
     twice: BTreeSet<String>,
 }
 
+/// The next events of the dump. `None`: there are no more.
+fn next_batch(
+    events: &mut impl Iterator<Item = Result<DumpEvent, ReadError>>,
+) -> Result<Option<Vec<DumpEvent>>, VerifyError> {
+    let mut batch = Vec::new();
+    let mut bytes: usize = 0;
+    while bytes < BATCH_BYTES {
+        let Some(event) = events.next() else { break };
+        let event = event?;
+        bytes += event.pdu.get().len();
+        batch.push(event);
+    }
+    Ok((!batch.is_empty()).then_some(batch))
+}
+
 impl Room<'_> {
+    /// Compares events and their order by a hash of the stored ones. `None`: something differs, of which nothing is said.
+    pub(super) fn sequence(
+        &self,
+        reader: &RoomReader,
+        states: &mut States<'_>,
+        seen: &mut extra::Seen,
+        stored: SequenceHash,
+        found: &mut Findings,
+    ) -> Result<Option<Seen>, VerifyError> {
+        let (mut sequence, mut first) = (SequenceHash::default(), None);
+        let mut twice = BTreeSet::new();
+        let mut places = Places::new(self.store);
+        let mut of_states = Findings::default();
+        let mut events = reader.timeline()?;
+        while let Some(batch) = next_batch(&mut events)? {
+            let hash = |event| Dumped::of(event).hash();
+            let hashes: Vec<_> = batch.par_iter().with_min_len(16).map(hash).collect();
+            for (event, hash) in batch.iter().zip(hashes) {
+                let id = event.event_id.as_str();
+                if self.skipped.explains(Kind::TimelineEvent, id)
+                    || !self.has_place(event, states)
+                    || self.is_second(id, &mut twice)
+                {
+                    seen.event(id);
+                    continue;
+                }
+                let Some(hash) = hash else { return Ok(None) };
+                sequence.push(hash);
+                first.get_or_insert_with(|| id.to_owned());
+                if let Some(state) = event.state_before {
+                    let before = places.before(id)?.map(|(_, before)| before);
+                    states.compare(id, state, before, self.skipped, &mut of_states)?;
+                }
+            }
+        }
+        if sequence != stored {
+            return Ok(None);
+        }
+        found.merge(of_states);
+        Ok(Some(Seen { first, is_new: false }))
+    }
+
+    /// Whether an event of the dump can be in the timeline: the state before it is known, or there is none.
+    fn has_place(&self, event: &DumpEvent, states: &States<'_>) -> bool {
+        self.skipped.known
+            || event.state_before.is_some_and(|state| states.contains(state))
+            || is_create(event)
+    }
+
+    /// Whether an event of the dump is one that was met before.
+    fn is_second(&self, id: &str, twice: &mut BTreeSet<String>) -> bool {
+        self.skipped.is_twice(id) && !twice.insert(id.to_owned())
+    }
+
     /// Compares events and their order.
     pub(super) fn timeline(
         &self,
-        reader: &mut RoomReader,
+        reader: &RoomReader,
         states: &mut States<'_>,
         seen: &mut extra::Seen,
         found: &mut Findings,
@@ -128,18 +197,7 @@ impl Room<'_> {
         };
         compared.stored.advance()?;
         let mut events = reader.timeline()?;
-        loop {
-            let mut batch = Vec::new();
-            let mut bytes: usize = 0;
-            while bytes < BATCH_BYTES {
-                let Some(event) = events.next() else { break };
-                let event = event?;
-                bytes += event.pdu.get().len();
-                batch.push(event);
-            }
-            if batch.is_empty() {
-                break;
-            }
+        while let Some(batch) = next_batch(&mut events)? {
             self.batch(&batch, &mut compared, states, seen, found)?;
         }
         // If the dump has no event, all were fetched.
@@ -181,11 +239,8 @@ impl Room<'_> {
             let is_same = |next: &Event| dumped.is_same(&next.pdu).is_some();
             let mut is_next = compared.stored.next.as_ref().is_some_and(is_same);
             let kept = self.keeps(Kind::TimelineEvent, &dumped, is_next);
-            let has_place = self.skipped.known
-                || event.state_before.is_some_and(|state| states.contains(state))
-                || is_create(event);
-            let is_second = self.skipped.is_twice(id) && !compared.twice.insert(id.to_owned());
-            if !kept || !has_place || is_second {
+            let has_place = self.has_place(event, states);
+            if !kept || !has_place || self.is_second(id, &mut compared.twice) {
                 seen.event(id);
                 continue;
             }

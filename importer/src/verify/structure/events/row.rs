@@ -45,6 +45,8 @@ pub(in crate::verify) struct Canonical<'a> {
     pub(in crate::verify) read: Read<'a>,
     pub(in crate::verify) links: Links<'a>,
     pub(in crate::verify) auth: Auth<'a>,
+    /// Whether Conduit has redacted it.
+    pub(in crate::verify) is_redacted: bool,
 }
 
 impl<'a> Canonical<'a> {
@@ -116,6 +118,7 @@ impl<'a> Canonical<'a> {
                 body,
             },
             auth: Auth { id, events },
+            is_redacted,
             members: event,
         })
     }

@@ -137,8 +137,7 @@ fn migrate(
     let files = Files { directory: &media.directory, store: None, linked: None };
     let hidden = Progress::Hidden;
     let verified = [
-        verify::structure(&store, "family.test", &hidden),
-        verify::against_dump(&store, &dump, skipped, StateComparison::All, &hidden),
+        verify::rows(&store, &dump, skipped, StateComparison::All, &hidden),
         verify::media(&store, Some(&dump), files, skipped, &hidden),
     ];
     for verified in verified {
