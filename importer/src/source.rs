@@ -29,8 +29,8 @@ pub trait Source: Send {
     /// What this source is.
     fn info(&self) -> SourceInfo;
 
-    /// A second reader of the same snapshot, if the source supports one: both may read rooms at the same time. It need not be
-    /// closed.
+    /// A second reader of the same snapshot, if the source supports one. It lists the rooms and begins to read them, while the first
+    /// reads users; then both read rooms. It need not be closed.
     fn second(&mut self) -> Option<Box<dyn Source>> {
         None
     }
@@ -81,7 +81,7 @@ pub trait Source: Send {
     ) -> Result<(), SourceError>;
 
     /// All rooms that a local user is or was in, is invited to or knocks at, in groups: one reader takes all rooms of a group, in
-    /// their order.
+    /// their order. One reader lists them, before any room is read.
     ///
     /// # Errors
     ///

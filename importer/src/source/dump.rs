@@ -1,7 +1,7 @@
 //! Dumping: drives a source into a [`DumpWriter`].
 
 use std::{
-    future::Future,
+    future::{Future, pending},
     panic::resume_unwind,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
@@ -9,7 +9,7 @@ use std::{
 };
 
 use ruma::OwnedRoomId;
-use tokio::task::JoinSet;
+use tokio::{sync::oneshot, task::JoinSet};
 
 use crate::{
     dump::{
@@ -101,27 +101,47 @@ async fn read_all(
     writer.server(server)?;
 
     let users = source.users(tally).await?;
-    let bar = progress.phase("account", users.len());
-    for user_id in &users {
-        if let Some(user) = source.user(user_id, tally).await? {
-            writer.user(&user)?;
-            source.messages(&user, writer, tally).await?;
-            tally.written(Kind::User, 1);
+    // A second reader begins with the rooms while the first one reads users.
+    let (sender, receiver) = oneshot::channel();
+    let listed = if let Some(mut source) = source.second() {
+        let (writer, progress) = (Arc::clone(writer), *progress);
+        second.spawn(async move {
+            let mut tally = Tally::default();
+            let rooms = source.rooms(&mut tally).await?;
+            let rooms = Arc::new(RoomQueue::new(rooms, progress));
+            // The first reader is gone if it has failed.
+            drop(sender.send(Arc::clone(&rooms)));
+            tally.merge(rooms.read(source.as_mut(), &writer).await?);
+            Ok(tally)
+        });
+        Some(receiver)
+    } else {
+        None
+    };
+    let first = async {
+        let bar = progress.phase("account", users.len());
+        for user_id in &users {
+            if let Some(user) = source.user(user_id, tally).await? {
+                writer.user(&user)?;
+                source.messages(&user, writer, tally).await?;
+                tally.written(Kind::User, 1);
+            }
+            bar.advance(1);
         }
-        bar.advance(1);
-    }
-    drop(bar);
-
-    let rooms = source.rooms(tally).await?;
-    let rooms = Arc::new(RoomQueue::new(rooms, *progress));
-    if let Some(mut source) = source.second() {
-        let (rooms, writer) = (Arc::clone(&rooms), Arc::clone(writer));
-        second.spawn(async move { rooms.read(source.as_mut(), &writer).await });
-    }
-    let (first, second) = tokio::try_join!(rooms.read(source, writer), joined(second))?;
+        drop(bar);
+        let rooms = match listed {
+            Some(listed) => match listed.await {
+                Ok(rooms) => rooms,
+                // The second reader has failed, and says why.
+                Err(_) => return pending().await,
+            },
+            None => Arc::new(RoomQueue::new(source.rooms(tally).await?, *progress)),
+        };
+        rooms.read(source, writer).await
+    };
+    let (first, second) = tokio::try_join!(first, joined(second))?;
     tally.merge(first);
     tally.merge(second);
-    drop(rooms);
 
     source.outbox(writer, tally).await?;
     source.media(writer, tally, progress).await?;

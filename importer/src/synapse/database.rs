@@ -36,11 +36,13 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, panic::resume_unwind};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
 
 use async_trait::async_trait;
 use ruma::{OwnedRoomId, OwnedUserId};
-use tokio::task::JoinSet;
 
 use self::{
     connection::{Connection, Databases},
@@ -71,8 +73,8 @@ pub struct DatabaseSource {
     facts: Facts,
     users: ListedUsers,
     rooms: ListedRooms,
-    /// The second connections list the rooms while the first ones read users.
-    listing: JoinSet<(Databases, Result<ListedRooms, DatabaseError>, Tally)>,
+    /// The rooms, when one reader has listed them for both.
+    listed: Arc<OnceLock<ListedRooms>>,
 }
 
 /// What is settled when the source is opened. No reader changes it.
@@ -123,19 +125,8 @@ impl DatabaseSource {
             facts: Facts { schema, config: config.clone(), extent, erased, senders, now_ts },
             users: ListedUsers::default(),
             rooms: ListedRooms::default(),
-            listing: JoinSet::new(),
+            listed: Arc::default(),
         })
-    }
-
-    /// Begins to list the rooms, if there are second connections.
-    fn begin_listing(&mut self) {
-        let Some(mut databases) = self.second.take() else { return };
-        let facts = self.facts.clone();
-        self.listing.spawn(async move {
-            let mut tally = Tally::default();
-            let rooms = rooms::list(&mut databases.main, &facts, &mut tally).await;
-            (databases, rooms, tally)
-        });
     }
 }
 
@@ -188,15 +179,14 @@ impl Source for DatabaseSource {
     }
 
     fn second(&mut self) -> Option<Box<dyn Source>> {
-        let (facts, rooms) = (self.facts.clone(), self.rooms.clone());
         let databases = self.second.take()?;
         Some(Box::new(Self {
             databases,
             second: None,
-            facts,
+            facts: self.facts.clone(),
             users: ListedUsers::default(),
-            rooms,
-            listing: JoinSet::new(),
+            rooms: ListedRooms::default(),
+            listed: Arc::clone(&self.listed),
         }))
     }
 
@@ -210,7 +200,6 @@ impl Source for DatabaseSource {
     }
 
     async fn users(&mut self, tally: &mut Tally) -> Result<Vec<OwnedUserId>, SourceError> {
-        self.begin_listing();
         self.users = users::list(&mut self.databases.main, &self.facts, tally).await?;
         Ok(self.users.ids().to_vec())
     }
@@ -234,15 +223,8 @@ impl Source for DatabaseSource {
     }
 
     async fn rooms(&mut self, tally: &mut Tally) -> Result<Vec<Vec<OwnedRoomId>>, SourceError> {
-        self.rooms = match self.listing.join_next().await {
-            Some(Ok((databases, rooms, listed))) => {
-                self.second = Some(databases);
-                tally.merge(listed);
-                rooms?
-            }
-            Some(Err(error)) if error.is_panic() => resume_unwind(error.into_panic()),
-            _ => rooms::list(&mut self.databases.main, &self.facts, tally).await?,
-        };
+        let listed = rooms::list(&mut self.databases.main, &self.facts, tally).await?;
+        self.rooms = self.listed.get_or_init(|| listed).clone();
         Ok(self.rooms.groups().to_vec())
     }
 
@@ -252,7 +234,10 @@ impl Source for DatabaseSource {
         writer: &DumpWriter,
         tally: &mut Tally,
     ) -> Result<(), SourceError> {
-        let Self { databases, facts, rooms, .. } = self;
+        let Self { databases, facts, rooms, listed, .. } = self;
+        if rooms.groups().is_empty() {
+            *rooms = listed.get().cloned().unwrap_or_default();
+        }
         rooms::write(databases, facts, rooms, room_id, writer, tally).await
     }
 
@@ -274,7 +259,8 @@ impl Source for DatabaseSource {
     }
 
     async fn census(&mut self, tally: &mut Tally) -> Result<Option<Census>, SourceError> {
-        let who = census::Owners::of(&self.facts, &self.users, &self.rooms);
+        let rooms = self.listed.get().unwrap_or(&self.rooms);
+        let who = census::Owners::of(&self.facts, &self.users, rooms);
         Ok(Some(census::read(&mut self.databases, who, Some(tally)).await?))
     }
 

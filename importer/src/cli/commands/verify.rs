@@ -1,6 +1,6 @@
 //! `importer verify`.
 
-use std::path::PathBuf;
+use std::{panic::resume_unwind, path::PathBuf};
 
 use clap::{ArgGroup, Args};
 
@@ -49,11 +49,17 @@ impl Arguments {
     pub(in crate::cli) fn run(&self, global: Global) -> anyhow::Result<u8> {
         let target = self.target.resolve()?;
         let progress = global.progress().step(0, 0, "verify");
-        let dump = self.dump.as_ref().map(|dir| open_dump(dir, progress)).transpose()?;
+        // Both take a moment, on one core each.
+        let (dump, store) = std::thread::scope(|scope| {
+            let dump = self.dump.as_ref().map(|dir| scope.spawn(move || open_dump(dir, progress)));
+            let store = store::read(target.backend, &target.directory);
+            (dump.map(|dump| dump.join().unwrap_or_else(|panic| resume_unwind(panic))), store)
+        });
+        let dump = dump.transpose()?;
         if let Some(dump) = &dump {
             target.check_server_name(&dump.manifest().server_name)?;
         }
-        let store = store::read(target.backend, &target.directory)?;
+        let store = store?;
         self.target.expect(store.dialect())?;
         let files =
             Files { directory: &target.media, store: self.media_store.as_ref(), linked: None };

@@ -20,26 +20,49 @@ use crate::{
     tally::{Kind, Tally},
 };
 
-/// What a reader does with its first room.
+/// What a reader does with its first room, or user.
 #[derive(Clone)]
 enum First {
     /// Waits until the other reader has begun one.
     Meet(Arc<Barrier>),
     Fail,
+    /// Fails when it lists the rooms.
+    FailToList,
     /// Never comes to an end.
     Stay,
 }
 
 /// Four rooms without anything.
 struct Fake {
+    /// Of the only user, if there is one.
+    user: Option<First>,
     first: Option<First>,
     second: Option<First>,
 }
 
 impl Fake {
     fn new(first: First, second: First) -> Self {
-        Self { first: Some(first), second: Some(second) }
+        Self { user: None, first: Some(first), second: Some(second) }
     }
+
+    /// With a user.
+    fn with_user(user: First, second: First) -> Self {
+        Self { user: Some(user), first: None, second: Some(second) }
+    }
+}
+
+async fn act(first: Option<First>, item: &str) -> Result<(), SourceError> {
+    match first {
+        Some(First::Meet(barrier)) => {
+            barrier.wait().await;
+        }
+        Some(First::Fail | First::FailToList) => {
+            return Err(WriteError::Twice { id: item.to_owned() }.into());
+        }
+        Some(First::Stay) => pending().await,
+        None => {}
+    }
+    Ok(())
 }
 
 #[async_trait]
@@ -56,7 +79,7 @@ impl Source for Fake {
     }
 
     fn second(&mut self) -> Option<Box<dyn Source>> {
-        Some(Box::new(Self { first: self.second.take(), second: None }))
+        Some(Box::new(Self { user: None, first: self.second.take(), second: None }))
     }
 
     async fn survey(&mut self) -> Result<Survey, SourceError> {
@@ -70,14 +93,16 @@ impl Source for Fake {
     }
 
     async fn users(&mut self, _tally: &mut Tally) -> Result<Vec<OwnedUserId>, SourceError> {
-        Ok(Vec::new())
+        let user = self.user.as_ref().map(|_| "@alice:own.test".try_into().unwrap());
+        Ok(user.into_iter().collect())
     }
 
     async fn user(
         &mut self,
-        _user_id: &OwnedUserId,
+        user_id: &OwnedUserId,
         _tally: &mut Tally,
     ) -> Result<Option<DumpUser>, SourceError> {
+        act(self.user.take(), user_id.as_str()).await?;
         Ok(None)
     }
 
@@ -91,6 +116,9 @@ impl Source for Fake {
     }
 
     async fn rooms(&mut self, tally: &mut Tally) -> Result<Vec<Vec<OwnedRoomId>>, SourceError> {
+        if matches!(self.first, Some(First::FailToList)) {
+            act(self.first.take(), "!list").await?;
+        }
         let rooms = ["!a:own.test", "!b:own.test", "!c:own.test", "!d:own.test"];
         tally.read(Kind::Room, 4);
         Ok(rooms.map(|room| vec![room.try_into().unwrap()]).into())
@@ -102,16 +130,7 @@ impl Source for Fake {
         writer: &DumpWriter,
         tally: &mut Tally,
     ) -> Result<(), SourceError> {
-        match self.first.take() {
-            Some(First::Meet(barrier)) => {
-                barrier.wait().await;
-            }
-            Some(First::Fail) => {
-                return Err(WriteError::Twice { id: room_id.to_string() }.into());
-            }
-            Some(First::Stay) => pending().await,
-            None => {}
-        }
+        act(self.first.take(), room_id.as_str()).await?;
         let head = serde_json::from_value(json!({"room_id": room_id})).unwrap();
         writer.finish_room(writer.room(&head)?)?;
         tally.written(Kind::Room, 1);
@@ -154,11 +173,26 @@ async fn two_readers_share_the_rooms() {
 }
 
 #[tokio::test]
+async fn one_reads_rooms_while_the_other_reads_users() {
+    let scratch = tempfile::tempdir().unwrap();
+    let meet = First::Meet(Arc::new(Barrier::new(2)));
+    let source = Fake::with_user(meet.clone(), meet);
+    let manifest = dumped(source, &scratch.path().join("dump"), pending()).await.unwrap();
+    assert_eq!(manifest.tally.written[&Kind::Room], 4);
+}
+
+#[tokio::test]
 async fn an_error_of_either_reader_ends_both() {
-    for (first, second) in [(First::Fail, First::Stay), (First::Stay, First::Fail)] {
+    for source in [
+        Fake::new(First::Fail, First::Stay),
+        Fake::new(First::Stay, First::Fail),
+        Fake::new(First::Stay, First::FailToList),
+        Fake::with_user(First::Stay, First::Fail),
+        Fake::with_user(First::Stay, First::FailToList),
+    ] {
         let scratch = tempfile::tempdir().unwrap();
         let directory = scratch.path().join("dump");
-        let error = dumped(Fake::new(first, second), &directory, pending()).await.unwrap_err();
+        let error = dumped(source, &directory, pending()).await.unwrap_err();
         assert!(error.to_string().contains("the source returned `!"), "{error}");
         assert!(!directory.exists());
     }
@@ -169,7 +203,7 @@ async fn an_interruption_ends_both_readers() {
     let scratch = tempfile::tempdir().unwrap();
     let directory = scratch.path().join("dump");
     let barrier = Arc::new(Barrier::new(2));
-    let source = Fake::new(First::Stay, First::Meet(Arc::clone(&barrier)));
+    let source = Fake::with_user(First::Stay, First::Meet(Arc::clone(&barrier)));
     // The other reader is at work by then.
     let interrupt = async {
         barrier.wait().await;
