@@ -21,6 +21,7 @@ mod users;
 
 use std::path::PathBuf;
 
+use media::Copies;
 pub use media::{LinkedMedia, MediaTarget};
 use ruma::OwnedRoomId;
 
@@ -109,6 +110,20 @@ pub fn import(
     dump: &DumpReader,
     store: &mut dyn KvLoad,
     media: Option<&MediaTarget>,
+    progress: &Progress,
+) -> Result<Imported, ImportError> {
+    std::thread::scope(|scope| {
+        let dialect = store.dialect();
+        let copies = media.map(|media| Copies::begin(scope, dump, media, dialect));
+        import_rows(dump, store, (media, copies), progress)
+    })
+}
+
+/// Writes all rows, while media files are copied.
+fn import_rows(
+    dump: &DumpReader,
+    store: &mut dyn KvLoad,
+    media: (Option<&MediaTarget>, Option<Copies>),
     progress: &Progress,
 ) -> Result<Imported, ImportError> {
     let server = dump.server()?;

@@ -4,9 +4,10 @@
 //! Continuwuity has a name for each media id, all of which are links to the one file. It can't block media, so what is quarantined
 //! stays behind there.
 //!
-//! Files are hashed and copied by all cores, some hundreds at a time; rows follow in the order of the dump. One content is
-//! one file, however many records name it. Conduit makes thumbnails itself.
+//! Files are hashed and copied by a thread of their own while everything else is imported, then by all cores; rows follow in the
+//! order of the dump. One content is one file, however many records name it. Conduit makes thumbnails itself.
 
+mod ahead;
 mod copy;
 mod findings;
 
@@ -15,10 +16,10 @@ use std::{
     path::PathBuf,
 };
 
-use rayon::prelude::*;
-
+pub(super) use self::ahead::Copies;
 use self::{
-    copy::{Copied, NotCopied, content_type, copy, file_name, uploader},
+    ahead::Files,
+    copy::{Copied, NotCopied, content_type, file_name, uploader},
     findings::MediaFindings,
 };
 use super::{ImportError, context::Context, row_writer::Rows};
@@ -32,16 +33,13 @@ use crate::{
         },
         trees,
     },
-    dump::{DumpReader, MediaStore, PreparedMedia, format::DumpMedia},
+    dump::{DumpReader, PreparedMedia, format::DumpMedia},
     findings::Finding,
     fs::{ContentDirectory, ContentHash},
     hash::hash as hash_of,
     progress::Progress,
     tally::{Kind, Tally},
 };
-
-/// Records in memory at a time.
-const CHUNK: usize = 512;
 
 /// Where media goes, and where its files come from.
 #[derive(Debug)]
@@ -73,16 +71,17 @@ struct Content {
     last_access: u64,
 }
 
-/// Moves all media of the dump. Gives what the operator must know, and what came from prepared files.
+/// Writes the rows of all media of the dump, whose files `copies` has: without a directory, none. Gives what the operator must know,
+/// and what came from prepared files.
 pub(super) fn import(
     dump: &DumpReader,
-    target: Option<&MediaTarget>,
+    (target, copies): (Option<&MediaTarget>, Option<Copies>),
     context: &Context,
     rows: &mut Rows<'_>,
     tally: &mut Tally,
     progress: &Progress,
 ) -> Result<(Vec<Finding>, LinkedMedia), ImportError> {
-    let Some(mut records) = dump.media()? else { return Ok(Default::default()) };
+    let Some(records) = dump.media()? else { return Ok(Default::default()) };
     let is_by_id = rows.dialect() == Dialect::Continuwuity;
     let mut writer = Writer {
         context,
@@ -94,36 +93,18 @@ pub(super) fn import(
         named: BTreeSet::new(),
         linked: LinkedMedia::default(),
     };
-    let Some(target) = target else {
+    let (Some(target), Some(copies)) = (target, copies) else {
         for record in records {
             writer.without_directory(&record?)?;
         }
         return Ok(Default::default());
     };
-    let (folder, stores) = (dump.media_directory(), &records.head().stores);
-    let store = MediaStore::of_records(folder, stores, target.store.as_ref());
-    target.directory.create()?;
     let read = dump.manifest().tally.written.get(&Kind::Media).copied().unwrap_or(0);
     let phase = progress.phase("media file", usize::try_from(read).unwrap_or(usize::MAX));
-    loop {
-        let chunk: Vec<DumpMedia> = records.by_ref().take(CHUNK).collect::<Result<_, _>>()?;
-        if chunk.is_empty() {
-            break;
-        }
-        if chunk.iter().any(|record| record.path.is_some()) && !store.exists() {
-            return Err(ImportError::MediaStore { paths: store.roots().to_vec() });
-        }
-        let number = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
-        let copied: Vec<_> = chunk
-            .into_par_iter()
-            .map(|record| {
-                let is_kept = !is_by_id || record.quarantined_by.is_none();
-                let path = record.path.as_deref().filter(|_| is_kept);
-                let file = path.map(|path| copy(&store, target, &record, path));
-                (record, file)
-            })
-            .collect();
-        writer.chunk(copied)?;
+    for files in copies.on_all_cores() {
+        let files = files?;
+        let number = u64::try_from(files.len()).unwrap_or(u64::MAX);
+        writer.chunk(files)?;
         phase.advance(number);
     }
     let done = writer.finish()?;
@@ -160,10 +141,7 @@ impl Writer<'_, '_> {
         if record.server == self.context.server_name { Kind::Media } else { Kind::RemoteMedia }
     }
 
-    fn chunk(
-        &mut self,
-        copied: Vec<(DumpMedia, Option<Result<Copied, NotCopied>>)>,
-    ) -> Result<(), ImportError> {
+    fn chunk(&mut self, copied: Files) -> Result<(), ImportError> {
         let mut contents: BTreeMap<ContentHash, Content> = BTreeMap::new();
         for (record, file) in copied {
             self.quarantine(&record)?;
