@@ -3,6 +3,7 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, BinaryHeap},
+    ops::RangeInclusive,
     sync::Arc,
 };
 
@@ -20,8 +21,10 @@ use crate::synapse::database::{
     row::{KeptRow, Row},
 };
 
-/// Most events of the rooms of a group, if these are not read together.
-const MOST: u64 = 25_000;
+/// Most events of the rooms of a group, if these are not read together: a share of all, so that two readers come to an end at about
+/// the same time, within limits.
+const SHARE: u64 = 16;
+const MOST: RangeInclusive<u64> = 1_000..=25_000;
 
 /// Rows by the room that they belong to.
 type ByRoom = BTreeMap<String, Vec<KeptRow>>;
@@ -45,17 +48,19 @@ pub(super) struct RoomBatch {
 
 impl RoomBatch {
     /// Puts rooms into groups: as few as can be, but an even number, as there are two readers; all with about the same number of
-    /// events. A room with many events, or of which it is not known how many it has, is alone, and comes first. `with_events`: how
-    /// many events may be read together.
+    /// events. A room with many events, or of which it is not known how many it has, is alone. The largest come first. `with_events`:
+    /// how many events may be read together.
     pub(super) fn of(
         rooms: &[OwnedRoomId],
         fingerprints: &Fingerprints,
         with_events: Option<u64>,
     ) -> Self {
-        let most = with_events.unwrap_or(MOST).max(1);
+        let share = || fingerprints.events().div_euclid(SHARE).clamp(*MOST.start(), *MOST.end());
+        let most = with_events.unwrap_or_else(share).max(1);
         let number = |room: &OwnedRoomId| fingerprints.events_of(room.as_str());
-        let (mut small, large): (Vec<_>, Vec<_>) =
+        let (mut small, mut large): (Vec<_>, Vec<_>) =
             rooms.iter().partition(|room| number(room).is_some_and(|events| events <= most));
+        large.sort_by_key(|room| Reverse(number(room).unwrap_or(u64::MAX)));
         let events = small.iter().filter_map(|room| number(room)).fold(0, u64::saturating_add);
         let least = usize::try_from(events.div_ceil(most)).unwrap_or(usize::MAX).max(1);
         // The largest first, each to the group that has the fewest events so far.
