@@ -47,7 +47,7 @@ pub(super) struct RoomBatch {
 }
 
 impl RoomBatch {
-    /// Puts rooms into groups: as few as can be, but an even number, as there are two readers; all with about the same number of
+    /// Puts rooms into groups: as few as can be, but two at least, as there are two readers; all with about the same number of
     /// events. A room with many events, or of which it is not known how many it has, is alone. The largest come first. `with_events`:
     /// how many events may be read together.
     pub(super) fn of(
@@ -62,12 +62,11 @@ impl RoomBatch {
             rooms.iter().partition(|room| number(room).is_some_and(|events| events <= most));
         large.sort_by_key(|room| Reverse(number(room).unwrap_or(u64::MAX)));
         let events = small.iter().filter_map(|room| number(room)).fold(0, u64::saturating_add);
-        let least = usize::try_from(events.div_ceil(most)).unwrap_or(usize::MAX).max(1);
+        let least = usize::try_from(events.div_ceil(most)).unwrap_or(usize::MAX).max(2);
         // The largest first, each to the group that has the fewest events so far.
         small.sort_by_key(|room| Reverse(number(room)));
-        let mut groups: BinaryHeap<_> = (0..least.next_multiple_of(2))
-            .map(|place| Reverse((0_u64, place, Vec::new())))
-            .collect();
+        let mut groups: BinaryHeap<_> =
+            (0..least).map(|place| Reverse((0_u64, place, Vec::new()))).collect();
         for room in small {
             let Some(Reverse((events, place, mut group))) = groups.pop() else { break };
             group.push(room.clone());

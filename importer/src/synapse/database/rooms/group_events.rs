@@ -19,6 +19,8 @@ use crate::{
 const TABLE_BYTES: u64 = 256 << 20;
 /// Bytes of it that a group should have.
 const GROUP_BYTES: u64 = 48 << 20;
+/// Fewest groups: one reader reads the first while the other reads users, then each reads one.
+const FEWEST: u64 = 3;
 /// Most events of a group, and most bytes of their JSON, which may be compressed in the table.
 const EVENTS: u64 = 100_000;
 const JSON_BYTES: usize = if cfg!(test) { 1 << 16 } else { 64 << 20 };
@@ -37,7 +39,7 @@ pub(super) async fn number(db: &mut Connection, all: u64) -> Result<Option<u64>,
     let size = rows.first().and_then(|row| u64::try_from(row.integer(0)?).ok());
     let size = size.filter(|size| *size <= TABLE_BYTES);
     Ok(size.map(|size| {
-        let groups = size.div_ceil(GROUP_BYTES).max(2).next_multiple_of(2);
+        let groups = size.div_ceil(GROUP_BYTES).max(FEWEST);
         all.div_ceil(groups).min(EVENTS)
     }))
 }
