@@ -33,7 +33,7 @@ use crate::{
         store::{KvError, KvLoad},
     },
     counted::count,
-    dump::{DumpReader, ReadError},
+    dump::{DumpReader, ReadError, format::DumpServer},
     findings::{Finding, codes},
     fs::{PutError, hints},
     progress::Progress,
@@ -112,22 +112,24 @@ pub fn import(
     media: Option<&MediaTarget>,
     progress: &Progress,
 ) -> Result<Imported, ImportError> {
+    let server = dump.server()?;
+    let context = Context::new(&server, dump.manifest().created_ts)?;
     std::thread::scope(|scope| {
         let dialect = store.dialect();
         let copies = media.map(|media| Copies::begin(scope, dump, media, dialect));
-        import_rows(dump, store, (media, copies), progress)
+        import_rows(dump, &server, &context, store, copies, progress)
     })
 }
 
 /// Writes all rows, while media files are copied.
 fn import_rows(
     dump: &DumpReader,
+    server: &DumpServer,
+    context: &Context,
     store: &mut dyn KvLoad,
-    media: (Option<&MediaTarget>, Option<Copies>),
+    copies: Option<Copies<'_>>,
     progress: &Progress,
 ) -> Result<Imported, ImportError> {
-    let server = dump.server()?;
-    let context = Context::new(&server, dump.manifest().created_ts)?;
     let server_name = &context.server_name;
     let mut rows = Rows::new(store);
     let mut tally = Tally::default();
@@ -135,16 +137,16 @@ fn import_rows(
     let accounts = users::import(dump, &mut rows, &mut tally, progress)?;
     accounts.signed_keys.write(server_name, &mut rows, &mut tally)?;
 
-    let mut rooms = rooms::import(dump, &context, &mut rows, &mut tally, progress)?;
+    let mut rooms = rooms::import(dump, context, &mut rows, &mut tally, progress)?;
     // The admin room has the largest short id of all rooms: see `rooms`.
-    rooms.merge(admin_room::import(&accounts.admins, &context, &mut rows)?);
+    rooms.merge(admin_room::import(&accounts.admins, context, &mut rows)?);
     rows.settle()?;
     rooms::left_rooms::write(&rooms.left, &mut rows)?;
 
     // Read markers name events by their places in timelines.
     receipts_and_unread::import(dump, &rooms.ids, &mut rows, &mut tally, progress)?;
     let mut findings = rooms.findings;
-    let (of_media, linked) = media::import(dump, media, &context, &mut rows, &mut tally, progress)?;
+    let (of_media, linked) = media::import(dump, copies, context, &mut rows, &mut tally, progress)?;
     findings.extend(of_media);
 
     server::blocked_rooms(&server.blocked_rooms, &mut rows, &mut tally)?;
@@ -154,9 +156,9 @@ fn import_rows(
     server::users_without_accounts(&rooms.users_in_states, &mut rows)?;
     server::edu_positions(&rooms.servers, server_name, &mut rows)?;
 
-    server::old_signing_keys(&server, &mut rows, &mut tally)?;
+    server::old_signing_keys(server, &mut rows, &mut tally)?;
     // The version is last: Conduit takes a database without one for an old one.
-    rows.finish(server::signing_key(&server, &mut tally)?)?;
+    rows.finish(server::signing_key(server, &mut tally)?)?;
     findings.extend(erased(rooms.erased, server_name));
     let dialect = store.dialect();
     dialect.reword_skips(&mut tally.skipped);

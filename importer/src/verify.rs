@@ -13,7 +13,10 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     panic::resume_unwind,
     path::PathBuf,
-    sync::mpsc::sync_channel,
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc::sync_channel,
+    },
     thread::ScopedJoinHandle,
 };
 
@@ -64,17 +67,22 @@ pub fn everything(
     how: StateComparison,
     progress: Progress,
 ) -> Result<Verified, VerifyError> {
-    let rows = |store: &dyn KvRead| rows(store, dump, skipped, how, &progress);
-    let media = |store: &dyn KvRead| media(store, Some(dump), files, skipped, &progress);
-    let (rows, media) = match store.shared() {
-        None => (rows(store), media(store)),
+    let is_over = AtomicBool::new(false);
+    let of_rows = |store: &dyn KvRead| rows(store, dump, skipped, how, &progress);
+    let of_media =
+        |store: &dyn KvRead| media_until(&is_over, store, Some(dump), files, skipped, &progress);
+    let (mut verified, media) = match store.shared() {
+        None => (of_rows(store)?, of_media(store)?),
         Some(store) => std::thread::scope(|scope| {
-            let media = scope.spawn(|| media(store));
-            (rows(store), joined(media))
-        }),
+            let of_media = scope.spawn(|| of_media(store));
+            let of_rows = of_rows(store);
+            // Files can take hours.
+            is_over.store(of_rows.is_err(), Ordering::Relaxed);
+            let of_media = joined(of_media);
+            Ok::<_, VerifyError>((of_rows?, of_media?))
+        })?,
     };
-    let mut verified = rows?;
-    verified.findings.extend(media?.findings);
+    verified.findings.extend(media.findings);
     verified.findings.sort();
     Ok(verified)
 }
@@ -95,21 +103,23 @@ pub fn rows(
     let (sender, timelines) = sync_channel(1);
     // Nobody waits for them if the comparison has failed.
     let tell = move |timelines| drop(sender.send(timelines));
-    let structure = |store: &dyn KvRead| structure::check(store, server_name, progress, tell);
-    let compare = move |store: &dyn KvRead| {
-        let timelines = timelines.recv().unwrap_or_default();
-        compare(store, dump, skipped, how, &timelines, progress)
+    let alone = |store: &dyn KvRead| structure::check(store, server_name, progress, tell);
+    let beside = move |store: &dyn KvRead| match timelines.recv() {
+        Ok(timelines) => compare(store, dump, skipped, how, &timelines, progress),
+        // They could not be read, which the other one says.
+        Err(_) => Ok(Verified::default()),
     };
-    let (structure, compared) = match store.shared() {
-        None => (structure(store), compare(store)),
+    let (mut verified, compared) = match store.shared() {
+        None => (alone(store)?, beside(store)?),
         // Each has stretches in which it waits for one core.
         Some(store) => std::thread::scope(|scope| {
-            let compared = scope.spawn(move || compare(store));
-            (structure(store), joined(compared))
-        }),
+            let beside = scope.spawn(move || beside(store));
+            let alone = alone(store);
+            let beside = joined(beside);
+            Ok::<_, VerifyError>((alone?, beside?))
+        })?,
     };
-    let mut verified = structure?;
-    verified.findings.extend(compared?.findings);
+    verified.findings.extend(compared.findings);
     verified.findings.sort();
     Ok(verified)
 }
@@ -224,8 +234,20 @@ pub fn media(
     skipped: &[Skip],
     progress: &Progress,
 ) -> Result<Verified, VerifyError> {
+    media_until(&AtomicBool::new(false), store, dump, files, skipped, progress)
+}
+
+/// The same, until it is over: what is found then counts for nothing.
+fn media_until(
+    is_over: &AtomicBool,
+    store: &dyn KvRead,
+    dump: Option<&DumpReader>,
+    files: Files<'_>,
+    skipped: &[Skip],
+    progress: &Progress,
+) -> Result<Verified, VerifyError> {
     let mut found = Findings::default();
-    let unread = Unread::of(files.linked);
+    let unread = Unread::of(files.linked, is_over);
     structure::media_files::check(store, files.directory, &unread, *progress, &mut found)?;
     if let Some(dump) = dump
         && let Some(records) = dump.media()?

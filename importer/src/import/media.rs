@@ -71,17 +71,18 @@ struct Content {
     last_access: u64,
 }
 
-/// Writes the rows of all media of the dump, whose files `copies` has: without a directory, none. Gives what the operator must know,
-/// and what came from prepared files.
+/// Writes the rows of all media of the dump, whose files are in `copies`; without these, media is left out. Gives what the operator
+/// must know, and what came from prepared files.
 pub(super) fn import(
     dump: &DumpReader,
-    (target, copies): (Option<&MediaTarget>, Option<Copies>),
+    copies: Option<Copies<'_>>,
     context: &Context,
     rows: &mut Rows<'_>,
     tally: &mut Tally,
     progress: &Progress,
 ) -> Result<(Vec<Finding>, LinkedMedia), ImportError> {
     let Some(records) = dump.media()? else { return Ok(Default::default()) };
+    let target = copies.as_ref().map(|copies| copies.target);
     let is_by_id = rows.dialect() == Dialect::Continuwuity;
     let mut writer = Writer {
         context,
@@ -101,14 +102,17 @@ pub(super) fn import(
     };
     let read = dump.manifest().tally.written.get(&Kind::Media).copied().unwrap_or(0);
     let phase = progress.phase("media file", usize::try_from(read).unwrap_or(usize::MAX));
-    for files in copies.on_all_cores() {
-        let files = files?;
+    copies.each(|files| {
         let number = u64::try_from(files.len()).unwrap_or(u64::MAX);
         writer.chunk(files)?;
         phase.advance(number);
-    }
+        Ok(())
+    })?;
     let done = writer.finish()?;
-    target.directory.sync()?;
+    if is_by_id {
+        // Files have their names since they were copied.
+        target.directory.sync()?;
+    }
     Ok(done)
 }
 

@@ -1,12 +1,13 @@
 //! Media files are copied while everything else is imported.
 
 use std::{
+    panic::resume_unwind,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
-        mpsc::{Receiver, sync_channel},
+        mpsc::{Receiver, SyncSender, sync_channel},
     },
-    thread::Scope,
+    thread::{Scope, ScopedJoinHandle},
 };
 
 use rayon::prelude::*;
@@ -21,85 +22,215 @@ use crate::{
     import::ImportError,
 };
 
-/// Records whose files are copied at a time while one core copies.
-const CHUNK: usize = 32;
-/// The same when all do.
-const CHUNK_OF_ALL: usize = 512;
-/// Such parts that wait to be fetched.
-const WAITING: usize = 256;
+/// Records whose files are copied at a time.
+const CHUNK: usize = if cfg!(test) { 2 } else { 128 };
+/// Such parts that wait to be fetched: eight thousand records, of half a kilobyte.
+const WAITING: usize = if cfg!(test) { 1 } else { 64 };
 
 /// Records, and what became of the file of each; `None`: it has none, or it is not to be copied.
 pub(super) type Files = Vec<(DumpMedia, Option<Result<Copied, NotCopied>>)>;
 
-/// Files that are being copied.
-pub(in crate::import) struct Copies {
-    files: Receiver<Result<Files, ImportError>>,
-    on_all_cores: Arc<AtomicBool>,
+/// Files that are being copied, by a thread of its own. Dropped, it copies no more.
+pub(in crate::import) struct Copies<'scope> {
+    pub(super) target: &'scope MediaTarget,
+    files: Receiver<Files>,
+    thread: ScopedJoinHandle<'scope, Result<(), ImportError>>,
+    shared: Shared,
 }
 
-impl Copies {
-    /// Begins to copy the files of the dump by a thread of its own, which ends when nobody waits for them any more.
-    pub(in crate::import) fn begin<'scope>(
+/// What the thread is told.
+#[derive(Default)]
+struct Shared {
+    on_all_cores: Arc<AtomicBool>,
+    /// Nobody waits for more files.
+    is_over: Arc<AtomicBool>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+    }
+}
+
+impl<'scope> Copies<'scope> {
+    /// Begins to copy the files of the dump.
+    pub(in crate::import) fn begin(
         scope: &'scope Scope<'scope, '_>,
         dump: &'scope DumpReader,
         target: &'scope MediaTarget,
         dialect: Dialect,
     ) -> Self {
-        let (sender, files) = sync_channel(WAITING);
-        let on_all_cores = Arc::new(AtomicBool::new(false));
-        let all_cores = Arc::clone(&on_all_cores);
-        scope.spawn(move || {
-            let is_wanted = &mut |files| sender.send(files).is_ok();
-            if let Err(error) = copy_all(dump, target, dialect, &all_cores, is_wanted) {
-                is_wanted(Err(error));
-            }
-        });
-        Self { files, on_all_cores }
+        let (files, receiver) = sync_channel(WAITING);
+        let shared = Shared::default();
+        let (on_all_cores, is_over) =
+            (Arc::clone(&shared.on_all_cores), Arc::clone(&shared.is_over));
+        let copying = Copying { dump, target, dialect, on_all_cores, is_over, files };
+        let thread = scope.spawn(move || copying.all());
+        Self { target, files: receiver, thread, shared }
     }
 
-    /// Everything else has been imported: copies the rest on all cores. Gives all files, in the order of the dump.
-    pub(super) fn on_all_cores(self) -> impl Iterator<Item = Result<Files, ImportError>> {
-        self.on_all_cores.store(true, Ordering::Relaxed);
-        self.files.into_iter()
+    /// Everything else has been imported: copies the rest on all cores. Gives all files to `take`, in the order of the dump.
+    pub(super) fn each(
+        self,
+        mut take: impl FnMut(Files) -> Result<(), ImportError>,
+    ) -> Result<(), ImportError> {
+        let Self { files, thread, shared, .. } = self;
+        shared.on_all_cores.store(true, Ordering::Relaxed);
+        for files in files {
+            take(files)?;
+        }
+        thread.join().unwrap_or_else(|panic| resume_unwind(panic))
     }
 }
 
-/// Copies all files, and gives them to `is_wanted`, which says whether to go on.
-fn copy_all(
-    dump: &DumpReader,
-    target: &MediaTarget,
+/// The thread.
+struct Copying<'a> {
+    dump: &'a DumpReader,
+    target: &'a MediaTarget,
     dialect: Dialect,
-    on_all_cores: &AtomicBool,
-    is_wanted: &mut dyn FnMut(Result<Files, ImportError>) -> bool,
-) -> Result<(), ImportError> {
-    let Some(mut records) = dump.media()? else { return Ok(()) };
-    let (folder, stores) = (dump.media_directory(), &records.head().stores);
-    let store = MediaStore::of_records(folder, stores, target.store.as_ref());
-    target.directory.create()?;
-    let of_record = |record: DumpMedia| {
-        let is_kept = dialect == Dialect::Conduit || record.quarantined_by.is_none();
-        let path = record.path.as_deref().filter(|_| is_kept);
-        let file = path.map(|path| copy(&store, target, &record, path));
+    on_all_cores: Arc<AtomicBool>,
+    is_over: Arc<AtomicBool>,
+    files: SyncSender<Files>,
+}
+
+impl Copying<'_> {
+    /// Copies all files, or as many as somebody waits for.
+    fn all(self) -> Result<(), ImportError> {
+        let Some(mut records) = self.dump.media()? else { return Ok(()) };
+        let (folder, stores) = (self.dump.media_directory(), &records.head().stores);
+        let store = MediaStore::of_records(folder, stores, self.target.store.as_ref());
+        self.target.directory.create()?;
+        let of_record = |record| self.of_record(&store, record);
+        loop {
+            let chunk: Vec<DumpMedia> = records.by_ref().take(CHUNK).collect::<Result<_, _>>()?;
+            if chunk.is_empty() {
+                // Now, so that whoever imports need not wait for the disk.
+                return Ok(self.target.directory.sync()?);
+            }
+            if chunk.iter().any(|record| record.path.is_some()) && !store.exists() {
+                return Err(ImportError::MediaStore { paths: store.roots().to_vec() });
+            }
+            let files: Files = if self.on_all_cores.load(Ordering::Relaxed) {
+                chunk.into_par_iter().map(of_record).collect()
+            } else {
+                chunk.into_iter().map(of_record).collect()
+            };
+            // The others would fail, too.
+            let has_failed =
+                files.iter().any(|(_, file)| matches!(file, Some(Err(NotCopied::Failed(_)))));
+            if self.files.send(files).is_err() || has_failed {
+                return Ok(());
+            }
+        }
+    }
+
+    fn of_record(
+        &self,
+        store: &MediaStore,
+        record: DumpMedia,
+    ) -> (DumpMedia, Option<Result<Copied, NotCopied>>) {
+        let is_kept = self.dialect == Dialect::Conduit || record.quarantined_by.is_none();
+        let is_wanted = is_kept && !self.is_over.load(Ordering::Relaxed);
+        let path = record.path.as_deref().filter(|_| is_wanted);
+        let file = path.map(|path| copy(store, self.target, &record, path));
         (record, file)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        dump::{DumpWriter, format::Manifest},
+        fs::{ContentDirectory, Layout},
     };
-    loop {
-        let all_cores = on_all_cores.load(Ordering::Relaxed);
-        let chunk = if all_cores { CHUNK_OF_ALL } else { CHUNK };
-        let chunk: Vec<DumpMedia> = records.by_ref().take(chunk).collect::<Result<_, _>>()?;
-        if chunk.is_empty() {
-            // Whoever imports need not wait for the disk then.
-            return Ok(target.directory.sync()?);
+
+    const FILES: usize = 20;
+
+    /// A dump of so many files, of which one is not there, and their target.
+    fn dump(scratch: &Path) -> (DumpReader, MediaTarget) {
+        let store = scratch.join("store");
+        fs::create_dir_all(store.join("local_content")).unwrap();
+        let directory = scratch.join("dump");
+        let writer = DumpWriter::create(&directory).unwrap();
+        let key = json!({"version": "a", "seed": "c2VlZA"});
+        let server = json!({"server_name": "own.test", "signing_key": key});
+        writer.server(&serde_json::from_value(server).unwrap()).unwrap();
+        let head = json!({"stores": [store]});
+        let mut media = writer.media(&serde_json::from_value(head).unwrap()).unwrap();
+        for number in 0..FILES {
+            let name = format!("file{number:02}");
+            let path = format!("local_content/{name}");
+            if number != 3 {
+                fs::write(store.join(&path), format!("content {number}")).unwrap();
+            }
+            let record =
+                json!({"server": "own.test", "media_id": name, "path": path, "created_ts": 1});
+            media.record(&serde_json::from_value(record).unwrap()).unwrap();
         }
-        if chunk.iter().any(|record| record.path.is_some()) && !store.exists() {
-            return Err(ImportError::MediaStore { paths: store.roots().to_vec() });
-        }
-        let files = if all_cores {
-            chunk.into_par_iter().map(of_record).collect()
-        } else {
-            chunk.into_iter().map(of_record).collect()
+        writer.finish_media(media).unwrap();
+        let manifest: Manifest = serde_json::from_value(json!({
+            "version": crate::dump::format::VERSION, "server_name": "own.test", "created_ts": 1,
+            "source": {"kind": "sqlite"}, "tally": {"read": {}, "written": {}, "skipped": []}, "files": [],
+        }))
+        .unwrap();
+        writer.finish(manifest).unwrap();
+        let reader = DumpReader::open(&directory, |_| {}).unwrap();
+        let directory = ContentDirectory::new(scratch.join("media"), Layout::default());
+        (reader, MediaTarget { directory, store: None, link: false, prepared: None })
+    }
+
+    #[test]
+    fn all_files_come_in_the_order_of_the_dump() {
+        let scratch = tempfile::tempdir().unwrap();
+        let (dump, target) = dump(scratch.path());
+        let mut seen = Vec::new();
+        let ended = std::thread::scope(|scope| {
+            Copies::begin(scope, &dump, &target, Dialect::Conduit).each(|files| {
+                seen.extend(
+                    files
+                        .into_iter()
+                        .map(|(record, file)| (record.media_id, matches!(file, Some(Ok(_))))),
+                );
+                Ok(())
+            })
+        });
+        ended.unwrap();
+        let expected = (0..FILES).map(|number| (format!("file{number:02}"), number != 3));
+        assert!(seen.iter().cloned().eq(expected), "{seen:?}");
+    }
+
+    #[test]
+    fn whoever_ends_early_ends_the_copying() {
+        let scratch = tempfile::tempdir().unwrap();
+        let (dump, target) = dump(scratch.path());
+        std::thread::scope(|scope| {
+            drop(Copies::begin(scope, &dump, &target, Dialect::Conduit));
+        });
+        let copied = crate::fs::files_below(target.directory.path()).flatten().count();
+        assert!(copied < FILES - 1, "{copied}");
+    }
+
+    #[test]
+    fn what_keeps_it_from_copying_is_said() {
+        let scratch = tempfile::tempdir().unwrap();
+        let (dump, mut target) = dump(scratch.path());
+        let end = |target: &MediaTarget| {
+            let ended = std::thread::scope(|scope| {
+                Copies::begin(scope, &dump, target, Dialect::Conduit).each(|_| Ok(()))
+            });
+            ended.unwrap_err().to_string()
         };
-        if !is_wanted(Ok(files)) {
-            return Ok(());
-        }
+        fs::write(scratch.path().join("file"), "").unwrap();
+        let layout = Layout::default();
+        target.directory = ContentDirectory::new(scratch.path().join("file/media"), layout);
+        assert!(end(&target).contains("file/media"), "{}", end(&target));
+        target.directory = ContentDirectory::new(scratch.path().join("media"), Layout::default());
+        target.store = Some(scratch.path().join("nowhere"));
+        assert!(end(&target).contains("nowhere"), "{}", end(&target));
     }
 }

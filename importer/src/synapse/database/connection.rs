@@ -23,10 +23,10 @@ use crate::{dump::format::SourceKind, synapse::config::DatabaseConfig};
 const STATEMENTS: usize = 200;
 
 /// Ids in one query of SQLite, each of which is a parameter.
-pub(super) const LIST: usize = 100;
+const LIST: usize = 100;
 
 /// Ids in one query of PostgreSQL, where a list is one parameter: each query is a round trip.
-const ARRAY: usize = 10_000;
+const ARRAY: usize = if cfg!(test) { 7 } else { 10_000 };
 
 /// A connection within a read-only transaction.
 #[derive(Debug)]
@@ -176,7 +176,10 @@ impl Connection {
         mut each: impl FnMut(Row<'_>) -> ControlFlow<()> + Send,
     ) -> Result<(), DatabaseError> {
         let ids: Vec<Param<'_>> = ids.iter().map(|id| (*id).into()).collect();
-        let size = if matches!(self, Self::Sqlite(_)) { LIST } else { ARRAY };
+        let (size, sql) = match self {
+            Self::Sqlite(_) => (LIST, in_list(sql)),
+            Self::Postgres(_) => (ARRAY, in_array(sql)),
+        };
         for chunk in ids.chunks(size) {
             let mut is_enough = false;
             let each = |row: Row<'_>| {
@@ -185,10 +188,10 @@ impl Connection {
                 flow
             };
             if let Self::Postgres(connection) = self {
-                let read = postgres::each_in(connection, sql, chunk, each).await;
+                let read = postgres::each_in(connection, &sql, chunk, each).await;
                 read.map_err(query_error(table))?;
             } else {
-                self.each_until(table, &in_list(sql), &list(chunk), each).await?;
+                self.each_until(table, &sql, &list(chunk), each).await?;
             }
             if is_enough {
                 break;
@@ -254,6 +257,12 @@ impl Connection {
 fn in_list(sql: &str) -> String {
     let placeholders: Vec<_> = (1..=LIST).map(|number| format!("${number}")).collect();
     sql.replace("$IDS", &placeholders.join(", "))
+}
+
+fn in_array(sql: &str) -> String {
+    let sql = sql.replace("IN ($IDS)", "= ANY($1)");
+    debug_assert!(!sql.contains("$IDS") && !sql.contains("NOT ="), "{sql}");
+    sql
 }
 
 /// Ids as parameters: always the same number, so that one prepared statement does.

@@ -28,6 +28,7 @@ pub(super) async fn read(
     second: &mut Option<Databases>,
     facts: &Facts,
 ) -> Result<Survey, DatabaseError> {
+    soundness::tables(databases, &facts.schema).await?;
     let pages = Pages::begin(second);
     let survey = look_around(databases, second.as_mut(), facts).await;
     // Where pages are damaged, a query may have failed, or may not.
@@ -41,7 +42,6 @@ async fn look_around(
     facts: &Facts,
 ) -> Result<Survey, DatabaseError> {
     let Facts { schema, config, extent, senders, .. } = facts;
-    soundness::tables(databases, schema).await?;
     let database = database::read(databases, second, config, schema).await?;
     let (users, rooms) = (ListedUsers::default(), ListedRooms::default());
     let who = census::Owners::of(facts, &users, &rooms);

@@ -74,7 +74,7 @@ pub(in crate::verify) fn compare(
     let mut seen = BTreeSet::new();
     loop {
         let chunk: Vec<DumpMedia> = records.by_ref().take(CHUNK).collect::<Result<_, _>>()?;
-        if chunk.is_empty() {
+        if chunk.is_empty() || files.unread.is_over() {
             break;
         }
         let expected: Vec<_> =

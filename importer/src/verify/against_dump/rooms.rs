@@ -76,7 +76,7 @@ pub(super) fn compare(
     }
     let room = Room { store, skipped, head: &head, rules: rules(&head), invites };
     room.memberships(found)?;
-    let short = states::number(store, &trees::ROOMID_SHORTROOMID, id.as_bytes())?;
+    let short = store.get(&trees::ROOMID_SHORTROOMID, id.as_bytes())?;
     let there = short.is_some();
     let expected =
         head.current_state.is_some() && room.rules.is_some() && !skipped.explains(Kind::Room, id);
@@ -101,6 +101,7 @@ pub(super) fn compare(
     let mut states = DumpStates::read(store, how, &mut reader)?;
     room.outliers(&mut reader, seen, found)?;
     let mut timeline = None;
+    let short = short.and_then(|short| Some(u64::from_be_bytes(short.try_into().ok()?)));
     if let Some(stored) = short.and_then(|short| timelines.get(&short)) {
         timeline = room.sequence(&reader, &mut states, seen, *stored, found)?;
         if timeline.is_none() {

@@ -151,7 +151,7 @@ pub(in crate::verify) struct Event<'a> {
     pub(in crate::verify) read: Option<Read<'a>>,
     /// What ties it to others.
     pub(in crate::verify) links: Option<Links<'a>>,
-    /// What stands for it in the sequence of a timeline; `None` if it can't be equal to an event of a dump at first sight.
+    /// What stands for it in the sequence of a timeline; `None` if parsers have to read the row.
     pub(in crate::verify) hash: Option<u64>,
 }
 
@@ -201,7 +201,7 @@ impl Seen {
         let is_canonical = canonical.is_some();
         let hash_of =
             |event: &Canonical<'_>| event_hash(&event.read.id, &event.members, event.is_redacted);
-        let event_hash = canonical.as_ref().map(hash_of);
+        let in_sequence = canonical.as_ref().map(hash_of);
         let (read, links, auth) = match canonical {
             Some(event) if self.is_sound(&event, row, rules, own, found) => {
                 if event.read.kind == "m.room.create" {
@@ -215,7 +215,7 @@ impl Seen {
             }
         };
         let Some(read) = read else {
-            return Event { is_canonical, read, links, hash: event_hash };
+            return Event { is_canonical, read, links, hash: in_sequence };
         };
         let room = self.events.room(&read.room);
         let names = read.state_key.as_deref().map(|key| (&*read.kind, key));
@@ -229,7 +229,7 @@ impl Seen {
                 self.last_auth = ids;
             }
         }
-        Event { is_canonical, read: Some(read), links, hash: event_hash }
+        Event { is_canonical, read: Some(read), links, hash: in_sequence }
     }
 
     /// Whether nothing is wrong with an event by itself. If something is, nothing was found.

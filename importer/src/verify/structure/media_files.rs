@@ -87,7 +87,7 @@ pub(in crate::verify) fn check(
                 chunk.push(Named { hash, bytes: times.bytes, paths });
             }
         }
-        if chunk.is_empty() {
+        if chunk.is_empty() || unread.is_over() {
             break;
         }
         let faults: Vec<_> =

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeSet,
     fs::{File, Metadata},
     os::unix::fs::MetadataExt as _,
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use crate::{
@@ -20,20 +21,27 @@ const AT_LEAST: usize = 20;
 ///
 /// The sample is every fiftieth content in the order of the hashes, which is random as to everything else, and the same in each
 /// run.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in crate::verify) struct Unread<'a> {
     linked: Option<Linked<'a>>,
     contents: BTreeSet<ContentHash>,
+    is_over: &'a AtomicBool,
 }
 
 impl<'a> Unread<'a> {
-    pub(in crate::verify) fn of(linked: Option<Linked<'a>>) -> Self {
+    /// `is_over`: nothing is to be read any more.
+    pub(in crate::verify) fn of(linked: Option<Linked<'a>>, is_over: &'a AtomicBool) -> Self {
         let Some(Linked { contents, how: MediaComparison::Sample, .. }) = linked else {
-            return Self { linked, contents: BTreeSet::new() };
+            return Self { linked, contents: BTreeSet::new(), is_over };
         };
         let step = step(contents.len());
         let unread = contents.iter().enumerate().filter(|(number, _)| !number.is_multiple_of(step));
-        Self { linked, contents: unread.map(|(_, hash)| *hash).collect() }
+        Self { linked, contents: unread.map(|(_, hash)| *hash).collect(), is_over }
+    }
+
+    /// Whether nothing is to be read any more.
+    pub(in crate::verify) fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Relaxed)
     }
 
     /// Whether the file in Conduit's media directory need not be read: it is the prepared one itself.

@@ -255,6 +255,8 @@ async fn a_dump_of_the_newest_events_is_compared_with_what_it_has() {
         let (_scratch, dump) = story.dump(cut);
         let how = StateComparison::default();
         let compared = verify::against_dump(store, &dump, &[], how, &Progress::Hidden).unwrap();
+        let at_once = verify::rows(store, &dump, &[], how, &Progress::Hidden).unwrap();
+        assert!(compared.findings.iter().all(|finding| at_once.findings.contains(finding)));
         compared.findings.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
     let host = host(Box::new(story.imported(9)));

@@ -1,13 +1,15 @@
 //! `verify` against the dump: an import is clean, what the import leaves out is explained without its list, and each kind
 //! of difference is reported by its code.
 
+use std::cell::Cell;
+
 use importer::{
     conduit::{
         schema::{
             shapes::{AccountDataType, RoomCountUser},
             trees::{self, Tree},
         },
-        store::{KvLoad as _, KvRead as _, Row, memory::MemoryStore},
+        store::{Entries, KvError, KvLoad as _, KvRead, Row, memory::MemoryStore},
     },
     dump::DumpReader,
     import,
@@ -47,6 +49,47 @@ pub(super) fn imported(dump: &DumpReader) -> (MemoryStore, Vec<Skip>) {
     let mut store = MemoryStore::default();
     let imported = import::import(dump, &mut store, None, &Progress::Hidden).unwrap();
     (store, imported.tally.skipped)
+}
+
+/// A store that counts how often a timeline is read by itself.
+struct Counting {
+    store: MemoryStore,
+    timelines: Cell<u64>,
+}
+
+impl KvRead for Counting {
+    fn get(&self, tree: &'static Tree, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
+        self.store.get(tree, key)
+    }
+
+    fn scan<'a>(&'a self, tree: &'static Tree, prefix: &[u8]) -> Result<Entries<'a>, KvError> {
+        if tree.name == trees::PDUID_PDU.name && prefix.len() == 8 {
+            self.timelines.set(self.timelines.get() + 1);
+        }
+        self.store.scan(tree, prefix)
+    }
+
+    fn foreign_trees(&self) -> Result<Vec<String>, KvError> {
+        self.store.foreign_trees()
+    }
+}
+
+/// Timelines that are as the dump has them are not read a second time; one that differs is.
+#[test]
+fn a_timeline_is_read_once() {
+    let (_scratch, dump) = dump();
+    let (store, skipped) = imported(&dump);
+    let how = StateComparison::default();
+    let mut store = Counting { store, timelines: Cell::new(0) };
+    let found = verify::rows(&store, &dump, &skipped, how, &Progress::Hidden).unwrap();
+    assert_eq!((found.findings, store.timelines.replace(0)), (vec![], 0));
+    let rows = store.store.scan(&trees::PDUID_PDU, &[]).unwrap().map(Result::unwrap);
+    let is_message = |value: &[u8]| String::from_utf8_lossy(value).contains("m.room.message");
+    let (key, _) = rows.filter(|(_, value)| is_message(value)).last().unwrap();
+    remove(&mut store.store, &trees::PDUID_PDU, &key);
+    let found = verify::rows(&store, &dump, &skipped, how, &Progress::Hidden).unwrap();
+    assert!(!found.findings.is_empty());
+    assert!(store.timelines.get() > 0);
 }
 
 /// The event of the dump that is outside of the timeline.

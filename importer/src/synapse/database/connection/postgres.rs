@@ -56,14 +56,14 @@ pub(super) async fn each(
     give(connection, query, each).await
 }
 
-/// The same for a list of ids, as one parameter. `sql` has `IN ($IDS)` where it goes.
+/// The same for a list of ids, as one parameter: an array.
 pub(super) async fn each_in(
     connection: &mut PgConnection,
     sql: &str,
     ids: &[Param<'_>],
     each: impl FnMut(Row<'_>) -> ControlFlow<()> + Send,
 ) -> Result<(), EngineError> {
-    let query = sqlx::query(AssertSqlSafe(sql.replace("IN ($IDS)", "= ANY($1)")));
+    let query = sqlx::query(AssertSqlSafe(sql.to_owned()));
     let numbers: Option<Vec<i64>> = ids.iter().map(Param::integer).collect();
     let query = match numbers {
         Some(numbers) => query.bind(numbers),

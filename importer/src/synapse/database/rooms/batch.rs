@@ -21,10 +21,11 @@ use crate::synapse::database::{
     row::{KeptRow, Row},
 };
 
-/// Most events of the rooms of a group, if these are not read together: a share of all, so that two readers come to an end at about
-/// the same time, within limits.
+/// Of so many events a group has one, if they are not read together: small groups let two readers come to an end at about the same
+/// time.
 const SHARE: u64 = 16;
-const MOST: RangeInclusive<u64> = 1_000..=25_000;
+/// Fewest and most events of such a share.
+const SHARES: RangeInclusive<u64> = 1_000..=25_000;
 
 /// Rows by the room that they belong to.
 type ByRoom = BTreeMap<String, Vec<KeptRow>>;
@@ -34,8 +35,8 @@ type ByRoom = BTreeMap<String, Vec<KeptRow>>;
 pub(super) struct RoomBatch {
     /// All rooms that will be asked for, in groups, each of which is sorted.
     groups: Arc<[Vec<OwnedRoomId>]>,
-    /// How many events are read together at most; `None`: each room's by themselves.
-    with_events: Option<u64>,
+    /// Whether events are read together, of rooms that have no more than can be.
+    with_events: bool,
     /// The rooms that are read together.
     group: Vec<OwnedRoomId>,
     /// The rows, by query.
@@ -49,13 +50,14 @@ pub(super) struct RoomBatch {
 impl RoomBatch {
     /// Puts rooms into groups: as few as can be, but two at least, as there are two readers; all with about the same number of
     /// events. A room with many events, or of which it is not known how many it has, is alone. The largest come first. `with_events`:
-    /// how many events may be read together.
+    /// how many events a group should have, if they are read together.
     pub(super) fn of(
         rooms: &[OwnedRoomId],
         fingerprints: &Fingerprints,
         with_events: Option<u64>,
     ) -> Self {
-        let share = || fingerprints.events().div_euclid(SHARE).clamp(*MOST.start(), *MOST.end());
+        let share =
+            || fingerprints.events().div_euclid(SHARE).clamp(*SHARES.start(), *SHARES.end());
         let most = with_events.unwrap_or_else(share).max(1);
         let number = |room: &OwnedRoomId| fingerprints.events_of(room.as_str());
         let (mut small, mut large): (Vec<_>, Vec<_>) =
@@ -79,7 +81,7 @@ impl RoomBatch {
             group
         });
         let groups = alone.chain(together).filter(|group| !group.is_empty()).collect();
-        Self { groups, with_events, ..Self::default() }
+        Self { groups, with_events: with_events.is_some(), ..Self::default() }
     }
 
     pub(super) fn groups(&self) -> &[Vec<OwnedRoomId>] {
@@ -124,7 +126,7 @@ impl<'a> RoomTables<'a> {
         &mut self.databases.main
     }
 
-    /// The room's rows of a query, once: the last column is the room's id, and `$IDS` stands for the ids of the rooms whose rows
+    /// The room's rows of a query, once: the last column is the room's id, and `IN ($IDS)` stands for the ids of the rooms whose rows
     /// it gives.
     pub(super) async fn rows(
         &mut self,
@@ -172,8 +174,8 @@ impl<'a> RoomTables<'a> {
     ) -> Result<Option<Vec<TimelineRow>>, DatabaseError> {
         let Self { databases, batch, id } = self;
         let events_of = |room: &RoomId| fingerprints.events_of(room.as_str()).unwrap_or(u64::MAX);
-        let is_alone = batch.with_events.is_none_or(|most| events_of(id) > most);
-        if is_alone || !fingerprints.is_plain(id.as_str()) {
+        let is_apart = !batch.with_events || events_of(id) > group_events::EVENTS;
+        if is_apart || !fingerprints.is_plain(id.as_str()) {
             return Ok(None);
         }
         if batch.events.is_none() {
@@ -187,5 +189,45 @@ impl<'a> RoomTables<'a> {
             batch.events = Some(events);
         }
         Ok(batch.events.as_mut().and_then(|events| events.remove(id.as_str())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn each_room_is_in_one_group_and_large_ones_come_first(
+            events in proptest::collection::vec(0_u64..40_000, 0..40),
+            unknown in 0_usize..3,
+            with_events in proptest::option::of(1_u64..50_000),
+        ) {
+            let name = |number: usize| format!("!{number:03}:own.test");
+            let known: Vec<_> =
+                events.iter().enumerate().map(|(number, events)| (name(number), *events)).collect();
+            let all = known.len().saturating_add(unknown);
+            let rooms: Vec<OwnedRoomId> =
+                (0..all).map(|number| name(number).try_into().unwrap()).collect();
+            let fingerprints = Fingerprints::with_events(&known);
+            let batch = RoomBatch::of(&rooms, &fingerprints, with_events);
+            let mut found: Vec<_> = batch.groups().iter().flatten().cloned().collect();
+            found.sort();
+            prop_assert_eq!(found, rooms);
+            let sum: u64 = events.iter().sum();
+            let most = with_events.unwrap_or_else(|| (sum / SHARE).clamp(1_000, 25_000));
+            let size = |group: &Vec<OwnedRoomId>| -> Option<u64> {
+                group.iter().map(|room| fingerprints.events_of(room.as_str())).sum()
+            };
+            for group in batch.groups() {
+                prop_assert!(group.is_sorted());
+                // The last room of a group was put into the one with the fewest events.
+                prop_assert!(group.len() == 1 || size(group).unwrap() <= most.saturating_mul(2));
+            }
+            let is_large = |group: &&Vec<OwnedRoomId>| size(group).is_none_or(|size| size > most) && group.len() == 1;
+            prop_assert!(batch.groups().iter().skip_while(is_large).all(|group| !is_large(&group)));
+        }
     }
 }

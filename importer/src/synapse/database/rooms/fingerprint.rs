@@ -165,6 +165,15 @@ impl Fingerprints {
         self.0.values().map(|room| room.events).fold(0, u64::saturating_add)
     }
 
+    /// Rooms with so many events.
+    #[cfg(test)]
+    pub(super) fn with_events(rooms: &[(String, u64)]) -> Self {
+        let of_room = |(room, events): &(String, u64)| {
+            (room.clone(), Fingerprint { events: *events, ..Fingerprint::default() })
+        };
+        Self(rooms.iter().map(of_room).collect())
+    }
+
     /// Whether each event of a room is known to have a place in the stream, and none was backfilled.
     pub(super) fn is_plain(&self, room_id: &str) -> bool {
         self.0.get(room_id).is_some_and(|room| !room.backfilled)

@@ -21,14 +21,15 @@ const TABLE_BYTES: u64 = 256 << 20;
 const GROUP_BYTES: u64 = 48 << 20;
 /// Fewest groups: one reader reads the first while the other reads users, then each reads one.
 const FEWEST: u64 = 3;
-/// Most events of a group, and most bytes of their JSON, which may be compressed in the table.
-const EVENTS: u64 = 100_000;
+/// Most events of a group.
+pub(super) const EVENTS: u64 = 100_000;
+/// Most bytes of their JSON, which may be compressed in the table.
 const JSON_BYTES: usize = if cfg!(test) { 1 << 16 } else { 64 << 20 };
 
 /// The rows of timelines, by room.
 pub(super) type GroupEvents = BTreeMap<String, Vec<TimelineRow>>;
 
-/// How many of so many events should be read together. `None`: with SQLite, which looks up each event in any case, and where the
+/// How many of so many events a group should have. `None`: with SQLite, which looks up each event in any case, and where the
 /// table is so large that a group has a small part of it.
 pub(super) async fn number(db: &mut Connection, all: u64) -> Result<Option<u64>, DatabaseError> {
     if db.kind() != SourceKind::Postgres {

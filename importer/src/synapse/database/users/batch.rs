@@ -4,16 +4,15 @@ use std::collections::BTreeMap;
 
 use ruma::{OwnedUserId, UserId};
 
-use crate::synapse::database::{
-    DatabaseError,
-    connection::{Connection, LIST},
-    row::KeptRow,
-};
+use crate::synapse::database::{DatabaseError, connection::Connection, row::KeptRow};
+
+/// Users whose rows are read together.
+const USERS: usize = 100;
 
 /// Rows by the user that they belong to.
 type ByUser = BTreeMap<String, Vec<KeptRow>>;
 
-/// The users that come next, as many as a query takes ids, and those of their rows that were read and not yet taken.
+/// The users that come next, and those of their rows that were read and not yet taken.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     /// All users that will be asked for, sorted.
@@ -44,7 +43,7 @@ impl Batch {
         let at = self.all.partition_point(|user| &**user < user_id);
         let next = self.all.get(at..).unwrap_or_default();
         self.users = if next.first().is_some_and(|user| user == user_id) {
-            next.iter().take(LIST).cloned().collect()
+            next.iter().take(USERS).cloned().collect()
         } else {
             vec![user_id.to_owned()]
         };
@@ -64,7 +63,7 @@ impl<'a> UserTables<'a> {
         Self { db, batch, id }
     }
 
-    /// The user's rows of a query, once: the last column is the user's id, and `$IDS` stands for the ids of those whose
+    /// The user's rows of a query, once: the last column is the user's id, and `IN ($IDS)` stands for the ids of those whose
     /// rows it gives.
     pub(super) async fn rows(
         &mut self,
