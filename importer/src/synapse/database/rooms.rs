@@ -4,8 +4,8 @@
 //!
 //! A room's timeline is read once, page by page. Each event is written as it comes, after the states that it is the first
 //! to need. What events refer to is noted; what has not turned up at the end is written as outliers. Memory holds one full
-//! state, one page of events (with a small PostgreSQL database, those of a group of rooms, see [`mod@group_events`]), and the ids of
-//! state groups and of state events.
+//! state, one page of events (with a small PostgreSQL database, those of a group of rooms and their state groups, see
+//! [`mod@group_events`]), and the ids of state groups and of state events.
 
 mod aliases;
 mod batch;

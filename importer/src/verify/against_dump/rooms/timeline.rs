@@ -1,4 +1,5 @@
-//! The timeline of a room, in the dump and in the database side by side: both have the same order.
+//! The timeline of a room, in the dump and in the database, which have the same order: by a hash of each, or if these differ, side by
+//! side.
 
 use std::collections::BTreeSet;
 
