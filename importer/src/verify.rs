@@ -17,7 +17,6 @@ use std::{
         atomic::{AtomicBool, Ordering},
         mpsc::sync_channel,
     },
-    thread::ScopedJoinHandle,
 };
 
 use tools::{prepared::Unread, sequence_hash, since_import::SinceImport};
@@ -68,23 +67,14 @@ pub fn everything(
     progress: Progress,
 ) -> Result<Verified, VerifyError> {
     let is_over = AtomicBool::new(false);
-    let of_rows = |store: &dyn KvRead| rows(store, dump, skipped, how, &progress);
-    let of_media =
-        |store: &dyn KvRead| media_until(&is_over, store, Some(dump), files, skipped, &progress);
-    let (mut verified, media) = match store.shared() {
-        None => (of_rows(store)?, of_media(store)?),
-        Some(store) => std::thread::scope(|scope| {
-            let of_media = scope.spawn(|| of_media(store));
-            let of_rows = of_rows(store);
-            // Files can take hours.
-            is_over.store(of_rows.is_err(), Ordering::Relaxed);
-            let of_media = joined(of_media);
-            Ok::<_, VerifyError>((of_rows?, of_media?))
-        })?,
+    let rows = |store: &dyn KvRead| {
+        // Files can take hours.
+        let end = |_: &VerifyError| is_over.store(true, Ordering::Relaxed);
+        rows(store, dump, skipped, how, &progress).inspect_err(end)
     };
-    verified.findings.extend(media.findings);
-    verified.findings.sort();
-    Ok(verified)
+    let media =
+        |store: &dyn KvRead| media_until(&is_over, store, Some(dump), files, skipped, &progress);
+    both(store, rows, media)
 }
 
 /// The same without media files: [`structure()`] and [`against_dump()`] at once, for which timelines are read once.
@@ -109,17 +99,26 @@ pub fn rows(
         // They could not be read, which the other one says.
         Err(_) => Ok(Verified::default()),
     };
-    let (mut verified, compared) = match store.shared() {
-        None => (alone(store)?, beside(store)?),
-        // Each has stretches in which it waits for one core.
+    both(store, alone, beside)
+}
+
+/// Makes both verifications: at once, if the store can be read by several threads. Each has stretches in which it waits for one core.
+/// An error of the first one counts more.
+fn both(
+    store: &dyn KvRead,
+    first: impl FnOnce(&dyn KvRead) -> Result<Verified, VerifyError>,
+    second: impl FnOnce(&dyn KvRead) -> Result<Verified, VerifyError> + Send,
+) -> Result<Verified, VerifyError> {
+    let (mut verified, other) = match store.shared() {
+        None => (first(store)?, second(store)?),
         Some(store) => std::thread::scope(|scope| {
-            let beside = scope.spawn(move || beside(store));
-            let alone = alone(store);
-            let beside = joined(beside);
-            Ok::<_, VerifyError>((alone?, beside?))
+            let second = scope.spawn(move || second(store));
+            let first = first(store);
+            let second = second.join().unwrap_or_else(|panic| resume_unwind(panic));
+            Ok::<_, VerifyError>((first?, second?))
         })?,
     };
-    verified.findings.extend(compared.findings);
+    verified.findings.extend(other.findings);
     verified.findings.sort();
     Ok(verified)
 }
@@ -136,10 +135,6 @@ pub fn structure(
     progress: &Progress,
 ) -> Result<Verified, VerifyError> {
     structure::check(store, server_name, progress, drop)
-}
-
-fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
-    thread.join().unwrap_or_else(|panic| resume_unwind(panic))
 }
 
 /// How the states before events are compared with those of the dump. In any case each is, in what differs from one that was
