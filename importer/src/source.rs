@@ -89,7 +89,7 @@ pub trait Source: Send {
     async fn rooms(&mut self, tally: &mut Tally) -> Result<Vec<Vec<OwnedRoomId>>, SourceError>;
 
     /// Writes one room: calls [`DumpWriter::room`], passes states, outliers and the timeline to the room writer, calls
-    /// [`DumpWriter::finish_room`]. Or skips it, in `tally`.
+    /// [`DumpWriter::finish_room`]. Or skips it, in `tally`. Called when this reader, or the other one, has listed the rooms.
     ///
     /// # Errors
     ///

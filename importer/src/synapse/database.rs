@@ -235,6 +235,7 @@ impl Source for DatabaseSource {
         tally: &mut Tally,
     ) -> Result<(), SourceError> {
         let Self { databases, facts, rooms, listed, .. } = self;
+        // The other reader has listed them.
         if rooms.groups().is_empty() {
             *rooms = listed.get().cloned().unwrap_or_default();
         }
