@@ -134,10 +134,9 @@ impl Room<'_> {
             let hashes: Vec<_> = batch.par_iter().with_min_len(16).map(hash).collect();
             for (event, hash) in batch.iter().zip(hashes) {
                 let id = event.event_id.as_str();
-                if self.skipped.explains(Kind::TimelineEvent, id)
-                    || !self.has_place(event, states)
-                    || self.is_second(id, &mut twice)
-                {
+                let is_second = self.is_second(id, &mut twice);
+                let is_explained = self.skipped.explains(Kind::TimelineEvent, id);
+                if is_second || is_explained || !self.has_place(event, states) {
                     seen.event(id);
                     continue;
                 }
@@ -240,8 +239,8 @@ impl Room<'_> {
             let is_same = |next: &Event| dumped.is_same(&next.pdu).is_some();
             let mut is_next = compared.stored.next.as_ref().is_some_and(is_same);
             let kept = self.keeps(Kind::TimelineEvent, &dumped, is_next);
-            let has_place = self.has_place(event, states);
-            if !kept || !has_place || self.is_second(id, &mut compared.twice) {
+            let is_second = self.is_second(id, &mut compared.twice);
+            if !kept || is_second || !self.has_place(event, states) {
                 seen.event(id);
                 continue;
             }
