@@ -30,7 +30,7 @@ pub trait Source: Send {
     fn info(&self) -> SourceInfo;
 
     /// A second reader of the same snapshot, if the source supports one. It lists the rooms and begins to read them, while the first
-    /// reads users; then both read rooms. It need not be closed.
+    /// reads users; then both read rooms, and count. It need not be closed.
     fn second(&mut self) -> Option<Box<dyn Source>> {
         None
     }
@@ -134,8 +134,17 @@ pub trait Source: Send {
         Ok(None)
     }
 
-    /// Counts the rows of all tables, and compares them with those that `tally` counted as read; rows without an owner are counted
-    /// as left out. Called after everything was read. `None`: the source has no tables.
+    /// Counts, for [`Source::census`], the rows of tables that no reader has begun to count. Called when this reader has read its rooms.
+    ///
+    /// # Errors
+    ///
+    /// If the source can't be read any further.
+    async fn count(&mut self) -> Result<(), SourceError> {
+        Ok(())
+    }
+
+    /// Compares the rows of all tables with those that `tally` counted as read; rows without an owner are counted as left out. Called
+    /// after everything was read, when every reader has counted. `None`: the source has no tables.
     ///
     /// # Errors
     ///

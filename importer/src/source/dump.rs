@@ -112,6 +112,7 @@ async fn read_all(
             // The first reader is gone if it has failed.
             drop(sender.send(Arc::clone(&rooms)));
             tally.merge(rooms.read(source.as_mut(), &writer).await?);
+            source.count().await?;
             Ok(tally)
         });
         Some(receiver)
@@ -137,14 +138,13 @@ async fn read_all(
             },
             None => Arc::new(RoomQueue::new(source.rooms(tally).await?, *progress)),
         };
-        rooms.read(source, writer).await
+        tally.merge(rooms.read(source, writer).await?);
+        source.outbox(writer, tally).await?;
+        source.media(writer, tally, progress).await?;
+        Ok(source.count().await?)
     };
-    let (first, second) = tokio::try_join!(first, joined(second))?;
-    tally.merge(first);
+    let ((), second) = tokio::try_join!(first, joined(second))?;
     tally.merge(second);
-
-    source.outbox(writer, tally).await?;
-    source.media(writer, tally, progress).await?;
     Ok(source.census(tally).await?)
 }
 

@@ -43,8 +43,10 @@ use std::{
 
 use async_trait::async_trait;
 use ruma::{OwnedRoomId, OwnedUserId};
+use tokio::sync::OnceCell;
 
 use self::{
+    census::Counting,
     connection::{Connection, Databases},
     rooms::ListedRooms,
     schema::Schema,
@@ -75,6 +77,8 @@ pub struct DatabaseSource {
     rooms: ListedRooms,
     /// The rooms, when one reader has listed them for both.
     listed: Arc<OnceLock<ListedRooms>>,
+    /// The tables, which both readers count.
+    counting: Arc<OnceCell<Counting>>,
 }
 
 /// What is settled when the source is opened. No reader changes it.
@@ -126,6 +130,7 @@ impl DatabaseSource {
             users: ListedUsers::default(),
             rooms: ListedRooms::default(),
             listed: Arc::default(),
+            counting: Arc::default(),
         })
     }
 }
@@ -187,6 +192,7 @@ impl Source for DatabaseSource {
             users: ListedUsers::default(),
             rooms: ListedRooms::default(),
             listed: Arc::clone(&self.listed),
+            counting: Arc::clone(&self.counting),
         }))
     }
 
@@ -259,10 +265,19 @@ impl Source for DatabaseSource {
         Ok(media::files(&mut self.databases.main, &self.facts).await?)
     }
 
+    async fn count(&mut self) -> Result<(), SourceError> {
+        let Self { databases, facts, rooms, listed, counting, .. } = self;
+        let counting = counting.get_or_try_init(|| Counting::of(databases, true)).await?;
+        let who = census::Owners::of(facts, listed.get().unwrap_or(rooms));
+        Ok(counting.count(databases, who).await?)
+    }
+
     async fn census(&mut self, tally: &mut Tally) -> Result<Option<Census>, SourceError> {
-        let rooms = self.listed.get().unwrap_or(&self.rooms);
-        let who = census::Owners::of(&self.facts, &self.users, rooms);
-        Ok(Some(census::read(&mut self.databases, who, Some(tally)).await?))
+        let Self { databases, facts, users, rooms, listed, counting, .. } = self;
+        let counting = counting.get_or_try_init(|| Counting::of(databases, true)).await?;
+        let who = census::Owners::of(facts, listed.get().unwrap_or(rooms));
+        let left_out = &users.left_out;
+        Ok(Some(census::read(databases, who, left_out, counting, Some(tally)).await?))
     }
 
     async fn close(&mut self) -> Result<(), SourceError> {

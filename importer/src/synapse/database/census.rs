@@ -5,7 +5,11 @@
 //! Rows that stay unexplained are a fault, and are reported as one.
 //!
 //! A table whose rows are no items of their own is not counted beyond [`ENOUGH`], so that a check stays cheap.
+//!
+//! [`Counting`] asks the database for what tables hold, which is most of the work, and which the readers of a snapshot share. What
+//! was read is compared with it at the end, by [`read`].
 
+mod counting;
 mod events;
 mod owners;
 mod senders;
@@ -16,23 +20,22 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ruma::{OwnedUserId, ServerName};
 
+pub(super) use self::{counting::Counting, senders::active_senders, tables::find};
 use self::{
+    counting::{Counted, In},
     owners::OwnerCounts,
     table::{OwnerKind, Table},
 };
-pub(super) use self::{senders::active_senders, tables::find};
 use super::{
     DatabaseError, Facts,
     connection::{Connection, Databases},
     rooms::ListedRooms,
     row::KeptRow,
-    users::ListedUsers,
 };
 use crate::{
     dump::{
         History,
         census::{Census, Fate, Stranger, TableRows},
-        format::SourceKind,
     },
     tally::{Kind, Tally},
 };
@@ -51,8 +54,6 @@ pub(super) struct Owners<'a> {
     history: History,
     /// Application services' users that have no row in `users`, and the services.
     senders: &'a BTreeMap<OwnedUserId, String>,
-    /// Users with a row in `users` that can't move.
-    users_left_out: &'a BTreeSet<String>,
     /// Rooms of which only their state says that a local user is in them.
     rooms_of_state: &'a BTreeSet<String>,
     /// Rooms in the table of memberships that can't move.
@@ -60,85 +61,79 @@ pub(super) struct Owners<'a> {
 }
 
 impl<'a> Owners<'a> {
-    /// As far as they are known, from what the lists of users and rooms found.
-    pub(super) fn of(facts: &'a Facts, users: &'a ListedUsers, rooms: &'a ListedRooms) -> Self {
+    /// As far as they are known, from what the list of rooms found.
+    pub(super) fn of(facts: &'a Facts, rooms: &'a ListedRooms) -> Self {
         Self {
             server_name: &facts.config.server_name,
             history: facts.extent.history,
             senders: &facts.senders,
-            users_left_out: &users.left_out,
             rooms_of_state: &rooms.of_state,
             rooms_left_out: &rooms.left_out,
         }
     }
 }
 
-/// Counts all tables. With what was read, in `tally`, sums are made; without, rows and owners are counted only.
+/// Counts the tables that are not `counting`'s yet. With what was read, in `tally`, sums are made; without, rows and owners are
+/// counted only. `users_left_out` are users with a row in `users` that can't move.
 pub(super) async fn read(
     databases: &mut Databases,
     who: Owners<'_>,
+    users_left_out: &BTreeSet<String>,
+    counting: &Counting,
     mut tally: Option<&mut Tally>,
 ) -> Result<Census, DatabaseError> {
-    let Databases { main, state } = databases;
+    counting.count(databases, who).await?;
+    let db = &mut databases.main;
     let mut census = Census::default();
-    for name in names(main).await? {
-        let counted = if let Some(table) = find(&name) {
-            count_table(main, who, &name, table, tally.as_deref_mut()).await?
-        } else {
-            let mut rows = TableRows::new(&name, Fate::Unknown);
-            count(main, &name, &mut rows).await?;
-            settle(&mut rows);
-            rows
+    for ((place, name), counted) in counting.counted() {
+        let table = find(&name);
+        let title = match place {
+            In::Main => name,
+            In::State => format!("state:{name}"),
         };
-        census.tables.push(counted);
-    }
-    if let Some(state) = state {
-        for name in names(state).await? {
-            let fate = find(&name).map_or(Fate::Unknown, |table| table.fate);
-            let mut rows = TableRows::new(&format!("state:{name}"), fate);
-            count(state, &name, &mut rows).await?;
-            settle(&mut rows);
-            census.tables.push(rows);
+        let mut rows = TableRows::new(&title, table.map_or(Fate::Unknown, |table| table.fate));
+        match (counted, table, tally.as_deref_mut()) {
+            (Counted::Owners(mut counted), Some(table), tally) => {
+                owners::count_left_out(db, who, users_left_out, table, &mut counted).await?;
+                account_for_owners(db, who, table, &mut rows, counted, tally).await?;
+            }
+            (Counted::Events(counted), _, Some(tally)) => {
+                events::account_for(db, who, counted, &mut rows, tally).await?;
+            }
+            (Counted::EventJson(counted, orphans), _, tally) => {
+                (rows.rows, rows.more) = (counted.rows, counted.more);
+                orphans.leave_out(&mut rows, tally);
+            }
+            (counted, _, _) => (rows.rows, rows.more) = counted.rows(),
         }
+        if rows.fate != Fate::Moves {
+            settle(&mut rows);
+        }
+        census.tables.push(rows);
     }
     Ok(census)
 }
 
-async fn count_table(
+async fn account_for_owners(
     db: &mut Connection,
     who: Owners<'_>,
-    name: &str,
     table: &'static Table,
+    rows: &mut TableRows,
+    counted: OwnerCounts,
     tally: Option<&mut Tally>,
-) -> Result<TableRows, DatabaseError> {
-    let mut rows = TableRows::new(name, table.fate);
-    match (name, tally) {
-        ("events", Some(tally)) => events::count_events(db, who, &mut rows, tally).await?,
-        ("events", None) => count(db, name, &mut rows).await?,
-        ("event_json", tally) => {
-            count(db, name, &mut rows).await?;
-            events::count_orphans(db, &mut rows, tally).await?;
+) -> Result<(), DatabaseError> {
+    rows.rows = Some(counted.rows);
+    let owners = take(rows, counted);
+    if let Some(tally) = tally {
+        report(table, &owners, tally);
+        if table.name == "rooms" {
+            published_by_nobody(db, who, tally).await?;
         }
-        (_, tally) if table.fate == Fate::Moves || !table.owners.is_empty() => {
-            let counted = owners::count(db, who, table).await?;
-            rows.rows = Some(counted.rows);
-            let owners = take(&mut rows, counted);
-            if let Some(tally) = tally {
-                report(table, &owners, tally);
-                if name == "rooms" {
-                    published_by_nobody(db, who, tally).await?;
-                }
-                if table.fate == Fate::Moves {
-                    balance(db, who, table, &mut rows, tally).await?;
-                }
-            }
+        if table.fate == Fate::Moves {
+            balance(db, who, table, rows, tally).await?;
         }
-        _ => count(db, name, &mut rows).await?,
     }
-    if table.fate != Fate::Moves {
-        settle(&mut rows);
-    }
-    Ok(rows)
+    Ok(())
 }
 
 /// Counts entries of the public directory as left out if no local user has to do with the room.
@@ -280,41 +275,6 @@ fn named(mut owners: Vec<Stranger>) -> Vec<Stranger> {
 fn stranger(row: &KeptRow) -> Stranger {
     let rows = row.integer(1).and_then(|rows| u64::try_from(rows).ok()).unwrap_or(0);
     Stranger { owner: row.label(), rows }
-}
-
-/// All tables that may be read, sorted.
-async fn names(db: &mut Connection) -> Result<Vec<String>, DatabaseError> {
-    let sql = match db.kind() {
-        SourceKind::Sqlite => "SELECT name FROM sqlite_master WHERE type = 'table'",
-        SourceKind::Postgres | SourceKind::Api => {
-            "SELECT DISTINCT CAST(table_name AS TEXT) FROM information_schema.tables \
-             WHERE table_type = 'BASE TABLE' AND table_schema = ANY (current_schemas(FALSE)) \
-             AND has_table_privilege(quote_ident(table_schema) || '.' || quote_ident(table_name), 'SELECT')"
-        }
-    };
-    let rows = db.rows("the catalogue", sql, &[]).await?;
-    let mut names: Vec<_> = rows.iter().map(KeptRow::label).collect();
-    names.sort();
-    Ok(names)
-}
-
-/// Counts a table up to [`ENOUGH`]. One that SQLite can't read, as a module of its is missing, is not counted.
-async fn count(db: &mut Connection, name: &str, rows: &mut TableRows) -> Result<(), DatabaseError> {
-    let limit = ENOUGH.saturating_add(1);
-    let sql = format!(
-        "SELECT COUNT(*) FROM (SELECT 1 FROM \"{}\" LIMIT {limit}) x",
-        name.replace('"', "\"\"")
-    );
-    let counted = match db.rows("the census", &sql, &[]).await {
-        Ok(counted) => counted,
-        Err(_) if db.kind() == SourceKind::Sqlite => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    let number = counted.first().and_then(|row| row.integer(0));
-    let number = number.and_then(|number| u64::try_from(number).ok()).unwrap_or(0);
-    rows.more = number > ENOUGH;
-    rows.rows = Some(number.min(ENOUGH));
-    Ok(())
 }
 
 #[cfg(test)]

@@ -44,8 +44,9 @@ async fn look_around(
     let Facts { schema, config, extent, senders, .. } = facts;
     let database = database::read(databases, second, config, schema).await?;
     let (users, rooms) = (ListedUsers::default(), ListedRooms::default());
-    let who = census::Owners::of(facts, &users, &rooms);
-    let census = census::read(databases, who, None).await?;
+    let who = census::Owners::of(facts, &rooms);
+    let counting = census::Counting::of(databases, false).await?;
+    let census = census::read(databases, who, &users.left_out, &counting, None).await?;
     let has_own_states = databases.state.is_some();
     let db = &mut databases.main;
     let server_name = &config.server_name;

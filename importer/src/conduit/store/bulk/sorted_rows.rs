@@ -109,7 +109,12 @@ impl Rows {
         for place in &mut places {
             place.head = head(self.key(place).get(shared..).unwrap_or_default());
         }
-        places.par_sort_by(|a, b| a.head.cmp(&b.head).then_with(|| self.key(a).cmp(self.key(b))));
+        // Sorted in place: a stable sort takes the memory of all places once more.
+        let order = |place: &Place| (place.chunk, place.start, place.end);
+        places.par_sort_unstable_by(|a, b| {
+            let by_key = a.head.cmp(&b.head).then_with(|| self.key(a).cmp(self.key(b)));
+            by_key.then_with(|| order(a).cmp(&order(b)))
+        });
         self.places = places;
     }
 

@@ -1,14 +1,14 @@
 //! The census of events. There are too many to count them twice; an index has the number for each room.
 
 use super::{
-    super::rooms::EVENT_TWICE, ENOUGH, Fate, NAMED, OUTSIDE, Owners, accounted, add, difference,
+    super::rooms::EVENT_TWICE, ENOUGH, NAMED, OUTSIDE, Owners, accounted, add, difference,
 };
 use crate::{
     dump::{
         History,
         census::{Stranger, TableRows},
     },
-    synapse::database::{DatabaseError, connection::Connection},
+    synapse::database::{DatabaseError, connection::Connection, row::Row},
     tally::{Kind, Met, Tally},
 };
 
@@ -17,46 +17,80 @@ const EXAMPLES: usize = 5;
 /// Why an event is left out that has a row in `event_json` only.
 const NO_ROW: &str = "row-missing";
 
-/// Counts events by room: those of timelines, those outside that something refers to, and the rest. Where there are few
-/// enough, the timelines are counted once more.
-pub(super) async fn count_events(
+/// What `events` holds.
+#[derive(Debug)]
+pub(super) struct EventCounts {
+    /// All rows.
+    pub(super) rows: u64,
+    /// Those of rooms in which nobody is.
+    of_nobody: u64,
+    /// Events of each room's timeline, if they were counted.
+    timelines: Option<Vec<(String, u64)>>,
+}
+
+/// Events that have a row in `event_json` only.
+#[derive(Debug, Default)]
+pub(super) struct Orphans {
+    number: u64,
+    /// The first ones.
+    named: Vec<String>,
+}
+
+/// Counts events by room; and, if all are read and there are few enough, those of timelines once more.
+pub(super) async fn count(
     db: &mut Connection,
     who: Owners<'_>,
-    rows: &mut TableRows,
-    tally: &Tally,
-) -> Result<(), DatabaseError> {
-    rows.fate = Fate::Moves;
-    let met = tally.rows.of("events").cloned().unwrap_or_default();
-    let outside = tally.rows.of(OUTSIDE).map_or(0, |outside| outside.rows);
-    let (mut all, mut of_nobody) = (0_u64, 0_u64);
+) -> Result<EventCounts, DatabaseError> {
+    let mut counted = EventCounts { rows: 0, of_nobody: 0, timelines: None };
     let sql = "SELECT e.room_id, e.rows, (SELECT COUNT(*) FROM (SELECT 1 FROM local_current_membership l \
                WHERE l.room_id = e.room_id LIMIT 1) x) \
                FROM (SELECT room_id, COUNT(*) AS rows FROM events GROUP BY room_id) e";
     db.each("events", sql, &[], |row| {
-        let number = row.integer(1).and_then(|rows| u64::try_from(rows).ok()).unwrap_or(0);
-        all = all.saturating_add(number);
+        let number = unsigned(&row);
+        counted.rows = counted.rows.saturating_add(number);
         let room = row.label();
         let is_here = row.integer(2) == Some(1) || who.rooms_of_state.contains(&room);
         if !is_here || who.rooms_left_out.contains(&room) {
-            of_nobody = of_nobody.saturating_add(number);
+            counted.of_nobody = counted.of_nobody.saturating_add(number);
         }
     })
     .await?;
+    if who.history == History::Full && counted.rows <= ENOUGH {
+        let sql = "SELECT e.room_id, COUNT(*) FROM events e LEFT JOIN rejections r ON r.event_id = e.event_id \
+                   WHERE NOT e.outlier AND r.event_id IS NULL AND EXISTS (SELECT 1 FROM local_current_membership l \
+                   WHERE l.room_id = e.room_id) GROUP BY e.room_id";
+        let mut timelines = Vec::new();
+        db.each("events", sql, &[], |row| timelines.push((row.label(), unsigned(&row)))).await?;
+        counted.timelines = Some(timelines);
+    }
+    Ok(counted)
+}
+
+/// Compares them with what was read: events of timelines, those outside that something refers to, and the rest.
+pub(super) async fn account_for(
+    db: &mut Connection,
+    who: Owners<'_>,
+    counted: EventCounts,
+    rows: &mut TableRows,
+    tally: &Tally,
+) -> Result<(), DatabaseError> {
+    let met = tally.rows.of("events").cloned().unwrap_or_default();
+    let outside = tally.rows.of(OUTSIDE).map_or(0, |outside| outside.rows);
+    let all = counted.rows;
     rows.rows = Some(all);
     let skipped = met.left_out.values().copied().fold(0, u64::saturating_add);
     rows.moved = met.rows.saturating_sub(skipped).saturating_add(outside);
     rows.left_out.clone_from(&met.left_out);
     let earlier = tally.rows.of("earlier events").map_or(0, |earlier| earlier.rows);
-    for (reason, number) in [("nobody-here", of_nobody), ("earlier", earlier)] {
+    for (reason, number) in [("nobody-here", counted.of_nobody), ("earlier", earlier)] {
         if number > 0 {
             add(&mut rows.never, reason, number);
         }
     }
     let rest = difference(all, accounted(rows));
-    let unmet = if who.history == History::Full && all <= ENOUGH {
-        unmet_events(db, who, &met, rows).await?
-    } else {
-        rest.min(0)
+    let unmet = match &counted.timelines {
+        Some(timelines) => unmet_events(timelines, who, &met, rows),
+        None => rest.min(0),
     };
     let twice = if unmet > 0 { events_twice(db).await?.min(unmet.unsigned_abs()) } else { 0 };
     if twice > 0 {
@@ -73,38 +107,37 @@ pub(super) async fn count_events(
     Ok(())
 }
 
-/// Rows of `event_json` without their row in `events`. Both indexes are compared, not the tables; where they are large, in a
-/// dump only.
-pub(super) async fn count_orphans(
-    db: &mut Connection,
-    rows: &mut TableRows,
-    tally: Option<&mut Tally>,
-) -> Result<(), DatabaseError> {
-    if rows.more && tally.is_none() {
-        return Ok(());
-    }
+/// Rows of `event_json` without their row in `events`. Both indexes are compared, not the tables.
+pub(super) async fn orphans(db: &mut Connection) -> Result<Orphans, DatabaseError> {
     let sql = "SELECT ej.event_id FROM event_json ej \
                WHERE NOT EXISTS (SELECT 1 FROM events e WHERE e.event_id = ej.event_id)";
-    let (mut orphans, mut named) = (0_u64, Vec::new());
+    let mut orphans = Orphans::default();
     db.each("event_json", sql, &[], |row| {
-        orphans = orphans.saturating_add(1);
-        if named.len() < NAMED {
-            named.push(row.label());
+        orphans.number = orphans.number.saturating_add(1);
+        if orphans.named.len() < NAMED {
+            orphans.named.push(row.label());
         }
     })
     .await?;
-    if orphans == 0 {
-        return Ok(());
+    orphans.named.sort();
+    Ok(orphans)
+}
+
+impl Orphans {
+    /// Counts them as left out.
+    pub(super) fn leave_out(self, rows: &mut TableRows, tally: Option<&mut Tally>) {
+        let Self { number, named } = self;
+        if number == 0 {
+            return;
+        }
+        if let Some(tally) = tally {
+            let examples = named.iter().take(EXAMPLES).cloned().collect::<Vec<_>>().join(", ");
+            let detail = "`event_json` has the event, and `events` does not: its place in the timeline is unknown, and whether Synapse had accepted it";
+            tally.leave_out(Kind::TimelineEvent, number, examples, NO_ROW, detail);
+        }
+        add(&mut rows.left_out, NO_ROW, number);
+        rows.owners = named.into_iter().map(|owner| Stranger { owner, rows: 1 }).collect();
     }
-    named.sort();
-    let examples = named.iter().take(EXAMPLES).cloned().collect::<Vec<_>>().join(", ");
-    if let Some(tally) = tally {
-        let detail = "`event_json` has the event, and `events` does not: its place in the timeline is unknown, and whether Synapse had accepted it";
-        tally.leave_out(Kind::TimelineEvent, orphans, examples, NO_ROW, detail);
-    }
-    add(&mut rows.left_out, NO_ROW, orphans);
-    rows.owners = named.into_iter().map(|owner| Stranger { owner, rows: 1 }).collect();
-    Ok(())
 }
 
 /// Rows of events that have another one, of which the dump takes one.
@@ -112,34 +145,33 @@ async fn events_twice(db: &mut Connection) -> Result<u64, DatabaseError> {
     let sql = "SELECT event_id, COUNT(*) FROM events GROUP BY event_id HAVING COUNT(*) > 1";
     let mut twice = 0_u64;
     db.each("events", sql, &[], |row| {
-        let number = row.integer(1).and_then(|rows| u64::try_from(rows).ok()).unwrap_or(0);
-        twice = twice.saturating_add(number.saturating_sub(1));
+        twice = twice.saturating_add(unsigned(&row).saturating_sub(1));
     })
     .await?;
     Ok(twice)
 }
 
 /// How many more events timelines have than were read; negative if more were read.
-async fn unmet_events(
-    db: &mut Connection,
+fn unmet_events(
+    timelines: &[(String, u64)],
     who: Owners<'_>,
     met: &Met,
     rows: &mut TableRows,
-) -> Result<i64, DatabaseError> {
-    let sql = "SELECT e.room_id, COUNT(*) FROM events e LEFT JOIN rejections r ON r.event_id = e.event_id \
-               WHERE NOT e.outlier AND r.event_id IS NULL AND EXISTS (SELECT 1 FROM local_current_membership l \
-               WHERE l.room_id = e.room_id) GROUP BY e.room_id";
+) -> i64 {
     let mut unmet = 0_i64;
-    db.each("events", sql, &[], |row| {
-        let (room, number) = (row.label(), row.integer(1).unwrap_or(0));
-        let seen = i64::try_from(met.of_owner(&room)).unwrap_or(i64::MAX);
-        if seen != number && !who.rooms_left_out.contains(&room) {
-            unmet = unmet.saturating_add(number.saturating_sub(seen));
+    for (room, number) in timelines {
+        let seen = met.of_owner(room);
+        if seen != *number && !who.rooms_left_out.contains(room) {
+            unmet = unmet.saturating_add(difference(*number, seen));
             if rows.examples.len() < EXAMPLES {
                 rows.examples.push(format!("{room} ({number}, {seen} read)"));
             }
         }
-    })
-    .await?;
-    Ok(unmet)
+    }
+    unmet
+}
+
+/// The number of a group's rows.
+fn unsigned(row: &Row<'_>) -> u64 {
+    row.integer(1).and_then(|rows| u64::try_from(rows).ok()).unwrap_or(0)
 }

@@ -1,6 +1,6 @@
 //! Tables by the owners of their rows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ruma::ServerName;
 
@@ -67,14 +67,14 @@ pub(super) async fn count(
     })
     .await?;
     counted.owners = owners;
-    count_left_out(db, who, table, &mut counted).await?;
     Ok(counted)
 }
 
 /// Adds the rows of users and rooms that exist and could not be read.
-async fn count_left_out(
+pub(super) async fn count_left_out(
     db: &mut Connection,
     who: Owners<'_>,
+    users_left_out: &BTreeSet<String>,
     table: &'static Table,
     counted: &mut OwnerCounts,
 ) -> Result<(), DatabaseError> {
@@ -82,7 +82,7 @@ async fn count_left_out(
         let names = match owner.of {
             OwnerKind::Room | OwnerKind::RoomOfOthers => who.rooms_left_out,
             OwnerKind::User | OwnerKind::Localpart | OwnerKind::AnyUser | OwnerKind::Member => {
-                who.users_left_out
+                users_left_out
             }
         };
         // Memberships of such rooms were counted with the rooms.
