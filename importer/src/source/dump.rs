@@ -9,7 +9,7 @@ use std::{
 };
 
 use ruma::OwnedRoomId;
-use tokio::{sync::oneshot, task::JoinSet};
+use tokio::{runtime::Handle, sync::oneshot, task::JoinSet};
 
 use crate::{
     dump::{
@@ -58,18 +58,21 @@ pub async fn dump(
     let writer = DumpWriter::create(directory)?;
     let mut tally = Tally::default();
     let mut second = JoinSet::new();
+    let (stop, stopped) = oneshot::channel();
     let read = async {
         let server = source.server(&mut tally).await?;
         let info = source.info();
         let earlier = earlier.map(|dump| EarlierDump::new(dump, &server.server_name, &info));
         let writer = Arc::new(writer.since(earlier.transpose()?));
-        let census = read_all(source, &server, &writer, &mut tally, &mut second, progress).await?;
+        let second = Second { task: &mut second, stopped };
+        let census = read_all(source, &server, &writer, &mut tally, second, progress).await?;
         Ok((server.server_name, census, writer))
     };
     let result = tokio::select! {
         result = read => result,
         () = interrupt => Err(DumpError::Interrupted),
     };
+    drop(stop);
     second.shutdown().await;
     let closed = source.close().await;
     let (server_name, census, writer) = result?;
@@ -90,12 +93,20 @@ pub async fn dump(
     Ok(writer.finish(manifest)?)
 }
 
+/// The second reader, if there is one.
+struct Second<'a> {
+    /// It has a thread of its own: on one that serves connections, too, the first reader would wait whenever the second one calculates.
+    task: &'a mut JoinSet<Result<Tally, DumpError>>,
+    /// Ends it.
+    stopped: oneshot::Receiver<()>,
+}
+
 async fn read_all(
     source: &mut dyn Source,
     server: &DumpServer,
     writer: &Arc<DumpWriter>,
     tally: &mut Tally,
-    second: &mut JoinSet<Result<Tally, DumpError>>,
+    second: Second<'_>,
     progress: &Progress,
 ) -> Result<Option<Census>, DumpError> {
     writer.server(server)?;
@@ -105,7 +116,7 @@ async fn read_all(
     let (sender, receiver) = oneshot::channel();
     let listed = if let Some(mut source) = source.second() {
         let (writer, progress) = (Arc::clone(writer), *progress);
-        second.spawn(async move {
+        let read = async move {
             let mut tally = Tally::default();
             let rooms = source.rooms(&mut tally).await?;
             let rooms = Arc::new(RoomQueue::new(rooms, progress));
@@ -114,6 +125,15 @@ async fn read_all(
             tally.merge(rooms.read(source.as_mut(), &writer).await?);
             source.count().await?;
             Ok(tally)
+        };
+        let (runtime, stopped) = (Handle::current(), second.stopped);
+        second.task.spawn_blocking(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    read = read => read,
+                    _ = stopped => Err(DumpError::Interrupted),
+                }
+            })
         });
         Some(receiver)
     } else {
@@ -143,7 +163,7 @@ async fn read_all(
         source.media(writer, tally, progress).await?;
         Ok(source.count().await?)
     };
-    let ((), second) = tokio::try_join!(first, joined(second))?;
+    let ((), second) = tokio::try_join!(first, joined(second.task))?;
     tally.merge(second);
     Ok(source.census(tally).await?)
 }

@@ -36,13 +36,8 @@ use std::collections::BTreeMap;
 use ruma::RoomId;
 
 use self::{
-    batch::RoomTables,
-    event_dumper::EventDumper,
-    head::Head,
-    references::References,
-    state_groups::States,
-    stored_event::FOREIGN,
-    timeline::{Timeline, TimelineRow},
+    batch::RoomTables, event_dumper::EventDumper, fingerprint::Fingerprints, head::Head,
+    references::References, state_groups::States, stored_event::FOREIGN, timeline::Timeline,
     timeline_writer::TimelineWriter,
 };
 pub(super) use self::{
@@ -102,9 +97,8 @@ pub(super) async fn write(
     } else {
         let mut file = writer.room(&room)?;
         let history = History { room: &room, timeline: &timeline, dumper: &dumper };
-        let events =
-            if writer.is_since() { None } else { tables.events(&listed.fingerprints).await? };
-        let read = history.write(tables, states, begin, events, &mut file).await?;
+        let together = (!writer.is_since()).then_some(&*listed.fingerprints);
+        let read = history.write(tables, together, states, begin, &mut file).await?;
         let is_settled = read.skipped.iter().all(|skip| SETTLED.contains(&&*skip.reason));
         let fingerprint = fingerprint.filter(|_| is_settled);
         let history = fingerprint.map(|fingerprint| DumpHistory::new(fingerprint, &read, room_id));
@@ -129,13 +123,14 @@ struct History<'a> {
 }
 
 impl History<'_> {
-    /// Writes it, and counts it by itself. `begin`: the state that comes first. `events`: the timeline's rows, if they have been read.
+    /// Writes it, and counts it by itself. `together`: by these, its events may be read with those of other rooms. `begin`: the state that
+    /// comes first.
     async fn write(
         &self,
         tables: &mut RoomTables<'_>,
+        together: Option<&Fingerprints>,
         states: States,
         begin: Option<DumpState>,
-        events: Option<Vec<TimelineRow>>,
         file: &mut RoomWriter,
     ) -> Result<Tally, SourceError> {
         let Self { room, timeline, dumper } = *self;
@@ -150,10 +145,13 @@ impl History<'_> {
             file.state(&begin)?;
         }
         let writing = TimelineWriter::new(room_id, dumper, file, states, references, &mut tally);
-        let mut groups = std::mem::take(tables.states());
-        let events = events.map(|events| (events, &mut groups));
-        let (unwritten, states) = writing.write(tables.databases, timeline, events).await?;
-        *tables.states() = groups;
+        let (unwritten, states) = match together {
+            Some(fingerprints) => {
+                let (databases, events) = tables.events(fingerprints).await?;
+                writing.write(databases, timeline, events).await?
+            }
+            None => writing.write(tables.databases, timeline, None).await?,
+        };
         if states > 0 {
             tally.read(Kind::State, states);
             tally.written(Kind::State, states);

@@ -12,6 +12,7 @@ use ruma::{OwnedRoomId, RoomId};
 use super::{
     fingerprint::Fingerprints,
     group_events::{self, GroupEvents},
+    redactions::{self, Redactions},
     state_groups::StateGroups,
     timeline::TimelineRow,
 };
@@ -43,6 +44,8 @@ pub(super) struct RoomBatch {
     rows: BTreeMap<String, ByRoom>,
     /// The events of the rooms' timelines, after the first room has asked for them.
     events: Option<GroupEvents>,
+    /// The redactions of these events.
+    redactions: BTreeMap<String, Redactions>,
     /// The state groups after these events.
     states: StateGroups,
 }
@@ -95,6 +98,7 @@ impl RoomBatch {
         }
         self.rows.clear();
         self.events = None;
+        self.redactions.clear();
         self.states = StateGroups::default();
         let is_here = |group: &&Vec<OwnedRoomId>| {
             group.binary_search_by(|room| (**room).cmp(room_id)).is_ok()
@@ -102,6 +106,15 @@ impl RoomBatch {
         let group = self.groups.iter().find(is_here);
         self.group = group.map_or_else(|| vec![room_id.to_owned()], Clone::clone);
     }
+}
+
+/// The events of a room's timeline, read with those of others.
+pub(super) struct RoomEvents<'a> {
+    /// In order.
+    pub(super) rows: Vec<TimelineRow>,
+    pub(super) redactions: Redactions,
+    /// The state groups after the events of all rooms.
+    pub(super) groups: &'a mut StateGroups,
 }
 
 /// The tables, for one room: rows come from the batch.
@@ -162,33 +175,33 @@ impl<'a> RoomTables<'a> {
         self.db().each(table, &sql.replace("$IDS", "$1"), &[id], each).await
     }
 
-    /// The state groups that were read with the rows of the timeline, to be used and given back.
-    pub(super) fn states(&mut self) -> &mut StateGroups {
-        &mut self.batch.states
-    }
-
-    /// The rows of the room's timeline, once, in order. `None`: there is too much of them, or they are not read together.
+    /// The events of the room's timeline, once, beside the databases. `None`: there is too much of them, or they are not read together.
     pub(super) async fn events(
         &mut self,
         fingerprints: &Fingerprints,
-    ) -> Result<Option<Vec<TimelineRow>>, DatabaseError> {
+    ) -> Result<(&mut Databases, Option<RoomEvents<'_>>), DatabaseError> {
         let Self { databases, batch, id } = self;
         let events_of = |room: &RoomId| fingerprints.events_of(room.as_str()).unwrap_or(u64::MAX);
         let is_apart = !batch.with_events || events_of(id) > group_events::EVENTS;
         if is_apart || !fingerprints.is_plain(id.as_str()) {
-            return Ok(None);
+            return Ok((databases, None));
         }
         if batch.events.is_none() {
             let rooms = batch.group.iter().map(|room| room.as_str());
             let plain: Vec<_> = rooms.filter(|room| fingerprints.is_plain(room)).collect();
             let events = group_events::read(&mut databases.main, &plain).await?;
-            let groups: BTreeSet<_> =
-                events.values().flatten().filter_map(TimelineRow::group).collect();
+            let rows = || events.values().flatten();
+            let redacted: Vec<_> = rows().filter_map(TimelineRow::redacted).collect();
+            batch.redactions = redactions::of_several_rooms(&mut databases.main, &redacted).await?;
+            let groups: BTreeSet<_> = rows().filter_map(TimelineRow::group).collect();
             let groups = groups.into_iter().collect();
             batch.states = StateGroups::of_several_rooms(databases.states(), groups).await?;
             batch.events = Some(events);
         }
-        Ok(batch.events.as_mut().and_then(|events| events.remove(id.as_str())))
+        let redactions = batch.redactions.remove(id.as_str()).unwrap_or_default();
+        let rows = batch.events.as_mut().and_then(|events| events.remove(id.as_str()));
+        let groups = &mut batch.states;
+        Ok((databases, rows.map(|rows| RoomEvents { rows, redactions, groups })))
     }
 }
 

@@ -22,7 +22,7 @@ row! {
 }
 
 /// A redaction that was not rejected, in the same room as its target.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Redaction {
     event_id: OwnedEventId,
     sender: String,
@@ -32,7 +32,7 @@ struct Redaction {
 }
 
 /// Redactions by their targets, oldest first.
-#[derive(Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Redactions(BTreeMap<OwnedEventId, Vec<Redaction>>);
 
 row! {
@@ -53,24 +53,30 @@ pub(super) async fn read(
     room_id: &RoomId,
     events: &[StoredEvent<'_>],
 ) -> Result<Redactions, DatabaseError> {
+    let redacted = events.iter().filter(|event| event.row.is_redacted);
+    let ids: Vec<_> = redacted.map(|event| event.row.event_id.as_str()).collect();
+    Ok(of_several_rooms(db, &ids).await?.remove(room_id.as_str()).unwrap_or_default())
+}
+
+/// The redactions of events with these ids, by the room that they are in.
+pub(super) async fn of_several_rooms(
+    db: &mut Connection,
+    redacted: &[&str],
+) -> Result<BTreeMap<String, Redactions>, DatabaseError> {
     let sql = "SELECT x.event_id, x.redacts, e.room_id, e.sender, ej.internal_metadata \
                FROM redactions x JOIN events e ON e.event_id = x.event_id \
                JOIN event_json ej ON ej.event_id = x.event_id \
                LEFT JOIN rejections r ON r.event_id = x.event_id \
                WHERE r.event_id IS NULL AND x.redacts IN ($IDS) ORDER BY e.stream_ordering";
-    let named = events.iter().filter(|event| event.row.is_redacted);
-    let ids: Vec<_> = named.map(|event| event.row.event_id.as_str()).collect();
-    let rows = db.rows_in("redactions", sql, &ids).await?;
-    let mut redactions: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    let rows = db.rows_in("redactions", sql, redacted).await?;
+    let mut rooms: BTreeMap<String, Redactions> = BTreeMap::new();
     for row in rows.iter().filter_map(|row| row.decode::<RedactionRow>().ok()) {
-        if row.room_id == room_id.as_str() {
-            let own_server_only = row.metadata.recheck_redaction.0;
-            let redaction =
-                Redaction { event_id: row.event_id, sender: row.sender, own_server_only };
-            redactions.entry(row.redacts).or_default().push(redaction);
-        }
+        let own_server_only = row.metadata.recheck_redaction.0;
+        let redaction = Redaction { event_id: row.event_id, sender: row.sender, own_server_only };
+        let of_room = rooms.entry(row.room_id).or_default();
+        of_room.0.entry(row.redacts).or_default().push(redaction);
     }
-    Ok(Redactions(redactions))
+    Ok(rooms)
 }
 
 /// Bans and kicks of a room that redact.

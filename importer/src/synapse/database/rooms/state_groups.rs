@@ -204,12 +204,16 @@ impl States {
         let Some(Next { key, event_id, .. }) = self.next.as_ref().filter(here) else {
             return Ok(false);
         };
+        let number = count(self.cursor.size_with(key));
+        if let Some(entries) = self.groups.entries(group) {
+            let events = entries.iter().filter(|(of, _)| of == key).map(|(_, event_id)| event_id);
+            return Ok(count(entries.len()) == number && events.max() == Some(event_id));
+        }
         let sql = "SELECT COUNT(*), MAX(CASE WHEN type = $2 AND state_key = $3 THEN event_id END) \
                    FROM state_groups_state WHERE state_group = $1";
         let params = [group.into(), key.0.as_str().into(), key.1.as_str().into()];
         let rows = db.rows("state_groups_state", sql, &params).await?;
         let found = rows.first().and_then(|row| row.decode::<(u64, Option<String>)>().ok());
-        let number = count(self.cursor.size_with(key));
         Ok(found == Some((number, Some(event_id.to_string()))))
     }
 

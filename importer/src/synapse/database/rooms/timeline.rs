@@ -271,6 +271,11 @@ impl TimelineRow {
         self.event.as_ref().ok()?.group
     }
 
+    /// Its id, if something may have redacted it.
+    pub(super) fn redacted(&self) -> Option<&str> {
+        self.event.as_ref().is_ok_and(|event| event.is_redacted).then_some(&self.event_id)
+    }
+
     /// Bytes of its JSON.
     pub(super) fn size(&self) -> usize {
         self.event.as_ref().map_or(0, |event| event.json.len())

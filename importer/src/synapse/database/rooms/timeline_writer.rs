@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use ruma::{OwnedEventId, RoomId};
 
 use super::{
+    batch::RoomEvents,
     event_dumper::EventDumper,
     redactions::{self, Redactions},
     references::References,
     state_before::{self, GroupsOfEvents, StateBefore},
-    state_groups::{FoundState, StateGroups, States},
+    state_groups::{FoundState, States},
     stored_event::{EventRow, FOREIGN, JSON_MISSING, StoredEvent},
     timeline::{Timeline, TimelineRow, pages},
 };
@@ -67,18 +68,18 @@ impl<'a> TimelineWriter<'a> {
         Self { room_id, dumper, file, items, states, groups, unwritten }
     }
 
-    /// Writes the timeline, whose rows may have been `read` before, with the state groups. Returns what it leaves, and how many states
+    /// Writes the timeline, which may have been `read` before. Returns what it leaves, and how many states
     /// there are.
     pub(super) async fn write(
         mut self,
         databases: &mut Databases,
         timeline: &Timeline,
-        read: Option<(Vec<TimelineRow>, &mut StateGroups)>,
+        read: Option<RoomEvents<'_>>,
     ) -> Result<(Unwritten, u64), SourceError> {
-        if let Some((rows, groups)) = read {
+        if let Some(RoomEvents { rows, redactions, groups }) = read {
             self.states.lend(std::mem::take(groups));
             for page in pages(rows) {
-                self.page(databases, &page).await?;
+                self.page(databases, &page, Some(&redactions)).await?;
             }
             *groups = self.states.returned();
             return Ok((self.unwritten, self.states.number()));
@@ -89,7 +90,7 @@ impl<'a> TimelineWriter<'a> {
             if page.is_empty() {
                 return Ok((self.unwritten, self.states.number()));
             }
-            self.page(databases, &page).await?;
+            self.page(databases, &page, None).await?;
         }
     }
 
@@ -97,14 +98,22 @@ impl<'a> TimelineWriter<'a> {
         &mut self,
         databases: &mut Databases,
         page: &[TimelineRow],
+        redactions: Option<&Redactions>,
     ) -> Result<(), SourceError> {
         let events = self.readable(page);
         let db = &mut databases.main;
         let befores = state_before::read(db, self.room_id, &events, &mut self.groups).await?;
-        let redactions = redactions::read(db, self.room_id, &events).await?;
+        let of_page;
+        let redactions = match redactions {
+            Some(redactions) => redactions,
+            None => {
+                of_page = redactions::read(db, self.room_id, &events).await?;
+                &of_page
+            }
+        };
         self.states.prepare(databases.states(), &befores).await?;
         for (event, before) in events.iter().zip(befores) {
-            self.event(databases.states(), event, before, &redactions).await?;
+            self.event(databases.states(), event, before, redactions).await?;
         }
         Ok(())
     }

@@ -15,6 +15,8 @@ use crate::{
 
 /// Most entries of groups that are read together. About 200 bytes each.
 const MOST: usize = if cfg!(test) { 100 } else { 100_000 };
+/// Most entries of whole groups that are read with these: mostly those that rooms begin with, of one entry.
+const MOST_OF_WHOLE: usize = if cfg!(test) { 20 } else { 20_000 };
 
 row! {
     /// A row of `state_groups_state`.
@@ -33,7 +35,7 @@ row! {
 pub(in super::super) struct StateGroups {
     /// The group that each builds on; `None` for a whole one.
     previous: BTreeMap<i64, Option<i64>>,
-    /// Entries of groups that build on another one.
+    /// Entries of groups that build on another one; of whole ones, too, if they have been read together.
     own: BTreeMap<i64, Vec<(Key, OwnedEventId)>>,
     /// Nothing is forgotten: they are of several rooms, and were read together.
     of_several_rooms: bool,
@@ -56,10 +58,17 @@ impl StateGroups {
         db: &mut Connection,
         groups: Vec<i64>,
     ) -> Result<Self, DatabaseError> {
-        let mut read = Self::default();
-        let is_all = read.add(db, groups, |_| false, MOST).await?;
-        read.of_several_rooms = true;
-        Ok(if is_all { read } else { Self::default() })
+        let mut read = Self { of_several_rooms: true, ..Self::default() };
+        if !read.add(db, groups, |_| false, MOST).await? {
+            return Ok(Self::default());
+        }
+        let whole = read.previous.iter().filter(|(_, previous)| previous.is_none());
+        let whole: Vec<i64> = whole.map(|(group, _)| *group).collect();
+        let mut own = BTreeMap::new();
+        if entries(db, &whole, MOST_OF_WHOLE, &mut own).await? {
+            read.own.append(&mut own);
+        }
+        Ok(read)
     }
 
     /// Reads groups and those that they are made of, up to known ones. What was read before is forgotten, unless it is of several
@@ -111,20 +120,7 @@ impl StateGroups {
         }
         let is_partial = |group: &i64| self.previous.get(group).is_some_and(Option::is_some);
         let partial: Vec<i64> = read.into_iter().filter(is_partial).collect();
-        self.own.extend(partial.iter().map(|group| (*group, Vec::new())));
-        let sql = "SELECT state_group, type, state_key, event_id FROM state_groups_state \
-                   WHERE state_group IN ($IDS)";
-        let mut entries = 0_usize;
-        let own = &mut self.own;
-        db.each_in("state_groups_state", sql, &partial, |row| {
-            entries = entries.saturating_add(1);
-            if let Ok(GroupEntryRow { group, kind, state_key, event_id }) = row.decode() {
-                own.entry(group).or_default().push(((kind, state_key), event_id));
-            }
-            if entries > most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })
-        .await?;
-        Ok(entries <= most)
+        entries(db, &partial, most, &mut self.own).await
     }
 
     /// What a group that has been read is made of.
@@ -147,7 +143,12 @@ impl StateGroups {
         Chain::Whole { steps }
     }
 
-    /// The entries that a group has of its own.
+    /// The entries that a group has of its own, if they have been read and not been taken.
+    pub(super) fn entries(&self, group: i64) -> Option<&[(Key, OwnedEventId)]> {
+        self.own.get(&group).map(Vec::as_slice)
+    }
+
+    /// The same, taken; they are read if need be.
     pub(super) async fn own(
         &mut self,
         db: &mut Connection,
@@ -162,6 +163,27 @@ impl StateGroups {
         own.retain(|(key, _)| keys.insert(hash(key)));
         Ok(own)
     }
+}
+
+/// Reads the entries of groups; says whether they have no more than `most`.
+async fn entries(
+    db: &mut Connection,
+    groups: &[i64],
+    most: usize,
+    own: &mut BTreeMap<i64, Vec<(Key, OwnedEventId)>>,
+) -> Result<bool, DatabaseError> {
+    own.extend(groups.iter().map(|group| (*group, Vec::new())));
+    let sql = "SELECT state_group, type, state_key, event_id FROM state_groups_state WHERE state_group IN ($IDS)";
+    let mut number = 0_usize;
+    db.each_in("state_groups_state", sql, groups, |row| {
+        number = number.saturating_add(1);
+        if let Ok(GroupEntryRow { group, kind, state_key, event_id }) = row.decode() {
+            own.entry(group).or_default().push(((kind, state_key), event_id));
+        }
+        if number > most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })
+    .await?;
+    Ok(number <= most)
 }
 
 async fn own_entries(

@@ -43,7 +43,7 @@ fn rooms(body: &str, users: u32) -> Fixture {
         let users: Vec<_> = (0..users).map(|user| format!("@{user}:own.test")).collect();
         let entries = users.iter().map(|user| ("m.room.member", user.as_str(), join.as_str()));
         let own = ("m.room.member", "@alice:own.test", join.as_str());
-        fixture.group(second, Some(first), &entries.chain([own]).collect::<Vec<_>>());
+        fixture.group(second, Some(first), &entries.clone().chain([own]).collect::<Vec<_>>());
         for message in 0..110 {
             fixture.event_in(
                 room,
@@ -59,6 +59,27 @@ fn rooms(body: &str, users: u32) -> Fixture {
                 },
             );
         }
+        // A state event, and the whole group after it, as every hundredth is.
+        let (topic, third) = (id("topic"), second + 100);
+        for (id, prev, topic) in [(&topic, id("109"), true), (&id("last"), topic.clone(), false)] {
+            fixture.event_in(
+                room,
+                &NewEvent {
+                    id,
+                    kind: if topic { "m.room.topic" } else { "m.room.message" },
+                    state_key: topic.then_some(""),
+                    prev: &[&prev],
+                    group: Some(third),
+                    ..NewEvent::default()
+                },
+            );
+        }
+        let create = ("m.room.create", "", create.as_str());
+        // In two rooms, it is not the state before and the event.
+        let more =
+            ["b", "d"].contains(&name).then_some(("m.room.member", "@more:own.test", &*join));
+        let all = entries.chain([own, create, ("m.room.topic", "", &topic)]).chain(more);
+        fixture.group(third, None, &all.collect::<Vec<_>>());
         fixture.sql(&format!("INSERT INTO rejections (event_id) VALUES ('{}')", id("010")));
         fixture.sql(&format!(
             "INSERT INTO redactions (event_id, redacts) VALUES ('{}', '{}')",
@@ -76,6 +97,8 @@ fn rooms(body: &str, users: u32) -> Fixture {
             id("098")
         ));
     }
+    // A redaction holds in its room only.
+    fixture.sql("INSERT INTO redactions (event_id, redacts) VALUES ('$022-b', '$025-a')");
     let backfilled =
         NewEvent { id: "$backfilled", stream: Some(-1), group: Some(9), ..NewEvent::default() };
     fixture.event_in("!d:own.test", &backfilled);
