@@ -14,7 +14,12 @@ use anyhow::Context as _;
 use clap::{Args, CommandFactory as _, Parser};
 
 use self::commands::Command;
-use crate::{conduit::store::Access, progress::Progress, runtime, synapse::database};
+use crate::{
+    conduit::{schema::dialect::Dialect, store::Access},
+    progress::Progress,
+    runtime,
+    synapse::database,
+};
 
 /// Moves a Matrix homeserver from Synapse to Conduit under the same server name
 #[derive(Debug, Parser)]
@@ -91,11 +96,12 @@ fn long_version() -> &'static str {
         let schemas = database::SUPPORTED;
         let commit = crate::version::COMMIT.unwrap_or("not known: built without git, or for tests");
         format!(
-            "{}\ncommit {commit}\nSynapse's database schemas {} to {}\nConduit's database version {}\ndump format {}",
+            "{}\ncommit {commit}\nSynapse's database schemas {} to {}\nConduit's database version {}\nContinuwuity's database version {}\ndump format {}",
             env!("CARGO_PKG_VERSION"),
             schemas.start(),
             schemas.end(),
-            crate::import::VERSION,
+            Dialect::Conduit.version(),
+            Dialect::Continuwuity.version(),
             crate::dump::format::VERSION,
         )
     });
@@ -172,6 +178,7 @@ mod tests {
             "commit ",
             "Synapse's database schemas ",
             "Conduit's database version ",
+            "Continuwuity's database version ",
             "dump format ",
         ];
         assert_eq!(said.lines().count(), beginnings.len(), "{said}");

@@ -92,9 +92,6 @@ pub enum ImportError {
     AdminRoom(String),
 }
 
-/// Database version that the importer writes (src/database/mod.rs:462).
-pub const VERSION: u64 = 18;
-
 fn shown(paths: &[PathBuf]) -> String {
     let paths = paths.iter().map(|path| format!("`{}`", path.display()));
     paths.collect::<Vec<_>>().join(", ")

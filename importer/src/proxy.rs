@@ -188,7 +188,7 @@ const BACK_TO_SYNAPSE: Rule = Rule {
             long as anybody may come back with a client that was last opened on Conduit: a year, say. Clients that have only\n\
             Synapse's tokens are not affected.",
 };
-const BACK: &str = "^/_matrix/client/((r0|v3)/sync|(r0|v1|v3)/rooms/.+/messages|(r0|v1|v3|unstable)/rooms/.+/relations/.+|unstable/org[.]matrix[.](simplified_)?msc3575/sync)$";
+const BACK: &str = "^/_matrix/client/((r0|v3)/sync|(r0|v1|v3|unstable)/rooms/.+/(messages|threads|relations/.+)|unstable/org[.]matrix[.](simplified_)?msc3575/sync)$";
 
 impl Direction {
     /// Where the homeserver is supposed that gets the requests.

@@ -69,7 +69,7 @@ const MARKERS: [&str; 10] = [
 ];
 
 impl Dialect {
-    /// The version of a new database.
+    /// The version of a new database (Conduit: src/database/mod.rs:462).
     pub const fn version(self) -> u64 {
         match self {
             Self::Conduit => 18,

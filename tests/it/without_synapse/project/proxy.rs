@@ -351,6 +351,14 @@ fn conduits_tokens_are_kept_away_from_synapse() {
             "/_matrix/client/v1/rooms/!a:own.test/relations/$e/m.thread?from=9&dir=b".to_owned(),
             "/_matrix/client/v1/rooms/!a:own.test/relations/$e/m.thread?dir=b".to_owned(),
         ),
+        (
+            "/_matrix/client/v1/rooms/!a:own.test/threads?from=9&limit=3".to_owned(),
+            "/_matrix/client/v1/rooms/!a:own.test/threads?limit=3".to_owned(),
+        ),
+        (
+            "/_matrix/client/v1/rooms/!a:own.test/threads?from=9_12&limit=3".to_owned(),
+            "/_matrix/client/v1/rooms/!a:own.test/threads?from=9_12&limit=3".to_owned(),
+        ),
         // Numbers are Synapse's own tokens there.
         (
             "/_matrix/client/v3/notifications?from=123".to_owned(),
