@@ -104,12 +104,11 @@ impl<'a> TimelineWriter<'a> {
         let db = &mut databases.main;
         let befores = state_before::read(db, self.room_id, &events, &mut self.groups).await?;
         let of_page;
-        let redactions = match redactions {
-            Some(redactions) => redactions,
-            None => {
-                of_page = redactions::read(db, self.room_id, &events).await?;
-                &of_page
-            }
+        let redactions = if let Some(redactions) = redactions {
+            redactions
+        } else {
+            of_page = redactions::read(db, self.room_id, &events).await?;
+            &of_page
         };
         self.states.prepare(databases.states(), &befores).await?;
         for (event, before) in events.iter().zip(befores) {

@@ -7,11 +7,15 @@ use crate::{
     synapse::database::testing::{Fixture, NewEvent, Server, config, dumped},
 };
 
+/// Rooms with their state groups.
+const GROUPS: [(&str, [i64; 3]); 4] =
+    [("a", [2, 3, 10]), ("b", [4, 5, 11]), ("c", [6, 7, 12]), ("d", [8, 9, 13])];
+
 /// Four rooms of more than a page each, with what can be wrong with events. `body`: what each message says. `users`: how many more
 /// are in the state of each.
 fn rooms(body: &str, users: u32) -> Fixture {
     let mut fixture = Fixture::new();
-    for (name, first, second) in [("a", 2, 3), ("b", 4, 5), ("c", 6, 7), ("d", 8, 9)] {
+    for (name, [first, second, third]) in GROUPS {
         let room = &format!("!{name}:own.test");
         let id = |event: &str| format!("${event}-{name}");
         let (create, join) = (id("create"), id("join"));
@@ -60,7 +64,7 @@ fn rooms(body: &str, users: u32) -> Fixture {
             );
         }
         // A state event, and the whole group after it, as every hundredth is.
-        let (topic, third) = (id("topic"), second + 100);
+        let topic = id("topic");
         for (id, prev, topic) in [(&topic, id("109"), true), (&id("last"), topic.clone(), false)] {
             fixture.event_in(
                 room,
