@@ -124,7 +124,7 @@ fn import_rows(
     server: &DumpServer,
     context: &Context,
     store: &mut dyn KvLoad,
-    copies: Option<Copies<'_>>,
+    mut copies: Option<Copies<'_>>,
     progress: &Progress,
 ) -> Result<Imported, ImportError> {
     let server_name = &context.server_name;
@@ -134,7 +134,8 @@ fn import_rows(
     let accounts = users::import(dump, &mut rows, &mut tally, progress)?;
     accounts.signed_keys.write(server_name, &mut rows, &mut tally)?;
 
-    let mut rooms = rooms::import(dump, context, &mut rows, &mut tally, progress)?;
+    let check = || copies.as_mut().map_or(Ok(()), Copies::check);
+    let mut rooms = rooms::import(dump, context, &mut rows, &mut tally, check, progress)?;
     // The admin room has the largest short id of all rooms: see `rooms`.
     rooms.merge(admin_room::import(&accounts.admins, context, &mut rows)?);
     rows.settle()?;

@@ -19,7 +19,7 @@ use std::{
 pub(super) use self::ahead::Copies;
 use self::{
     ahead::Files,
-    copy::{Copied, NotCopied, content_type, file_name, uploader},
+    copy::{Copied, content_type, file_name, uploader},
     findings::MediaFindings,
 };
 use super::{ImportError, context::Context, row_writer::Rows};
@@ -159,11 +159,10 @@ impl Writer<'_, '_> {
             }
             let Copied { hash, bytes, is_linked } = match file {
                 Ok(copied) => copied,
-                Err(NotCopied::Skip(error)) => {
+                Err(error) => {
                     self.tally.skip(kind, record.uri(), error.reason(), error.to_string());
                     continue;
                 }
-                Err(NotCopied::Failed(error)) => return Err(error.into()),
             };
             if is_linked {
                 self.linked.files = self.linked.files.saturating_add(1);

@@ -82,17 +82,19 @@ impl ImportedRooms {
     }
 }
 
-/// Imports all rooms of a dump.
+/// Imports all rooms of a dump, as long as `check` finds nothing wrong.
 pub(super) fn import(
     dump: &DumpReader,
     context: &Context,
     rows: &mut Rows<'_>,
     tally: &mut Tally,
+    mut check: impl FnMut() -> Result<(), ImportError>,
     progress: &Progress,
 ) -> Result<ImportedRooms, ImportError> {
     let phase = progress.phase("room", dump.number_of_rooms());
     let mut imported = ImportedRooms::default();
     prefetch::each(dump, |room| {
+        check()?;
         imported.merge(import_room(room, context, rows, tally)?);
         phase.advance(1);
         Ok(())

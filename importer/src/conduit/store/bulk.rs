@@ -41,9 +41,9 @@ const TREES: [&Tree; 16] = [
 ];
 
 /// Bytes of rows of one tree that are enough to leave, if they came in order: they are final.
-const ORDERED: usize = 32 << 20;
+const ORDERED: usize = 24 << 20;
 /// Bytes of all rows that are held.
-const ALL: usize = 112 << 20;
+const ALL: usize = 80 << 20;
 
 /// Rows of all large trees: in memory, and beyond [`ALL`] in files without a name beside the database.
 #[derive(Debug)]

@@ -14,11 +14,12 @@ use rayon::prelude::*;
 
 use super::{
     MediaTarget,
-    copy::{Copied, NotCopied, copy},
+    copy::{Copied, copy},
 };
 use crate::{
     conduit::schema::dialect::Dialect,
-    dump::{DumpReader, MediaStore, format::DumpMedia},
+    dump::{DumpReader, MediaStore, NotUsable, format::DumpMedia},
+    fs::PutError,
     import::ImportError,
 };
 
@@ -28,13 +29,14 @@ const CHUNK: usize = if cfg!(test) { 2 } else { 128 };
 const WAITING: usize = if cfg!(test) { 1 } else { 64 };
 
 /// Records, and what became of the file of each; `None`: it has none, or it is not to be copied.
-pub(super) type Files = Vec<(DumpMedia, Option<Result<Copied, NotCopied>>)>;
+pub(super) type Files = Vec<(DumpMedia, Option<Result<Copied, NotUsable>>)>;
 
 /// Files that are being copied, by a thread of its own. Dropped, it copies no more.
 pub(in crate::import) struct Copies<'scope> {
     pub(super) target: &'scope MediaTarget,
     files: Receiver<Files>,
-    thread: ScopedJoinHandle<'scope, Result<(), ImportError>>,
+    /// `None`: it has ended well.
+    thread: Option<ScopedJoinHandle<'scope, Result<(), ImportError>>>,
     shared: Shared,
 }
 
@@ -66,7 +68,15 @@ impl<'scope> Copies<'scope> {
             (Arc::clone(&shared.on_all_cores), Arc::clone(&shared.is_over));
         let copying = Copying { dump, target, dialect, on_all_cores, is_over, files };
         let thread = scope.spawn(move || copying.all());
-        Self { target, files: receiver, thread, shared }
+        Self { target, files: receiver, thread: Some(thread), shared }
+    }
+
+    /// Whether all is well so far: what keeps files from being copied is said before everything else has been imported.
+    pub(in crate::import) fn check(&mut self) -> Result<(), ImportError> {
+        match self.thread.take_if(|thread| thread.is_finished()) {
+            Some(thread) => ended(thread),
+            None => Ok(()),
+        }
     }
 
     /// Everything else has been imported: copies the rest on all cores. Gives all files to `take`, in the order of the dump.
@@ -79,8 +89,13 @@ impl<'scope> Copies<'scope> {
         for files in files {
             take(files)?;
         }
-        thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+        thread.map_or(Ok(()), ended)
     }
+}
+
+/// How the thread has ended.
+fn ended(thread: ScopedJoinHandle<'_, Result<(), ImportError>>) -> Result<(), ImportError> {
+    thread.join().unwrap_or_else(|panic| resume_unwind(panic))
 }
 
 /// The thread.
@@ -111,14 +126,11 @@ impl Copying<'_> {
                 return Err(ImportError::MediaStore { paths: store.roots().to_vec() });
             }
             let files: Files = if self.on_all_cores.load(Ordering::Relaxed) {
-                chunk.into_par_iter().map(of_record).collect()
+                chunk.into_par_iter().map(of_record).collect::<Result<_, _>>()?
             } else {
-                chunk.into_iter().map(of_record).collect()
+                chunk.into_iter().map(of_record).collect::<Result<_, _>>()?
             };
-            // The others would fail, too.
-            let has_failed =
-                files.iter().any(|(_, file)| matches!(file, Some(Err(NotCopied::Failed(_)))));
-            if self.files.send(files).is_err() || has_failed {
+            if self.files.send(files).is_err() {
                 return Ok(());
             }
         }
@@ -128,12 +140,12 @@ impl Copying<'_> {
         &self,
         store: &MediaStore,
         record: DumpMedia,
-    ) -> (DumpMedia, Option<Result<Copied, NotCopied>>) {
+    ) -> Result<(DumpMedia, Option<Result<Copied, NotUsable>>), PutError> {
         let is_kept = self.dialect == Dialect::Conduit || record.quarantined_by.is_none();
         let is_wanted = is_kept && !self.is_over.load(Ordering::Relaxed);
         let path = record.path.as_deref().filter(|_| is_wanted);
-        let file = path.map(|path| copy(store, self.target, &record, path));
-        (record, file)
+        let file = path.map(|path| copy(store, self.target, &record, path)).transpose()?;
+        Ok((record, file))
     }
 }
 
@@ -232,5 +244,16 @@ mod tests {
         target.directory = ContentDirectory::new(scratch.path().join("media"), Layout::default());
         target.store = Some(scratch.path().join("nowhere"));
         assert!(end(&target).contains("nowhere"), "{}", end(&target));
+        // It is said early to whoever asks.
+        let early = std::thread::scope(|scope| {
+            let mut copies = Copies::begin(scope, &dump, &target, Dialect::Conduit);
+            loop {
+                if let Err(error) = copies.check() {
+                    break error.to_string();
+                }
+                std::thread::yield_now();
+            }
+        });
+        assert_eq!(early, end(&target));
     }
 }

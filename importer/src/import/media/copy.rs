@@ -16,44 +16,37 @@ pub(super) struct Copied {
     pub(super) is_linked: bool,
 }
 
-/// Why a file is not there.
-pub(super) enum NotCopied {
-    /// The file can't be used; others can.
-    Skip(NotUsable),
-    /// The media directory can't be written.
-    Failed(PutError),
-}
-
-impl NotCopied {
-    fn of(error: PutError, path: &str) -> Self {
-        match NotUsable::of(error, path) {
-            Ok(unusable) => Self::Skip(unusable),
-            Err(failed) => Self::Failed(failed),
-        }
-    }
-}
-
-/// Copies or links a record's file into Conduit's media directory; one that was copied beforehand, without reading it.
+/// Copies or links a record's file into Conduit's media directory; one that was copied beforehand, without reading it. The inner
+/// error: this file can't be used, others can.
+///
+/// # Errors
+///
+/// If the media directory can't be written.
 pub(super) fn copy(
     store: &MediaStore,
     target: &MediaTarget,
     record: &DumpMedia,
     path: &str,
-) -> Result<Copied, NotCopied> {
-    let (mut file, real) = store.open(path).map_err(NotCopied::Skip)?;
+) -> Result<Result<Copied, NotUsable>, PutError> {
+    let (mut file, real) = match store.open(path) {
+        Ok(opened) => opened,
+        Err(unusable) => return Ok(Err(unusable)),
+    };
     let noted = record.sha256.as_deref().and_then(|noted| noted.parse().ok());
     if let (Some(prepared), Ok(now)) = (&target.prepared, file.metadata())
         && let Some(hash) = prepared.link(path, &now, noted, &target.directory)
     {
-        return Ok(Copied { hash, bytes: now.len(), is_linked: true });
+        return Ok(Ok(Copied { hash, bytes: now.len(), is_linked: true }));
     }
     let put = if target.link {
         target.directory.link(&mut file, &real, noted)
     } else {
         target.directory.copy(&mut file, noted)
     };
-    let (hash, bytes) = put.map_err(|error| NotCopied::of(error, path))?;
-    Ok(Copied { hash, bytes, is_linked: false })
+    match put {
+        Ok((hash, bytes)) => Ok(Ok(Copied { hash, bytes, is_linked: false })),
+        Err(error) => NotUsable::of(error, path).map(Err),
+    }
 }
 
 /// The file name as Conduit keeps it; empty if there is none.
