@@ -43,6 +43,9 @@ use crate::{
 /// event, is a hash of all but the content, and the content has a hash.
 const SIGNATURES: u64 = 20_000;
 
+/// Pairs of rooms and auth events of which those that are there twice are not looked for.
+const MANY_PAIRS: usize = 1 << 16;
+
 /// Rooms whose versions one core looks up.
 const ROOMS: usize = 32;
 
@@ -174,6 +177,8 @@ pub(in crate::verify) struct Seen {
     events: Events,
     /// Rooms and the hashes of auth events that events of theirs name, each pair once or a few times.
     auth: Vec<(u64, u64)>,
+    /// How many of these there were when each was there once.
+    tidy: usize,
     /// The rooms' versions, by their create events.
     pub(in crate::verify) versions: Versions,
     /// The auth events of the event before.
@@ -268,6 +273,7 @@ impl Seen {
     fn tidy(&mut self) {
         self.auth.sort_unstable();
         self.auth.dedup();
+        self.tidy = self.auth.len();
     }
 
     /// Adds what was seen of later rows.
@@ -278,6 +284,10 @@ impl Seen {
             (room.unwrap_or(u64::MAX), id)
         };
         self.auth.extend(later.auth.into_iter().map(renumber));
+        // The parts of a room name mostly the same ones.
+        if self.auth.len() > self.tidy.saturating_mul(2).max(MANY_PAIRS) {
+            self.tidy();
+        }
         self.versions.extend(later.versions);
     }
 
