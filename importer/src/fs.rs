@@ -1,5 +1,5 @@
 //! Files and directories, whatever is in them: a directory that has its name only when it is complete ([`atomic_dir`]), one that
-//! names files by their content ([`ContentDirectory`]), a spool of items too many for memory (`spool`), who has a file open
+//! names files by their content ([`ContentDirectory`]), rows that are too many for memory and are wanted in order (`sorted_rows`), a spool of items too many for memory (`spool`), who has a file open
 //! (`open_by`), and what to do about an error of the operating system (`hints`).
 
 pub mod atomic_dir;
@@ -7,6 +7,7 @@ mod content_dir;
 pub(crate) mod hints;
 pub(crate) mod open_by;
 mod small;
+pub(crate) mod sorted_rows;
 pub(crate) mod spool;
 mod walk;
 

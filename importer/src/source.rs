@@ -88,6 +88,20 @@ pub trait Source: Send {
     /// If the source can't be read any further.
     async fn rooms(&mut self, tally: &mut Tally) -> Result<Vec<Vec<OwnedRoomId>>, SourceError>;
 
+    /// Reads, with the other reader, what is read of all rooms at once; ends when both have. Each reader calls it, after one has listed the
+    /// rooms and before it reads one.
+    ///
+    /// # Errors
+    ///
+    /// If the source can't be read, or the dump's directory can't be written any further.
+    async fn prepare_rooms(
+        &mut self,
+        _writer: &DumpWriter,
+        _progress: &Progress,
+    ) -> Result<(), SourceError> {
+        Ok(())
+    }
+
     /// Writes one room: calls [`DumpWriter::room`], passes states, outliers and the timeline to the room writer, calls
     /// [`DumpWriter::finish_room`]. Or skips it, in `tally`. Called when this reader, or the other one, has listed the rooms.
     ///

@@ -103,6 +103,11 @@ impl DumpWriter {
         Self { earlier, ..self }
     }
 
+    /// The directory that the dump is written in, for files without a name.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
     /// Whether histories of rooms are taken over from an earlier dump.
     pub fn is_since(&self) -> bool {
         self.earlier.is_some()

@@ -4,7 +4,7 @@ use std::{
     future::{Future, pending},
     panic::resume_unwind,
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     vec,
 };
 
@@ -122,6 +122,7 @@ async fn read_all(
             let rooms = Arc::new(RoomQueue::new(rooms, progress));
             // The first reader is gone if it has failed.
             drop(sender.send(Arc::clone(&rooms)));
+            source.prepare_rooms(&writer, &progress).await?;
             tally.merge(rooms.read(source.as_mut(), &writer).await?);
             source.count().await?;
             Ok(tally)
@@ -158,6 +159,7 @@ async fn read_all(
             },
             None => Arc::new(RoomQueue::new(source.rooms(tally).await?, *progress)),
         };
+        source.prepare_rooms(writer, progress).await?;
         tally.merge(rooms.read(source, writer).await?);
         source.outbox(writer, tally).await?;
         source.media(writer, tally, progress).await?;
@@ -182,22 +184,26 @@ async fn joined(second: &mut JoinSet<Result<Tally, DumpError>>) -> Result<Tally,
 /// The groups of rooms that no reader has begun.
 struct RoomQueue {
     left: Mutex<vec::IntoIter<Vec<OwnedRoomId>>>,
-    bar: Phase,
+    number: usize,
+    progress: Progress,
+    /// Since the first was begun.
+    bar: OnceLock<Phase>,
 }
 
 impl RoomQueue {
     fn new(rooms: Vec<Vec<OwnedRoomId>>, progress: Progress) -> Self {
-        let bar = progress.phase("room", rooms.iter().map(Vec::len).sum());
-        Self { left: Mutex::new(rooms.into_iter()), bar }
+        let number = rooms.iter().map(Vec::len).sum();
+        Self { left: Mutex::new(rooms.into_iter()), number, progress, bar: OnceLock::new() }
     }
 
     /// Reads rooms while there are any.
     async fn read(&self, source: &mut dyn Source, writer: &DumpWriter) -> Result<Tally, DumpError> {
         let mut tally = Tally::default();
+        let bar = self.bar.get_or_init(|| self.progress.phase("room", self.number));
         while let Some(group) = self.next() {
             for room_id in &group {
                 source.room(room_id, writer, &mut tally).await?;
-                self.bar.advance(1);
+                bar.advance(1);
             }
         }
         Ok(tally)

@@ -48,7 +48,7 @@ use tokio::sync::OnceCell;
 use self::{
     census::Counting,
     connection::{Connection, Databases},
-    rooms::ListedRooms,
+    rooms::{AllEvents, ListedRooms},
     schema::Schema,
     users::ListedUsers,
 };
@@ -56,7 +56,7 @@ pub use self::{error::DatabaseError, schema::SUPPORTED};
 use super::erased::Erased;
 use crate::{
     dump::{
-        DumpWriter, Extent,
+        DumpWriter, Extent, History,
         census::Census,
         format::{DumpServer, DumpUser, SourceInfo},
     },
@@ -77,6 +77,8 @@ pub struct DatabaseSource {
     rooms: ListedRooms,
     /// The rooms, when one reader has listed them for both.
     listed: Arc<OnceLock<ListedRooms>>,
+    /// The events of all rooms, which both readers read.
+    events: Arc<OnceCell<Arc<AllEvents>>>,
     /// The tables, which both readers count.
     counting: Arc<OnceCell<Counting>>,
 }
@@ -130,8 +132,18 @@ impl DatabaseSource {
             users: ListedUsers::default(),
             rooms: ListedRooms::default(),
             listed: Arc::default(),
+            events: Arc::default(),
             counting: Arc::default(),
         })
+    }
+}
+
+impl DatabaseSource {
+    /// Takes the rooms over from the reader that has listed them.
+    fn know_rooms(&mut self) {
+        if self.rooms.groups().is_empty() {
+            self.rooms = self.listed.get().cloned().unwrap_or_default();
+        }
     }
 }
 
@@ -192,6 +204,7 @@ impl Source for DatabaseSource {
             users: ListedUsers::default(),
             rooms: ListedRooms::default(),
             listed: Arc::clone(&self.listed),
+            events: Arc::clone(&self.events),
             counting: Arc::clone(&self.counting),
         }))
     }
@@ -234,17 +247,35 @@ impl Source for DatabaseSource {
         Ok(self.rooms.groups().to_vec())
     }
 
+    async fn prepare_rooms(
+        &mut self,
+        writer: &DumpWriter,
+        progress: &Progress,
+    ) -> Result<(), SourceError> {
+        // With an earlier dump, the events of few rooms are read.
+        if writer.is_since() || self.facts.extent.history == History::Recent {
+            return Ok(());
+        }
+        self.know_rooms();
+        let (db, rooms) = (&mut self.databases.main, &mut self.rooms);
+        let events = self.events.get_or_try_init(async || {
+            let events = AllEvents::of(db, rooms, writer.directory(), progress).await?;
+            Ok::<_, SourceError>(Arc::new(events))
+        });
+        let events = Arc::clone(events.await?);
+        events.read(&mut self.databases.main).await?;
+        self.rooms.take(events);
+        Ok(())
+    }
+
     async fn room(
         &mut self,
         room_id: &OwnedRoomId,
         writer: &DumpWriter,
         tally: &mut Tally,
     ) -> Result<(), SourceError> {
-        let Self { databases, facts, rooms, listed, .. } = self;
-        // The other reader has listed them.
-        if rooms.groups().is_empty() {
-            *rooms = listed.get().cloned().unwrap_or_default();
-        }
+        self.know_rooms();
+        let Self { databases, facts, rooms, .. } = self;
         rooms::write(databases, facts, rooms, room_id, writer, tally).await
     }
 
@@ -266,6 +297,9 @@ impl Source for DatabaseSource {
     }
 
     async fn count(&mut self) -> Result<(), SourceError> {
+        // No room is left to be read.
+        self.events = Arc::default();
+        self.rooms.leave_events();
         let Self { databases, facts, rooms, listed, counting, .. } = self;
         let counting = counting.get_or_try_init(|| Counting::of(databases, true)).await?;
         let who = census::Owners::of(facts, listed.get().unwrap_or(rooms));

@@ -6,19 +6,17 @@
     reason = "places of rows in memory and in files are calculated here"
 )]
 
-mod runs;
-mod sorted_rows;
-
 use std::{
     io,
     path::{Path, PathBuf},
     thread::JoinHandle,
 };
 
-pub(super) use self::runs::Sorted;
-use self::{runs::Runs, sorted_rows::Rows};
 use super::Row;
-use crate::conduit::schema::trees::{self, Tree};
+use crate::{
+    conduit::schema::trees::{self, Tree},
+    fs::sorted_rows::{Merged, Rows, Runs, WrittenRun},
+};
 
 /// Trees with rows for each event, word or member. No such row is read before [`super::KvLoad::settle`].
 const TREES: [&Tree; 16] = [
@@ -44,6 +42,8 @@ const TREES: [&Tree; 16] = [
 const ORDERED: usize = 24 << 20;
 /// Bytes of all rows that are held.
 const ALL: usize = 80 << 20;
+/// A tree's runs are read as a whole.
+const SECTION: u64 = 0;
 
 /// Rows of all large trees: in memory, and beyond [`ALL`] in files without a name beside the database.
 #[derive(Debug)]
@@ -53,13 +53,14 @@ pub(super) struct Collected {
     size: usize,
     /// Whether there may be something for [`Self::due`].
     may_be_due: bool,
-    /// Sorts and writes a run of the tree at this place; gives where it ends in the tree's file.
-    under_way: Option<(usize, JoinHandle<io::Result<u64>>)>,
+    /// Sorts and writes a run of the tree at this place.
+    under_way: Option<(usize, JoinHandle<io::Result<WrittenRun>>)>,
 }
 
 /// Rows of one tree.
 #[derive(Debug)]
 struct Collecting {
+    tree: &'static Tree,
     rows: Rows,
     runs: Option<Runs>,
 }
@@ -78,7 +79,7 @@ impl Collecting {
 
 impl Collected {
     pub(super) fn new(directory: &Path) -> Self {
-        let collecting = |tree| Collecting { rows: Rows::new(tree), runs: None };
+        let collecting = |tree| Collecting { tree, rows: Rows::new(), runs: None };
         Self {
             directory: directory.to_owned(),
             trees: TREES.into_iter().map(collecting).collect(),
@@ -91,7 +92,7 @@ impl Collected {
     /// Takes a row of a large tree; gives back one of another tree.
     pub(super) fn push(&mut self, row: Row) -> Option<Row> {
         let mut trees = self.trees.iter_mut();
-        let Some(tree) = trees.find(|tree| std::ptr::eq(tree.rows.tree, row.tree)) else {
+        let Some(tree) = trees.find(|tree| std::ptr::eq(tree.tree, row.tree)) else {
             return Some(row);
         };
         let before = tree.rows.size();
@@ -119,10 +120,10 @@ impl Collected {
         };
         self.may_be_due = true;
         let is_final = tree.is_final();
-        let rows = tree.rows.take();
+        let (of, rows) = (tree.tree, tree.rows.take());
         self.size = self.size.saturating_sub(rows.size());
         if is_final {
-            return Ok(Some(Sorted::of(rows)));
+            return Ok(Some(Sorted::of(of, rows)));
         }
         self.write(at, rows)?;
         Ok(None)
@@ -142,12 +143,12 @@ impl Collected {
         let mut all = Vec::new();
         for tree in &mut self.trees {
             match tree.runs.take() {
-                Some(runs) => all.push(Sorted::merged(tree.rows.tree, &runs)?),
+                Some(runs) => all.push(Sorted::merged(tree.tree, &runs)?),
                 None if tree.rows.is_empty() => {}
-                None => all.push(Sorted::of(tree.rows.take())),
+                None => all.push(Sorted::of(tree.tree, tree.rows.take())),
             }
         }
-        all.sort_by_key(|sorted| std::cmp::Reverse(sorted.size()));
+        all.sort_by_key(|sorted| std::cmp::Reverse(sorted.size));
         Ok(all)
     }
 
@@ -159,18 +160,62 @@ impl Collected {
             Some(runs) => runs,
             none => none.insert(Runs::new(&self.directory)?),
         };
-        self.under_way = Some((at, runs.write(rows)?));
+        self.under_way = Some((at, runs.write(rows, |_| SECTION)?));
         Ok(())
     }
 
     /// Waits for the run under way.
     fn wait(&mut self) -> io::Result<()> {
         let Some((at, run)) = self.under_way.take() else { return Ok(()) };
-        let end = run.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        let run = run.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         if let Some(runs) = self.trees.get_mut(at).and_then(|tree| tree.runs.as_mut()) {
-            runs.ends_at(end);
+            runs.add(run);
         }
         Ok(())
+    }
+}
+
+/// Rows of a tree in the order of their keys.
+#[derive(Debug)]
+pub(super) struct Sorted {
+    tree: &'static Tree,
+    size: u64,
+    source: Source,
+}
+
+#[derive(Debug)]
+enum Source {
+    /// Rows that were never written, and how many were given. They are sorted when the first is asked for.
+    Held(Rows, usize),
+    Merged(Merged),
+}
+
+impl Sorted {
+    fn of(tree: &'static Tree, rows: Rows) -> Self {
+        let size = u64::try_from(rows.size()).unwrap_or(u64::MAX);
+        Self { tree, size, source: Source::Held(rows, 0) }
+    }
+
+    fn merged(tree: &'static Tree, runs: &Runs) -> io::Result<Self> {
+        let merged = Merged::new([runs], SECTION)?;
+        Ok(Self { tree, size: runs.size(SECTION), source: Source::Merged(merged) })
+    }
+
+    pub(super) fn tree(&self) -> &'static Tree {
+        self.tree
+    }
+
+    /// The next key and its last value.
+    pub(super) fn next(&mut self) -> io::Result<Option<(&[u8], &[u8])>> {
+        match &mut self.source {
+            Source::Held(rows, given) => {
+                if *given == 0 {
+                    rows.sort();
+                }
+                Ok(rows.next(given))
+            }
+            Source::Merged(merged) => merged.next(),
+        }
     }
 }
 

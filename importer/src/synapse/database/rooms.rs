@@ -2,18 +2,19 @@
 //!
 //! A room in which nothing has happened since an earlier dump is taken over from that, see [`mod@fingerprint`].
 //!
-//! A room's timeline is read once, page by page. Each event is written as it comes, after the states that it is the first
+//! Events are read in one pass over the tables for all rooms ([`mod@all_events`]) or, where few of them are wanted or a row is damaged, page
+//! by page. Each event is written as it comes, after the states that it is the first
 //! to need. What events refer to is noted; what has not turned up at the end is written as outliers. Memory holds one full
-//! state, one page of events (with a small PostgreSQL database, those of a group of rooms and their state groups, see
-//! [`mod@group_events`]), and the ids of state groups and of state events.
+//! state, the events of a group of rooms with their state groups, or of a large room one page, and the ids of state groups and of
+//! state events.
 
 mod aliases;
+mod all_events;
 mod batch;
 mod event_dumper;
 mod event_json;
 mod fingerprint;
 mod gaps;
-mod group_events;
 mod head;
 mod list;
 mod members;
@@ -35,16 +36,17 @@ use std::collections::BTreeMap;
 
 use ruma::RoomId;
 
-use self::{
-    batch::RoomTables, event_dumper::EventDumper, fingerprint::Fingerprints, head::Head,
-    references::References, state_groups::States, stored_event::FOREIGN, timeline::Timeline,
-    timeline_writer::TimelineWriter,
-};
 pub(super) use self::{
+    all_events::AllEvents,
     head::version_by_create_event,
     list::{ListedRooms, list},
     members::stripped_state,
     timeline_writer::EVENT_TWICE,
+};
+use self::{
+    batch::RoomTables, event_dumper::EventDumper, head::Head, references::References,
+    state_groups::States, stored_event::FOREIGN, timeline::Timeline,
+    timeline_writer::TimelineWriter,
 };
 use super::{Facts, connection::Databases};
 use crate::{
@@ -97,8 +99,7 @@ pub(super) async fn write(
     } else {
         let mut file = writer.room(&room)?;
         let history = History { room: &room, timeline: &timeline, dumper: &dumper };
-        let together = (!writer.is_since()).then_some(&*listed.fingerprints);
-        let read = history.write(tables, together, states, begin, &mut file).await?;
+        let read = history.write(tables, states, begin, &mut file).await?;
         let is_settled = read.skipped.iter().all(|skip| SETTLED.contains(&&*skip.reason));
         let fingerprint = fingerprint.filter(|_| is_settled);
         let history = fingerprint.map(|fingerprint| DumpHistory::new(fingerprint, &read, room_id));
@@ -123,12 +124,10 @@ struct History<'a> {
 }
 
 impl History<'_> {
-    /// Writes it, and counts it by itself. `together`: by these, its events may be read with those of other rooms. `begin`: the state that
-    /// comes first.
+    /// Writes it, and counts it by itself. `begin`: the state that comes first.
     async fn write(
         &self,
         tables: &mut RoomTables<'_>,
-        together: Option<&Fingerprints>,
         states: States,
         begin: Option<DumpState>,
         file: &mut RoomWriter,
@@ -145,13 +144,8 @@ impl History<'_> {
             file.state(&begin)?;
         }
         let writing = TimelineWriter::new(room_id, dumper, file, states, references, &mut tally);
-        let (unwritten, states) = match together {
-            Some(fingerprints) => {
-                let (databases, events) = tables.events(fingerprints).await?;
-                writing.write(databases, timeline, events).await?
-            }
-            None => writing.write(tables.databases, timeline, None).await?,
-        };
+        let (databases, events) = tables.events(timeline).await?;
+        let (unwritten, states) = writing.write(databases, timeline, events).await?;
         if states > 0 {
             tally.read(Kind::State, states);
             tally.written(Kind::State, states);

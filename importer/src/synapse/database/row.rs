@@ -1,11 +1,15 @@
 //! Rows whose values are checked one by one, for both engines.
 
+mod stored;
+
 use std::{borrow::Cow, fmt, sync::Arc};
 
 use ruma::{OwnedEventId, OwnedRoomAliasId, OwnedRoomId, OwnedServerName, OwnedUserId};
 use rusqlite::types::ValueRef;
 use serde_json::value::RawValue;
 use sqlx::{Column as _, Decode, Postgres, Row as _, TypeInfo, ValueRef as _, postgres::PgRow};
+
+pub(super) use self::stored::StoredRow;
 
 /// A value as the database has it. SQLite's columns hold any of these, whatever they are declared as.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,6 +31,7 @@ pub(super) enum Row<'a> {
     Sqlite(&'a rusqlite::Row<'a>),
     Postgres(&'a PgRow),
     Kept(&'a KeptRow),
+    Stored(&'a StoredRow<'a>),
 }
 
 /// A row that outlives its query.
@@ -87,6 +92,11 @@ impl<'a> Row<'a> {
         }
     }
 
+    /// A column that is text.
+    pub(super) fn as_text(self, index: usize) -> Option<Cow<'a, str>> {
+        if let Value::Text(text) = self.value(index) { Some(text) } else { None }
+    }
+
     /// Whether a column is NULL.
     pub(super) fn is_null(self, index: usize) -> bool {
         self.value(index) == Value::Null
@@ -113,6 +123,7 @@ impl<'a> Row<'a> {
                 row.columns().iter().map(|column| column.name().to_owned()).collect()
             }
             Self::Kept(row) => Arc::clone(&row.names),
+            Self::Stored(row) => Arc::clone(row.names),
         }
     }
 
@@ -130,6 +141,7 @@ impl<'a> Row<'a> {
             Self::Sqlite(row) => of_sqlite(row, index),
             Self::Postgres(row) => of_postgres(row, index),
             Self::Kept(row) => row.values.get(index).map_or(Value::Other, Value::borrowed),
+            Self::Stored(row) => row.values.get(index).map_or(Value::Other, Value::borrowed),
         }
     }
 }

@@ -3,30 +3,37 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, BinaryHeap},
+    iter::Peekable,
     ops::RangeInclusive,
     sync::Arc,
+    vec,
 };
 
 use ruma::{OwnedRoomId, RoomId};
 
 use super::{
+    all_events::{AllEvents, GroupEvents, Place},
     fingerprint::Fingerprints,
-    group_events::{self, GroupEvents},
     redactions::{self, Redactions},
     state_groups::StateGroups,
-    timeline::TimelineRow,
+    timeline::{self, Timeline, TimelineRow},
 };
-use crate::synapse::database::{
-    DatabaseError,
-    connection::{Connection, Databases},
-    row::{KeptRow, Row},
+use crate::{
+    dump::WriteError,
+    source::SourceError,
+    synapse::database::{
+        DatabaseError,
+        connection::{Connection, Databases},
+        row::{KeptRow, Row},
+    },
 };
 
-/// Of so many events a group has one, if they are not read together: small groups let two readers come to an end at about the same
-/// time.
+/// Of so many events a group has one: small groups let two readers come to an end at about the same time.
 const SHARE: u64 = 16;
-/// Fewest and most events of such a share.
+/// Fewest and most events of a group.
 const SHARES: RangeInclusive<u64> = 1_000..=25_000;
+/// Bytes of a group's events that are held, so that what belongs to them is read together.
+const HELD: u64 = if cfg!(test) { 1 << 16 } else { 48 << 20 };
 
 /// Rows by the room that they belong to.
 type ByRoom = BTreeMap<String, Vec<KeptRow>>;
@@ -36,32 +43,42 @@ type ByRoom = BTreeMap<String, Vec<KeptRow>>;
 pub(super) struct RoomBatch {
     /// All rooms that will be asked for, in groups, each of which is sorted.
     groups: Arc<[Vec<OwnedRoomId>]>,
-    /// Whether events are read together, of rooms that have no more than can be.
-    with_events: bool,
+    /// The events of all rooms, if they were read in one pass.
+    all: Option<Arc<AllEvents>>,
     /// The rooms that are read together.
     group: Vec<OwnedRoomId>,
     /// The rows, by query.
     rows: BTreeMap<String, ByRoom>,
     /// The events of the rooms' timelines, after the first room has asked for them.
-    events: Option<GroupEvents>,
+    events: BatchEvents,
     /// The redactions of these events.
     redactions: BTreeMap<String, Redactions>,
     /// The state groups after these events.
     states: StateGroups,
 }
 
+/// The events of a group of rooms.
+#[derive(Debug, Default)]
+enum BatchEvents {
+    #[default]
+    Unread,
+    Held(BTreeMap<OwnedRoomId, Vec<TimelineRow>>),
+    /// Too large to be held.
+    Streamed(Box<GroupEvents>),
+}
+
+/// Another reader reads its own.
+impl Clone for BatchEvents {
+    fn clone(&self) -> Self {
+        Self::Unread
+    }
+}
+
 impl RoomBatch {
     /// Puts rooms into groups: as few as can be, but two at least, as there are two readers; all with about the same number of
-    /// events. A room with many events, or of which it is not known how many it has, is alone. The largest come first. `with_events`:
-    /// how many events a group should have, if they are read together.
-    pub(super) fn of(
-        rooms: &[OwnedRoomId],
-        fingerprints: &Fingerprints,
-        with_events: Option<u64>,
-    ) -> Self {
-        let share =
-            || fingerprints.events().div_euclid(SHARE).clamp(*SHARES.start(), *SHARES.end());
-        let most = with_events.unwrap_or_else(share).max(1);
+    /// events. A room with many events, or of which it is not known how many it has, is alone. The largest come first.
+    pub(super) fn of(rooms: &[OwnedRoomId], fingerprints: &Fingerprints) -> Self {
+        let most = fingerprints.events().div_euclid(SHARE).clamp(*SHARES.start(), *SHARES.end());
         let number = |room: &OwnedRoomId| fingerprints.events_of(room.as_str());
         let (mut small, mut large): (Vec<_>, Vec<_>) =
             rooms.iter().partition(|room| number(room).is_some_and(|events| events <= most));
@@ -84,7 +101,13 @@ impl RoomBatch {
             group
         });
         let groups = alone.chain(together).filter(|group| !group.is_empty()).collect();
-        Self { groups, with_events: with_events.is_some(), ..Self::default() }
+        Self { groups, ..Self::default() }
+    }
+
+    /// From now on, the events of rooms come from these.
+    pub(super) fn take(&mut self, all: Option<Arc<AllEvents>>) {
+        self.all = all;
+        self.events = BatchEvents::Unread;
     }
 
     pub(super) fn groups(&self) -> &[Vec<OwnedRoomId>] {
@@ -97,7 +120,7 @@ impl RoomBatch {
             return;
         }
         self.rows.clear();
-        self.events = None;
+        self.events = BatchEvents::Unread;
         self.redactions.clear();
         self.states = StateGroups::default();
         let is_here = |group: &&Vec<OwnedRoomId>| {
@@ -108,13 +131,44 @@ impl RoomBatch {
     }
 }
 
-/// The events of a room's timeline, read with those of others.
+/// The events of a room's timeline, from those of all rooms.
 pub(super) struct RoomEvents<'a> {
-    /// In order.
-    pub(super) rows: Vec<TimelineRow>,
+    rows: Peekable<EventRows<'a>>,
+    /// What belongs to them, if it was read with that of other rooms.
+    pub(super) held: Option<Held<'a>>,
+}
+
+/// What belongs to the events of a group of rooms.
+pub(super) struct Held<'a> {
     pub(super) redactions: Redactions,
     /// The state groups after the events of all rooms.
     pub(super) groups: &'a mut StateGroups,
+}
+
+/// The rows of a room's timeline, in its order.
+enum EventRows<'a> {
+    Held(vec::IntoIter<TimelineRow>),
+    Streamed { events: &'a mut GroupEvents, place: Place, timeline: &'a Timeline },
+}
+
+impl Iterator for EventRows<'_> {
+    type Item = Result<TimelineRow, WriteError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::Held(rows) => rows.next().map(Ok),
+            Self::Streamed { events, place, timeline } => {
+                events.next(*place, timeline.gaps()).transpose()
+            }
+        }
+    }
+}
+
+impl RoomEvents<'_> {
+    /// The next rows. None: there are no more.
+    pub(super) fn page(&mut self) -> Result<Vec<TimelineRow>, WriteError> {
+        timeline::page(&mut self.rows)
+    }
 }
 
 /// The tables, for one room: rows come from the batch.
@@ -175,33 +229,50 @@ impl<'a> RoomTables<'a> {
         self.db().each(table, &sql.replace("$IDS", "$1"), &[id], each).await
     }
 
-    /// The events of the room's timeline, once, beside the databases. `None`: there is too much of them, or they are not read together.
-    pub(super) async fn events(
-        &mut self,
-        fingerprints: &Fingerprints,
-    ) -> Result<(&mut Databases, Option<RoomEvents<'_>>), DatabaseError> {
+    /// The events of the room's timeline, once, beside the databases. `None`: they were not read with those of all rooms.
+    pub(super) async fn events<'t>(
+        &'t mut self,
+        timeline: &'t Timeline,
+    ) -> Result<(&'t mut Databases, Option<RoomEvents<'t>>), SourceError> {
         let Self { databases, batch, id } = self;
-        let events_of = |room: &RoomId| fingerprints.events_of(room.as_str()).unwrap_or(u64::MAX);
-        let is_apart = !batch.with_events || events_of(id) > group_events::EVENTS;
-        if is_apart || !fingerprints.is_plain(id.as_str()) {
+        let Some((all, place)) = batch.all.as_ref().and_then(|all| Some((all, all.place(id)?)))
+        else {
             return Ok((databases, None));
+        };
+        if let BatchEvents::Unread = batch.events {
+            let (mut events, size) = all.group(place)?;
+            batch.events = if size > HELD {
+                BatchEvents::Streamed(Box::new(events))
+            } else {
+                let mut held = BTreeMap::new();
+                for id in &batch.group {
+                    let Some(place) = all.place(id) else { continue };
+                    held.insert(id.clone(), events.rows(place)?);
+                }
+                let rows = || held.values().flatten();
+                let redacted: Vec<_> = rows().filter_map(TimelineRow::redacted).collect();
+                batch.redactions =
+                    redactions::of_several_rooms(&mut databases.main, &redacted).await?;
+                let groups: BTreeSet<_> = rows().filter_map(TimelineRow::group).collect();
+                let groups = groups.into_iter().collect();
+                batch.states = StateGroups::of_several_rooms(databases.states(), groups).await?;
+                BatchEvents::Held(held)
+            };
         }
-        if batch.events.is_none() {
-            let rooms = batch.group.iter().map(|room| room.as_str());
-            let plain: Vec<_> = rooms.filter(|room| fingerprints.is_plain(room)).collect();
-            let events = group_events::read(&mut databases.main, &plain).await?;
-            let rows = || events.values().flatten();
-            let redacted: Vec<_> = rows().filter_map(TimelineRow::redacted).collect();
-            batch.redactions = redactions::of_several_rooms(&mut databases.main, &redacted).await?;
-            let groups: BTreeSet<_> = rows().filter_map(TimelineRow::group).collect();
-            let groups = groups.into_iter().collect();
-            batch.states = StateGroups::of_several_rooms(databases.states(), groups).await?;
-            batch.events = Some(events);
-        }
-        let redactions = batch.redactions.remove(id.as_str()).unwrap_or_default();
-        let rows = batch.events.as_mut().and_then(|events| events.remove(id.as_str()));
-        let groups = &mut batch.states;
-        Ok((databases, rows.map(|rows| RoomEvents { rows, redactions, groups })))
+        let (rows, held) = match &mut batch.events {
+            BatchEvents::Unread => return Ok((databases, None)),
+            BatchEvents::Streamed(events) => {
+                (EventRows::Streamed { events, place, timeline }, None)
+            }
+            BatchEvents::Held(held) => {
+                let mut rows = held.remove(*id).unwrap_or_default();
+                timeline.sort(&mut rows);
+                let redactions = batch.redactions.remove(id.as_str()).unwrap_or_default();
+                let held = Held { redactions, groups: &mut batch.states };
+                (EventRows::Held(rows.into_iter()), Some(held))
+            }
+        };
+        Ok((databases, Some(RoomEvents { rows: rows.peekable(), held })))
     }
 }
 
@@ -216,7 +287,6 @@ mod tests {
         fn each_room_is_in_one_group_and_large_ones_come_first(
             events in proptest::collection::vec(0_u64..40_000, 0..40),
             unknown in 0_usize..3,
-            with_events in proptest::option::of(1_u64..50_000),
         ) {
             let name = |number: usize| format!("!{number:03}:own.test");
             let known: Vec<_> =
@@ -225,12 +295,12 @@ mod tests {
             let rooms: Vec<OwnedRoomId> =
                 (0..all).map(|number| name(number).try_into().unwrap()).collect();
             let fingerprints = Fingerprints::with_events(&known);
-            let batch = RoomBatch::of(&rooms, &fingerprints, with_events);
+            let batch = RoomBatch::of(&rooms, &fingerprints);
             let mut found: Vec<_> = batch.groups().iter().flatten().cloned().collect();
             found.sort();
             prop_assert_eq!(found, rooms);
             let sum: u64 = events.iter().sum();
-            let most = with_events.unwrap_or_else(|| (sum / SHARE).clamp(1_000, 25_000));
+            let most = (sum / SHARE).clamp(1_000, 25_000);
             let size = |group: &Vec<OwnedRoomId>| -> Option<u64> {
                 group.iter().map(|room| fingerprints.events_of(room.as_str())).sum()
             };

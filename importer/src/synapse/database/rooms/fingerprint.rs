@@ -26,7 +26,11 @@ use crate::synapse::{
 
 /// Fingerprints of rooms.
 #[derive(Clone, Debug, Default)]
-pub(in crate::synapse::database) struct Fingerprints(BTreeMap<String, Fingerprint>);
+pub(in crate::synapse::database) struct Fingerprints {
+    rooms: BTreeMap<String, Fingerprint>,
+    /// The least and the greatest `stream_ordering`.
+    streams: Option<(i64, i64)>,
+}
 
 /// Rows that a history is made of: how many, and the sum of their hashes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -83,9 +87,10 @@ pub(super) async fn read(
 ) -> Result<Fingerprints, DatabaseError> {
     let mut rooms = BTreeMap::new();
     if !schema.pending_updates.is_empty() {
-        return Ok(Fingerprints(rooms));
+        return Ok(Fingerprints::default());
     }
     let mut unknown = BTreeSet::new();
+    let mut streams = None;
     let sql = "SELECT event_id, room_id, stream_ordering, topological_ordering, outlier, sender FROM events";
     db.each("events", sql, &[], |row| match row.decode::<EventRow>() {
         Ok(event) => {
@@ -99,6 +104,9 @@ pub(super) async fn read(
             let room = add(&mut rooms, event.room_id, "events", &row);
             room.events = room.events.saturating_add(1);
             room.backfilled |= event.stream < 0;
+            let (first, last) = streams.get_or_insert((event.stream, event.stream));
+            *first = event.stream.min(*first);
+            *last = event.stream.max(*last);
         }
         Err(_broken) => {
             unknown.insert(row.text(1));
@@ -124,7 +132,7 @@ pub(super) async fn read(
     for room in &unknown {
         rooms.remove(room);
     }
-    Ok(Fingerprints(rooms))
+    Ok(Fingerprints { rooms, streams })
 }
 
 fn said(row: Row<'_>) -> String {
@@ -152,17 +160,22 @@ fn add<'a>(
 impl Fingerprints {
     /// That of a room, as a dump has it. `None`: its history may change in ways that no table shows.
     pub(super) fn of(&self, room_id: &str) -> Option<String> {
-        self.0.get(room_id).map(|Fingerprint { rows, sum, .. }| format!("{rows}-{sum:032x}"))
+        self.rooms.get(room_id).map(|Fingerprint { rows, sum, .. }| format!("{rows}-{sum:032x}"))
     }
 
     /// How many rows `events` has of a room. `None`: it is not known.
     pub(super) fn events_of(&self, room_id: &str) -> Option<u64> {
-        self.0.get(room_id).map(|room| room.events)
+        self.rooms.get(room_id).map(|room| room.events)
     }
 
     /// How many it has of all rooms of which that is known.
     pub(super) fn events(&self) -> u64 {
-        self.0.values().map(|room| room.events).fold(0, u64::saturating_add)
+        self.rooms.values().map(|room| room.events).fold(0, u64::saturating_add)
+    }
+
+    /// The least and the greatest `stream_ordering` of these.
+    pub(super) fn streams(&self) -> Option<(i64, i64)> {
+        self.streams
     }
 
     /// Rooms with so many events.
@@ -171,11 +184,11 @@ impl Fingerprints {
         let of_room = |(room, events): &(String, u64)| {
             (room.clone(), Fingerprint { events: *events, ..Fingerprint::default() })
         };
-        Self(rooms.iter().map(of_room).collect())
+        Self { rooms: rooms.iter().map(of_room).collect(), streams: None }
     }
 
     /// Whether each event of a room is known to have a place in the stream, and none was backfilled.
     pub(super) fn is_plain(&self, room_id: &str) -> bool {
-        self.0.get(room_id).is_some_and(|room| !room.backfilled)
+        self.rooms.get(room_id).is_some_and(|room| !room.backfilled)
     }
 }

@@ -9,9 +9,9 @@ use ruma::OwnedRoomId;
 
 use super::{
     aliases,
+    all_events::AllEvents,
     batch::RoomBatch,
     fingerprint::{self, Fingerprints},
-    group_events,
 };
 use crate::{
     dump::History,
@@ -40,6 +40,18 @@ impl ListedRooms {
     /// The rooms, in groups: the rows of a group are read together.
     pub(in crate::synapse::database) fn groups(&self) -> &[Vec<OwnedRoomId>] {
         self.batch.groups()
+    }
+}
+
+impl ListedRooms {
+    /// From now on, the events of rooms come from these.
+    pub(in crate::synapse::database) fn take(&mut self, events: Arc<AllEvents>) {
+        self.batch.take(Some(events));
+    }
+
+    /// No room will be read any more.
+    pub(in crate::synapse::database) fn leave_events(&mut self) {
+        self.batch.take(None);
     }
 }
 
@@ -88,11 +100,7 @@ pub(in crate::synapse::database) async fn list(
         History::Full => fingerprint::read(db, &facts.schema, &facts.erased).await?,
         History::Recent => Fingerprints::default(),
     };
-    let with_events = match facts.extent.history {
-        History::Full => group_events::number(db, fingerprints.events()).await?,
-        History::Recent => None,
-    };
-    let batch = RoomBatch::of(&rooms, &fingerprints, with_events);
+    let batch = RoomBatch::of(&rooms, &fingerprints);
     let fingerprints = fingerprints.into();
     Ok(ListedRooms { of_state, left_out, aliases, fingerprints, batch })
 }

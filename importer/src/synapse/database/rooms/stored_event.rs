@@ -40,8 +40,8 @@ macro_rules! joined {
 pub(super) const COLUMNS: &str = columns!(
     "(SELECT x.redacts FROM redactions x WHERE x.redacts = e.event_id LIMIT 1) IS NOT NULL"
 );
-/// The same of [`GROUP_TABLES`].
-pub(super) const GROUP_COLUMNS: &str = columns!("x.redacts IS NOT NULL");
+/// The same of [`WHOLE_TABLES`].
+pub(super) const WHOLE_COLUMNS: &str = columns!("x.redacts IS NOT NULL");
 /// The reason of an event without a row in `event_json`.
 pub(super) const JSON_MISSING: &str = "event-json-missing";
 /// The reason of a row whose room is another one than its event's.
@@ -49,7 +49,7 @@ pub(super) const FOREIGN: &str = "event-foreign";
 /// Where to select it from.
 pub(super) const TABLES: &str = concat!("events e ", joined!());
 /// The same for many events: all redactions are read.
-pub(super) const GROUP_TABLES: &str = concat!(
+pub(super) const WHOLE_TABLES: &str = concat!(
     "events e ",
     joined!(),
     " LEFT JOIN (SELECT DISTINCT redacts FROM redactions) x ON x.redacts = e.event_id"

@@ -4,7 +4,7 @@
 //! depth, as Synapse pages through it; before all that arrived, or in one of its [`Gaps`]. Events that were backfilled
 //! have negative stream orderings, which go down from page to page but up within each: they are no order on their own.
 
-use std::ops::ControlFlow;
+use std::{iter::Peekable, ops::ControlFlow};
 
 use ruma::{OwnedRoomId, RoomId};
 
@@ -69,7 +69,7 @@ pub(super) struct Timeline {
 /// A row of the timeline: its place and id, and its event unless it is broken.
 #[derive(Clone, Debug)]
 pub(super) struct TimelineRow {
-    position: StreamPosition,
+    pub(super) position: StreamPosition,
     pub(super) event_id: String,
     pub(super) event: Result<EventRow, BrokenRow>,
 }
@@ -85,6 +85,16 @@ impl Timeline {
         let room_id = room_id.to_owned();
         let (gaps, begin) = (Gaps::one(), TimelinePlace::BEGIN);
         Self { room_id, gaps, begin, earlier: 0, is_plain: true }
+    }
+
+    /// Its gaps.
+    pub(super) fn gaps(&self) -> &Gaps {
+        &self.gaps
+    }
+
+    /// Puts rows into its order, those at one place by their ids.
+    pub(super) fn sort(&self, rows: &mut [TimelineRow]) {
+        rows.sort_by_cached_key(|row| (self.gaps.place(row.position), row.event_id.clone()));
     }
 
     /// Whether an event is part of it.
@@ -291,22 +301,21 @@ fn is_full(rows: i64, bytes: usize) -> bool {
     rows >= PAGE || bytes >= PAGE_BYTES
 }
 
-/// Pages of rows that have been read. Two rows of one event are on one page.
-pub(super) fn pages(rows: Vec<TimelineRow>) -> impl Iterator<Item = Vec<TimelineRow>> {
-    let mut rows = rows.into_iter().peekable();
-    std::iter::from_fn(move || {
-        let (mut page, mut number, mut bytes) = (Vec::new(), 0_i64, 0_usize);
-        let mut last = None;
-        while let Some(row) =
-            rows.next_if(|row| !is_full(number, bytes) || last.as_ref() == Some(&row.event_id))
-        {
-            number = number.saturating_add(1);
-            bytes = bytes.saturating_add(row.size());
-            if is_full(number, bytes) {
-                last = Some(row.event_id.clone());
-            }
-            page.push(row);
-        }
-        Some(page).filter(|page| !page.is_empty())
-    })
+/// The next page of rows that come in order. Two rows of one event are on one page.
+pub(super) fn page<E>(
+    rows: &mut Peekable<impl Iterator<Item = Result<TimelineRow, E>>>,
+) -> Result<Vec<TimelineRow>, E> {
+    let mut page: Vec<TimelineRow> = Vec::new();
+    let (mut number, mut bytes) = (0_i64, 0_usize);
+    loop {
+        let last = page.last().filter(|_| is_full(number, bytes));
+        let belongs = |row: &Result<TimelineRow, E>| {
+            let row = row.as_ref().ok();
+            row.zip(last).is_none_or(|(row, last)| row.event_id == last.event_id)
+        };
+        let Some(row) = rows.next_if(belongs).transpose()? else { return Ok(page) };
+        number = number.saturating_add(1);
+        bytes = bytes.saturating_add(row.size());
+        page.push(row);
+    }
 }

@@ -12,7 +12,7 @@ use super::{
     state_before::{self, GroupsOfEvents, StateBefore},
     state_groups::{FoundState, States},
     stored_event::{EventRow, FOREIGN, JSON_MISSING, StoredEvent},
-    timeline::{Timeline, TimelineRow, pages},
+    timeline::{Timeline, TimelineRow},
 };
 use crate::{
     dump::{
@@ -68,30 +68,32 @@ impl<'a> TimelineWriter<'a> {
         Self { room_id, dumper, file, items, states, groups, unwritten }
     }
 
-    /// Writes the timeline, which may have been `read` before. Returns what it leaves, and how many states
-    /// there are.
+    /// Writes the timeline, by its `events` if they have been read. Returns what it leaves, and how many states there are.
     pub(super) async fn write(
         mut self,
         databases: &mut Databases,
         timeline: &Timeline,
-        read: Option<RoomEvents<'_>>,
+        mut events: Option<RoomEvents<'_>>,
     ) -> Result<(Unwritten, u64), SourceError> {
-        if let Some(RoomEvents { rows, redactions, groups }) = read {
-            self.states.lend(std::mem::take(groups));
-            for page in pages(rows) {
-                self.page(databases, &page, Some(&redactions)).await?;
-            }
-            *groups = self.states.returned();
-            return Ok((self.unwritten, self.states.number()));
+        let mut held = events.as_mut().and_then(|events| events.held.take());
+        if let Some(held) = &mut held {
+            self.states.lend(std::mem::take(held.groups));
         }
         let mut cursor = timeline.cursor();
         loop {
-            let page = timeline.page(&mut databases.main, &mut cursor).await?;
+            let page = match &mut events {
+                Some(events) => events.page()?,
+                None => timeline.page(&mut databases.main, &mut cursor).await?,
+            };
             if page.is_empty() {
-                return Ok((self.unwritten, self.states.number()));
+                break;
             }
-            self.page(databases, &page, None).await?;
+            self.page(databases, &page, held.as_ref().map(|held| &held.redactions)).await?;
         }
+        if let Some(held) = held {
+            *held.groups = self.states.returned();
+        }
+        Ok((self.unwritten, self.states.number()))
     }
 
     async fn page(

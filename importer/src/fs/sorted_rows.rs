@@ -1,16 +1,22 @@
-//! Rows of one tree in memory, and how they are sorted.
+//! Keys and values in memory that come in any order, and how they are sorted. What is too much for memory goes into [`Runs`].
+
+#![warn(
+    clippy::arithmetic_side_effects,
+    reason = "places of rows in memory and in files are calculated here"
+)]
+
+mod runs;
 
 use rayon::prelude::*;
 
-use crate::conduit::schema::trees::Tree;
+pub(crate) use self::runs::{Merged, Runs, WrittenRun};
 
 /// Bytes that are allocated at once: a buffer that grew would be copied each time.
 const CHUNK: usize = 1 << 20;
 
-/// Rows of one tree.
+/// Rows: a key and a value each.
 #[derive(Debug)]
-pub(in crate::conduit::store) struct Rows {
-    pub(super) tree: &'static Tree,
+pub(crate) struct Rows {
     /// Keys and values, none of which lies in two chunks.
     chunks: Vec<Vec<u8>>,
     /// Bytes in chunks.
@@ -34,9 +40,8 @@ struct Place {
 }
 
 impl Rows {
-    pub(super) fn new(tree: &'static Tree) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
-            tree,
             chunks: Vec::new(),
             bytes: 0,
             places: Vec::new(),
@@ -45,7 +50,7 @@ impl Rows {
         }
     }
 
-    pub(super) fn push(&mut self, key: &[u8], value: &[u8]) {
+    pub(crate) fn push(&mut self, key: &[u8], value: &[u8]) {
         let last = self.places.last().map_or(self.after.as_slice(), |last| self.key(last));
         self.is_ordered = self.is_ordered && last < key;
         let size = key.len().saturating_add(value.len());
@@ -65,23 +70,23 @@ impl Rows {
     }
 
     /// Bytes in memory.
-    pub(super) fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         self.places.len().saturating_mul(size_of::<Place>()).saturating_add(self.bytes)
     }
 
     /// All rows; leaves none.
-    pub(super) fn take(&mut self) -> Self {
-        let mut empty = Self::new(self.tree);
+    pub(crate) fn take(&mut self) -> Self {
+        let mut empty = Self::new();
         empty.after = self.places.last().map(|last| self.key(last).to_vec()).unwrap_or_default();
         std::mem::replace(self, empty)
     }
 
     /// Whether each key is greater than those that came before it, taken ones included.
-    pub(super) fn is_ordered(&self) -> bool {
+    pub(crate) fn is_ordered(&self) -> bool {
         self.is_ordered
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.places.is_empty()
     }
 
@@ -100,7 +105,7 @@ impl Rows {
     }
 
     /// Sorts by key; rows of one key stay in the order in which they came.
-    pub(super) fn sort(&mut self) {
+    pub(crate) fn sort(&mut self) {
         if self.is_ordered {
             return;
         }
@@ -129,7 +134,7 @@ impl Rows {
     }
 
     /// The next key and its last value; counts the rows that were passed. To be called after [`Self::sort`].
-    pub(super) fn next(&self, passed: &mut usize) -> Option<(&[u8], &[u8])> {
+    pub(crate) fn next(&self, passed: &mut usize) -> Option<(&[u8], &[u8])> {
         loop {
             let place = self.places.get(*passed)?;
             *passed = passed.saturating_add(1);
@@ -143,7 +148,7 @@ impl Rows {
     }
 
     /// Keys and values; of one key, the last value. To be called after [`Self::sort`].
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let mut passed = 0;
         std::iter::from_fn(move || self.next(&mut passed))
     }
@@ -168,7 +173,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::conduit::schema::trees;
 
     /// The first sixteen bytes after the common beginning decide nothing: they are the same, or zeros that are not there.
     #[test]
@@ -182,7 +186,7 @@ mod tests {
             b"x\0\0",
             b"x\0",
         ];
-        let mut rows = Rows::new(&trees::TOKENIDS);
+        let mut rows = Rows::new();
         for (key, value) in keys.iter().zip(b'1'..) {
             rows.push(key, &[value]);
         }
@@ -196,7 +200,7 @@ mod tests {
         fn rows_come_out_as_from_a_map(
             pairs in proptest::collection::vec((".{0,12}", ".{0,3}"), 0..200)
         ) {
-            let mut rows = Rows::new(&trees::TOKENIDS);
+            let mut rows = Rows::new();
             let mut map = std::collections::BTreeMap::new();
             for (key, value) in &pairs {
                 rows.push(key.as_bytes(), value.as_bytes());
