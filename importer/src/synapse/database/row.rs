@@ -9,7 +9,7 @@ use rusqlite::types::ValueRef;
 use serde_json::value::RawValue;
 use sqlx::{Column as _, Decode, Postgres, Row as _, TypeInfo, ValueRef as _, postgres::PgRow};
 
-pub(super) use self::stored::StoredRow;
+pub(super) use self::stored::{StoredRow, store_integer};
 
 /// A value as the database has it. SQLite's columns hold any of these, whatever they are declared as.
 #[derive(Clone, Debug, PartialEq)]

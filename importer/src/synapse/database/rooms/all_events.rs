@@ -9,12 +9,14 @@
 //! `topological_ordering` if it was backfilled or else zero, `stream_ordering` (both i64 with the sign inverted, so that they sort as
 //! numbers), the event id, and a number that no other row of the reader has (u32). Big endian.
 
+mod side_by_side;
+
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     io,
-    ops::ControlFlow,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
     vec,
 };
@@ -22,11 +24,12 @@ use std::{
 use ruma::RoomId;
 use tokio::sync::watch;
 
+use self::side_by_side::until_failed;
 use super::{
     fingerprint::Fingerprints,
     gaps::Gaps,
     list::ListedRooms,
-    stored_event::{COLUMNS, TABLES, WHOLE_COLUMNS, WHOLE_TABLES},
+    stored_event::{COLUMN_NAMES, COLUMNS, TABLES, WHOLE_COLUMNS, WHOLE_TABLES},
     timeline::{ACCEPTED, StreamPosition, TimelineRow},
 };
 use crate::{
@@ -41,7 +44,7 @@ use crate::{
     },
 };
 
-/// Most bytes of `event_json` that PostgreSQL joins in memory, or in small temporary files.
+/// Most bytes of `event_json` that PostgreSQL joins as a whole.
 const WHOLE: u64 = if cfg!(test) { 500_000 } else { 256 << 20 };
 /// Bytes of rows that a reader holds, while it writes as much.
 const MEMORY: usize = if cfg!(test) { 1 << 15 } else { 24 << 20 };
@@ -54,15 +57,26 @@ pub(in crate::synapse::database) struct AllEvents {
     /// Where the files are.
     directory: PathBuf,
     rooms: BTreeMap<String, Place>,
-    /// One range is everything, and the tables are joined as a whole.
-    is_whole: bool,
+    way: Way,
     /// Ranges of `stream_ordering`, with their ends, that no reader has begun.
     ranges: Mutex<vec::IntoIter<(i64, i64)>>,
     phase: Mutex<Option<Phase>>,
     /// How many readers are reading.
     readers: watch::Sender<usize>,
     runs: Mutex<Vec<Arc<Runs>>>,
-    names: OnceLock<Arc<[String]>>,
+    /// The names of a row's columns.
+    names: Arc<[String]>,
+}
+
+/// How the tables are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// PostgreSQL joins small tables as a whole, which takes half of the time, but needs temporary files for larger ones.
+    Whole,
+    /// By ranges of the stream, each event is looked up by its id.
+    LookUps,
+    /// By ranges of the stream, SQLite's tables side by side.
+    SideBySide,
 }
 
 /// The numbers of a room and of its group.
@@ -86,19 +100,19 @@ impl AllEvents {
             let known = ids.iter().filter(|id| fingerprints.events_of(id.as_str()).is_some());
             rooms.extend(known.zip(0..).map(|(id, room)| (id.to_string(), Place { group, room })));
         }
-        let is_whole = is_whole(db).await?;
-        let ranges = if rooms.is_empty() { Vec::new() } else { ranges(fingerprints, is_whole) };
+        let way = Way::of(db).await?;
+        let ranges = if rooms.is_empty() { Vec::new() } else { ranges(fingerprints, way) };
         let events = usize::try_from(fingerprints.events()).unwrap_or(usize::MAX);
         let phase = (!ranges.is_empty()).then(|| progress.phase("event", events));
         Ok(Self {
             directory: directory.to_owned(),
             rooms,
-            is_whole,
+            way,
             ranges: Mutex::new(ranges.into_iter()),
             phase: Mutex::new(phase),
             readers: watch::Sender::new(0),
             runs: Mutex::default(),
-            names: OnceLock::new(),
+            names: COLUMN_NAMES.map(str::to_owned).into(),
         })
     }
 
@@ -146,10 +160,10 @@ impl AllEvents {
         let sections = [section(group, false), section(group, true)];
         let size = sections.iter().flat_map(|section| runs.iter().map(|runs| runs.size(*section)));
         let size = size.fold(0, u64::saturating_add);
-        let names = self.names.get().cloned().unwrap_or_default();
+        let names = &self.names;
         let stream = |section| {
             let merged = Merged::new(runs.iter().map(AsRef::as_ref), section)?;
-            Stream { merged, names: Arc::clone(&names), next: None }.begin()
+            Stream { merged, names: Arc::clone(names), next: None }.begin()
         };
         let streams = sections.map(stream);
         let [backfilled, live] = streams.map(|stream| stream.map_err(|source| self.error(source)));
@@ -163,22 +177,24 @@ impl AllEvents {
     }
 }
 
-/// Whether the tables are so small that PostgreSQL joins them as a whole: it takes half of the time, but needs temporary files for
-/// larger ones. SQLite looks up each event in any case.
-async fn is_whole(db: &mut Connection) -> Result<bool, DatabaseError> {
-    if db.kind() != SourceKind::Postgres {
-        return Ok(false);
+impl Way {
+    async fn of(db: &mut Connection) -> Result<Self, DatabaseError> {
+        if db.kind() != SourceKind::Postgres {
+            let is_possible = side_by_side::is_possible(db).await?;
+            return Ok(if is_possible { Self::SideBySide } else { Self::LookUps });
+        }
+        let sql = "SELECT pg_table_size(CAST('event_json' AS regclass))";
+        let rows = db.rows("event_json", sql, &[]).await?;
+        let size = rows.first().and_then(|row| u64::try_from(row.integer(0)?).ok());
+        let is_small = size.is_some_and(|size| size <= WHOLE);
+        Ok(if is_small { Self::Whole } else { Self::LookUps })
     }
-    let sql = "SELECT pg_table_size(CAST('event_json' AS regclass))";
-    let rows = db.rows("event_json", sql, &[]).await?;
-    let size = rows.first().and_then(|row| u64::try_from(row.integer(0)?).ok());
-    Ok(size.is_some_and(|size| size <= WHOLE))
 }
 
 /// Divides the stream.
-fn ranges(fingerprints: &Fingerprints, is_whole: bool) -> Vec<(i64, i64)> {
+fn ranges(fingerprints: &Fingerprints, way: Way) -> Vec<(i64, i64)> {
     let Some((first, last)) = fingerprints.streams() else { return Vec::new() };
-    let number = if is_whole { 1 } else { fingerprints.events().div_ceil(RANGE).max(1) };
+    let number = if way == Way::Whole { 1 } else { fingerprints.events().div_ceil(RANGE).max(1) };
     let width = last.abs_diff(first).checked_div(number).unwrap_or(0);
     let mut ranges = Vec::new();
     let mut begin = first;
@@ -195,7 +211,6 @@ fn ranges(fingerprints: &Fingerprints, is_whole: bool) -> Vec<(i64, i64)> {
 /// What one reader reads.
 struct Reading<'a> {
     all: &'a AllEvents,
-    sql: String,
     rows: Rows,
     runs: Runs,
     under_way: Option<JoinHandle<io::Result<WrittenRun>>>,
@@ -206,57 +221,82 @@ struct Reading<'a> {
 
 impl<'a> Reading<'a> {
     fn new(all: &'a AllEvents) -> io::Result<Self> {
-        let (columns, tables) =
-            if all.is_whole { (WHOLE_COLUMNS, WHOLE_TABLES) } else { (COLUMNS, TABLES) };
-        let sql = format!(
-            "SELECT {columns} FROM {tables} WHERE {ACCEPTED} AND e.stream_ordering BETWEEN $1 AND $2"
-        );
         let runs = Runs::new(&all.directory)?;
         let (key, value) = (Vec::new(), Vec::new());
-        Ok(Self { all, sql, rows: Rows::new(), runs, under_way: None, number: 0, key, value })
+        Ok(Self { all, rows: Rows::new(), runs, under_way: None, number: 0, key, value })
     }
 
-    async fn range(
+    /// Reads a range of the stream.
+    async fn range(&mut self, db: &mut Connection, range: (i64, i64)) -> Result<(), SourceError> {
+        let all = self.all;
+        let number = match all.way {
+            Way::SideBySide => self.side_by_side(db, range).await?,
+            Way::Whole | Way::LookUps => self.joined(db, range).await?,
+        };
+        all.advance(number);
+        Ok(())
+    }
+
+    /// The same by joining the tables.
+    async fn joined(
         &mut self,
         db: &mut Connection,
         (begin, end): (i64, i64),
-    ) -> Result<(), SourceError> {
-        let (all, sql) = (self.all, self.sql.clone());
-        let mut failed = None;
-        let mut number = 0_u64;
+    ) -> Result<u64, SourceError> {
+        let is_whole = self.all.way == Way::Whole;
+        let (columns, tables) =
+            if is_whole { (WHOLE_COLUMNS, WHOLE_TABLES) } else { (COLUMNS, TABLES) };
+        let sql = format!(
+            "SELECT {columns} FROM {tables} WHERE {ACCEPTED} AND e.stream_ordering BETWEEN $1 AND $2"
+        );
+        let (mut number, mut failed) = (0_u64, None);
         let each = |row: Row<'_>| {
             number = number.saturating_add(1);
-            match self.add(row) {
-                Ok(()) => return ControlFlow::Continue(()),
-                Err(error) => failed = Some(error),
-            }
-            ControlFlow::Break(())
+            until_failed(self.add(row), &mut failed)
         };
         let params = [begin.into(), end.into()];
-        if all.is_whole {
+        if is_whole {
             db.each_of_whole_tables("events", &sql, &params, each).await?;
         } else {
             db.each_until("events", &sql, &params, each).await?;
         }
-        all.advance(number);
-        failed.map_or(Ok(()), |error| Err(all.error(error).into()))
+        self.done(failed)?;
+        Ok(number)
     }
 
+    fn done(&self, failed: Option<io::Error>) -> Result<(), SourceError> {
+        failed.map_or(Ok(()), |error| Err(self.all.error(error).into()))
+    }
+
+    /// Where a row's event belongs, and its id, if its room is one of those that are read.
+    fn place<'r>(&self, row: Row<'r>) -> Option<(Place, StreamPosition, Cow<'r, str>)> {
+        let place = row.as_text(3).and_then(|room| self.all.rooms.get(&*room).copied())?;
+        let number = |column| row.integer(column).unwrap_or_default();
+        let position = StreamPosition::new(number(1), number(2));
+        Some((place, position, row.as_text(0).unwrap_or_default()))
+    }
+
+    /// Adds a row of all columns.
     fn add(&mut self, row: Row<'_>) -> io::Result<()> {
-        let all = self.all;
-        let place = row.as_text(3).and_then(|room| all.rooms.get(&*room).copied());
-        let Some(place) = place else { return Ok(()) };
-        let names = all.names.get_or_init(|| row.names());
+        let Some((place, position, id)) = self.place(row) else { return Ok(()) };
+        let mut value = std::mem::take(&mut self.value);
+        value.clear();
+        row.store(0..COLUMN_NAMES.len(), &mut value);
+        self.push(place, position, &id, &value)?;
+        self.value = value;
+        Ok(())
+    }
+
+    fn push(
+        &mut self,
+        place: Place,
+        position: StreamPosition,
+        event_id: &str,
+        value: &[u8],
+    ) -> io::Result<()> {
         self.number = self.number.wrapping_add(1);
-        let position = StreamPosition::new(
-            row.integer(1).unwrap_or_default(),
-            row.integer(2).unwrap_or_default(),
-        );
-        let event_id = row.as_text(0).unwrap_or_default();
-        place.key(position, &event_id, self.number, &mut self.key);
-        self.value.clear();
-        row.store(names.len(), &mut self.value);
-        self.rows.push(&self.key, &self.value);
+        place.key(position, event_id, self.number, &mut self.key);
+        self.rows.push(&self.key, value);
         if self.rows.size() >= MEMORY { self.write() } else { Ok(()) }
     }
 

@@ -40,6 +40,20 @@ macro_rules! joined {
 pub(super) const COLUMNS: &str = columns!(
     "(SELECT x.redacts FROM redactions x WHERE x.redacts = e.event_id LIMIT 1) IS NOT NULL"
 );
+/// The names of these columns, for rows that were kept.
+pub(super) const COLUMN_NAMES: [&str; 11] = [
+    "event_id",
+    "stream_ordering",
+    "topological_ordering",
+    "room_id",
+    "outlier",
+    "rejected",
+    "state_group",
+    "is_redacted",
+    "internal_metadata",
+    "format_version",
+    "json",
+];
 /// The same of [`WHOLE_TABLES`].
 pub(super) const WHOLE_COLUMNS: &str = columns!("x.redacts IS NOT NULL");
 /// The reason of an event without a row in `event_json`.

@@ -2,7 +2,7 @@
 //!
 //! A byte says what each value is. An integer follows in eight bytes; text and other bytes follow their length in four. Big endian.
 
-use std::{io, sync::Arc};
+use std::{io, ops::Range, sync::Arc};
 
 use super::{Row, Value};
 
@@ -21,15 +21,12 @@ pub(in super::super) struct StoredRow<'a> {
 }
 
 impl Row<'_> {
-    /// Appends so many columns to `to`.
-    pub(in super::super) fn store(self, columns: usize, to: &mut Vec<u8>) {
-        for index in 0..columns {
+    /// Appends columns to `to`.
+    pub(in super::super) fn store(self, columns: Range<usize>, to: &mut Vec<u8>) {
+        for index in columns {
             match self.value(index) {
                 Value::Null => to.push(NULL),
-                Value::Integer(number) => {
-                    to.push(INTEGER);
-                    to.extend_from_slice(&number.to_be_bytes());
-                }
+                Value::Integer(number) => store_integer(number, to),
                 Value::Real => to.push(REAL),
                 Value::Text(text) => sized(TEXT, text.as_bytes(), to),
                 Value::Bytes(bytes) => sized(BYTES, &bytes, to),
@@ -37,6 +34,12 @@ impl Row<'_> {
             }
         }
     }
+}
+
+/// Appends a column that is an integer.
+pub(in super::super) fn store_integer(number: i64, to: &mut Vec<u8>) {
+    to.push(INTEGER);
+    to.extend_from_slice(&number.to_be_bytes());
 }
 
 fn sized(kind: u8, bytes: &[u8], to: &mut Vec<u8>) {
@@ -106,7 +109,7 @@ mod tests {
         ];
         let kept = KeptRow { values, names: Arc::clone(&names) };
         let mut bytes = Vec::new();
-        Row::Kept(&kept).store(7, &mut bytes);
+        Row::Kept(&kept).store(0..7, &mut bytes);
         let stored = StoredRow::read(&bytes, &names).unwrap();
         assert_eq!(stored.values, kept.values);
         assert_eq!(Row::Stored(&stored).text(2), i64::MIN.to_string());

@@ -74,6 +74,11 @@ impl Events {
         Self { by_id, ..Self::default() }
     }
 
+    /// How many there are.
+    pub(in crate::verify) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
     /// The number of a room.
     pub(super) fn room(&mut self, name: &str) -> u64 {
         if let Some(number) = self.numbers.get(name) {
