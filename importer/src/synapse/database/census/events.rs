@@ -1,5 +1,7 @@
 //! The census of events. There are too many to count them twice; an index has the number for each room.
 
+use std::collections::BTreeMap;
+
 use super::{
     super::rooms::EVENT_TWICE, ENOUGH, NAMED, OUTSIDE, Owners, accounted, add, difference,
 };
@@ -25,7 +27,7 @@ pub(super) struct EventCounts {
     /// Those of rooms in which nobody is.
     of_nobody: u64,
     /// Events of each room's timeline, if they were counted.
-    timelines: Option<Vec<(String, u64)>>,
+    timelines: Option<BTreeMap<String, u64>>,
 }
 
 /// Events that have a row in `event_json` only.
@@ -56,11 +58,27 @@ pub(super) async fn count(
     })
     .await?;
     if who.history == History::Full && counted.rows <= ENOUGH {
-        let sql = "SELECT e.room_id, COUNT(*) FROM events e LEFT JOIN rejections r ON r.event_id = e.event_id \
-                   WHERE NOT e.outlier AND r.event_id IS NULL AND EXISTS (SELECT 1 FROM local_current_membership l \
-                   WHERE l.room_id = e.room_id) GROUP BY e.room_id";
-        let mut timelines = Vec::new();
-        db.each("events", sql, &[], |row| timelines.push((row.label(), unsigned(&row)))).await?;
+        let somebody =
+            "EXISTS (SELECT 1 FROM local_current_membership l WHERE l.room_id = e.room_id)";
+        // Read from an index that has no outliers. To look for each event among the rejected ones would need the table.
+        let sql = format!(
+            "SELECT e.room_id, COUNT(*) FROM events e WHERE NOT e.outlier AND {somebody} GROUP BY e.room_id"
+        );
+        let mut timelines = BTreeMap::new();
+        db.each("events", &sql, &[], |row| {
+            timelines.insert(row.label(), unsigned(&row));
+        })
+        .await?;
+        let sql = format!(
+            "SELECT e.room_id, COUNT(*) FROM (SELECT DISTINCT event_id FROM rejections) r \
+             JOIN events e ON e.event_id = r.event_id WHERE NOT e.outlier AND {somebody} GROUP BY e.room_id"
+        );
+        db.each("rejections", &sql, &[], |row| {
+            if let Some(events) = timelines.get_mut(&row.label()) {
+                *events = events.saturating_sub(unsigned(&row));
+            }
+        })
+        .await?;
         counted.timelines = Some(timelines);
     }
     Ok(counted)
@@ -153,7 +171,7 @@ async fn events_twice(db: &mut Connection) -> Result<u64, DatabaseError> {
 
 /// How many more events timelines have than were read; negative if more were read.
 fn unmet_events(
-    timelines: &[(String, u64)],
+    timelines: &BTreeMap<String, u64>,
     who: Owners<'_>,
     met: &Met,
     rows: &mut TableRows,

@@ -9,7 +9,7 @@ use std::{
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::{Param, Row, STATEMENTS};
-use crate::synapse::database::DatabaseError;
+use crate::{fs::read_ahead, synapse::database::DatabaseError};
 
 /// How often two connections try to see the same, while Synapse writes.
 const ATTEMPTS: usize = 100;
@@ -17,6 +17,8 @@ const ATTEMPTS: usize = 100;
 /// Opens a file twice with one snapshot; if Synapse never ceases to write, once.
 pub(super) fn open_two(path: &Path) -> Result<(Connection, Option<Connection>), DatabaseError> {
     let (first, second) = (connect(path)?, connect(path)?);
+    // Tables and indexes lie all over the file.
+    read_ahead(path);
     let both = first.and_then(|first| {
         let second = second?;
         let same = begin_two(&first, &second, begin)?;
