@@ -143,7 +143,7 @@ impl Collected {
         let mut all = Vec::new();
         for tree in &mut self.trees {
             match tree.runs.take() {
-                Some(runs) => all.push(Sorted::merged(tree.tree, &runs)?),
+                Some(runs) => all.push(Sorted::merged(tree.tree, &runs)),
                 None if tree.rows.is_empty() => {}
                 None => all.push(Sorted::of(tree.tree, tree.rows.take())),
             }
@@ -196,9 +196,9 @@ impl Sorted {
         Self { tree, size, source: Source::Held(rows, 0) }
     }
 
-    fn merged(tree: &'static Tree, runs: &Runs) -> io::Result<Self> {
-        let merged = Merged::new([runs], SECTION)?;
-        Ok(Self { tree, size: runs.size(SECTION), source: Source::Merged(merged) })
+    fn merged(tree: &'static Tree, runs: &Runs) -> Self {
+        let merged = Merged::new([runs], SECTION);
+        Self { tree, size: runs.size(SECTION), source: Source::Merged(merged) }
     }
 
     pub(super) fn tree(&self) -> &'static Tree {

@@ -7,15 +7,18 @@
 
 use std::{
     cmp::Ordering,
-    collections::{BinaryHeap, binary_heap::PeekMut},
+    collections::{BinaryHeap, VecDeque, binary_heap::PeekMut},
     fs::File,
     io::{self, BufReader, BufWriter, Read, Seek as _, Write as _},
+    num::NonZeroU64,
     ops::Range,
     os::unix::fs::FileExt as _,
     path::Path,
     sync::Arc,
     thread::JoinHandle,
 };
+
+use rustix::fs::{Advice, fadvise};
 
 use super::Rows;
 
@@ -33,9 +36,18 @@ pub(crate) struct Runs {
     runs: Vec<WrittenRun>,
 }
 
-/// The sections of a run that was written, in their order: each with its place in the file.
+/// The sections of a run that was written, in their order.
 #[derive(Debug, Default)]
-pub(crate) struct WrittenRun(Vec<(u64, Range<u64>)>);
+pub(crate) struct WrittenRun(Vec<WrittenSection>);
+
+/// A section of a run.
+#[derive(Debug)]
+struct WrittenSection {
+    number: u64,
+    /// Where it is in the file.
+    place: Range<u64>,
+    first_key: Box<[u8]>,
+}
 
 impl Runs {
     /// Makes an empty file in the directory.
@@ -59,8 +71,8 @@ impl Runs {
             let mut last: &[u8] = &[];
             for (key, value) in rows.iter() {
                 let number = section(key);
-                if run.0.last().is_none_or(|(last, _)| *last != number) {
-                    run.0.push((number, at..at));
+                if run.0.last().is_none_or(|last| last.number != number) {
+                    run.0.push(WrittenSection { number, place: at..at, first_key: key.into() });
                     last = &[];
                 }
                 let pairs = last.iter().zip(key).take(u8::MAX.into());
@@ -73,8 +85,8 @@ impl Runs {
                 file.write_all(value)?;
                 let written = HEAD.saturating_add(rest.len()).saturating_add(value.len());
                 at = at.saturating_add(u64::try_from(written).unwrap_or(u64::MAX));
-                if let Some((_, place)) = run.0.last_mut() {
-                    place.end = at;
+                if let Some(section) = run.0.last_mut() {
+                    section.place.end = at;
                 }
                 last = key;
             }
@@ -90,16 +102,20 @@ impl Runs {
 
     /// Bytes of a section.
     pub(crate) fn size(&self, section: u64) -> u64 {
-        self.places(section).map(|place| place.end.saturating_sub(place.start)).sum()
+        self.sections(section).map(|written| size(&written.place)).sum()
     }
 
-    /// Where a section is in each run that has it.
-    fn places(&self, section: u64) -> impl Iterator<Item = Range<u64>> {
+    /// A section of each run that has it.
+    fn sections(&self, number: u64) -> impl Iterator<Item = &WrittenSection> {
         self.runs.iter().filter_map(move |WrittenRun(sections)| {
-            let at = sections.binary_search_by_key(&section, |(number, _)| *number).ok()?;
-            sections.get(at).map(|(_, place)| place.clone())
+            let at = sections.binary_search_by_key(&number, |section| section.number).ok()?;
+            sections.get(at)
         })
     }
+}
+
+fn size(place: &Range<u64>) -> u64 {
+    place.end.saturating_sub(place.start)
 }
 
 fn length(bytes: &[u8]) -> io::Result<[u8; 4]> {
@@ -110,34 +126,84 @@ fn length(bytes: &[u8]) -> io::Result<[u8; 4]> {
 /// A section of several runs as one: rows in the order of their keys, of one key the row of the last run.
 #[derive(Debug)]
 pub(crate) struct Merged {
-    /// The run with the next row on top.
+    /// Runs that have been begun, that with the next row on top.
     runs: BinaryHeap<Run>,
+    /// Those that have not, by their first keys.
+    later: VecDeque<LaterRun>,
+    /// How many of these the system has been told of.
+    told: usize,
+    /// Bytes that it may read before they are asked for.
+    ahead: u64,
     key: Vec<u8>,
     value: Vec<u8>,
 }
 
+/// A run that has not been begun.
+#[derive(Debug)]
+struct LaterRun {
+    number: usize,
+    first_key: Box<[u8]>,
+    part: Part,
+}
+
 impl Merged {
-    pub(crate) fn new<'a>(
-        all: impl IntoIterator<Item = &'a Runs>,
-        section: u64,
-    ) -> io::Result<Self> {
-        let mut heap = BinaryHeap::new();
-        for runs in all {
-            for place in runs.places(section) {
-                let part = Part { file: Arc::clone(&runs.file), at: place.start, end: place.end };
-                let file = BufReader::with_capacity(READ, part);
-                let mut run = Run { number: heap.len(), file, key: Vec::new(), value: Vec::new() };
-                if run.advance(&[])? {
-                    heap.push(run);
-                }
+    pub(crate) fn new<'a>(all: impl IntoIterator<Item = &'a Runs>, section: u64) -> Self {
+        let of_file = |runs: &'a Runs| runs.sections(section).map(move |written| (runs, written));
+        let sections = all.into_iter().flat_map(of_file).enumerate();
+        let later = sections.map(|(number, (runs, WrittenSection { place, first_key, .. }))| {
+            let part = Part { file: Arc::clone(&runs.file), at: place.start, end: place.end };
+            LaterRun { number, first_key: first_key.clone(), part }
+        });
+        let mut later: Vec<_> = later.collect();
+        later.sort_by(|a, b| (&a.first_key, a.number).cmp(&(&b.first_key, b.number)));
+        let (key, value) = (Vec::new(), Vec::new());
+        let later = later.into();
+        Self { runs: BinaryHeap::new(), later, told: 0, ahead: 0, key, value }
+    }
+
+    /// Lets the system read so many bytes before they are asked for. Makes sense where few runs overlap.
+    pub(crate) fn read_ahead(mut self, bytes: u64) -> Self {
+        self.ahead = bytes;
+        self.tell();
+        self
+    }
+
+    /// Tells the system of runs that come soon.
+    fn tell(&mut self) {
+        let mut bytes = 0_u64;
+        for (number, run) in (1..).zip(&self.later) {
+            bytes = bytes.saturating_add(size(&(run.part.at..run.part.end)));
+            if bytes > self.ahead {
+                break;
+            }
+            if number > self.told {
+                run.part.read_ahead();
+                self.told = number;
             }
         }
-        Ok(Self { runs: heap, key: Vec::new(), value: Vec::new() })
+    }
+
+    /// Begins the runs that may have the next row.
+    fn begin(&mut self) -> io::Result<()> {
+        while let Some(first) = self.later.front()
+            && self.runs.peek().is_none_or(|next| *first.first_key <= *next.key)
+            && let Some(LaterRun { number, part, .. }) = self.later.pop_front()
+        {
+            self.told = self.told.saturating_sub(1);
+            let file = BufReader::with_capacity(READ, part);
+            let mut run = Run { number, file, key: Vec::new(), value: Vec::new() };
+            if run.advance(&[])? {
+                self.runs.push(run);
+            }
+            self.tell();
+        }
+        Ok(())
     }
 
     /// The next key and its last value.
     pub(crate) fn next(&mut self) -> io::Result<Option<(&[u8], &[u8])>> {
         loop {
+            self.begin()?;
             let Some(mut run) = self.runs.peek_mut() else { return Ok(None) };
             std::mem::swap(&mut self.key, &mut run.key);
             std::mem::swap(&mut self.value, &mut run.value);
@@ -222,6 +288,15 @@ struct Part {
     end: u64,
 }
 
+impl Part {
+    /// Has the system read it.
+    fn read_ahead(&self) {
+        let bytes = NonZeroU64::new(self.end.saturating_sub(self.at));
+        // It is read in any case.
+        let _unread = fadvise(&self.file, self.at, bytes, Advice::WillNeed);
+    }
+}
+
 impl Read for Part {
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
         let left = usize::try_from(self.end.saturating_sub(self.at)).unwrap_or(usize::MAX);
@@ -276,8 +351,7 @@ mod tests {
         let mut found = Vec::new();
         let mut size = 0;
         for first in b'0'..=b'9' {
-            let merged = Merged::new([&runs], first.into()).unwrap();
-            let section = rows(merged).unwrap();
+            let section = rows(Merged::new([&runs], first.into())).unwrap();
             assert!(section.iter().all(|(key, _)| key.as_bytes()[0] == first));
             found.extend(section);
             size += runs.size(first.into());
@@ -289,7 +363,7 @@ mod tests {
         assert_eq!(found.len(), 1000);
         assert_eq!(size, runs.file.metadata().unwrap().len());
         assert_eq!(runs.size(b'x'.into()), 0);
-        assert_eq!(rows(Merged::new([&runs], b'x'.into()).unwrap()).unwrap(), []);
+        assert_eq!(rows(Merged::new([&runs], b'x'.into())).unwrap(), []);
     }
 
     #[test]
@@ -305,9 +379,32 @@ mod tests {
             runs.add(run);
             runs
         });
-        let found = rows(Merged::new(&several, b'1'.into()).unwrap()).unwrap();
+        let found = rows(Merged::new(&several, b'1'.into())).unwrap();
         let keys: Vec<_> = found.iter().map(|(key, _)| key.as_str()).collect();
         assert_eq!(keys, ["11a", "11b", "12a", "12b", "13a", "13b"]);
+    }
+
+    /// Runs that come one after the other, or overlap a little.
+    #[test]
+    fn runs_are_begun_when_their_rows_come() {
+        let scratch = tempfile::tempdir().unwrap();
+        let mut runs = Runs::new(scratch.path()).unwrap();
+        for begin in [300, 100, 250, 500] {
+            let mut rows = Rows::new();
+            (begin..begin + 100).for_each(|key: u32| rows.push(key.to_string().as_bytes(), b"v"));
+            let run = runs.write(rows, |_| 7).unwrap().join().unwrap().unwrap();
+            runs.add(run);
+        }
+        let mut merged = Merged::new([&runs], 7).read_ahead(3000);
+        assert_eq!(merged.told, 2);
+        let (mut found, mut open) = (Vec::new(), 0);
+        while let Some((key, _)) = merged.next().unwrap() {
+            found.push(String::from_utf8(key.to_vec()).unwrap());
+            open = open.max(merged.runs.len());
+        }
+        let expected = (100..200).chain(250..400).chain(500..600).map(|key| key.to_string());
+        assert_eq!(found, expected.collect::<Vec<_>>());
+        assert_eq!((open, merged.told, merged.later.len()), (2, 0, 0));
     }
 
     #[test]
@@ -316,10 +413,10 @@ mod tests {
         let runs = runs(scratch.path());
         let end = runs.file.metadata().unwrap().len();
         // In the middle of a row, and between two runs.
-        let between = runs.runs[0].0.last().unwrap().1.end;
+        let between = runs.runs[0].0.last().unwrap().place.end;
         for cut in [end - 1, between] {
             runs.file.set_len(cut).unwrap();
-            let error = Merged::new([&runs], b'9'.into()).and_then(rows).unwrap_err();
+            let error = rows(Merged::new([&runs], b'9'.into())).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
         }
     }

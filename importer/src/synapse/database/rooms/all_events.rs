@@ -48,6 +48,8 @@ use crate::{
 const WHOLE: u64 = if cfg!(test) { 500_000 } else { 256 << 20 };
 /// Bytes of rows that a reader holds, while it writes as much.
 const MEMORY: usize = if cfg!(test) { 1 << 15 } else { 24 << 20 };
+/// Bytes that the system reads before they are merged.
+const AHEAD: u64 = 16 << 20;
 /// Events of a range.
 const RANGE: u64 = if cfg!(test) { 100 } else { 25_000 };
 
@@ -162,7 +164,7 @@ impl AllEvents {
         let size = size.fold(0, u64::saturating_add);
         let names = &self.names;
         let stream = |section| {
-            let merged = Merged::new(runs.iter().map(AsRef::as_ref), section)?;
+            let merged = Merged::new(runs.iter().map(AsRef::as_ref), section).read_ahead(AHEAD);
             Stream { merged, names: Arc::clone(names), next: None }.begin()
         };
         let streams = sections.map(stream);
