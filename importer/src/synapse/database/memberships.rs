@@ -43,9 +43,9 @@ const CONDITION: &str = "LEFT JOIN local_current_membership l ON l.room_id = c.r
 
 /// Accepted member events `m` of rooms without a present state, of users without a row in the table of memberships. Events
 /// that came as part of an earlier state have negative stream orderings. Users whom a room's present state does not name are
-/// not in that room.
-const UNLISTED: &str = "JOIN events e ON e.event_id = m.event_id LEFT JOIN rejections r ON r.event_id = m.event_id \
-                      WHERE r.event_id IS NULL AND e.stream_ordering > 0 \
+/// not in that room. SQLite would begin with all events of the server, but keeps the order of tables that are joined by `CROSS JOIN`.
+const UNLISTED: &str = "CROSS JOIN events e LEFT JOIN rejections r ON r.event_id = m.event_id \
+                      WHERE e.event_id = m.event_id AND r.event_id IS NULL AND e.stream_ordering > 0 \
                       AND NOT EXISTS (SELECT 1 FROM local_current_membership l WHERE l.room_id = m.room_id AND l.user_id = m.user_id) \
                       AND NOT EXISTS (SELECT 1 FROM current_state_events c WHERE c.room_id = m.room_id)";
 
@@ -74,7 +74,7 @@ pub(super) async fn disagreements(
         })
         .collect();
     let of_accounts = format!(
-        "SELECT m.room_id, m.user_id FROM users u JOIN room_memberships m ON m.user_id = u.name {UNLISTED}"
+        "SELECT m.room_id, m.user_id FROM users u CROSS JOIN room_memberships m {UNLISTED} AND m.user_id = u.name"
     );
     let of_senders = format!(
         "SELECT m.room_id, m.user_id FROM room_memberships m {UNLISTED} AND m.user_id IN ($IDS)"
