@@ -55,8 +55,8 @@ fn connect(path: &Path) -> Result<rusqlite::Result<Connection>, DatabaseError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     Ok(Connection::open_with_flags(path, flags).and_then(|connection| {
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
-        // 64 MiB: the rows of an event are found by its id, all over the file.
-        connection.execute_batch("PRAGMA cache_size = -65536")?;
+        // 32 MiB: state groups, and some rows of events, are found by their ids, all over the file.
+        connection.execute_batch("PRAGMA cache_size = -32768")?;
         Ok(connection)
     }))
 }
