@@ -93,11 +93,4 @@ mod tests {
         assert_eq!(available_of_system("MemTotal:  9 kB\n"), None);
         assert!(available().is_some_and(|bytes| bytes > 0));
     }
-
-    #[test]
-    fn what_can_not_be_read_is_left_alone() {
-        let scratch = tempfile::tempdir().unwrap();
-        read_ahead(&scratch.path().join("none"));
-        read_ahead(scratch.path());
-    }
 }

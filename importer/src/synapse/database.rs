@@ -136,9 +136,7 @@ impl DatabaseSource {
             counting: Arc::default(),
         })
     }
-}
 
-impl DatabaseSource {
     /// Takes the rooms over from the reader that has listed them.
     fn know_rooms(&mut self) {
         if self.rooms.groups().is_empty() {

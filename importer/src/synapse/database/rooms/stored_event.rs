@@ -18,13 +18,19 @@ use super::{
 use crate::dump::format::DumpEvent;
 
 macro_rules! columns {
-    ($is_redacted:literal) => {
+    ($($is_redacted:tt)*) => {
         concat!(
             "e.event_id, e.stream_ordering, e.topological_ordering, e.room_id, e.outlier, \
              r.event_id IS NOT NULL, sg.state_group, ",
-            $is_redacted,
+            $($is_redacted)*,
             ", ej.internal_metadata, ej.format_version, ej.json"
         )
+    };
+}
+
+macro_rules! is_redacted {
+    () => {
+        "(SELECT x.redacts FROM redactions x WHERE x.redacts = e.event_id LIMIT 1) IS NOT NULL"
     };
 }
 
@@ -37,9 +43,9 @@ macro_rules! joined {
 }
 
 /// What to select for an [`EventRow`]. `EXISTS` would let PostgreSQL read all redactions of the server for each page of events.
-pub(super) const COLUMNS: &str = columns!(
-    "(SELECT x.redacts FROM redactions x WHERE x.redacts = e.event_id LIMIT 1) IS NOT NULL"
-);
+pub(super) const COLUMNS: &str = columns!(is_redacted!());
+/// Whether some event names the event `e` in `redacts`.
+pub(super) const IS_REDACTED: &str = is_redacted!();
 /// The names of these columns, for rows that were kept.
 pub(super) const COLUMN_NAMES: [&str; 11] = [
     "event_id",

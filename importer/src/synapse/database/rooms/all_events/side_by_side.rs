@@ -14,7 +14,7 @@ use crate::{
         DatabaseError,
         connection::Connection,
         rooms::{
-            stored_event::{COLUMNS, TABLES},
+            stored_event::{COLUMNS, IS_REDACTED, TABLES},
             timeline::{ACCEPTED, StreamPosition},
         },
         row::store_integer,
@@ -131,7 +131,7 @@ impl Reading<'_> {
     ) -> Result<(u64, Vec<Incomplete>), DatabaseError> {
         let sql = format!(
             "SELECT e.event_id, e.stream_ordering, e.topological_ordering, e.room_id, e.outlier, \
-             r.event_id IS NOT NULL, (SELECT x.redacts FROM redactions x WHERE x.redacts = e.event_id LIMIT 1) IS NOT NULL \
+             r.event_id IS NOT NULL, {IS_REDACTED} \
              FROM events e LEFT JOIN rejections r ON r.event_id = e.event_id \
              WHERE {ACCEPTED} AND e.stream_ordering BETWEEN $1 AND $2 ORDER BY e.stream_ordering"
         );
